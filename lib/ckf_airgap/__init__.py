@@ -1,0 +1,6 @@
+"""Deploy Charmed Kubeflow on a Kubernetes that cannot reach the internet.
+
+Data flows one way: the two artifacts (``artifacts``, ``charm_file``) give an inventory of images
+and the needs of the charms; ``planning`` resolves one against the other; ``registry`` and ``juju``
+carry the plan out; ``cluster`` verifies the result.
+"""

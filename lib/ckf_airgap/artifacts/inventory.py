@@ -1,0 +1,112 @@
+"""What images.tar.gz really holds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ckf_airgap.artifacts.byte_stream import ByteStream
+from ckf_airgap.artifacts.saved_images import (
+    LayerContent,
+    SavedImage,
+    image_members,
+    read_saved_images,
+)
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.names import ImagePath, ImageReference, image_path, wanted_by_member_name
+
+
+@dataclass(frozen=True)
+class ArchivedImage:
+    """One image of images.tar.gz.
+
+    Attributes:
+        member: The member of images.tar.gz that holds it.
+        names: The references it goes by: its RepoTags, or the wanted image that its member's file
+            name stands for. Empty where neither tells.
+        image_id: The digest of its config.
+        architecture: Its CPU architecture, for example ``amd64``.
+    """
+
+    member: str
+    names: tuple[ImageReference, ...]
+    image_id: str
+    architecture: str
+
+    @property
+    def paths(self) -> tuple[ImagePath, ...]:
+        """Where it is pushed to, below the registry prefix."""
+        return tuple(dict.fromkeys(image_path(name) for name in self.names))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The images of one images.tar.gz.
+
+    Attributes:
+        images: The readable ones, in the order of the archive.
+        damaged: One error for each member that is not readable.
+    """
+
+    images: tuple[ArchivedImage, ...]
+    damaged: tuple[ArtifactError, ...] = field(default=())
+
+    @property
+    def unnamed(self) -> tuple[ArchivedImage, ...]:
+        """The images that nothing tells the name of: nobody can ask for them."""
+        return tuple(image for image in self.images if not image.names)
+
+
+def read_inventory(
+    archive: ByteStream, name: str, wanted: Iterable[ImageReference] = ()
+) -> Inventory:
+    """List the images of images.tar.gz without keeping anything of their layers.
+
+    Args:
+        archive: The decompressed archive.
+        name: Its name, for messages.
+        wanted: The images that the charms take: they name the images that have no RepoTags.
+
+    Returns:
+        The inventory; damaged members are listed in it.
+
+    Raises:
+        ArtifactError: The archive itself is damaged or ends in the middle.
+    """
+    wanted = tuple(wanted)
+    images: list[ArchivedImage] = []
+    damaged: list[ArtifactError] = []
+    for member in image_members(archive, name):
+        try:
+            saved = read_saved_images(member, member.name, _ignore_layer)
+        except ArtifactError as error:
+            damaged.append(error)
+        else:
+            images += archived_images(member.name, saved, wanted)
+    return Inventory(tuple(images), tuple(damaged))
+
+
+def archived_images(
+    member: str, saved: Iterable[SavedImage[object]], wanted: Iterable[ImageReference]
+) -> list[ArchivedImage]:
+    """Name the images of one member.
+
+    Args:
+        member: The member's path in images.tar.gz.
+        saved: The images in it.
+        wanted: The images that the charms take.
+
+    Returns:
+        One entry for each image.
+    """
+    stem = member.rpartition("/")[2].removesuffix(".tar")
+    result: list[ArchivedImage] = []
+    for image in saved:
+        parsed = [ImageReference.parse(text) for text in image.names]
+        names = tuple(reference for reference in parsed if reference is not None)
+        if not names and (match := wanted_by_member_name(stem, wanted)):
+            names = (match,)
+        result.append(ArchivedImage(member, names, image.image_id, image.architecture))
+    return result
+
+
+def _ignore_layer(_: LayerContent) -> None:
+    """Take a layer for granted: whoever pushes it checks it."""

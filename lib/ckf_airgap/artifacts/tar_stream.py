@@ -1,0 +1,200 @@
+"""A tar archive read as a stream, with its completeness checked.
+
+The standard library's ``tarfile`` parses the headers. It is not used to walk the archive, because
+it takes a broken or missing header in the middle for the end of the archive, keeps every member
+in memory, and reads extended headers of any size.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from enum import Enum
+
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream
+from ckf_airgap.errors import ArtifactError
+
+_BLOCK = tarfile.BLOCKSIZE
+# Extended headers hold names and attributes; more than this is an attack or damage.
+_LONGEST_EXTENDED_HEADER = 1024 * 1024
+_LONGEST_LENGTH_FIELD = 8
+_CURE = "make the archive again, or copy it again and compare checksums"
+
+
+class MemberKind(Enum):
+    """What a member of a tar archive is."""
+
+    FILE = "file"
+    LINK = "link"
+    DIRECTORY = "directory"
+    OTHER = "other"
+
+
+class TarMember:
+    """One member of a tar stream. Its content can be read once, while it is the current one.
+
+    Attributes:
+        name: The member's path as it stands in the archive.
+        kind: What it is.
+        size: The size of its content in bytes; 0 for all but files.
+        link_target: For a symbolic or hard link, what it points to.
+    """
+
+    def __init__(self, header: tarfile.TarInfo, source: ByteStream, archive: str) -> None:
+        self.name = header.name
+        self.kind = _kind(header)
+        self.size = header.size if self.kind is MemberKind.FILE else 0
+        self.link_target = header.linkname
+        self.is_hard_link = header.islnk()
+        self._source = source
+        self._archive = archive
+        self._left = self.size
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to ``size`` bytes of the content.
+
+        Raises:
+            ArtifactError: The archive ends inside this member.
+        """
+        wanted = min(size, self._left)
+        if not wanted:
+            return b""
+        data = self._source.read(wanted)
+        if not data:
+            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
+        self._left -= len(data)
+        return data
+
+    def skip(self) -> None:
+        """Pass over what is left of the content and its padding."""
+        while self._left:
+            self.read(READ_SIZE)
+        padding = -self.size % _BLOCK
+        while padding:
+            data = self._source.read(padding)
+            if not data:
+                raise ArtifactError(f"{self._archive} ends after {self.name}", _CURE)
+            padding -= len(data)
+
+
+def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
+    """Walk a tar archive (POSIX ustar and pax, IEEE Std 1003.1; GNU long names).
+
+    Args:
+        source: The archive's bytes.
+        archive: Its name, for messages.
+
+    Yields:
+        Each member, extended headers applied. A member must be read before the next is asked for.
+
+    Raises:
+        ArtifactError: The archive is not a tar archive, damaged, or ends without its end marker.
+    """
+    extended: dict[str, str] = {}
+    is_first = True
+    while True:
+        header = _read_header(source, archive, is_first)
+        if header is None:
+            return
+        is_first = False
+        if header.type in _EXTENDED_KINDS:
+            extended |= _read_extended_header(header, source, archive)
+            continue
+        _apply(extended, header, archive)
+        extended = {}
+        member = TarMember(header, source, archive)
+        yield member
+        member.skip()
+
+
+_EXTENDED_KINDS = frozenset(
+    {
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.XGLTYPE,
+    }
+)
+
+
+def _kind(header: tarfile.TarInfo) -> MemberKind:
+    if header.isreg() and not header.issparse():
+        return MemberKind.FILE
+    if header.issym() or header.islnk():
+        return MemberKind.LINK
+    return MemberKind.DIRECTORY if header.isdir() else MemberKind.OTHER
+
+
+def _read_exactly(source: ByteStream, size: int) -> bytes:
+    """Give ``size`` bytes, fewer only where the stream ends."""
+    data = source.read(size)
+    while len(data) < size:
+        more = source.read(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _read_header(source: ByteStream, archive: str, is_first: bool) -> tarfile.TarInfo | None:
+    """Read the next header block; None at the end marker."""
+    block = _read_exactly(source, _BLOCK)
+    if is_first and not block:
+        raise ArtifactError(f"{archive} is empty", _CURE)
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError as error:
+        if len(block) == _BLOCK and not any(block):
+            return None
+        if is_first:
+            raise ArtifactError(f"{archive} is not a tar archive", _CURE) from error
+        what = "ends without its end marker" if len(block) < _BLOCK else "is damaged"
+        raise ArtifactError(f"{archive} {what} ({error})", _CURE) from error
+
+
+def _read_extended_header(
+    header: tarfile.TarInfo, source: ByteStream, archive: str
+) -> dict[str, str]:
+    if not 0 <= header.size <= _LONGEST_EXTENDED_HEADER:
+        raise ArtifactError(
+            f"{archive} has an extended header of {header.size} bytes, which cannot be right",
+            _CURE,
+        )
+    padded = header.size + -header.size % _BLOCK
+    content = _read_exactly(source, padded)
+    if len(content) < padded:
+        raise ArtifactError(f"{archive} ends in the middle of an extended header", _CURE)
+    content = content[: header.size]
+    if header.type == tarfile.XGLTYPE:
+        return {}
+    if header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+        key = "path" if header.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
+        return {key: content.rstrip(b"\0").decode("utf-8", "surrogateescape")}
+    return _parse_pax_records(content, archive)
+
+
+def _parse_pax_records(content: bytes, archive: str) -> dict[str, str]:
+    """Read the records (length, key, value, line feed) of a pax extended header."""
+    records: dict[str, str] = {}
+    start = 0
+    while start < len(content):
+        digits, _, _ = content[start : start + _LONGEST_LENGTH_FIELD].partition(b" ")
+        end = start + (int(digits) if digits.isdigit() else 0)
+        record = content[start + len(digits) + 1 : end - 1]
+        key, equals, value = record.partition(b"=")
+        if not equals or end > len(content):
+            raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
+        records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        start = end
+    return records
+
+
+def _apply(extended: dict[str, str], header: tarfile.TarInfo, archive: str) -> None:
+    header.name = extended.get("path", header.name)
+    header.linkname = extended.get("linkpath", header.linkname)
+    size = extended.get("size", "")
+    if size:
+        if not size.isdigit():
+            raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
+        header.size = int(size)
+    if header.size < 0:
+        raise ArtifactError(f"{archive} gives a negative size for {header.name}", _CURE)

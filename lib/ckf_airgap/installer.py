@@ -1,0 +1,187 @@
+"""The whole way from the artifacts to a deployed model, in steps that can each be run again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ckf_airgap.artifacts.byte_stream import open_gzip
+from ckf_airgap.artifacts.charms import unpack_charms
+from ckf_airgap.artifacts.inventory import Inventory, read_inventory
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.planning.bundle import render_bundle
+from ckf_airgap.planning.plan import AUTOMATIC, Plan, make_plan
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.push import ImagePusher, Progress, PushResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the operator gives.
+
+    Attributes:
+        images: images.tar.gz.
+        charms: charms.tar.gz.
+        location: The registry prefix.
+        registry_ca: PEM certificates of the registry's authority, or None.
+        registry_credentials: For the registry, or None.
+        model: The name of the model to deploy to.
+        excluded_charms: ``auto``, or names separated by commas.
+    """
+
+    images: Path
+    charms: Path
+    location: RegistryLocation
+    registry_ca: str | None = None
+    registry_credentials: Credentials | None = None
+    model: str
+    excluded_charms: str = AUTOMATIC
+
+
+class Installer:
+    """Carries out the steps, and keeps what they need to know of each other in a folder."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        folder: Path,
+        templates: Path,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is read or sent yet.
+
+        Args:
+            inputs: What the operator gives.
+            folder: Where to keep unpacked charms, the bundle and what is known of the push.
+            templates: The folder of the bundle's template.
+            report: Called with a line of text at each step.
+        """
+        self._inputs = inputs
+        self._folder = folder
+        self._templates = templates
+        self._report = report
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def charms(self) -> tuple[CharmFile, ...]:
+        """The charms, unpacked when first asked for."""
+        charms = unpack_charms(self._inputs.charms, self._folder / "charms")
+        self._report(f"charms.tar.gz: {len(charms)} charms")
+        return charms
+
+    def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
+        """Push the images that the registry does not have.
+
+        Args:
+            on_progress: Called after each member of images.tar.gz.
+
+        Raises:
+            ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
+            RegistryError: The registry fails or refuses.
+        """
+        result = self._pusher(on_progress).push(self._inputs.images, self._wanted)
+        _require_undamaged(result.inventory)
+        for image in result.inventory.unnamed:
+            self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
+        return result
+
+    def check_registry(self) -> None:
+        """See that the registry answers and accepts the credentials."""
+        self._registry.check()
+
+    def plan(self) -> Plan:
+        """Resolve what the charms need against what the archive holds.
+
+        An archive that has not been pushed is read to its end for it, without being pushed.
+        """
+        return make_plan(
+            self.charms,
+            self._inventory,
+            self._inputs.location,
+            model=self._inputs.model.rpartition("/")[2],
+            excluded_charms=self._inputs.excluded_charms,
+        )
+
+    def render(self, plan: Plan) -> str:
+        """Render the bundle of a plan."""
+        return render_bundle(plan, self._templates)
+
+    def deploy(self, plan: Plan, model: JujuModel) -> list[str]:
+        """Deploy the bundle, then the excluded applications, then their relations.
+
+        Args:
+            plan: The plan.
+            model: The model, logged in to.
+
+        Returns:
+            What was changed; empty where all was there already.
+        """
+        changes: list[str] = []
+        if plan.bundled:
+            self._report(f"deploying the bundle: {len(plan.bundled)} applications")
+            bundle = self._folder / "bundle.yaml"
+            bundle.write_text(self.render(plan))
+            changes += model.deploy_bundle(bundle)
+        state = model.state()
+        for application in plan.excluded:
+            self._report(f"deploying {application.name} outside the bundle")
+            changes += model.deploy_application(application, state)
+        return changes + self.add_relations(plan, model)
+
+    def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:
+        """Add the relations that are not there yet.
+
+        Args:
+            plan: The plan.
+            model: The model, logged in to.
+
+        Returns:
+            What was changed; empty where all was there already.
+        """
+        self._report(f"relating: {len(plan.relations)} relations")
+        state = model.state()
+        return [change for pair in plan.relations for change in model.relate(pair, state)]
+
+    @property
+    def _wanted(self) -> tuple[ImageReference, ...]:
+        references = (ImageReference.parse(image) for c in self.charms for image in c.images)
+        return tuple(dict.fromkeys(reference for reference in references if reference))
+
+    @cached_property
+    def _registry(self) -> RegistryClient:
+        return RegistryClient(
+            self._inputs.location.host,
+            ca=self._inputs.registry_ca,
+            credentials=self._inputs.registry_credentials,
+        )
+
+    def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
+        return ImagePusher(
+            self._registry, self._inputs.location, self._folder / "push.json", on_progress
+        )
+
+    @property
+    def _inventory(self) -> Inventory:
+        known = self._pusher().known_inventory(self._inputs.images)
+        if known is not None:
+            return known
+        self._report("reading images.tar.gz to see what it holds")
+        with open_gzip(self._inputs.images) as archive:
+            inventory = read_inventory(archive, self._inputs.images.name, self._wanted)
+        _require_undamaged(inventory)
+        return inventory
+
+
+def _require_undamaged(inventory: Inventory) -> None:
+    if not inventory.damaged:
+        return
+    listed = "; ".join(error.problem for error in inventory.damaged)
+    raise ArtifactError(
+        f"images.tar.gz holds {len(inventory.damaged)} damaged archives: {listed}",
+        "save these images again (docker save), make the archive again and attach it",
+    )

@@ -1,0 +1,259 @@
+"""Image references, and the rule that names an image under the air-gapped registry.
+
+The grammar is that of the distribution project's reference package: ``name[:tag][@digest]``, where
+a name is an optional host and path components. An image keeps its path under the registry prefix:
+``docker.io/istio/proxyv2:1.17.3`` is found at ``<prefix>/istio/proxyv2:1.17.3``.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ckf_airgap.errors import ConfigurationError
+
+_HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"\w[\w.-]{0,127}"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?",
+    re.ASCII,
+)
+_LOCATION = re.compile(rf"(?P<host>{_HOST})(?P<path>(?:/{_COMPONENT})*)", re.ASCII)
+_DEFAULT_TAG = "latest"
+# The length that the distribution project allows for a name, host included.
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """An image reference as somebody wrote it.
+
+    Attributes:
+        name: Host (where given) and repository, without tag and digest.
+        tag: The tag, or None.
+        digest: The digest with its algorithm (``sha256:...``), or None.
+    """
+
+    name: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ImageReference | None":
+        """Read a reference.
+
+        Args:
+            text: For example ``docker.io/istio/proxyv2:1.17.3``.
+
+        Returns:
+            The reference, or None where the text is not one.
+        """
+        match = _REFERENCE.fullmatch(text)
+        if match is None or len(match["name"]) > _LONGEST_NAME:
+            return None
+        return cls(match["name"], match["tag"], match["digest"])
+
+    @property
+    def version(self) -> str:
+        """What stands after the colon under the registry prefix: a tag, always.
+
+        An image loses its digest when it is saved and pushed again, so the digest's hexadecimal
+        part serves as the tag, as the public scripts do it.
+        """
+        if self.tag:
+            return self.tag
+        return self.digest.partition(":")[2] if self.digest else _DEFAULT_TAG
+
+    @property
+    def components(self) -> list[str]:
+        """The parts of the name between the slashes, the host included."""
+        return self.name.split("/")
+
+
+@dataclass(frozen=True, order=True)
+class ImagePath:
+    """Where an image stands under the registry prefix.
+
+    Attributes:
+        repository: The repository below the prefix, for example ``istio/proxyv2``.
+        tag: The tag.
+    """
+
+    repository: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def last_component(self) -> str:
+        """The last part of the repository: what an operator would call the image."""
+        return self.repository.rpartition("/")[2]
+
+
+def image_path(reference: ImageReference) -> ImagePath:
+    """Name an image under the registry prefix.
+
+    The rule is that of the public retag script: with three components or more the first is
+    dropped, be it a host or not; with fewer, the whole name is kept. A registry with a port or an
+    address for a host, which that script would turn into an invalid name, is dropped as well.
+
+    Args:
+        reference: The image, under its original name or as retagged for a cache registry.
+
+    Returns:
+        The path below the prefix.
+    """
+    components = reference.components
+    drop_first = len(components) >= 3 or (len(components) == 2 and _is_cache_host(components[0]))
+    return ImagePath("/".join(components[1:] if drop_first else components), reference.version)
+
+
+def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
+    """List the paths under which an image of the archive can be looked up.
+
+    A name in the archive is either the original one or one already retagged for some registry; the
+    two cannot be told apart, so that both readings count.
+
+    Args:
+        reference: A name from the archive (one of its RepoTags).
+
+    Returns:
+        One path or more.
+    """
+    components = reference.components
+    paths = {image_path(reference)}
+    if len(components) >= 2:
+        paths.add(ImagePath("/".join(components[1:]), reference.version))
+    if "." not in components[0] and ":" not in components[0]:
+        # Docker shortens the names of its own hub: docker.io/library/ubuntu is saved as ubuntu.
+        for hub in ("docker.io", "docker.io/library"):
+            full = ImageReference(f"{hub}/{reference.name}", reference.tag, reference.digest)
+            paths.add(image_path(full))
+    return frozenset(paths)
+
+
+def wanted_by_member_name(stem: str, wanted: Iterable[ImageReference]) -> ImageReference | None:
+    """Find which wanted image an archive member's file name stands for.
+
+    The public scripts name a member after its image with ``/`` and ``:`` turned into ``-``. That
+    cannot be turned back, so the wanted names are turned forward and compared.
+
+    Args:
+        stem: The member's file name without folders and ``.tar``.
+        wanted: The images that the charms take.
+
+    Returns:
+        The image with the longest matching name, or None where none or more than one matches.
+    """
+    matches: dict[ImageReference, int] = {}
+    for reference in wanted:
+        digest = f"@{reference.digest}" if reference.digest else ""
+        tag = f":{reference.tag}" if reference.tag else ""
+        original = re.sub("[/:]", "-", f"{reference.name}{tag}{digest}")
+        retagged = re.sub("[/:]", "-", str(image_path(reference)))
+        if stem == original:
+            return reference
+        if stem == retagged or stem.endswith(f"-{retagged}"):
+            matches[reference] = len(retagged)
+    longest = max(matches.values(), default=0)
+    found = [reference for reference, length in matches.items() if length == longest]
+    return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class RegistryLocation:
+    """The registry prefix that the operator gives: ``host[:port][/path]``.
+
+    Attributes:
+        host: Host and port, for example ``registry.corp:5000``.
+        path: The path below it without slashes at its ends, or an empty string.
+    """
+
+    host: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "RegistryLocation":
+        """Read a registry prefix.
+
+        Args:
+            text: For example ``registry.corp:5000/ckf``.
+
+        Raises:
+            ConfigurationError: The text is not of that form; the message says in what.
+        """
+        problem = _location_problem(text)
+        if problem:
+            raise ConfigurationError(
+                f"registry {text!r} {problem}",
+                "give it as HOST[:PORT][/PATH], for example registry.corp:5000/ckf",
+            )
+        match = _LOCATION.fullmatch(text)
+        if match is None:
+            raise AssertionError(text)
+        return cls(match["host"], match["path"].strip("/"))
+
+    def repository(self, path: ImagePath) -> str:
+        """Give the repository of an image in this registry, without the host."""
+        return f"{self.path}/{path.repository}" if self.path else path.repository
+
+    def reference(self, path: ImagePath) -> str:
+        """Give the reference with which Kubernetes pulls an image from this registry."""
+        return f"{self.host}/{self.repository(path)}:{path.tag}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}" if self.path else self.host
+
+
+def registry_host(reference: str) -> str:
+    """Tell which registry an image reference of a pod is pulled from.
+
+    Args:
+        reference: As it stands in the pod. A first component without a dot, a colon and not
+            ``localhost`` is not a host: such an image comes from Docker Hub.
+
+    Returns:
+        Host and port, ``docker.io`` where the reference names none.
+    """
+    first, slash, _ = reference.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first
+    return "docker.io"
+
+
+def _is_cache_host(component: str) -> bool:
+    """Tell a registry that images are cached in from a public one, which has a name, no port."""
+    if ":" in component or component == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(component)
+    except ValueError:
+        return False
+    return True
+
+
+def _location_problem(text: str) -> str:
+    """Say in a few words what is wrong with a registry prefix; an empty string where nothing."""
+    if not text:
+        return "is empty"
+    if "://" in text:
+        return "has a scheme in front"
+    if text != text.strip() or " " in text:
+        return "has a space in it"
+    if text.endswith("/"):
+        return "ends with a slash"
+    match = _LOCATION.fullmatch(text)
+    if match is None:
+        _, _, path = text.partition("/")
+        return (
+            "has upper case letters in its path" if path != path.lower() else "is not a valid name"
+        )
+    port = re.search(r":([0-9]+)$", match["host"])
+    if port and not 0 < int(port[1]) < 65536:
+        return f"has the port {port[1]}, which is out of range"
+    return ""

@@ -1,0 +1,84 @@
+"""Which image of the archive stands for an image that a charm takes."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+
+from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.names import ImagePath, ImageReference, archived_paths, image_path
+
+
+class Match(Enum):
+    """How an image was found in the archive."""
+
+    EXACT = "exact"
+    REPOSITORY = "repository"
+    NAME = "name"
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The answer for one image.
+
+    Attributes:
+        image: The image as the charm names it.
+        by: How it was found; None where it is missing.
+        path: Where it stands below the registry prefix; None where it is missing.
+        note: Why nothing was chosen although something came close, or an empty string.
+    """
+
+    image: str
+    by: Match | None = None
+    path: ImagePath | None = None
+    note: str = ""
+
+
+class Resolver:
+    """Resolves images against an inventory.
+
+    First by the whole name; then by the repository alone, whatever the tag; then by the last
+    component of the repository alone. The last two count only where exactly one image fits:
+    nothing is guessed among several.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._by_path: dict[ImagePath, ImagePath] = {}
+        self._by_repository: defaultdict[str, set[ImagePath]] = defaultdict(set)
+        self._by_name: defaultdict[str, set[ImagePath]] = defaultdict(set)
+        for image in inventory.images:
+            for name in image.names:
+                target = image_path(name)
+                self._by_name[target.last_component].add(target)
+                for path in archived_paths(name):
+                    self._by_repository[path.repository].add(target)
+                    # Where two readings of names collide, the image that is pushed there counts.
+                    if path == target:
+                        self._by_path[path] = target
+                    else:
+                        self._by_path.setdefault(path, target)
+
+    def resolve(self, image: str) -> Resolution:
+        """Find an image.
+
+        Args:
+            image: As the charm names it.
+
+        Returns:
+            Where it stands, or what speaks against each candidate.
+        """
+        reference = ImageReference.parse(image)
+        if reference is None:
+            return Resolution(image, note="not a valid image reference")
+        path = image_path(reference)
+        if path in self._by_path:
+            return Resolution(image, Match.EXACT, self._by_path[path])
+        for match, candidates in (
+            (Match.REPOSITORY, self._by_repository.get(path.repository, set[ImagePath]())),
+            (Match.NAME, self._by_name.get(path.last_component, set[ImagePath]())),
+        ):
+            if len(candidates) == 1:
+                return Resolution(image, match, next(iter(candidates)))
+            if candidates:
+                listed = ", ".join(sorted(map(str, candidates)))
+                return Resolution(image, note=f"several images could be meant: {listed}")
+        return Resolution(image)
