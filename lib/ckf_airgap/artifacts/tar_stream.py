@@ -181,7 +181,7 @@ def _parse_pax_records(content: bytes, archive: str) -> dict[str, str]:
         end = start + (int(digits) if digits.isdigit() else 0)
         record = content[start + len(digits) + 1 : end - 1]
         key, equals, value = record.partition(b"=")
-        if not equals or end > len(content):
+        if not equals or not start < end <= len(content):
             raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
         records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
         start = end

@@ -1,0 +1,114 @@
+"""Makes the two files that the charm installs from, small but real, for tests and demonstrations.
+
+::
+
+    release = Release.builtin()  # or Release.from_folder(folder, charms=DEMO_CHARMS)
+    made = write_release(release, output, ImageOptions(payload_kib=64), CharmOptions())
+
+``python3 -m tests.sample_release --help`` does the same from a command line. Nothing here uses
+the project's own code, which is tested with what is made here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.sample_release.charms import (
+    CharmArchive,
+    CharmOptions,
+    PackedCharm,
+    charm_file,
+    write_charm_archive,
+)
+from tests.sample_release.compression import Compressor
+from tests.sample_release.damage import Damage, flip_bit, truncate
+from tests.sample_release.images import (
+    ImageArchive,
+    ImageOptions,
+    Layout,
+    SavedImage,
+    write_image_archive,
+)
+from tests.sample_release.naming import RETAG_REGISTRY, member_name, retagged_name
+from tests.sample_release.program import sample_program
+from tests.sample_release.release import (
+    DEMO_CHARMS,
+    SEED_EXCLUDED_CHARMS,
+    Charm,
+    Container,
+    Endpoint,
+    Option,
+    Release,
+    Resource,
+    Storage,
+    images_wanted_by,
+    present_release_folders,
+)
+
+__all__ = [
+    "DEMO_CHARMS",
+    "RETAG_REGISTRY",
+    "SEED_EXCLUDED_CHARMS",
+    "Charm",
+    "CharmArchive",
+    "CharmOptions",
+    "Compressor",
+    "Container",
+    "Damage",
+    "Endpoint",
+    "ImageArchive",
+    "ImageOptions",
+    "Layout",
+    "Option",
+    "PackedCharm",
+    "Release",
+    "Resource",
+    "SampleRelease",
+    "SavedImage",
+    "Storage",
+    "charm_file",
+    "flip_bit",
+    "images_wanted_by",
+    "member_name",
+    "present_release_folders",
+    "retagged_name",
+    "sample_program",
+    "truncate",
+    "write_charm_archive",
+    "write_image_archive",
+    "write_release",
+]
+
+
+@dataclass(frozen=True)
+class SampleRelease:
+    """Both files of a release.
+
+    Attributes:
+        release: What they were made from.
+        images: images.tar.gz.
+        charms: charms.tar.gz.
+    """
+
+    release: Release
+    images: ImageArchive
+    charms: CharmArchive
+
+
+def write_release(
+    release: Release,
+    folder: Path,
+    image_options: ImageOptions | None = None,
+    charm_options: CharmOptions | None = None,
+) -> SampleRelease:
+    """Write images.tar.gz and charms.tar.gz into a folder, which is created where it is missing.
+
+    Args:
+        release: What to make them from.
+        folder: Where to write them.
+        image_options: How to make images.tar.gz.
+        charm_options: How to make charms.tar.gz.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images = write_image_archive(release.images, folder / "images.tar.gz", image_options)
+    charms = write_charm_archive(release.charms, folder / "charms.tar.gz", charm_options)
+    return SampleRelease(release, images, charms)

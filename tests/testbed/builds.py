@@ -1,0 +1,186 @@
+"""The programs of the testbed, built from published Go modules."""
+
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from tests.testbed import rootfs, versions
+from tests.testbed.host import cached, run, step
+
+_KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+_JUJU_TAGS = "minimal,provider_kubernetes,notest"
+_STRIP = "-s -w"
+_STATIC = "-s -w -linkmode external -extldflags -static"
+
+
+def kubernetes() -> Path:
+    """Build Kubernetes; gives the folder with its programs."""
+    return cached("kubernetes", versions.KUBERNETES, _build_kubernetes)
+
+
+def etcd() -> Path:
+    """Build etcd; gives the folder with it."""
+
+    def make(folder: Path) -> None:
+        module = _module(folder, f"require go.etcd.io/etcd/server/v3 {versions.ETCD}\n")
+        _build(module, folder / "etcd", "go.etcd.io/etcd/server/v3")
+
+    return cached("etcd", versions.ETCD, make)
+
+
+def coredns() -> Path:
+    """Build CoreDNS; gives the folder with it."""
+
+    def make(folder: Path) -> None:
+        module = _module(folder, f"require github.com/coredns/coredns {versions.COREDNS}\n")
+        _build(module, folder / "coredns", "github.com/coredns/coredns")
+
+    return cached("coredns", versions.COREDNS, make)
+
+
+def juju() -> Path:
+    """Build the juju client and what runs in the containers of charms."""
+    return cached("juju", versions.JUJU_AGENT, _build_juju)
+
+
+def controller_agent() -> Path:
+    """Build jujuagentd, the controller's agent, with real dqlite."""
+    return cached("jujuagentd", versions.JUJU_AGENT, _build_controller_agent)
+
+
+def pause() -> Path:
+    """Build the program of the pod's sandbox container: it waits for a signal."""
+
+    def make(folder: Path) -> None:
+        source = folder / "pause.c"
+        source.write_text("#include <unistd.h>\nint main(void) { pause(); return 0; }\n")
+        run(["gcc", "-static", "-O2", "-o", folder / "pause", source])
+
+    return cached("pause", "1", make)
+
+
+def _build_kubernetes(folder: Path) -> None:
+    version = versions.KUBERNETES
+    _, minor, _ = version.removeprefix("v").split(".")
+    source = _download("k8s.io/kubernetes", version)
+    # The released module finds its staging modules in its own tree; they are published as v0.
+    staged = re.findall(
+        r"^\t(k8s\.io/\S+) => \./staging", source.joinpath("go.mod").read_text(), re.M
+    )
+    published = f"v0.{version.removeprefix('v1.')}"
+    requirements = f"require k8s.io/kubernetes {version}\n" + "".join(
+        f"replace {module} => {module} {published}\n" for module in staged
+    )
+    module = _module(folder, requirements, source)
+    flags = (
+        f"{_STRIP} -X k8s.io/component-base/version.gitVersion={version} "
+        f"-X k8s.io/component-base/version.gitMajor=1 "
+        f"-X k8s.io/component-base/version.gitMinor={minor}"
+    )
+    for program in _KUBERNETES_PROGRAMS:
+        with step(f"building {program}"):
+            _build(module, folder / program, f"k8s.io/kubernetes/cmd/{program}", flags)
+
+
+def _juju_module(folder: Path) -> Path:
+    source = _download("github.com/juju/juju", versions.JUJU)
+    go_mod = source.joinpath("go.mod").read_text()
+    replaced = re.findall(r"^(?:replace )?\s*(\S+ => \S+ v\S+)$", go_mod, re.M)
+    requirements = f"require github.com/juju/juju {versions.JUJU}\n" + "".join(
+        f"replace {line}\n" for line in replaced
+    )
+    return _module(folder, requirements, source)
+
+
+def _build_juju(folder: Path) -> None:
+    module = _juju_module(folder)
+    for program in ("juju", "jujuc"):
+        _build(module, folder / program, f"github.com/juju/juju/cmd/{program}", tags=_JUJU_TAGS)
+    _build(module, folder / "pebble", "github.com/canonical/pebble/cmd/pebble")
+    tags = f"{_JUJU_TAGS},osusergo,netgo,sqlite_omit_load_extension"
+    package = "github.com/juju/juju/cmd/containeragent"
+    _build(module, folder / "containeragent", package, _STATIC, tags=tags, with_c=True)
+
+
+def _build_controller_agent(folder: Path) -> None:
+    module = _juju_module(folder)
+    tags = f"{_JUJU_TAGS},dqlite,libsqlite3,osusergo,netgo"
+    package = "github.com/juju/juju/cmd/jujuagentd"
+    # Inside the other Debian nothing is downloaded, so that it needs no settings of this machine.
+    run(["go", "list", "-mod=mod", "-deps", "-tags", tags, package], cwd=module)
+    libraries = (
+        "-static -Wl,--start-group -ldqlite -luv -llz4 -lxxhash -lsqlite3 -lm -Wl,--end-group"
+    )
+    rootfs.run_inside(
+        rootfs.dqlite_build(),
+        f"cd /source && go build -buildvcs=false -mod=mod -trimpath -tags {tags} "
+        f"-ldflags '{_STRIP} -linkmode external -extldflags \"{libraries}\"' "
+        f"-o /output/jujuagentd {package}",
+        mounts={
+            module: "source",
+            folder: "output",
+            Path(_go("GOROOT")): "go",
+            Path(_go("GOMODCACHE")): "modules",
+            Path(_go("GOCACHE")): "build-cache",
+        },
+        env={
+            "PATH": "/go/bin:/usr/bin:/bin",
+            "HOME": "/root",
+            "GOROOT": "/go",
+            "GOMODCACHE": "/modules",
+            "GOCACHE": "/build-cache",
+            "GOPROXY": "off",
+            "GOFLAGS": "",
+            "GOTOOLCHAIN": "local",
+            "CGO_ENABLED": "1",
+            "CGO_LDFLAGS_ALLOW": "(-Wl,-wrap,pthread_create)|(-Wl,-z,now)",
+        },
+    )
+
+
+def _module(folder: Path, requirements: str, source: Path | None = None) -> Path:
+    """Make a module that does nothing but require others, for go build to start from."""
+    module = folder / "module"
+    module.mkdir(exist_ok=True)
+    go_version = run(["go", "env", "GOVERSION"]).strip().removeprefix("go")
+    module.joinpath("go.mod").write_text(f"module testbed\ngo {go_version}\n{requirements}")
+    if source:
+        # The checksums that the project itself vouches for.
+        sums = module / "go.sum"
+        shutil.copyfile(source / "go.sum", sums)
+        sums.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return module
+
+
+def _download(module: str, version: str) -> Path:
+    run(["go", "mod", "download", f"{module}@{version}"], cwd=Path("/"))
+    return Path(_go("GOMODCACHE")) / f"{module}@{version}"
+
+
+def _build(
+    module: Path,
+    output: Path,
+    package: str,
+    flags: str = _STRIP,
+    *,
+    tags: str = "",
+    with_c: bool = False,
+) -> None:
+    command = ["go", "build", "-buildvcs=false", "-mod=mod", "-trimpath", "-tags", tags]
+    run(
+        [*command, "-ldflags", flags, "-o", output, package],
+        cwd=module,
+        env={"CGO_ENABLED": "1" if with_c else "0"},
+    )
+
+
+def _go(variable: str) -> str:
+    return run(["go", "env", variable]).strip()

@@ -1,0 +1,121 @@
+"""Registries: Debian's docker-registry over TLS, with or without authentication."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.testbed.host import TestbedError, run
+from tests.testbed.pki import KeyPair
+from tests.testbed.processes import Processes
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry.
+
+    Attributes:
+        host: Host and port.
+        address: The address and port to listen at.
+        ca: The certificate of the authority that its own certificate is signed by.
+        data: The folder of its storage.
+        username: The account that may do everything, or None where everybody may.
+        certificate: Its certificate and key.
+        processes: Where its process is kept.
+        wrap: Turns a command into one that runs where the registry is to run.
+    """
+
+    host: str
+    address: str
+    ca: Path
+    data: Path
+    username: str | None
+    certificate: KeyPair
+    processes: Processes
+    wrap: Callable[[Sequence[str | Path]], list[str]]
+
+    @property
+    def password(self) -> str | None:
+        """The account's password, made at first use; None where there is no account."""
+        if not self.username:
+            return None
+        file = self.data.with_name(f"{self.data.name}.password")
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(24))
+        return file.read_text()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs."""
+        return self.processes.pid(self._name) is not None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        Raises:
+            TestbedError: It does not.
+        """
+        self.data.mkdir(parents=True, exist_ok=True)
+        configuration = self.data.with_name(f"{self.data.name}.json")
+        configuration.write_text(json.dumps(self._configuration()))
+        command = self.wrap(["docker-registry", "serve", configuration])
+        self.processes.start(self._name, command)
+        for _ in range(100):
+            self.processes.require(self._name)
+            if self._answers():
+                return
+            time.sleep(0.1)
+        raise TestbedError(f"{self.host} does not answer: see {self.processes.log(self._name)}")
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.processes.stop(self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.data.name
+
+    def _answers(self) -> bool:
+        command = [
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "--cacert",
+            self.ca,
+            f"https://{self.host}/v2/",
+        ]
+        try:
+            run(self.wrap(command))
+        except TestbedError:
+            return False
+        return True
+
+    def _configuration(self) -> dict[str, object]:
+        """Give its configuration; JSON is YAML."""
+        configuration: dict[str, object] = {
+            "version": "0.1",
+            "log": {"level": "warn", "accesslog": {"disabled": False}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.data)},
+                "delete": {"enabled": True},
+            },
+            "http": {
+                "addr": self.address,
+                "tls": {
+                    "certificate": str(self.certificate.certificate),
+                    "key": str(self.certificate.key),
+                },
+            },
+        }
+        if self.username:
+            accounts = self.data.with_name(f"{self.data.name}.htpasswd")
+            line = run(["htpasswd", "-niB", self.username], stdin=self.password)
+            accounts.touch(mode=0o600)
+            accounts.write_text(line)
+            configuration["auth"] = {"htpasswd": {"realm": "testbed", "path": str(accounts)}}
+        return configuration

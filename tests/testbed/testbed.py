@@ -1,0 +1,173 @@
+"""The testbed as a whole: up, down, and what tests use of it."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.testbed import builds, charm_pack, images, namespace, rootfs
+from tests.testbed.controller import Controller, write_wrapper
+from tests.testbed.host import install_packages, run, say, step
+from tests.testbed.kubernetes import Kubernetes
+from tests.testbed.namespace import Namespace
+from tests.testbed.pki import Authority
+from tests.testbed.processes import Processes
+from tests.testbed.registry import Registry
+
+_DEFAULT_FOLDER = "/var/lib/ckf-airgap-testbed"
+_OPEN = ("registry", "registry.airgap.test", 5000)
+_CLOSED = ("registry-auth", "registry-auth.airgap.test", 5001)
+_USERNAME = "pusher"
+
+
+class Testbed:
+    """An air-gapped Kubernetes with two registries and a Juju controller."""
+
+    __test__ = False
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            folder: Where it keeps its state; by default CKF_AIRGAP_TESTBED or a folder below
+                /var/lib.
+        """
+        self.folder = folder or Path(os.environ.get("CKF_AIRGAP_TESTBED", _DEFAULT_FOLDER))
+        self._processes = Processes(self.folder / "run", self.folder / "log")
+        self._space = Namespace(self._processes, self.folder / "namespace")
+        self._authority = Authority(self.folder / "pki")
+        self.registry = self._registry(_OPEN, None)
+        self.authenticated_registry = self._registry(_CLOSED, _USERNAME)
+        registries = (self.registry, self.authenticated_registry)
+        self._kubernetes = Kubernetes(
+            self.folder / "kubernetes", self._processes, self._space, self._authority, registries
+        )
+        self._controller = Controller(
+            self.folder / "juju", self._space, self._kubernetes, self.registry
+        )
+
+    @property
+    def juju_wrapper(self) -> Path:
+        """A juju that can be run from anywhere on this machine."""
+        return self.folder / "bin/juju"
+
+    @property
+    def kubectl_wrapper(self) -> Path:
+        """A kubectl that can be run from anywhere on this machine."""
+        return self.folder / "bin/kubectl"
+
+    @property
+    def juju_client(self) -> Path:
+        """The juju client itself, for the charm."""
+        return self._controller.client
+
+    def build(self) -> None:
+        """Install and build everything that is kept between runs."""
+        install_packages()
+        builds.pause()
+        builds.juju()
+        builds.controller_agent()
+        builds.kubernetes()
+        builds.etcd()
+        builds.coredns()
+        rootfs.charm_base()
+        rootfs.charm_build()
+
+    def up(self) -> None:
+        """Bring everything up that is not; repair what died."""
+        self.build()
+        if self.is_healthy():
+            say("up already")
+            return
+        if any(self._processes.pid(name) is None for name in self._processes.names):
+            # What is left of a crash: the rest may be in any state.
+            self.down()
+        with step("bringing the testbed up"):
+            hosts = [registry.host.partition(":")[0] for registry in self._registries]
+            self._space.up(hosts)
+            for registry in self._registries:
+                registry.start()
+            images.push_images(self.registry)
+            with step("starting Kubernetes"):
+                self._kubernetes.up()
+            with step("bootstrapping Juju"):
+                self._controller.up()
+            self._write_wrappers()
+        say(f"juju: {self.juju_wrapper}  kubectl: {self.kubectl_wrapper}")
+
+    def down(self) -> None:
+        """Take everything down; what is built and what the registries hold is kept."""
+        with step("taking the testbed down"):
+            self._kubernetes.down()
+            for registry in self._registries:
+                registry.stop()
+            self._space.down()
+            self._controller.forget()
+            for name in self._processes.names:
+                self._processes.stop(name)
+            for name in ("etcd", "containerd-state", "volumes", "kubelet", "cni-addresses"):
+                shutil.rmtree(self.folder / "kubernetes" / name, ignore_errors=True)
+
+    def destroy(self) -> None:
+        """Take everything down and remove the testbed's folder, registries included."""
+        self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_healthy(self) -> bool:
+        """Tell whether everything runs and answers."""
+        return not any(problem for _, problem in self.status())
+
+    def status(self) -> list[tuple[str, str]]:
+        """Look at every part.
+
+        Returns:
+            A name and what is wrong with it for each, an empty string where nothing is.
+        """
+        parts = ["namespace", "registry", "registry-auth", *self._kubernetes.programs]
+        found = [(name, "" if self._processes.pid(name) else "does not run") for name in parts]
+        if any(problem for _, problem in found):
+            return found
+        found.append(("node", "" if self._kubernetes.is_ready() else "is not ready"))
+        found.append(("controller", "" if self._controller.is_up() else "does not answer"))
+        return found
+
+    def command(self, args: Sequence[str | Path]) -> list[str]:
+        """Give the command that runs a command inside, with the environment of juju."""
+        environment = self._controller.environment
+        assignments = [f"{name}={value}" for name, value in environment.items()]
+        path = f"PATH={self.folder / 'bin'}:{os.environ['PATH']}"
+        return self._space.command(["env", *assignments, path, *args])
+
+    def run(self, args: Sequence[str | Path], stdin: str | None = None) -> str:
+        """Run a command inside to its end; gives its output."""
+        return run(self.command(args), stdin=stdin)
+
+    def pack(self, project: Path, output: Path) -> Path:
+        """Pack a charm with charmcraft; gives the .charm file."""
+        install_packages()
+        return charm_pack.pack(project, output)
+
+    @property
+    def _registries(self) -> tuple[Registry, Registry]:
+        return self.registry, self.authenticated_registry
+
+    def _registry(self, which: tuple[str, str, int], username: str | None) -> Registry:
+        name, host, port = which
+        return Registry(
+            host=f"{host}:{port}",
+            address=f"{namespace.NODE_ADDRESS}:{port}",
+            ca=self._authority.certificate,
+            data=self.folder / "registries" / name,
+            username=username,
+            certificate=self._authority.issue(name, host, namespace.NODE_ADDRESS),
+            processes=self._processes,
+            wrap=self._space.command,
+        )
+
+    def _write_wrappers(self) -> None:
+        self.juju_wrapper.parent.mkdir(exist_ok=True)
+        for path, program in (
+            (self.juju_wrapper, self.juju_client),
+            (self.kubectl_wrapper, builds.kubernetes() / "kubectl"),
+        ):
+            write_wrapper(path, self._space.enter, program, self._controller.environment)

@@ -1,0 +1,18 @@
+"""What the testbed is made of: one place for every version."""
+
+KUBERNETES = "v1.33.13"
+ETCD = "v3.6.16"
+COREDNS = "v1.15.0"
+# Juju 4.1-beta2. A 3.6 controller would need MongoDB, which no package here provides.
+JUJU = "v0.0.0-20260713142945-570e41eadd7e"
+JUJU_AGENT = "4.1-beta2"
+CHARMCRAFT = "4.5.0"
+# The base of the containers that charms run in, and the newer one that the controller is built on:
+# dqlite wants a newer C library than the first has, and is itself found in the third.
+DEBIAN = "bookworm"
+DEBIAN_OF_DQLITE_BUILD = "trixie"
+DEBIAN_OF_DQLITE = "sid"
+# What the container base stands for: charms and charmcraft look at the name in os-release.
+CHARM_BASE = "24.04"
+# Raise it when what is built changes although no version does.
+RECIPE = "1"

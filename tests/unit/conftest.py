@@ -1,0 +1,15 @@
+"""What the unit tests share: the artifacts of the built-in release, made once."""
+
+import pytest
+
+from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
+
+
+@pytest.fixture(scope="session")
+def builtin(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
+    """Both files of the built-in release. Tests must not change them."""
+    return write_release(
+        Release.builtin(),
+        tmp_path_factory.mktemp("builtin"),
+        ImageOptions(program=b"not a program, and quick to make"),
+    )

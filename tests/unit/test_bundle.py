@@ -1,0 +1,186 @@
+"""The bundle as it is rendered from a plan: what Juju reads out of it is what was planned."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.planning.bundle import render_bundle
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.topology import OptionValue, Relation, Side
+from tests.conftest import PROJECT
+from tests.sample_release import Release, charm_file
+
+TEMPLATES = PROJECT / "templates"
+FILE = Path("/var/lib/ckf airgap/charms/minio_1234567.charm")
+
+
+def planned(
+    name: str = "minio",
+    *,
+    base: str | None = "ubuntu@24.04",
+    is_excluded: bool = False,
+    constraints: str | None = None,
+    resources: Mapping[str, str] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+) -> PlannedApplication:
+    return PlannedApplication(
+        name=name,
+        charm=name,
+        file=FILE,
+        base=base,
+        is_excluded=is_excluded,
+        scale=1,
+        constraints=constraints,
+        resources=resources or {},
+        options=options or {},
+    )
+
+
+def rendered(*applications: PlannedApplication, relations: tuple[Relation, ...] = ()) -> Any:
+    plan = Plan(applications, relations, resolved=(), missing=(), warnings=())
+    return yaml.safe_load(render_bundle(plan, TEMPLATES))
+
+
+def scalars(document: object) -> list[object]:
+    if isinstance(document, dict):
+        values = cast(dict[object, object], document).values()
+        return [scalar for value in values for scalar in scalars(value)]
+    if isinstance(document, list):
+        return [scalar for value in cast(list[object], document) for scalar in scalars(value)]
+    return [document]
+
+
+def test_a_bundle_holds_what_was_planned() -> None:
+    first = planned("katib-db", constraints="mem=2G", resources={"mysql-image": "h:5/a/mysql:8"})
+    second = planned("kfp-api", base=None, options={"cache-image": "h:5/b:1", "grpc-port": 8887})
+    relation = (Side("kfp-api", "relational-db"), Side("katib-db", "database"))
+    assert rendered(first, second, relations=(relation,)) == {
+        "bundle": "kubernetes",
+        "name": "kubeflow",
+        "applications": {
+            "katib-db": {
+                "charm": str(FILE),
+                "base": "ubuntu@24.04",
+                "scale": 1,
+                "trust": True,
+                "constraints": "mem=2G",
+                "resources": {"mysql-image": "h:5/a/mysql:8"},
+            },
+            "kfp-api": {
+                "charm": str(FILE),
+                "scale": 1,
+                "trust": True,
+                "options": {"cache-image": "h:5/b:1", "grpc-port": 8887},
+            },
+        },
+        "relations": [["kfp-api:relational-db", "katib-db:database"]],
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        'He said "no"',
+        "it's",
+        "two\nlines\n",
+        "\ttab and trailing space ",
+        "{{ model }} {% raw %} {# not a comment #}",
+        "größe, 大きさ, 😀",
+        "<script>&amp;</script>",
+        "back\\slash \\n",
+        "# no comment: [really]",
+        "yes",
+        "null",
+        "0123",
+        "1.0",
+        "*alias",
+        '["a/b:1", "c/d:2"]',
+        "\x00\x1b",
+        pytest.param(
+            "delete\x7fthat",
+            marks=pytest.mark.xfail(strict=True, reason="JSON leaves in what YAML does not allow"),
+        ),
+        pytest.param(
+            "next\x85line and \u2028 another",
+            marks=pytest.mark.xfail(strict=True, reason="JSON leaves in what YAML folds"),
+        ),
+    ],
+)
+def test_strange_characters_survive(value: str) -> None:
+    application = planned(options={"option": value}, resources={"image": value})
+    read = rendered(application)["applications"]["minio"]
+    assert read["options"] == {"option": value}
+    assert read["resources"] == {"image": value}
+
+
+@pytest.mark.parametrize("value", [True, False, 3, -1, 2.5, "3", "true"])
+def test_options_keep_their_type(value: OptionValue) -> None:
+    read = rendered(planned(options={"option": value}))["applications"]["minio"]["options"]
+    assert read == {"option": value}
+    assert type(read["option"]) is type(value)
+
+
+def test_option_names_may_have_dots() -> None:
+    options = {"istio.gateway.namespace": "kubeflow"}
+    assert rendered(planned(options=options))["applications"]["minio"]["options"] == options
+
+
+def test_excluded_applications_and_their_relations_are_left_out() -> None:
+    def relation(first: str, second: str) -> Relation:
+        return (Side(first, "a"), Side(second, "b"))
+
+    bundle = rendered(
+        planned("one"),
+        planned("two"),
+        planned("out", is_excluded=True),
+        relations=(relation("one", "two"), relation("out", "two"), relation("one", "out")),
+    )
+    assert set(bundle["applications"]) == {"one", "two"}
+    assert bundle["relations"] == [["one:a", "two:b"]]
+
+
+def test_a_bundle_without_relations_is_valid() -> None:
+    assert not rendered(planned())["relations"]
+
+
+@pytest.mark.parametrize("archived", ["all", "none"])
+@pytest.mark.parametrize("excluded", ["auto", "", "mysql-k8s,minio"])
+def test_the_bundle_of_the_builtin_release_has_no_empty_strings(
+    archived: str, excluded: str, tmp_path: Path
+) -> None:
+    release = Release.builtin()
+    charms: list[CharmFile] = []
+    for charm in release.charms:
+        path = tmp_path / f"{charm.name}.charm"
+        path.write_bytes(charm_file(charm))
+        charms.append(CharmFile.read(path))
+    references = filter(None, map(ImageReference.parse, release.images))
+    images = tuple(ArchivedImage("x.tar", (name,), "sha256:0", "amd64") for name in references)
+    plan = make_plan(
+        charms,
+        Inventory(images if archived == "all" else ()),
+        RegistryLocation.parse("registry.corp:5000/ckf"),
+        model="kubeflow",
+        excluded_charms=excluded,
+    )
+    text = render_bundle(plan, TEMPLATES)
+    bundle = yaml.safe_load(text)
+
+    assert set(bundle["applications"]) == {item.name for item in plan.bundled}
+    assert len(bundle["relations"]) == len(plan.bundled_relations)
+    values = scalars(bundle)
+    assert "" not in values
+    assert None not in values
+    assert "docker.io" not in text
+    for body in bundle["applications"].values():
+        assert Path(body["charm"]).is_absolute()
+        assert body["base"] == "ubuntu@24.04"
+        assert body["trust"] is True
+        for image in body.get("resources", {}).values():
+            assert image.startswith("registry.corp:5000/ckf/")

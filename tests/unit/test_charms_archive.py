@@ -1,0 +1,206 @@
+"""charms.tar.gz: which charms come out of it, where they are put, and what is refused."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.artifacts.charms import unpack_charms
+from ckf_airgap.errors import ArtifactError
+from tests.sample_release import (
+    Charm,
+    CharmOptions,
+    Release,
+    SampleRelease,
+    charm_file,
+    truncate,
+    write_charm_archive,
+)
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "charms.tar.gz"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "unit" / "charms"
+
+
+def test_the_charms_of_a_release_are_unpacked_whatever_their_files_are_called(
+    builtin: SampleRelease, folder: Path
+) -> None:
+    # The generator gives them names in all four styles that are in use.
+    charms = unpack_charms(builtin.charms.path, folder)
+    assert [charm.name for charm in charms] == [charm.name for charm in builtin.release.charms]
+    contents = {charm.name: charm_file(charm) for charm in builtin.release.charms}
+    for charm in charms:
+        content = charm.path.read_bytes()
+        assert content == contents[charm.name]
+        digest = hashlib.sha256(content).hexdigest()
+        assert charm.path == folder / f"{charm.name}_{digest[:7]}.charm"
+    assert files_in(folder) == {charm.path.name for charm in charms}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.charm",
+        "./a.charm",
+        "a_r12.charm",
+        "a_1234567.charm",
+        "a_ubuntu-20.04-amd64.charm",
+        "charms/a.charm",
+        "./some/folder/a_r12.charm",
+        "completely-different.charm",
+        "/absolute/a.charm",
+        "größe.charm",
+    ],
+)
+def test_a_charm_is_known_by_its_metadata(name: str, archive: Path, folder: Path) -> None:
+    write_archive(archive, [(name, charm_file(Charm("a")))])
+    (charm,) = unpack_charms(archive, folder)
+    assert charm.name == "a"
+
+
+def test_other_files_and_folders_do_not_count(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive, "w:gz") as tar:
+        for kind, name in ((tarfile.DIRTYPE, "folder.charm"), (tarfile.SYMTYPE, "link.charm")):
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            member.linkname = "a.charm"
+            tar.addfile(member)
+        for name, content in (("README.md", b"read me"), ("a.charm", charm_file(Charm("a")))):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    assert [charm.name for charm in unpack_charms(archive, folder)] == ["a"]
+    assert len(files_in(folder)) == 1
+
+
+def test_two_charms_of_one_name_are_refused_with_both_files(archive: Path, folder: Path) -> None:
+    minio = Release.builtin(["minio"]).charms
+    made = write_charm_archive(minio, archive, CharmOptions(duplicated=frozenset({"minio"})))
+    with pytest.raises(ArtifactError, match=r"holds the charm minio twice") as error:
+        unpack_charms(archive, folder)
+    assert all(charm.file_name in str(error.value) for charm in made.charms)
+
+
+@pytest.mark.parametrize("members", [[], [("README.md", b"")], [("charm.txt", b"x")]])
+def test_an_archive_without_charms_is_refused(
+    members: list[tuple[str, bytes]], archive: Path, folder: Path
+) -> None:
+    write_archive(archive, members)
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz holds no \.charm file"):
+        unpack_charms(archive, folder)
+
+
+def test_an_empty_file_is_refused(archive: Path, folder: Path) -> None:
+    archive.touch()
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is empty"):
+        unpack_charms(archive, folder)
+
+
+def test_a_missing_file_is_refused(archive: Path, folder: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz cannot be opened"):
+        unpack_charms(archive, folder)
+
+
+def test_a_file_that_is_no_gzip_is_refused(archive: Path, folder: Path) -> None:
+    archive.write_bytes(b"PK\x03\x04" + bytes(1000))
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged or not a gzip file"):
+        unpack_charms(archive, folder)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.999])
+def test_a_truncated_archive_is_refused_by_name(
+    fraction: float, archive: Path, folder: Path
+) -> None:
+    write_charm_archive(Release.builtin().charms, archive)
+    truncate(archive, fraction)
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz ends in the middle"):
+        unpack_charms(archive, folder)
+
+
+def test_a_checksum_that_does_not_fit_is_found(archive: Path, folder: Path) -> None:
+    write_archive(archive, [("a.charm", charm_file(Charm("a")))])
+    data = bytearray(archive.read_bytes())
+    data[-8] ^= 0xFF  # RFC 1952: CRC32, then the size, end a member.
+    archive.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged .*CRC"):
+        unpack_charms(archive, folder)
+
+
+def test_a_broken_charm_is_named_as_in_the_archive(archive: Path, folder: Path) -> None:
+    write_charm_archive(
+        Release.builtin().charms, archive, CharmOptions(without_metadata=frozenset({"kfp-api"}))
+    )
+    with pytest.raises(ArtifactError, match=r"kfp-api\S*\.charm has no metadata\.yaml"):
+        unpack_charms(archive, folder)
+    write_archive(archive, [("sub/broken.charm", b"nothing")])
+    with pytest.raises(ArtifactError, match=r"sub/broken\.charm is not a readable charm"):
+        unpack_charms(archive, folder)
+
+
+def test_what_another_archive_left_is_removed(archive: Path, folder: Path) -> None:
+    write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
+    before = {charm.name: charm.path for charm in unpack_charms(archive, folder)}
+    (folder / "other").write_text("not a charm, and not to be touched")
+    newer = charm_file(Charm("a"), None, {"version": "2\n"})
+    write_archive(archive, [("a.charm", newer)])
+    (charm,) = unpack_charms(archive, folder)
+    # A new charm never stands under the name of an old one, which the juju client would mix up.
+    assert charm.path != before["a"]
+    assert files_in(folder) == {charm.path.name, "other"}
+
+
+def test_unpacking_again_changes_nothing(archive: Path, folder: Path) -> None:
+    write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
+    assert unpack_charms(archive, folder) == unpack_charms(archive, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escaped.charm", "/tmp/../escaped.charm", "a/../../../escaped.charm"]
+)
+def test_member_names_do_not_lead_out_of_the_folder(
+    name: str, archive: Path, folder: Path, tmp_path: Path
+) -> None:
+    write_archive(archive, [(name, charm_file(Charm("a")))])
+    (charm,) = unpack_charms(archive, folder)
+    assert charm.path.parent == folder
+    assert files_in(tmp_path) == {"charms.tar.gz", f"unit/charms/{charm.path.name}"}
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/escaped", "a/b"])
+def test_charm_names_do_not_lead_out_of_the_folder(
+    name: str, archive: Path, folder: Path, tmp_path: Path
+) -> None:
+    write_archive(archive, [("a.charm", charm_file(Charm(name)))])
+    with pytest.raises(ArtifactError, match=r"a\.charm names its charm"):
+        unpack_charms(archive, folder)
+    assert files_in(tmp_path) <= {"charms.tar.gz", "unit/charms/incoming"}
+
+
+def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) -> None:
+    write_archive(archive, [("a.charm", charm_file(Charm("a")))])
+    folder.mkdir(parents=True)
+    (folder / "incoming").symlink_to("/dev/full")
+    with pytest.raises(ArtifactError, match=r"a\.charm cannot be unpacked \(No space left"):
+        unpack_charms(archive, folder)

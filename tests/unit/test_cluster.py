@@ -1,0 +1,218 @@
+"""What runs in the cluster: where its images come from and which cannot be pulled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import lightkube
+import pytest
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.models.core_v1 import (
+    Container,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateWaiting,
+    ContainerStatus,
+    PodSpec,
+    PodStatus,
+)
+from lightkube.models.meta_v1 import ObjectMeta, Status
+from lightkube.resources.core_v1 import Pod
+
+from ckf_airgap.cluster import RunningImage, report_images, running_images
+from ckf_airgap.errors import ClusterError
+
+HOST = "registry.corp:5000"
+
+
+class FakeClient:
+    """Gives the pods of each namespace, or fails."""
+
+    pods: dict[str, list[Pod]]
+    failure: Exception | None
+
+    def list(self, resource: type[Pod], *, namespace: str) -> Iterator[Pod]:
+        assert resource is Pod
+        if self.failure:
+            raise self.failure
+        yield from self.pods.get(namespace, [])
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    client = FakeClient()
+    client.pods = {}
+    client.failure = None
+    monkeypatch.setattr(lightkube, "Client", lambda: client)
+    return client
+
+
+def status(name: str, waiting: str | None = None, message: str | None = None) -> ContainerStatus:
+    state = (
+        ContainerState(waiting=ContainerStateWaiting(message=message, reason=waiting))
+        if waiting
+        else ContainerState(running=ContainerStateRunning())
+    )
+    return ContainerStatus(
+        image="", imageID="", name=name, ready=not waiting, restartCount=0, state=state
+    )
+
+
+def pod(
+    name: str,
+    containers: dict[str, str | None],
+    initial: dict[str, str | None] | None = None,
+    pod_status: PodStatus | None = None,
+) -> Pod:
+    spec = PodSpec(
+        containers=[Container(name=key, image=image) for key, image in containers.items()],
+        initContainers=[Container(name=key, image=image) for key, image in initial.items()]
+        if initial
+        else None,
+    )
+    return Pod(metadata=ObjectMeta(name=name, namespace="ns"), spec=spec, status=pod_status)
+
+
+def running(image: str, pull_failure: str = "") -> RunningImage:
+    return RunningImage("ns", "pod-0", "main", image, pull_failure)
+
+
+def api_error(code: int, message: str) -> ApiError:
+    request = httpx2.Request("GET", "https://10.0.0.1/api/v1/pods")
+    return ApiError(request=request, status=Status(code=code, message=message))
+
+
+@pytest.mark.parametrize(
+    ("image", "is_foreign"),
+    [
+        (f"{HOST}/ckf/istio/pilot:1", False),
+        (f"{HOST}/ckf/istio/pilot@sha256:{'0' * 64}", False),
+        ("registry.corp/ckf/istio/pilot:1", True),
+        ("registry.corp:5001/ckf/istio/pilot:1", True),
+        (f"evil.{HOST}/ckf/istio/pilot:1", True),
+        (f"docker.io/{HOST}/pilot", True),
+        ("docker.io/istio/pilot:1", True),
+        ("istio/pilot:1", True),
+        ("busybox", True),
+        ("", True),
+    ],
+)
+def test_images_from_elsewhere_are_found(image: str, is_foreign: bool) -> None:
+    report = report_images([running(image), running(f"{HOST}/other:1")], HOST)
+    assert report.containers == 2
+    assert report.foreign == ((running(image),) if is_foreign else ())
+    assert report.not_pulled == ()
+
+
+def test_failed_pulls_are_found_wherever_the_image_comes_from() -> None:
+    broken = running(f"{HOST}/a:1", "ErrImagePull: not found")
+    foreign = running("busybox", "ImagePullBackOff")
+    report = report_images(iter([broken, foreign]), HOST)
+    assert report.not_pulled == (broken, foreign)
+    assert report.foreign == (foreign,)
+
+
+def test_a_report_of_nothing_is_empty() -> None:
+    report = report_images([], HOST)
+    assert (report.containers, report.foreign, report.not_pulled) == (0, (), ())
+
+
+def test_an_image_is_told_with_its_place() -> None:
+    assert str(running("busybox")) == "busybox in ns/pod-0, container main"
+    assert str(running("busybox", "ErrImagePull: no")).endswith("container main (ErrImagePull: no)")
+
+
+def test_every_container_is_listed_with_its_image(fake: FakeClient) -> None:
+    fake.pods = {
+        "ns": [
+            pod("one", {"main": "a:1", "side": "b:1"}, {"init": "c:1"}),
+            pod("two", {"main": None}),
+        ],
+        "other": [pod("three", {"main": "d:1"})],
+        "unasked": [pod("four", {"main": "e:1"})],
+    }
+    found = [(image.pod, image.container, image.image) for image in running_images(["ns", "other"])]
+    assert found == [
+        ("one", "main", "a:1"),
+        ("one", "side", "b:1"),
+        ("one", "init", "c:1"),
+        ("two", "main", ""),
+        ("three", "main", "d:1"),
+    ]
+
+
+def test_a_pod_without_spec_has_no_containers(fake: FakeClient) -> None:
+    fake.pods = {"ns": [Pod(metadata=ObjectMeta(name="x")), Pod()]}
+    assert running_images(["ns"]) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "failure"),
+    [
+        ("ErrImagePull", "manifest unknown", "ErrImagePull: manifest unknown"),
+        ("ImagePullBackOff", None, "ImagePullBackOff"),
+        ("InvalidImageName", "", "InvalidImageName"),
+        ("ErrImageNeverPull", None, "ErrImageNeverPull"),
+        ("ImageInspectError", None, "ImageInspectError"),
+        ("ContainerCreating", None, ""),
+        ("CrashLoopBackOff", "back-off", ""),
+        (None, None, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["containerStatuses", "initContainerStatuses"])
+def test_only_pulls_that_fail_are_failed_pulls(
+    kind: str, reason: str | None, message: str | None, failure: str, fake: FakeClient
+) -> None:
+    statuses: dict[str, Any] = {kind: [status("other"), status("it", reason, message)]}
+    containers: dict[str, str | None] = {"other": "a:1", "it": "b:1"}
+    if kind == "containerStatuses":
+        found = pod("p", containers, pod_status=PodStatus(**statuses))
+    else:
+        found = pod("p", {}, containers, PodStatus(**statuses))
+    fake.pods = {"ns": [found]}
+    assert {image.container: image.pull_failure for image in running_images(["ns"])} == {
+        "other": "",
+        "it": failure,
+    }
+
+
+def test_a_container_without_a_state_is_no_failure(fake: FakeClient) -> None:
+    bare = ContainerStatus(image="", imageID="", name="main", ready=False, restartCount=0)
+    fake.pods = {"ns": [pod("p", {"main": "a:1"}, pod_status=PodStatus(containerStatuses=[bare]))]}
+    assert [image.pull_failure for image in running_images(["ns"])] == [""]
+
+
+def test_a_refusal_names_the_command_that_grants_access(fake: FakeClient) -> None:
+    fake.failure = api_error(403, "pods is forbidden")
+    with pytest.raises(ClusterError, match=r"pods is forbidden.*juju trust ckf-airgap"):
+        running_images(["ns"])
+
+
+def test_another_failure_of_the_api_is_told_without_that_command(fake: FakeClient) -> None:
+    fake.failure = api_error(500, "etcd is gone")
+    with pytest.raises(ClusterError, match="etcd is gone") as error:
+        running_images(["ns"])
+    assert "trust" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx2.ConnectError("connection refused"),
+        httpx2.ReadTimeout("timed out"),
+        OSError("no route to host"),
+    ],
+)
+def test_an_api_that_does_not_answer_is_told(failure: Exception, fake: FakeClient) -> None:
+    fake.failure = failure
+    with pytest.raises(ClusterError, match=rf"cannot be reached \({failure}\)"):
+        running_images(["ns"])
+
+
+def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def client() -> None:
+        raise ConfigError("no configuration found")
+
+    monkeypatch.setattr(lightkube, "Client", client)
+    with pytest.raises(ClusterError, match="no configuration found"):
+        running_images(["ns"])
