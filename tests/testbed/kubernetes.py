@@ -1,5 +1,6 @@
 """A Kubernetes of one node in the testbed's namespace."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,7 +220,8 @@ class Kubernetes:
         self._folder.joinpath("Corefile").write_text(
             f".:53 {{\n  bind {address}\n  errors\n"
             f"  hosts {{\n    {address} {hosts}\n    fallthrough\n  }}\n"
-            f"  kubernetes cluster.local in-addr.arpa {{\n    kubeconfig {self.kubeconfig}\n  }}\n}}\n"
+            "  kubernetes cluster.local in-addr.arpa {\n"
+            f"    kubeconfig {self.kubeconfig}\n  }}\n}}\n"
         )
 
     def _write_kubeconfig(self, name: str) -> None:
@@ -268,11 +270,7 @@ class Kubernetes:
         }
         ports = {"type": "portmap", "capabilities": {"portMappings": True}}
         network.joinpath("10-bridge.conflist").write_text(
-            yaml.safe_dump(
-                {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]},
-                default_flow_style=True,
-                width=10_000,
-            )
+            json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]})
         )
         cri = '[plugins."io.containerd.grpc.v1.cri"'
         self._folder.joinpath("containerd.toml").write_text(

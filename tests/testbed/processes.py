@@ -1,5 +1,6 @@
 """The testbed's long-running processes, started and stopped by their own id."""
 
+import contextlib
 import json
 import os
 import signal
@@ -107,11 +108,9 @@ def end_all(pids: Sequence[int]) -> None:
 def _wait_for_end(pid: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while _start_time(pid) and time.monotonic() < deadline:
-        try:
-            # A child of this process stays a zombie until it is waited for.
+        # A child of this process stays a zombie until it is waited for.
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
         time.sleep(0.05)
 
 

@@ -24,16 +24,13 @@ def charm_base() -> Path:
         release.write_text(
             'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\n'
             f'VERSION_ID="{versions.CHARM_BASE}"\n'
-            f'PRETTY_NAME="Debian {versions.DEBIAN} in the place of Ubuntu {versions.CHARM_BASE}"\n'
+            f'PRETTY_NAME="Debian {versions.DEBIAN} for Ubuntu {versions.CHARM_BASE}"\n'
         )
         # The users that Juju's own images have: charms run as the first.
-        for user, number in (("juju", 170), ("sjuju", 171)):
-            run(["chroot", folder, "groupadd", "--gid", str(number), user])
-            home = f"/home/{user}"
-            run(
-                ["chroot", folder, "useradd", "--uid", str(number), "--gid", str(number)]
-                + ["--home-dir", home, "--create-home", "--shell", "/bin/bash", user]
-            )
+        for user, number in (("juju", "170"), ("sjuju", "171")):
+            run(["chroot", folder, "groupadd", "--gid", number, user])
+            options = ["--uid", number, "--gid", number, "--create-home", "--shell", "/bin/bash"]
+            run(["chroot", folder, "useradd", *options, user])
         run(["chroot", folder, "useradd", "--system", "--user-group", "syslog"])
         shutil.rmtree(folder / "var/lib/apt/lists")
         shutil.rmtree(folder / "var/cache/apt")
@@ -45,7 +42,7 @@ def charm_build() -> Path:
     """Give the root file system that charms are packed in: the base and what compiles for it."""
 
     def make(folder: Path) -> None:
-        packages = "python3,python3-venv,python3-apt,python3-dev,ca-certificates,git,gcc,libc6-dev,libffi-dev"
+        packages = "python3,python3-venv,python3-apt,python3-dev,ca-certificates,git,gcc,libc6-dev"
         _debootstrap(folder, versions.DEBIAN, packages)
         shutil.copy2(charm_base() / "usr/lib/os-release", folder / "usr/lib/os-release")
         pip = "/charmcraft/bin/pip install --quiet --disable-pip-version-check"

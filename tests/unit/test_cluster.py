@@ -119,7 +119,9 @@ def test_a_report_of_nothing_is_empty() -> None:
 
 def test_an_image_is_told_with_its_place() -> None:
     assert str(running("busybox")) == "busybox in ns/pod-0, container main"
-    assert str(running("busybox", "ErrImagePull: no")).endswith("container main (ErrImagePull: no)")
+    assert str(running("busybox", "ErrImagePull: no")).endswith(
+        "container main (ErrImagePull: no)"
+    )
 
 
 def test_every_container_is_listed_with_its_image(fake: FakeClient) -> None:
@@ -131,7 +133,9 @@ def test_every_container_is_listed_with_its_image(fake: FakeClient) -> None:
         "other": [pod("three", {"main": "d:1"})],
         "unasked": [pod("four", {"main": "e:1"})],
     }
-    found = [(image.pod, image.container, image.image) for image in running_images(["ns", "other"])]
+    found = [
+        (image.pod, image.container, image.image) for image in running_images(["ns", "other"])
+    ]
     assert found == [
         ("one", "main", "a:1"),
         ("one", "side", "b:1"),

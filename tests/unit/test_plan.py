@@ -208,8 +208,10 @@ def test_charms_are_excluded_by_kind_or_by_name(
 
 
 def test_excluding_what_is_not_there_is_refused(charms: tuple[CharmFile, ...]) -> None:
-    with pytest.raises(ConfigurationError, match="excluded-charms names minoi.*minio"):
-        make_plan(charms, inventory([]), LOCATION, model="m", excluded_charms="argo-controller,minoi")
+    with pytest.raises(ConfigurationError, match=r"excluded-charms names minoi.*minio"):
+        make_plan(
+            charms, inventory([]), LOCATION, model="m", excluded_charms="argo-controller,minoi"
+        )
 
 
 def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, ...]) -> None:

@@ -1,0 +1,25 @@
+# For a machine that has only Python, Go, make and root: brings its own tox and calls it.
+PYTHON ?= python3
+TOOLS := .tox/tools
+TOX := $(TOOLS)/bin/tox
+
+.PHONY: demo test unit testbed-down clean
+
+demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed and show it
+	$(TOX) run -e demo
+
+test: $(TOX) ## Run every test, the testbed included
+	$(TOX) run
+
+unit: $(TOX) ## Run the tests that take seconds
+	$(TOX) run -e unit
+
+testbed-down: $(TOX) ## Take the testbed down
+	$(TOX) run -e testbed -- down
+
+clean: testbed-down ## Take the testbed down and remove what was made here
+	rm -rf .tox build
+
+$(TOX):
+	$(PYTHON) -m venv $(TOOLS) || { apt-get update -qq && apt-get install -qq -y python3-venv && $(PYTHON) -m venv $(TOOLS); }
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'tox>=4.25' 'tox-uv>=1.25'

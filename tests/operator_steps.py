@@ -1,0 +1,131 @@
+"""What an operator does with the charm, for the demo and the integration tests."""
+
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jubilant
+
+from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
+from tests.testbed import Testbed
+
+PROJECT = Path(__file__).parents[1]
+APPLICATION = "ckf-airgap"
+UNIT = f"{APPLICATION}/0"
+# Podspec charms in the release, which Juju 4 does not take: sidecar charms stand in for them, and
+# are named for what the charm would find by their metadata.
+EXCLUDED = ("argo-controller", "katib-controller", "kubeflow-volumes", "minio")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the charm is tried: a controller and a registry that its cluster pulls from.
+
+    Attributes:
+        juju: The juju command, a path or a name.
+        client: The juju client to give to the charm.
+        registry: The registry prefix.
+        registry_ca: The certificate of its authority, or None.
+    """
+
+    juju: str
+    client: Path
+    registry: str
+    registry_ca: Path | None
+
+
+def testbed_site(testbed: Testbed) -> Site:
+    """Give the testbed as a site."""
+    return Site(
+        juju=str(testbed.juju_wrapper),
+        client=testbed.juju_client,
+        registry=f"{testbed.registry.host}/ckf",
+        registry_ca=testbed.registry.ca,
+    )
+
+
+def make_artifacts(folder: Path) -> SampleRelease:
+    """Make images.tar.gz and charms.tar.gz of a part of Charmed Kubeflow 1.8."""
+    return write_release(
+        Release.builtin(), folder, ImageOptions(), CharmOptions(podspec_as_sidecar=True)
+    )
+
+
+class Operator:
+    """An operator with one model."""
+
+    def __init__(self, site: Site, model: str) -> None:
+        self.site = site
+        self.juju = jubilant.Juju(cli_binary=site.juju, wait_timeout=600)
+        self._model = model
+
+    def add_model(self) -> None:
+        """Make the model, in place of one that is there."""
+        self.destroy_model()
+        self.juju.add_model(self._model)
+
+    def destroy_model(self) -> None:
+        """Remove the model with all that is in it, if it is there."""
+        names = self.juju.cli("models", "--format", "json", include_model=False)
+        if f'"short-name":"{self._model}"' in names:
+            self.juju.destroy_model(self._model, destroy_storage=True, force=True)
+
+    def deploy_charm(self, charm: Path, artifacts: SampleRelease) -> None:
+        """Deploy the charm with its resources, and wait until its agent is there."""
+        self.juju.deploy(
+            charm,
+            APPLICATION,
+            trust=True,
+            resources={
+                "images": str(artifacts.images.path),
+                "charms": str(artifacts.charms.path),
+                "juju": str(self.site.client),
+            },
+        )
+        self.juju.wait(jubilant.all_agents_idle)
+
+    def configure(self, **options: str) -> None:
+        """Set the registry, the excluded charms, and further options."""
+        values: dict[str, str] = {
+            "registry": self.site.registry,
+            "model": self._model,
+            "excluded-charms": ",".join(EXCLUDED),
+        }
+        if self.site.registry_ca:
+            values["registry-ca"] = self.site.registry_ca.read_text()
+        self.juju.config(APPLICATION, {**values, **options})
+
+    def give_juju_user(self) -> str:
+        """Make a Juju user for the charm, and give it to the charm; gives its password."""
+        user, password = f"{self._model}-deployer", secrets.token_urlsafe(24)
+        users = self.juju.cli("users", "--format", "json", include_model=False)
+        if f'"{user}"' not in users:
+            self.juju.cli("add-user", user, include_model=False)
+        self.juju.cli(
+            "change-user-password", user, "--no-prompt", include_model=False, stdin=f"{password}\n"
+        )
+        self.juju.cli("grant", user, "admin", self._model, include_model=False)
+        self.give_secret("juju-credentials", {"username": user, "password": password})
+        return password
+
+    def give_secret(self, option: str, content: Mapping[str, str]) -> None:
+        """Store a secret, or another content of it, grant it to the charm, and set its option."""
+        if any(secret.name == option for secret in self.juju.secrets()):
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write("".join(f"{key}: {value}\n" for key, value in content.items()))
+                file.flush()
+                self.juju.cli("update-secret", option, "--file", file.name)
+            return
+        uri = self.juju.add_secret(option, content)
+        self.juju.grant_secret(option, APPLICATION)
+        self.juju.config(APPLICATION, {option: str(uri)})
+
+    def run(self, action: str, wait: float = 1800, **parameters: object) -> jubilant.Task:
+        """Run an action of the charm to its end.
+
+        Raises:
+            jubilant.TaskError: The action failed.
+        """
+        return self.juju.run(UNIT, action, parameters or None, wait=wait)
