@@ -120,7 +120,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_verify(self, event: ops.ActionEvent) -> None:
         parameters = event.load_params(VerifyParameters, errors="fail")
         with self._failing(event):
-            location = RegistryLocation.parse(self._configuration.registry)
+            location = self._location()
             model = self._login()
             not_active = self._wait_for_units(model, parameters.timeout, event)
             namespace = self._configuration.model.rpartition("/")[2]

@@ -9,6 +9,7 @@ an image reference for its value, in ``config.yaml`` or in a default file in ``s
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from ckf_airgap.names import ImageReference
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
 _LARGEST_DOCUMENT = 4 * 1024 * 1024
+# The rule of Juju for the names of charms.
+_CHARM_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
+_LONGEST_NAME = 128
 _DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
 _CURE = "download the charm again (juju download) and make charms.tar.gz again"
 
@@ -207,7 +211,14 @@ class CharmFile:
             with zipfile.ZipFile(path) as archive:
                 documents = _Documents(archive, label)
                 return _read(path, documents)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            OSError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
             raise ArtifactError(f"{label} is not a readable charm ({error})", _CURE) from error
 
     @property
@@ -253,7 +264,8 @@ class _Documents:
         if self._archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
             raise ArtifactError(f"{name} of {self.label} is too large to be right", _CURE)
         try:
-            return yaml.safe_load(self._archive.read(name))
+            # Every value as it is written: a tag 1.10 is no number.
+            return yaml.load(self._archive.read(name), Loader=yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ArtifactError(f"{name} of {self.label} is not valid YAML", _CURE) from error
 
@@ -262,8 +274,10 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
     metadata = documents.mapping("metadata.yaml", required=True)
     options = _section(documents.mapping("config.yaml"), "options")
     name = metadata.get("name")
-    if not isinstance(name, str) or not name:
-        raise ArtifactError(f"metadata.yaml of {documents.label} names no charm", _CURE)
+    if not isinstance(name, str) or not _CHARM_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise ArtifactError(
+            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", _CURE
+        )
     return CharmFile(
         path=path,
         name=name,
@@ -280,8 +294,7 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
             for endpoint, details in _section(metadata, role).items()
         ),
         bases=_bases(documents.mapping("manifest.yaml")),
-        is_podspec="kubernetes" in (metadata.get("series") or ())
-        and not metadata.get("containers"),
+        is_podspec=metadata.get("series") == ["kubernetes"] and not metadata.get("containers"),
     )
 
 
@@ -337,7 +350,7 @@ def _parsed(default: object) -> object:
     if not isinstance(default, str):
         return None
     try:
-        return yaml.safe_load(default)
+        return yaml.load(default, Loader=yaml.BaseLoader)
     except yaml.YAMLError:
         return default
 
@@ -346,20 +359,21 @@ def _image_option(name: str, default: object) -> ImageOption | None:
     if isinstance(default, str):
         return PlainImageOption(name, default) if _is_image(default) and "/" in default else None
     if isinstance(default, list):
-        images = tuple(str(item) for item in cast(list[object], default))
-        return ImageListOption(name, images) if images and all(map(_is_image, images)) else None
+        images = tuple(item for item in cast(list[object], default) if item)
+        is_list = bool(images) and all(map(_is_image, images))
+        return ImageListOption(name, cast(tuple[str, ...], images)) if is_list else None
     if not isinstance(default, dict):
         return None
-    settings = {str(key): value for key, value in cast(dict[Any, Any], default).items()}
+    items = cast(dict[Any, Any], default).items()
+    settings = {str(key): value for key, value in items if isinstance(value, str) and value}
     if "global-hub" in settings and "global-tag" in settings:
-        return HubImageOption(name, tuple((key, str(value)) for key, value in settings.items()))
-    entries = tuple(
-        (key, value)
-        for key, value in settings.items()
-        if isinstance(value, str) and _is_image(value)
-    )
+        return HubImageOption(name, tuple(settings.items()))
+    entries = tuple((key, value) for key, value in settings.items() if _is_image(value))
     return ImageMapOption(name, entries) if entries else None
 
 
-def _is_image(text: str) -> bool:
-    return ImageReference.parse(text) is not None
+def _is_image(value: object) -> bool:
+    """Tell an image reference from a bare word, which would be one by the letter."""
+    if not isinstance(value, str) or not re.search("[/:]", value):
+        return False
+    return ImageReference.parse(value) is not None

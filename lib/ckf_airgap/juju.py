@@ -118,7 +118,8 @@ class JujuModel:
         Returns:
             The model.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         _write_client_files(folder, controller, credentials)
         os.environ["JUJU_DATA"] = str(folder)
         juju = jubilant.Juju(cli_binary=client)
@@ -242,7 +243,7 @@ def _find_model(juju: jubilant.Juju, wanted: str) -> str:
         output = juju.cli(
             "models", "--controller", _CONTROLLER, "--format", "json", include_model=False
         )
-    models = [str(model["name"]) for model in json.loads(output).get("models", [])]
+        models = [str(model["name"]) for model in json.loads(output)["models"] or ()]
     found = [name for name in models if wanted in (name, name.rpartition("/")[2])]
     if len(found) > 1:
         raise ConfigurationError(
@@ -291,6 +292,12 @@ def _errors() -> Generator[None]:
         raise ConfigurationError(
             f"the juju client cannot be run ({error.strerror})",
             "attach the client of the operator's machine, for the CPU of this node: "
+            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"what the juju client answers cannot be read ({error})",
+            "see that the resource juju is a juju client: "
             "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
         ) from error
 

@@ -253,6 +253,9 @@ def _location_problem(text: str) -> str:
         return (
             "has upper case letters in its path" if path != path.lower() else "is not a valid name"
         )
+    if registry_host(f"{match['host']}/image") != match["host"]:
+        # Container runtimes would look for it on Docker Hub.
+        return "begins with a host that has neither a dot nor a port"
     port = re.search(r":([0-9]+)$", match["host"])
     if port and not 0 < int(port[1]) < 65536:
         return f"has the port {port[1]}, which is out of range"

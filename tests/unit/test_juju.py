@@ -326,7 +326,6 @@ def test_a_model_that_the_user_does_not_see_is_refused(
         login(wanted)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a null list is not foreseen")
 def test_an_empty_list_of_models_may_be_null(
     fake: FakeJuju, login: Callable[..., JujuModel]
 ) -> None:
@@ -562,7 +561,6 @@ def test_a_client_that_is_not_there_is_refused(
         login(client=tmp_path / "gone")
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="answers that are no JSON pass through")
 @pytest.mark.parametrize("answer", ["", "snap 2.63\n", "\ufeff[]"])
 def test_a_program_that_is_not_juju_is_told(
     answer: str, fake: FakeJuju, login: Callable[..., JujuModel]

@@ -117,7 +117,6 @@ def test_what_is_no_reference_is_not_found() -> None:
     assert (resolution.path, resolution.note) == (None, "not a valid image reference")
 
 
-@pytest.mark.xfail(strict=True, reason="read_inventory takes every layer for missing")
 def test_the_builtin_release_is_planned_from_its_two_files(
     builtin: SampleRelease, tmp_path: Path
 ) -> None:
@@ -252,7 +251,6 @@ def test_what_came_close_to_a_missing_image_is_told(charms: tuple[CharmFile, ...
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the first missing image of a hub hides the others")
 def test_all_missing_images_of_a_hub_are_listed(charms: tuple[CharmFile, ...]) -> None:
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
     plan = make_plan(pilot, inventory([]), LOCATION, model="kubeflow")

@@ -1,7 +1,9 @@
 """charms.tar.gz: the ``.charm`` files of a release."""
 
+import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_gzip
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ArtifactError
+
+# macOS puts a file with attributes beside each file, named alike but for "._" in front.
+_CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
 
 
 def unpack_charms(archive: Path, folder: Path) -> tuple[CharmFile, ...]:
@@ -30,7 +35,7 @@ def unpack_charms(archive: Path, folder: Path) -> tuple[CharmFile, ...]:
     charms: dict[str, tuple[str, CharmFile]] = {}
     with open_gzip(archive) as stream:
         for member in read_members(stream, archive.name):
-            if member.kind is not MemberKind.FILE or not member.name.endswith(".charm"):
+            if member.kind is not MemberKind.FILE or not _CHARM.search(member.name):
                 continue
             charm = _unpack(member, folder)
             if charm.name in charms:
@@ -64,12 +69,10 @@ def _unpack(member: TarMember, folder: Path) -> CharmFile:
             f"{member.name} cannot be unpacked ({error.strerror})",
             f"make space: {member.size / 1e6:.0f} MB are needed for it",
         ) from error
-    name = CharmFile.read(temporary, member.name).name
-    if "/" in name:
-        raise ArtifactError(f"{member.name} names its charm {name!r}", "use the charm's real file")
-    path = folder / f"{name}_{digest.hexdigest()[:7]}.charm"
+    charm = CharmFile.read(temporary, member.name)
+    path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
     os.replace(temporary, path)
-    return CharmFile.read(path, member.name)
+    return dataclasses.replace(charm, path=path)
 
 
 def _remove_others(folder: Path, charms: Iterable[CharmFile]) -> None:

@@ -156,7 +156,8 @@ class _Contents(Generic[Layer]):
     def document(self, path: str) -> bytes | None:
         return self._documents.get(self._resolve(path))
 
-    def layer(self, path: str) -> Layer | None:
+    def layer(self, path: str) -> Layer:
+        """Give what became of a layer; KeyError where the archive lacks it."""
         target = self._resolve(path)
         if target not in self._layers and target in self._documents:
             # A layer whose first file name starts with a brace looks like a document.
@@ -164,7 +165,7 @@ class _Contents(Generic[Layer]):
             self._layers[target] = self._take_layer(
                 LayerContent(target, len(content), content, None)
             )
-        return self._layers.get(target)
+        return self._layers[target]
 
     def _resolve(self, path: str) -> str:
         path = posixpath.normpath(path)
@@ -199,10 +200,10 @@ def _saved_image(
         raise ArtifactError(f"{archive} lacks the config {config_path!r} of its image", _CURE)
     layers: list[Layer] = []
     for path in _strings(entry.get("Layers"), "Layers", archive):
-        layer = contents.layer(path)
-        if layer is None:
-            raise ArtifactError(f"{archive} lacks the layer {path}", _CURE)
-        layers.append(layer)
+        try:
+            layers.append(contents.layer(path))
+        except KeyError:
+            raise ArtifactError(f"{archive} lacks the layer {path}", _CURE) from None
     diff_ids, architecture = _read_config(config, archive)
     if len(diff_ids) != len(layers):
         raise ArtifactError(

@@ -1,9 +1,10 @@
 """The bundle: what of a plan the juju client deploys at once."""
 
-import json
+import sys
 from pathlib import Path
 
 import jinja2
+import yaml
 
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.planning.topology import OptionValue
@@ -40,5 +41,7 @@ def render_bundle(plan: Plan, templates: Path) -> str:
 
 
 def _quoted(value: OptionValue) -> str:
-    """Write a scalar as JSON, which is YAML."""
-    return json.dumps(value, ensure_ascii=False)
+    """Write a scalar as YAML on one line; unlike JSON it escapes all that YAML does not take."""
+    style = '"' if isinstance(value, str) else None
+    document = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=sys.maxsize)
+    return document.removesuffix("...\n").strip()

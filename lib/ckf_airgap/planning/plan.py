@@ -211,7 +211,8 @@ class _ImageFinder:
             value = option.value(find)
             if value is not None:
                 values[option.name] = value
-            elif all(find(image) for image in option.images):
+            # Each is asked for, so that all that are missing are listed.
+            elif all([find(image) for image in option.images]):
                 self._not_expressible.append(
                     f"{application}/{option.name} takes one hub and one tag for all its images, "
                     f"but the archive holds them in different places: {', '.join(option.images)}"

@@ -1,0 +1,195 @@
+"""The main job, on a real cluster: a part of Charmed Kubeflow 1.8 from two files and a registry."""
+
+import json
+from typing import Any
+
+import jubilant
+import pytest
+
+from tests.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator
+from tests.sample_release import SampleRelease
+
+DEPLOYED = {
+    "argo-controller",
+    "istio-ingressgateway",
+    "istio-pilot",
+    "jupyter-ui",
+    "katib-controller",
+    "katib-db",
+    "katib-db-manager",
+    "kfp-api",
+    "kfp-db",
+    "kfp-profile-controller",
+    "kfp-ui",
+    "kubeflow-dashboard",
+    "kubeflow-profiles",
+    "kubeflow-volumes",
+    "minio",
+}
+# The relations that the manual way adds by hand, as both sides name them.
+RELATIONS_BY_HAND = [
+    ("argo-controller", "object-storage", "minio"),
+    ("kubeflow-volumes", "ingress", "istio-pilot"),
+    ("kubeflow-volumes", "dashboard-links", "kubeflow-dashboard"),
+    ("kfp-api", "object-storage", "minio"),
+    ("kfp-profile-controller", "object-storage", "minio"),
+    ("kfp-ui", "object-storage", "minio"),
+]
+KATIB_KEYS = {
+    "default_trial_template",
+    "early_stopping__medianstop",
+    "enas_cpu_template",
+    "metrics_collector_sidecar__stdout",
+    "metrics_collector_sidecar__file",
+    "metrics_collector_sidecar__tensorflow_event",
+    "pytorch_job_template__master",
+    "pytorch_job_template__worker",
+    "suggestion__random",
+    "suggestion__tpe",
+    "suggestion__grid",
+    "suggestion__hyperband",
+    "suggestion__bayesianoptimization",
+    "suggestion__cmaes",
+    "suggestion__sobol",
+    "suggestion__multivariate_tpe",
+    "suggestion__enas",
+    "suggestion__darts",
+    "suggestion__pbt",
+}
+
+
+@pytest.fixture(scope="module")
+def deployment(operator: Operator) -> jubilant.Task:
+    """The task that deployed everything."""
+    operator.configure()
+    operator.give_juju_user()
+    operator.juju.wait(lambda status: _message(status) == f"ready: juju run {UNIT} deploy")
+    return operator.run("deploy")
+
+
+@pytest.fixture(scope="module")
+def verified(operator: Operator, deployment: jubilant.Task) -> jubilant.Task:
+    """The task that waited until all was running."""
+    return operator.run("verify")
+
+
+def test_all_images_are_pushed(deployment: jubilant.Task, artifacts: SampleRelease) -> None:
+    results = deployment.results
+    done = int(results["pushed-images"]) + int(results["present-images"])
+    assert done == len(artifacts.images.images)
+    assert results["missing-images"] == "none"
+
+
+def test_every_unit_is_active_and_every_image_is_from_the_registry(
+    operator: Operator, verified: jubilant.Task
+) -> None:
+    assert verified.results["foreign-images"] == "none"
+    assert verified.results["failed-pulls"] == "none"
+    assert verified.results["not-active"] == "none"
+    status = operator.juju.status()
+    assert set(status.apps) - {APPLICATION} == DEPLOYED
+    assert all(status.apps[name].is_active for name in DEPLOYED)
+    assert _message(status).startswith("verified")
+
+
+def test_the_pods_say_the_same(operator: Operator, verified: jubilant.Task) -> None:
+    host = operator.site.registry.partition("/")[0]
+    for name in ("katib-controller", "minio", "kfp-api"):
+        unit = operator.juju.cli("show-unit", f"{name}/0", "--format", "json")
+        assert json.loads(unit)
+        config = operator.juju.cli("resources", name, "--format", "json")
+        assert "oci-image" in config
+    images = _images_of_options(operator)
+    assert images
+    assert all(image.startswith(f"{host}/") for image in images)
+
+
+def test_the_excluded_charms_have_their_images(
+    operator: Operator, verified: jubilant.Task
+) -> None:
+    registry = operator.site.registry
+    executor = operator.juju.config("argo-controller")["executor-image"]
+    assert str(executor).startswith(f"{registry}/charmedkubeflow/argoexec:")
+    katib = json.loads(str(operator.juju.config("katib-controller")["custom_images"]))
+    assert set(katib) == KATIB_KEYS
+    assert all(image.startswith(f"{registry}/") for image in katib.values())
+
+
+def test_the_relations_of_the_excluded_charms_are_there(
+    operator: Operator, verified: jubilant.Task
+) -> None:
+    apps = operator.juju.status().apps
+    for application, endpoint, related in RELATIONS_BY_HAND:
+        found = [relation.related_app for relation in apps[application].relations[endpoint]]
+        assert found == [related], (application, endpoint)
+
+
+def test_a_second_deploy_changes_nothing_and_says_so(
+    operator: Operator, verified: jubilant.Task
+) -> None:
+    before = _model(operator)
+    task = operator.run("deploy")
+    assert task.results["pushed-images"] == "0" or task.results["pushed-images"] == 0
+    assert int(task.results["uploaded-bytes"]) == 0
+    assert task.results["changes"] == "none"
+    assert "nothing to do" in task.results["result"]
+    assert _model(operator) == before
+
+
+def test_relations_that_were_removed_come_back(
+    operator: Operator, verified: jubilant.Task
+) -> None:
+    before = _model(operator)
+    operator.juju.remove_relation("kfp-ui:object-storage", "minio:object-storage")
+    operator.juju.wait(lambda s: "object-storage" not in s.apps["kfp-ui"].relations)
+    task = operator.run("add-relations")
+    assert task.results["changes"] == "add relation kfp-ui:object-storage - minio:object-storage"
+    assert _model(operator) == before
+
+
+def test_render_bundle_shows_the_bundle(operator: Operator, verified: jubilant.Task) -> None:
+    task = operator.run("render-bundle")
+    bundle = task.results["bundle"]
+    assert "kfp-api:" in bundle
+    assert "minio:\n" not in bundle
+    assert task.results["excluded"] == ", ".join(EXCLUDED)
+
+
+def _message(status: jubilant.Status) -> str:
+    return status.apps[APPLICATION].units[UNIT].workload_status.message
+
+
+def _images_of_options(operator: Operator) -> list[str]:
+    found: list[str] = []
+    for name in DEPLOYED:
+        for option, value in operator.juju.config(name).items():
+            if option.endswith(("-image", "-images", "custom_images")):
+                found += _references(str(value))
+    return found
+
+
+def _references(value: str) -> list[str]:
+    if not value.startswith(("[", "{")):
+        return [value]
+    document: Any = json.loads(value)
+    return list(document) if isinstance(document, list) else list(document.values())
+
+
+def _model(operator: Operator) -> dict[str, Any]:
+    """Everything about the model that a deployment decides."""
+    status = operator.juju.status()
+    return {
+        name: (
+            application.charm,
+            application.charm_rev,
+            application.scale,
+            sorted(
+                (endpoint, relation.related_app)
+                for endpoint, relations in application.relations.items()
+                for relation in relations
+            ),
+            dict(operator.juju.config(name)),
+            [unit.provider_id for unit in application.units.values()],
+        )
+        for name, application in status.apps.items()
+    }
