@@ -169,12 +169,7 @@ class CkfAirgapCharm(ops.CharmBase):
         configuration = self._configuration
         self._location()
         self._credentials(configuration.registry_credentials, "registry-credentials")
-        if configuration.juju_credentials is None:
-            raise ConfigurationError(
-                "waiting for juju-credentials",
-                f"juju config {self.app.name} juju-credentials=secret:...",
-            )
-        self._credentials(configuration.juju_credentials, "juju-credentials")
+        self._juju_credentials()
         for resource in ("charms", "juju"):
             self._resource(resource)
 
@@ -199,19 +194,13 @@ class CkfAirgapCharm(ops.CharmBase):
         )
 
     def _login(self) -> JujuModel:
-        credentials = self._credentials(self._configuration.juju_credentials, "juju-credentials")
-        if credentials is None:
-            raise ConfigurationError(
-                "waiting for juju-credentials",
-                f"juju config {self.app.name} juju-credentials=secret:...",
-            )
         client = self._resource("juju")
         client.chmod(0o755)
         return JujuModel.login(
             client=client,
             folder=self._folder / "juju",
             controller=Controller.from_agent_configuration(self.charm_dir.parent / "agent.conf"),
-            credentials=credentials,
+            credentials=self._juju_credentials(),
             model=self._configuration.model,
         )
 
@@ -227,6 +216,15 @@ class CkfAirgapCharm(ops.CharmBase):
                 "waiting for registry", f"juju config {self.app.name} registry=HOST[:PORT][/PATH]"
             )
         return RegistryLocation.parse(registry)
+
+    def _juju_credentials(self) -> Credentials:
+        credentials = self._credentials(self._configuration.juju_credentials, "juju-credentials")
+        if credentials is None:
+            raise ConfigurationError(
+                "waiting for juju-credentials",
+                f"juju config {self.app.name} juju-credentials=secret:...",
+            )
+        return credentials
 
     def _credentials(self, secret: ops.Secret | None, option: str) -> Credentials | None:
         """Read a user secret; None where the option is not set."""

@@ -39,8 +39,9 @@ def site(request: pytest.FixtureRequest, testbed: Testbed | None) -> Site:
         pytest.fail(
             "--current-controller needs --registry: the prefix that its cluster pulls from"
         )
-    ca = request.config.getoption("--registry-ca")
-    return Site("juju", request.config.getoption("--juju-client"), registry, ca)
+    ca: Path | None = request.config.getoption("--registry-ca")
+    client = Path(str(request.config.getoption("--juju-client")))
+    return Site("juju", client, registry, ca)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ def operator(
     request: pytest.FixtureRequest, site: Site, charm: Path, artifacts: SampleRelease
 ) -> Generator[Operator]:
     """An operator who has deployed the charm into a model of the test module's own."""
-    model = request.module.__name__.rpartition(".")[2].replace("_", "-")
+    model = request.path.stem.replace("_", "-")
     operator = Operator(site, model)
     operator.add_model()
     operator.deploy_charm(charm, artifacts)
