@@ -98,7 +98,7 @@ class Operator:
         self.juju.config(APPLICATION, {**values, **options})
 
     def give_juju_user(self) -> str:
-        """Make a Juju user for the charm, and give it to the charm; gives its password."""
+        """Give the charm a Juju user with a new password; gives the password."""
         user, password = f"{self._model}-deployer", secrets.token_urlsafe(24)
         users = self.juju.cli("users", "--format", "json", include_model=False)
         if f'"{user}"' not in users:
@@ -106,7 +106,11 @@ class Operator:
         self.juju.cli(
             "change-user-password", user, "--no-prompt", include_model=False, stdin=f"{password}\n"
         )
-        self.juju.cli("grant", user, "admin", self._model, include_model=False)
+        try:
+            self.juju.cli("grant", user, "admin", self._model, include_model=False)
+        except jubilant.CLIError as error:
+            if "already has" not in error.stderr:
+                raise
         self.give_secret("juju-credentials", {"username": user, "password": password})
         return password
 
