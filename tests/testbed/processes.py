@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,19 +36,22 @@ class Processes:
             return running
         self.records.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
-        with self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                [str(arg) for arg in args],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, **(env or {})},
-            )
-        record = {"pid": process.pid, "started": _start_time(process.pid)}
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        # Not subprocess: its objects want to outlive their process, and this process is to stay.
+        pid = os.posix_spawnp(
+            str(args[0]),
+            [str(arg) for arg in args],
+            {**os.environ, **(env or {})},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log(name)), append, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        record = {"pid": pid, "started": _start_time(pid)}
         self._record(name).write_text(json.dumps(record))
-        return process.pid
+        return pid
 
     def pid(self, name: str) -> int | None:
         """Give the id of a process that runs; None where it does not."""
