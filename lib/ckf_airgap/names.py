@@ -137,19 +137,20 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     return frozenset(paths)
 
 
-def wanted_by_member_name(stem: str, wanted: Iterable[ImageReference]) -> ImageReference | None:
+def wanted_by_member_name(member: str, wanted: Iterable[ImageReference]) -> ImageReference | None:
     """Find which wanted image an archive member's file name stands for.
 
     The public scripts name a member after its image with ``/`` and ``:`` turned into ``-``. That
     cannot be turned back, so the wanted names are turned forward and compared.
 
     Args:
-        stem: The member's file name without folders and ``.tar``.
+        member: The member's path in images.tar.gz.
         wanted: The images that the charms take.
 
     Returns:
         The image with the longest matching name, or None where none or more than one matches.
     """
+    stem = member.rpartition("/")[2].removesuffix(".tar")
     matches: dict[ImageReference, int] = {}
     for reference in wanted:
         digest = f"@{reference.digest}" if reference.digest else ""

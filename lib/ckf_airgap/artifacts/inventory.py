@@ -78,10 +78,16 @@ def read_inventory(
         try:
             saved = read_saved_images(member, member.name, _ignore_layer)
         except ArtifactError as error:
-            damaged.append(error)
+            damaged.append(damaged_member(member.name, error))
         else:
             images += archived_images(member.name, saved, wanted)
     return Inventory(tuple(images), tuple(damaged))
+
+
+def damaged_member(member: str, error: ArtifactError) -> ArtifactError:
+    """Say of damage inside a member which member it is, and how to get another."""
+    problem = error.problem if member in error.problem else f"{member}: {error.problem}"
+    return ArtifactError(problem, "save this image again (docker save), make the archive again")
 
 
 def archived_images(
@@ -97,12 +103,11 @@ def archived_images(
     Returns:
         One entry for each image.
     """
-    stem = member.rpartition("/")[2].removesuffix(".tar")
     result: list[ArchivedImage] = []
     for image in saved:
         parsed = [ImageReference.parse(text) for text in image.names]
         names = tuple(reference for reference in parsed if reference is not None)
-        if not names and (match := wanted_by_member_name(stem, wanted)):
+        if not names and (match := wanted_by_member_name(member, wanted)):
             names = (match,)
         result.append(ArchivedImage(member, names, image.image_id, image.architecture))
     return result

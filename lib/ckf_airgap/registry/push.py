@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.artifacts.byte_stream import GZIP_MAGIC, READ_SIZE, ZSTD_MAGIC, open_gzip
-from ckf_airgap.artifacts.inventory import Inventory, archived_images
+from ckf_airgap.artifacts.inventory import Inventory, archived_images, damaged_member
 from ckf_airgap.artifacts.saved_images import (
     LayerContent,
     SavedImage,
@@ -118,7 +118,9 @@ class ImagePusher:
         """
         wanted = tuple(wanted)
         state = self._load_state(archive)
-        if state.complete and all(self._is_present(m) for m in state.members.values()):
+        if state.complete and all(
+            self._is_done(name, member, wanted) for name, member in state.members.items()
+        ):
             self._present = len(state.inventory.images)
             return PushResult(state.inventory, (), self._present, 0)
         damaged = self._push_members(archive, wanted, state)
@@ -158,7 +160,7 @@ class ImagePusher:
                 try:
                     self._push_member(member, wanted, state)
                 except ArtifactError as error:
-                    damaged.append(error)
+                    damaged.append(damaged_member(member.name, error))
                 done = len(self._pushed) + self._present
                 self._on_progress(Progress(done, position / total))
         return damaged
@@ -167,11 +169,10 @@ class ImagePusher:
         self, member: TarMember, wanted: tuple[ImageReference, ...], state: PushState
     ) -> None:
         known = state.members.get(member.name)
-        if known and known.size == member.size and self._is_present(known):
+        if known and known.size == member.size and self._is_done(member.name, known, wanted):
             self._present += len(known.images)
             return
-        stem = member.name.rpartition("/")[2].removesuffix(".tar")
-        guess = wanted_by_member_name(stem, wanted)
+        guess = wanted_by_member_name(member.name, wanted)
         upload = _LayerUpload(self._client, self._location, guess, state)
         saved = read_saved_images(member, member.name, upload.take)
         self._uploaded += upload.uploaded_bytes
@@ -199,7 +200,13 @@ class ImagePusher:
             repository, path.tag, _manifest(config, [layer.blob for layer in image.layers])
         )
 
-    def _is_present(self, member: PushedMember) -> bool:
+    def _is_done(
+        self, name: str, member: PushedMember, wanted: tuple[ImageReference, ...]
+    ) -> bool:
+        """Tell whether the registry still has all of a member, and nobody asks for more of it."""
+        is_unnamed = any(not image.names for image in member.images)
+        if is_unnamed and wanted_by_member_name(name, wanted):
+            return False
         return all(
             self._client.manifest_digest(self._location.repository(path), path.tag) == digest
             for path, digest in ((path_of(p), d) for p, d in member.manifests.items())

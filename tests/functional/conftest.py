@@ -1,0 +1,134 @@
+"""A real registry on the loopback address: Debian's docker-registry over TLS."""
+
+import hashlib
+import json
+import socket
+import subprocess
+import zlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.registry.client import RegistryClient
+from tests.testbed.pki import Authority
+from tests.testbed.processes import Processes
+from tests.testbed.registry import Registry
+
+_GZIP = 31
+_OWN = "the authority of the registry"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class PulledImage:
+    """An image as another tool pulls it.
+
+    Attributes:
+        image_id: The digest of its config.
+        diff_ids: The digests of its uncompressed layers, computed from what was pulled.
+    """
+
+    image_id: str
+    diff_ids: tuple[str, ...]
+
+
+class RunningRegistry:
+    """A registry, and what skopeo sees in it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.process = registry
+        self.location = RegistryLocation.parse(f"{registry.host}/ckf")
+
+    def client(
+        self, *, ca: str | None = _OWN, credentials: Credentials | None = None
+    ) -> RegistryClient:
+        """Make a client; it trusts the registry's authority unless told otherwise."""
+        ca = self.process.ca.read_text() if ca == _OWN else ca
+        return RegistryClient(self.process.host, ca=ca, credentials=credentials)
+
+    def pull(self, reference: str, folder: Path) -> PulledImage:
+        """Pull an image with skopeo, and hash what came."""
+        target = folder / hashlib.sha256(reference.encode()).hexdigest()
+        self._skopeo("copy", "--quiet", f"docker://{reference}", f"dir:{target}")
+        manifest = json.loads(target.joinpath("manifest.json").read_bytes())
+        diff_ids: list[str] = []
+        for layer in manifest["layers"]:
+            data = zlib.decompress(target.joinpath(layer["digest"][7:]).read_bytes(), _GZIP)
+            diff_ids.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        return PulledImage(manifest["config"]["digest"], tuple(diff_ids))
+
+    def tags(self, repository: str) -> list[str]:
+        """List the tags of a repository; none where there is no such repository."""
+        try:
+            output = self._skopeo("list-tags", f"docker://{self.location}/{repository}")
+        except subprocess.CalledProcessError:
+            return []
+        return list(json.loads(output)["Tags"])
+
+    def uploads(self) -> int:
+        """Count the blobs and manifests that were uploaded so far, from the access log."""
+        log = self.process.processes.log(self.process.data.name).read_text()
+        return sum('"PUT /v2/' in line for line in log.splitlines())
+
+    def _skopeo(self, *args: str) -> str:
+        environment = {"SSL_CERT_FILE": str(self.process.ca), "PATH": "/usr/bin:/bin"}
+        process = subprocess.run(
+            ["skopeo", *args], check=True, capture_output=True, text=True, env=environment
+        )
+        return process.stdout
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+def _registry(authority: Authority, folder: Path, username: str | None) -> Registry:
+    port = free_port()
+    return Registry(
+        host=f"127.0.0.1:{port}",
+        address=f"127.0.0.1:{port}",
+        ca=authority.certificate,
+        data=folder / "registry",
+        username=username,
+        certificate=authority.issue("registry", "127.0.0.1", "localhost"),
+        processes=Processes(folder / "run", folder / "log"),
+        wrap=lambda args: [str(arg) for arg in args],
+    )
+
+
+@pytest.fixture
+def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
+    """An empty registry that everybody may use."""
+    process = _registry(authority, tmp_path, None)
+    process.start()
+    yield RunningRegistry(process)
+    process.stop()
+
+
+@pytest.fixture
+def closed_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
+    """An empty registry that wants an account."""
+    process = _registry(authority, tmp_path, "pusher")
+    process.start()
+    yield RunningRegistry(process)
+    process.stop()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries follow at once."""
+
+    def pause(attempt: int) -> None:
+        pass
+
+    monkeypatch.setattr("ckf_airgap.registry.client._pause", pause)

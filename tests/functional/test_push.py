@@ -1,0 +1,204 @@
+"""The push into a real registry: what arrives, what is skipped, what damage is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.names import ImageReference, image_path
+from ckf_airgap.registry.push import ImagePusher, Progress, PushResult
+from tests.functional.conftest import RunningRegistry
+from tests.sample_release import (
+    Damage,
+    ImageArchive,
+    ImageOptions,
+    Layout,
+    truncate,
+    write_image_archive,
+)
+
+DIGEST = "3c0665cd36aa87e4359a4c8b6271dcba5bdd817815cd0496ed12eb5dde5fd2ec"
+BY_DIGEST = f"gcr.io/ml-pipeline/kfp-driver@sha256:{DIGEST}"
+IMAGES = (
+    "docker.io/charmedkubeflow/api-server:2.0.5",
+    "argoproj/workflow-controller:v3.3.10",
+    "ubuntu:22.04",
+    "gcr.io/google-containers/busybox",
+    "docker.io/istio/proxyv2:1.17.3",
+    "docker.io/istio/pilot:1.17.3",
+)
+ALL_LAYOUTS = (Layout.LEGACY, Layout.OCI, Layout.OCI_GZIP)
+
+
+def archive(
+    folder: Path,
+    images: tuple[str, ...] = IMAGES,
+    *,
+    layouts: tuple[Layout, ...] = ALL_LAYOUTS,
+    damage: dict[str, Damage] | None = None,
+) -> ImageArchive:
+    options = ImageOptions(layouts=layouts, damage=damage or {}, program=b"stub", payload_kib=64)
+    return write_image_archive(images, folder / "images.tar.gz", options)
+
+
+def path_in_registry(image: str) -> tuple[str, str]:
+    reference = ImageReference.parse(image)
+    assert reference
+    path = image_path(reference)
+    return path.repository, path.tag
+
+
+def push(
+    registry: RunningRegistry, images: ImageArchive, *wanted: str, state: str = "push.json"
+) -> PushResult:
+    references = [reference for image in wanted if (reference := ImageReference.parse(image))]
+    state_file = images.path.with_name(state)
+    pusher = ImagePusher(registry.client(), registry.location, state_file)
+    return pusher.push(images.path, references)
+
+
+@pytest.mark.parametrize("layout", ALL_LAYOUTS)
+def test_what_was_saved_is_what_is_pulled(
+    layout: Layout, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    images = archive(tmp_path, layouts=(layout,))
+    result = push(registry, images)
+    assert len(result.pushed) == len(IMAGES)
+    for saved in images.images:
+        repository, tag = path_in_registry(saved.repository_tags[0])
+        pulled = registry.pull(f"{registry.location}/{repository}:{tag}", tmp_path)
+        assert pulled.image_id == saved.image_id
+        assert pulled.diff_ids == saved.diff_ids
+
+
+def test_a_shared_layer_is_uploaded_once(registry: RunningRegistry, tmp_path: Path) -> None:
+    # A blob that is compressed in the archive cannot be known for the layer that it holds.
+    images = archive(tmp_path, layouts=(Layout.LEGACY, Layout.OCI))
+    push(registry, images)
+    layers = {diff_id for saved in images.images for diff_id in saved.diff_ids}
+    # A config and a manifest for each image, and each distinct layer: nothing else is uploaded.
+    assert registry.uploads() == 2 * len(IMAGES) + len(layers)
+
+
+def test_a_second_push_sends_nothing(registry: RunningRegistry, tmp_path: Path) -> None:
+    images = archive(tmp_path)
+    push(registry, images)
+    before = registry.uploads()
+    result = push(registry, images)
+    assert result.pushed == ()
+    assert (result.present, result.uploaded_bytes) == (len(IMAGES), 0)
+    assert registry.uploads() == before
+
+
+def test_an_image_that_was_deleted_comes_back(registry: RunningRegistry, tmp_path: Path) -> None:
+    images = archive(tmp_path)
+    push(registry, images)
+    repository, tag = path_in_registry(IMAGES[1])
+    tags = registry.process.data / "docker/registry/v2/repositories/ckf" / repository
+    link = tags / "_manifests/tags" / tag / "current/link"
+    link.unlink()
+    result = push(registry, images)
+    assert result.pushed == (f"{registry.location}/{repository}:{tag}",)
+    assert registry.tags(repository) == [tag]
+
+
+def test_a_push_without_its_state_works(registry: RunningRegistry, tmp_path: Path) -> None:
+    images = archive(tmp_path)
+    push(registry, images)
+    assert len(push(registry, images, state="other.json").pushed) == len(IMAGES)
+
+
+def test_an_interrupted_push_continues(registry: RunningRegistry, tmp_path: Path) -> None:
+    images = archive(tmp_path)
+
+    def stop(progress: Progress) -> None:
+        if progress.images == 3:
+            raise KeyboardInterrupt
+
+    state = tmp_path / "push.json"
+    with pytest.raises(KeyboardInterrupt):
+        ImagePusher(registry.client(), registry.location, state, stop).push(images.path)
+    result = push(registry, images)
+    assert (len(result.pushed), result.present) == (len(IMAGES) - 3, 3)
+
+
+def test_an_image_without_tags_is_named_by_who_wants_it(
+    registry: RunningRegistry, tmp_path: Path
+) -> None:
+    options = ImageOptions(retagged_fraction=0, program=b"stub")
+    images = write_image_archive((BY_DIGEST, *IMAGES), tmp_path / "images.tar.gz", options)
+    assert images.images[0].repository_tags == ()
+    unnamed = push(registry, images).inventory.unnamed
+    assert [image.member for image in unnamed] == [images.images[0].file_name]
+    # Once somebody asks for it, it is pushed, although all was done before.
+    result = push(registry, images, BY_DIGEST)
+    assert result.pushed == (f"{registry.location}/ml-pipeline/kfp-driver:{DIGEST}",)
+    pulled = registry.pull(result.pushed[0], tmp_path)
+    assert pulled.image_id == images.images[0].image_id
+
+
+@pytest.mark.parametrize("layout", ALL_LAYOUTS)
+@pytest.mark.parametrize("damage", list(Damage))
+def test_a_damaged_image_is_named_and_the_others_are_pushed(
+    layout: Layout, damage: Damage, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    images = archive(tmp_path, layouts=(layout,), damage={IMAGES[1]: damage})
+    result = push(registry, images)
+    (error,) = result.inventory.damaged
+    assert images.images[1].file_name in str(error)
+    assert "docker save" in error.cure
+    assert len(result.pushed) == len(IMAGES) - 1
+    assert registry.tags(path_in_registry(IMAGES[1])[0]) == []
+    # Damage is found again by the next run: it is never taken for done.
+    again = push(registry, images)
+    assert len(again.inventory.damaged) == 1
+    assert again.pushed == ()
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.5, 0.95])
+def test_a_truncated_archive_is_told(
+    keep: float, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    images = archive(tmp_path)
+    truncate(images.path, keep)
+    with pytest.raises(ArtifactError, match=r"images\.tar\.gz ends in the middle") as raised:
+        push(registry, images)
+    assert "copy it again" in raised.value.cure
+    assert registry.tags(path_in_registry(IMAGES[-1])[0]) == []
+
+
+def test_a_file_that_is_no_archive_is_told(registry: RunningRegistry, tmp_path: Path) -> None:
+    images = archive(tmp_path)
+    images.path.write_bytes(b"PK\x03\x04 not what it should be")
+    with pytest.raises(ArtifactError, match="not a gzip file"):
+        push(registry, images)
+
+
+def test_memory_stays_flat(registry: RunningRegistry, tmp_path: Path) -> None:
+    megabytes = 300
+    options = ImageOptions(program=b"stub", payload_kib=megabytes * 1024)
+    images = write_image_archive(IMAGES[:1], tmp_path / "images.tar.gz", options)
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from ckf_airgap.names import RegistryLocation\n"
+        "from ckf_airgap.registry.client import RegistryClient\n"
+        "from ckf_airgap.registry.push import ImagePusher\n"
+        "host, ca, archive = sys.argv[1:]\n"
+        "client = RegistryClient(host, ca=Path(ca).read_text())\n"
+        "location = RegistryLocation.parse(host + '/ckf')\n"
+        "state = Path(archive).with_name('push.json')\n"
+        "result = ImagePusher(client, location, state).push(Path(archive))\n"
+        "assert len(result.pushed) == 1\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    process = registry.process
+    output = subprocess.run(
+        [sys.executable, "-c", script, process.host, process.ca, images.path],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert int(output.stdout) < 150, "MiB at the most"
