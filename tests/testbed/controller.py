@@ -79,6 +79,10 @@ class Controller:
             return False
         return True
 
+    def is_half_made(self) -> bool:
+        """Tell whether a bootstrap began and left no controller that answers."""
+        return self._folder.exists() and not self.is_up()
+
     def up(self) -> None:
         """Bootstrap the controller."""
         if self.is_up():

@@ -16,6 +16,7 @@ PACKAGES = (
     "ca-certificates",
     "containerd",
     "containernetworking-plugins",
+    "curl",
     "debootstrap",
     "docker-registry",
     "gcc",

@@ -1,6 +1,7 @@
 """A Kubernetes of one node in the testbed's namespace."""
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ _NODE = "airgap"
 _VOLUMES = 24
 _READY_SECONDS = 90
 _CGROUPS = Path("/sys/fs/cgroup")
+# All pods are below it: a machine may run another Kubernetes, whose group is plain kubepods.
+_CGROUP = "ckf-airgap-testbed"
 _ALL_INTERFACES = "0.0.0.0"
 # Users of the API, with the groups that give them their rights.
 _USERS = {
@@ -75,13 +78,15 @@ class Kubernetes:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._write_configuration()
+        for root in self._cgroup_roots():
+            root.mkdir(exist_ok=True)
         # What an API server that was killed left behind keeps the next one from its port.
         for name in _START_ORDER:
             self._processes.start(name, self._space.command(self._command(name)))
             if name == "apiserver":
                 self._wait("the API server", "get", "--raw", "/readyz")
         self._wait("the node", "wait", "node", _NODE, "--for=condition=Ready", "--timeout=1s")
-        self._make_storage()
+        self.make_storage()
         self._wait("the default service account", "get", "serviceaccount", "default")
 
     def down(self) -> None:
@@ -112,7 +117,11 @@ class Kubernetes:
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             for name in self._processes.names:
-                self._processes.require(name)
+                if name == "kubelet":
+                    # It gives up where containerd does not answer yet; where it runs, it is kept.
+                    self._processes.start(name, self._space.command(self._command(name)))
+                else:
+                    self._processes.require(name)
             try:
                 self.kubectl(*args)
                 return
@@ -294,6 +303,7 @@ class Kubernetes:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{_CGROUP}",
             # The machine may have control groups of version 1, mounted beyond our reach.
             "failCgroupV1": False,
             "localStorageCapacityIsolation": False,
@@ -323,8 +333,26 @@ class Kubernetes:
     def _socket(self) -> Path:
         return self._folder / "containerd-state/containerd.sock"
 
-    def _make_storage(self) -> None:
-        """Make a default storage class and volumes for it: folders of this machine."""
+    def make_storage(self) -> None:
+        """Make a default storage class and volumes for it: folders of this machine.
+
+        Volumes whose claim is gone are made anew: Kubernetes itself never gives those out again.
+        """
+        listed = self.kubectl(
+            "get",
+            "persistentvolumes",
+            "--output=jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}",
+        )
+        released = [
+            name
+            for name, _, phase in (v.partition("=") for v in listed.split())
+            if phase == "Released"
+        ]
+        for name in released:
+            self.kubectl("delete", "persistentvolume", name)
+            shutil.rmtree(
+                self._folder / "volumes" / name.removeprefix("local-"), ignore_errors=True
+            )
         documents: list[dict[str, object]] = [
             {
                 "apiVersion": "storage.k8s.io/v1",
@@ -391,5 +419,12 @@ class Kubernetes:
 
     def _cgroups(self) -> list[Path]:
         """List the control groups of pods, of either version of control groups."""
-        roots = [*_CGROUPS.glob("kubepods"), *_CGROUPS.glob("*/kubepods")]
+        roots = self._cgroup_roots()
         return [path for root in roots for path in (root, *root.rglob("*/")) if path.is_dir()]
+
+    @staticmethod
+    def _cgroup_roots() -> list[Path]:
+        """Give the testbed's own group in each hierarchy; version 2 has only one."""
+        if _CGROUPS.joinpath("cgroup.procs").exists():
+            return [_CGROUPS / _CGROUP]
+        return [path / _CGROUP for path in _CGROUPS.iterdir() if path.is_mount()]

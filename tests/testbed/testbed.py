@@ -77,9 +77,12 @@ class Testbed:
         """Bring everything up that is not; repair what died."""
         self.build()
         if self.is_healthy():
+            self._kubernetes.make_storage()
+            self._write_wrappers()
             say("up already")
             return
-        if any(self._processes.pid(name) is None for name in self._processes.names):
+        is_dead = any(self._processes.pid(name) is None for name in self._processes.names)
+        if is_dead or self._controller.is_half_made():
             # What is left of a crash: the rest may be in any state.
             self.down()
         with step("bringing the testbed up"):
