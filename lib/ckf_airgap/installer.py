@@ -122,15 +122,20 @@ class Installer:
             What was changed; empty where all was there already.
         """
         changes: list[str] = []
-        if plan.bundled:
-            self._report(f"deploying the bundle: {len(plan.bundled)} applications")
+        deployed = model.state().applications
+        # Juju takes no local charm a second time through a bundle: it holds what is new alone.
+        new = plan.without(deployed)
+        if new.bundled:
+            self._report(f"deploying the bundle: {len(new.bundled)} applications")
             bundle = self._folder / "bundle.yaml"
-            bundle.write_text(self.render(plan))
+            bundle.write_text(self.render(new))
             changes += model.deploy_bundle(bundle)
-        state = model.state()
-        for application in plan.excluded:
+        for application in new.excluded:
             self._report(f"deploying {application.name} outside the bundle")
-            changes += model.deploy_application(application, state)
+            changes += model.deploy_application(application)
+        for application in plan.applications:
+            if application.name in deployed:
+                changes += model.update_options(application)
         return changes + self.add_relations(plan, model)
 
     def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:

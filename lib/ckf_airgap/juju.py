@@ -21,7 +21,6 @@ _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
     "juju grant-secret NAME ckf-airgap, juju config ckf-airgap juju-credentials=secret:..."
 )
-_NO_CHANGES = "No changes to apply"
 
 
 @dataclass(frozen=True)
@@ -145,32 +144,27 @@ class JujuModel:
         )
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
-        """Deploy a bundle: what is new in it is added, nothing is removed.
+        """Deploy a bundle.
 
         Args:
-            bundle: The bundle's file.
+            bundle: The bundle's file. None of its applications may be there yet.
 
         Returns:
-            The changes that were made, in the client's words; none where there was nothing to do.
+            The changes that were made, in the client's words.
         """
         with _errors():
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
-        if _NO_CHANGES in output:
-            return []
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
 
-    def deploy_application(self, application: PlannedApplication, state: ModelState) -> list[str]:
-        """Deploy an application by itself, or bring its options up to date.
+    def deploy_application(self, application: PlannedApplication) -> list[str]:
+        """Deploy an application by itself.
 
         Args:
-            application: The application.
-            state: The model before.
+            application: The application. It must not be there yet.
 
         Returns:
-            The changes that were made.
+            The change that was made.
         """
-        if application.name in state.applications:
-            return self._update_options(application)
         with _errors():
             self._juju.deploy(
                 application.file,
@@ -201,7 +195,15 @@ class JujuModel:
             self._juju.integrate(first, second)
         return [f"add relation {first} - {second}"]
 
-    def _update_options(self, application: PlannedApplication) -> list[str]:
+    def update_options(self, application: PlannedApplication) -> list[str]:
+        """Bring the options of an application up to date.
+
+        Args:
+            application: The application. It must be there.
+
+        Returns:
+            The change that was made; none where all options were set already.
+        """
         with _errors():
             current = self._juju.config(application.name)
         changed = {

@@ -254,8 +254,9 @@ def test_the_password_is_nowhere_but_in_the_file(
     fake.answer("config", {"settings": {}})
     model = login()
     model.deploy_bundle(Path("bundle.yaml"))
-    model.deploy_application(planned({"a": "b"}), model.state())
-    model.deploy_application(planned({"a": "b"}), NO_STATE)
+    model.state()
+    model.update_options(planned({"a": "b"}))
+    model.deploy_application(planned({"a": "b"}))
     model.relate(RELATION, NO_STATE)
     fake.answer("integrate", stderr="ERROR invalid entity name or password", status=1)
     with pytest.raises(ConfigurationError) as error:
@@ -386,20 +387,11 @@ def test_a_bundle_is_deployed_with_trust_by_its_absolute_path(
     ]
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_bundle_that_is_deployed_already_changes_nothing(
-    stream: str, fake: FakeJuju, model: JujuModel
-) -> None:
-    text = "No changes to apply.\n"
-    fake.answer("deploy", text if stream == "stdout" else "", text if stream == "stderr" else "")
-    assert model.deploy_bundle(Path("bundle.yaml")) == []
-
-
 def test_a_new_application_is_deployed_with_all_that_was_planned(
     fake: FakeJuju, model: JujuModel
 ) -> None:
     options: dict[str, OptionValue] = {"mode": "server", "port": 9000, "secure": False}
-    changes = model.deploy_application(planned(options, "mem=2G cores=2"), NO_STATE)
+    changes = model.deploy_application(planned(options, "mem=2G cores=2"))
     assert changes == ["deploy application minio from minio_1234567.charm"]
     (command,) = fake.commands
     assert command[:5] == ["deploy", "--model", MODEL, "/charms/minio_1234567.charm", "minio"]
@@ -437,8 +429,7 @@ def test_the_options_of_an_application_that_is_there_are_brought_up_to_date(
         "unset": {"type": "string"},
     }
     fake.answer("config", {"settings": settings})
-    state = ModelState(frozenset({"minio"}), {}, {})
-    changes = model.deploy_application(planned(wanted), state)
+    changes = model.update_options(planned(wanted))
     read, *written = fake.commands
     assert read == ["config", "--model", MODEL, "--format", "json", "minio"]
     if changed:
@@ -504,12 +495,11 @@ def test_each_failure_is_told_with_its_cure(
     model: JujuModel,
     tmp_path: Path,
 ) -> None:
-    state = ModelState(frozenset({"minio"}), {}, {})
     methods: list[Callable[[], object]] = [
         model.state,
         lambda: model.deploy_bundle(tmp_path / "bundle.yaml"),
-        lambda: model.deploy_application(planned(), NO_STATE),
-        lambda: model.deploy_application(planned(), state),
+        lambda: model.deploy_application(planned()),
+        lambda: model.update_options(planned()),
         lambda: model.relate(RELATION, NO_STATE),
     ]
     for command in ("status", "deploy", "config", "integrate"):

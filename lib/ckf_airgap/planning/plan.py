@@ -1,7 +1,8 @@
 """The plan: every application with its images and options, every relation, and what is missing."""
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,16 @@ class Plan:
             for first, second in self.relations
             if first.application in bundled and second.application in bundled
         )
+
+    def without(self, names: Collection[str]) -> "Plan":
+        """Give the same plan without some applications and their relations."""
+        applications = tuple(item for item in self.applications if item.name not in names)
+        relations = tuple(
+            (first, second)
+            for first, second in self.relations
+            if first.application not in names and second.application not in names
+        )
+        return dataclasses.replace(self, applications=applications, relations=relations)
 
     def require_all_images(self) -> None:
         """Refuse to go on without images that the charms take.
