@@ -18,6 +18,9 @@ from ckf_airgap.planning.plan import AUTOMATIC, Plan, make_plan
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, Progress, PushResult
 
+_WAVE = 4
+_WAVE_SECONDS = 180
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
@@ -112,7 +115,10 @@ class Installer:
         return render_bundle(plan, self._templates)
 
     def deploy(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Deploy the bundle, then the excluded applications, then their relations.
+        """Deploy the bundle in waves, then the excluded applications, then add the relations.
+
+        Juju sends few requests a second to Kubernetes, and all that starts up polls through it:
+        what is deployed a few at a time is running sooner than what is deployed at once.
 
         Args:
             plan: The plan.
@@ -124,15 +130,18 @@ class Installer:
         changes: list[str] = []
         deployed = model.state().applications
         # Juju takes no local charm a second time through a bundle: it holds what is new alone.
-        new = plan.without(deployed)
-        if new.bundled:
-            self._report(f"deploying the bundle: {len(new.bundled)} applications")
+        bundled = [item.name for item in plan.bundled if item.name not in deployed]
+        for start in range(0, len(bundled), _WAVE):
+            wave = bundled[start : start + _WAVE]
+            self._report(f"deploying {', '.join(wave)} ({start + len(wave)} of {len(bundled)})")
             bundle = self._folder / "bundle.yaml"
-            bundle.write_text(self.render(new))
+            bundle.write_text(self.render(plan.only(wave)))
             changes += model.deploy_bundle(bundle)
-        for application in new.excluded:
-            self._report(f"deploying {application.name} outside the bundle")
-            changes += model.deploy_application(application)
+            self._wait_for_agents(model, wave)
+        for application in plan.excluded:
+            if application.name not in deployed:
+                self._report(f"deploying {application.name} outside the bundle")
+                changes += model.deploy_application(application)
         for application in plan.applications:
             if application.name in deployed:
                 changes += model.update_options(application)
@@ -151,6 +160,14 @@ class Installer:
         self._report(f"relating: {len(plan.relations)} relations")
         state = model.state()
         return [change for pair in plan.relations for change in model.relate(pair, state)]
+
+    def _wait_for_agents(self, model: JujuModel, applications: list[str]) -> None:
+        """Wait until the agents of a wave run; not for its workloads, which may want relations."""
+        late = model.wait_for_agents(applications, _WAVE_SECONDS)
+        if late:
+            self._report(
+                f"no agent yet after {_WAVE_SECONDS} s, going on: {', '.join(sorted(late))}"
+            )
 
     @property
     def _wanted(self) -> tuple[ImageReference, ...]:

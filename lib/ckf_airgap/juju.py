@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 _CONTROLLER = "airgap"
+_AGENT_STARTS = frozenset({"", "allocating"})
+_POLL_SECONDS = 2
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
     "juju grant-secret NAME ckf-airgap, juju config ckf-airgap juju-credentials=secret:..."
@@ -69,11 +72,13 @@ class ModelState:
         applications: The names of its applications.
         relations: The sides of each relation, seen from both ends: side -> related applications.
         not_active: For each unit and application that is not active, its status in words.
+        without_agent: The applications of which a unit has no running agent yet.
     """
 
     applications: frozenset[str]
     relations: Mapping[Side, frozenset[str]]
     not_active: Mapping[str, str]
+    without_agent: frozenset[str] = frozenset()
 
     def has_relation(self, relation: Relation) -> bool:
         """Tell whether a relation exists."""
@@ -141,6 +146,7 @@ class JujuModel:
                 for endpoint, relations in application.relations.items()
             },
             _not_active(status),
+            _without_agent(status),
         )
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
@@ -155,6 +161,23 @@ class JujuModel:
         with _errors():
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
+
+    def wait_for_agents(self, applications: Iterable[str], timeout: float) -> frozenset[str]:
+        """Wait until the agents of applications run.
+
+        Args:
+            applications: Their names.
+            timeout: How long to wait at the most, in seconds.
+
+        Returns:
+            Those whose agents do not run by then.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            late = self.state().without_agent & frozenset(applications)
+            if not late or time.monotonic() >= deadline:
+                return late
+            time.sleep(_POLL_SECONDS)
 
     def deploy_application(self, application: PlannedApplication) -> list[str]:
         """Deploy an application by itself.
@@ -271,6 +294,15 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
             if workload.current != "active":
                 waiting[unit] = f"{workload.current}: {workload.message}".removesuffix(": ")
     return waiting
+
+
+def _without_agent(status: jubilant.Status) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, application in status.apps.items()
+        if not application.units
+        or any(unit.juju_status.current in _AGENT_STARTS for unit in application.units.values())
+    )
 
 
 def _constraints(text: str | None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The order of the steps, and that only what is missing is done."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,10 @@ class FakeModel(JujuModel):
         self.applications |= set(names)
         return self._note(f"bundle of {len(names)}")
 
+    def wait_for_agents(self, applications: Iterable[str], timeout: float) -> frozenset[str]:
+        self.done.append("wait")
+        return frozenset()
+
     def deploy_application(self, application: PlannedApplication) -> list[str]:
         assert application.name not in self.applications
         if application.name == self.fails_at:
@@ -75,15 +80,16 @@ def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
     return Installer(inputs, folder=tmp_path / "work", templates=TEMPLATES)
 
 
-def test_the_bundle_comes_first_then_the_excluded_charms_then_the_relations(
+def test_the_bundle_comes_in_waves_then_the_excluded_charms_then_the_relations(
     installer: Installer,
 ) -> None:
     model = FakeModel()
     plan = installer.plan()
     changes = installer.deploy(plan, model)
-    assert changes == model.done
-    assert model.done[:3] == ["bundle of 13", "deploy katib-controller", "deploy minio"]
-    assert model.done[3:] == ["relate"] * len(plan.relations)
+    assert changes == [step for step in model.done if step != "wait"]
+    waves = ["bundle of 4", "wait"] * 3 + ["bundle of 1", "wait"]
+    excluded = ["deploy katib-controller", "deploy minio"]
+    assert model.done == waves + excluded + ["relate"] * len(plan.relations)
     assert model.applications == {application.name for application in plan.applications}
 
 
@@ -115,5 +121,5 @@ def test_an_application_that_was_removed_by_hand_comes_back(installer: Installer
     }
     model.done.clear()
     installer.deploy(plan, model)
-    assert model.done[0] == "bundle of 1"
-    assert set(model.done[1:]) == {"relate"}
+    assert model.done[:2] == ["bundle of 1", "wait"]
+    assert set(model.done[2:]) == {"relate"}

@@ -100,13 +100,13 @@ class Plan:
             if first.application in bundled and second.application in bundled
         )
 
-    def without(self, names: Collection[str]) -> "Plan":
-        """Give the same plan without some applications and their relations."""
-        applications = tuple(item for item in self.applications if item.name not in names)
+    def only(self, names: Collection[str]) -> "Plan":
+        """Give the same plan for some applications alone, with the relations among them."""
+        applications = tuple(item for item in self.applications if item.name in names)
         relations = tuple(
             (first, second)
             for first, second in self.relations
-            if first.application not in names and second.application not in names
+            if first.application in names and second.application in names
         )
         return dataclasses.replace(self, applications=applications, relations=relations)
 

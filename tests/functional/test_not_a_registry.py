@@ -1,0 +1,148 @@
+"""Addresses at which something else answers, and that nothing tells a password."""
+
+import base64
+import http.server
+import logging
+import ssl
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.errors import RegistryError
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.push import ImagePusher
+from tests.functional.conftest import RunningRegistry
+from tests.functional.test_push import archive
+from tests.testbed.pki import Authority
+
+_PAGE = b"<!doctype html><title>Welcome</title>"
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    """Answers like a web site: with one page, or with a status."""
+
+    status = 200
+    location = ""
+
+    def do_GET(self) -> None:
+        self.send_response_only(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(_PAGE)))
+        if self.location:
+            self.send_header("Location", self.location)
+        self.end_headers()
+        self.wfile.write(_PAGE)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def web_server(
+    authority: Authority | None, *, status: int = 200, location: str = "", name: str = "127.0.0.1"
+) -> Generator[str]:
+    """Run a web server, over TLS where there is an authority; gives its host and port."""
+    handler = type("Handler", (_Page,), {"status": status, "location": location})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if authority:
+        pair = authority.issue(f"web-{name}", name)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    # A client that ends the handshake early is what is tested, not an error of the server.
+    server.handle_error = lambda request, client_address: None
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def check(host: str, authority: Authority) -> RegistryError:
+    with pytest.raises(RegistryError) as raised:
+        RegistryClient(host, ca=authority.certificate.read_text()).check()
+    assert raised.value.problem.startswith(f"registry {host} ")
+    return raised.value
+
+
+def test_a_web_server_without_such_a_page(authority: Authority) -> None:
+    with web_server(authority, status=404) as host:
+        error = check(host, authority)
+    assert "is not a registry" in error.problem
+    assert "check the host and the path" in error.cure
+
+
+def test_a_web_server_that_answers_everything_with_its_page(authority: Authority) -> None:
+    with web_server(authority) as host:
+        assert "not a registry" in check(host, authority).problem
+
+
+def test_a_web_server_that_sends_to_its_login(authority: Authority) -> None:
+    with web_server(authority, status=302, location="/login") as host:
+        assert "answered 302" in check(host, authority).problem
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_registry_without_tls(authority: Authority) -> None:
+    with web_server(None) as host:
+        error = check(host, authority)
+    assert "does not speak TLS" in error.problem
+    assert "not trusted" not in error.problem
+
+
+def test_a_certificate_for_another_name(authority: Authority) -> None:
+    with web_server(authority, name="other.test") as host:
+        assert "127.0.0.1" in check(host, authority).problem
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_no_failure_tells_the_password(
+    closed_registry: RunningRegistry,
+    authority: Authority,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    process = closed_registry.process
+    assert process.username and process.password
+    passwords = ("Wr0ng-password", process.password)
+    ca = authority.certificate.read_text()
+    state = tmp_path / "push.json"
+    images = archive(tmp_path)
+    errors: list[BaseException] = []
+
+    def fail(host: str, password: str, trusted: str | None = ca) -> None:
+        credentials = Credentials(process.username or "", password)
+        client = RegistryClient(host, ca=trusted, credentials=credentials)
+        with pytest.raises(RegistryError) as raised:
+            ImagePusher(client, closed_registry.location, state).push(images.path)
+        errors.append(raised.value)
+
+    fail(process.host, passwords[0])
+    fail(process.host, passwords[1], trusted=None)
+    for status in (403, 404, 500):
+        with web_server(authority, status=status) as host:
+            fail(host, passwords[1])
+    credentials = Credentials(process.username, process.password)
+    client = closed_registry.client(credentials=credentials)
+    ImagePusher(client, closed_registry.location, state).push(images.path)
+    process.stop()
+    fail(process.host, passwords[1])
+
+    told = [caplog.text, *(path.read_text() for path in state.parent.glob("push*"))]
+    for error in errors:
+        cause: BaseException | None = error
+        while cause:
+            told.append(f"{cause!s} {cause!r}")
+            cause = cause.__cause__ or cause.__context__
+    for password in passwords:
+        pair = base64.b64encode(f"{process.username}:{password}".encode()).decode()
+        assert not [text for text in told if password in text or pair in text]
