@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import socket
 import subprocess
 import zlib
@@ -19,6 +20,12 @@ from tests.testbed.processes import Processes
 from tests.testbed.registry import Registry
 
 _GZIP = 31
+_PACKAGES = {
+    "curl": "curl",
+    "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
+    "skopeo": "skopeo",
+}
 _OWN = "the authority of the registry"
 
 
@@ -85,6 +92,18 @@ class RunningRegistry:
             ["skopeo", *args], check=True, capture_output=True, text=True, env=environment
         )
         return process.stdout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def debian_packages() -> None:
+    """Fail where a package is missing; nothing is installed by a test."""
+    missing = [package for program, package in _PACKAGES.items() if not shutil.which(program)]
+    if missing:
+        pytest.fail(
+            f"the Debian packages {', '.join(missing)} are missing: "
+            "install them with python3 -m tests.testbed packages",
+            pytrace=False,
+        )
 
 
 @pytest.fixture(scope="session")

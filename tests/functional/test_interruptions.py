@@ -19,8 +19,8 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, Progress
 from tests.functional.conftest import RunningRegistry
-from tests.functional.test_push import IMAGES, archive, path_in_registry, push
-from tests.sample_release import ImageArchive
+from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
+from tests.sample_release import ImageArchive, ImageOptions, write_image_archive
 from tests.testbed.pki import Authority
 
 # Called with each request, its body and a connection to the registry, before anything is passed
@@ -94,9 +94,10 @@ def cutter(registry: RunningRegistry, authority: Authority, fault: Fault) -> Gen
 class Half:
     """Passes half of a body on to the registry, then cuts both connections: once."""
 
-    def __init__(self, method: str, number: int) -> None:
+    def __init__(self, method: str, number: int, *, in_later_chunk: bool = False) -> None:
         self._method = method
-        self._number = number
+        self.number = number
+        self._in_later_chunk = in_later_chunk
         self.count = 0
 
     def __call__(
@@ -107,8 +108,11 @@ class Half:
         upstream: http.client.HTTPSConnection,
         headers: dict[str, str],
     ) -> bool:
-        self.count += method == self._method
-        if method != self._method or self.count != self._number:
+        is_first_chunk = headers.get("Content-Range", "0-").startswith("0-")
+        if method != self._method or (self._in_later_chunk and is_first_chunk):
+            return False
+        self.count += 1
+        if self.count != self.number:
             return False
         self.take(method, path, body, upstream, headers)
         return True
@@ -209,8 +213,31 @@ def test_a_connection_that_breaks_once(
     taken = fault()
     with cutter(registry, authority, taken) as host:
         assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
-    assert taken.count
+    assert taken.count >= taken.number
     check_all(registry, images, tmp_path)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("fault", [Half, LostAnswer])
+def test_a_connection_that_breaks_in_a_later_chunk(
+    fault: type[Half],
+    registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Chunks small enough for the top layers to have several.
+    monkeypatch.setattr("ckf_airgap.registry.push.CHUNK_SIZE", 65536)
+    monkeypatch.setattr("ckf_airgap.registry.push.READ_SIZE", 16384)
+    options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
+    images = write_image_archive(IMAGES, tmp_path / "images.tar.gz", options)
+    taken = fault("PATCH", 9, in_later_chunk=True)
+    with cutter(registry, authority, taken) as host:
+        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+    assert taken.count > taken.number
+    check_all(registry, images, tmp_path)
+    # What was done before the fault is not done again.
+    assert len(manifests_put(log_of(registry))) == len(IMAGES)
 
 
 @pytest.mark.usefixtures("no_pauses")

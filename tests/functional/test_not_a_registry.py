@@ -1,8 +1,11 @@
 """Addresses at which something else answers, and that nothing tells a password."""
 
 import base64
+import contextlib
 import http.server
 import logging
+import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Generator
@@ -101,6 +104,58 @@ def test_a_registry_without_tls(authority: Authority) -> None:
 def test_a_certificate_for_another_name(authority: Authority) -> None:
     with web_server(authority, name="other.test") as host:
         assert "127.0.0.1" in check(host, authority).problem
+
+
+@contextmanager
+def balancer(registry: RunningRegistry, dropped: int) -> Generator[str]:
+    """Run a TCP proxy that drops the first connections, as one whose backend restarts."""
+    left = [dropped]
+    host, _, port = registry.process.host.partition(":")
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if left[0]:
+                left[0] -= 1
+                return
+            with socket.create_connection((host, int(port))) as upstream:
+                back = threading.Thread(target=pump, args=(upstream, self.request))
+                back.start()
+                pump(self.request, upstream)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        # The client keeps its connections open, so that closing does not wait for them.
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_balancer_that_drops_the_first_connections(registry: RunningRegistry) -> None:
+    ca = registry.process.ca.read_text()
+    with balancer(registry, 2) as host:
+        RegistryClient(host, ca=ca).check()
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_balancer_that_drops_every_connection(
+    registry: RunningRegistry, authority: Authority
+) -> None:
+    with balancer(registry, 1000) as host:
+        error = check(host, authority)
+    assert "cannot be reached" in error.problem
+    assert "not trusted" not in error.problem
 
 
 @pytest.mark.usefixtures("no_pauses")

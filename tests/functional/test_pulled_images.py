@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
 from tests.functional.test_push import ALL_LAYOUTS
-from tests.sample_release import ImageOptions, Layout, truncate, write_image_archive
+from tests.sample_release import ImageOptions, Layout, flip_bit, truncate, write_image_archive
 
 # Written out on purpose: the rule that makes the one from the other is under test.
 TAGS = {
@@ -173,5 +174,28 @@ def test_before_the_cut_all_is_usable_and_the_whole_archive_follows(
     # The operator copies the file again.
     path.write_bytes(whole)
     push(registry, path)
+    again = tmp_path / "again"
+    again.mkdir()
     for tag, digests in expected.items():
-        assert pulled(registry, tag, tmp_path / "again") == digests
+        assert pulled(registry, tag, again) == digests
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8, "checksum", "no checksum"])
+def test_damage_to_the_compressed_archive_never_makes_a_wrong_image(
+    position: float | str, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    path = write(tmp_path, (Layout.LEGACY, Layout.OCI))
+    expected = dict(zip(TAGS.values(), digests_in_archive(path), strict=True))
+    size = path.stat().st_size
+    if position == "no checksum":
+        os.truncate(path, size - 8)
+    elif isinstance(position, float):
+        flip_bit(path, int(size * position))
+    else:
+        flip_bit(path, -8)
+    with pytest.raises(ArtifactError, match=r"images\.tar\.gz") as raised:
+        push(registry, path)
+    assert "copy it again" in raised.value.cure
+    for tag, digests in expected.items():
+        if registry.tags(tag.partition(":")[0]):
+            assert pulled(registry, tag, tmp_path) == digests

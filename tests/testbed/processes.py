@@ -110,10 +110,10 @@ def end_all(pids: Sequence[int]) -> None:
 def _wait_for_end(pid: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while _start_time(pid) and time.monotonic() < deadline:
-        # A child of this process stays a zombie until it is waited for.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
         time.sleep(0.05)
+    # A child of this process stays a zombie until it is waited for.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _start_time(pid: int) -> int | None:

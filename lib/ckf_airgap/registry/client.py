@@ -31,6 +31,10 @@ _MANIFEST_TYPES = ", ".join(
 _OCTETS = "application/octet-stream"
 
 
+class UploadLostError(RegistryError):
+    """The registry no longer knows an upload: the blob has to be sent again from its start."""
+
+
 @dataclass(frozen=True)
 class Blob:
     """A blob of a registry.
@@ -82,7 +86,10 @@ class RegistryClient:
 
     def check(self) -> None:
         """See that the registry answers, speaks this API and accepts the credentials."""
-        self._request("GET", "/v2/", expected=(200,))
+        response = self._request("GET", "/v2/", expected=(200,))
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            problem, cure = _REFUSALS[404]
+            raise RegistryError(f"registry {self._host} {problem}: it answers with a page", cure)
 
     def manifest_digest(self, repository: str, tag: str) -> str | None:
         """Look up a tag.
@@ -112,18 +119,31 @@ class RegistryClient:
 
         Returns:
             The blob, which the registry has confirmed to have that digest.
+
+        Raises:
+            UploadLostError: The upload broke off where it cannot go on.
         """
-        upload = self._request("POST", f"/v2/{repository}/blobs/uploads/", expected=(202,))
-        location = self._location(upload)
+        location = self._open_upload(repository)
         digest = hashlib.sha256()
         size = 0
         for chunk in chunks:
             digest.update(chunk)
-            location = self._upload_chunk(location, chunk, size)
+            try:
+                location = self._upload_chunk(location, chunk, size)
+            except UploadLostError:
+                if size:
+                    raise
+                # All that was sent is still at hand.
+                location = self._upload_chunk(self._open_upload(repository), chunk, 0)
             size += len(chunk)
         blob = Blob(f"sha256:{digest.hexdigest()}", size)
         separator = "&" if "?" in location else "?"
-        self._request("PUT", f"{location}{separator}digest={blob.digest}", expected=(201,))
+        response = self._request(
+            "PUT", f"{location}{separator}digest={blob.digest}", expected=(201, 404)
+        )
+        # 404: unknown by now, which it also is where the answer to a first PUT was lost.
+        if response.status == 404 and not self.has_blob(repository, blob.digest):
+            raise self._lost(response)
         return blob
 
     def copy_blob(self, blob: Blob, source: str, target: str) -> None:
@@ -180,6 +200,10 @@ class RegistryClient:
         finally:
             response.release_conn()
 
+    def _open_upload(self, repository: str) -> str:
+        upload = self._request("POST", f"/v2/{repository}/blobs/uploads/", expected=(202,))
+        return self._location(upload)
+
     def _upload_chunk(self, location: str, chunk: bytes, offset: int) -> str:
         """Send one chunk, going on where the registry stopped if the connection breaks."""
         sent = 0
@@ -203,7 +227,11 @@ class RegistryClient:
                 if not _is_transient(response.status) or attempt == _ATTEMPTS - 1:
                     raise self._refused("PATCH", response)
             _pause(attempt)
-            state = self._request("GET", location, expected=(204, 202, 200))
+            state = self._request("GET", location, expected=(204, 202, 200, 404))
+            if state.status == 404:
+                # docker-registry gives an upload up where a chunk arrived in part, or its answer
+                # was lost: the offset in its location is then not that of its file.
+                raise self._lost(state)
             location = self._location(state)
             sent = max(0, min(_received(state) - offset, len(chunk)))
             if sent == len(chunk):
@@ -270,10 +298,15 @@ class RegistryClient:
 
     def _unreachable(self, error: HTTPError) -> RegistryError:
         reason: object = error.reason if isinstance(error, MaxRetryError) else error
-        if isinstance(reason, SSLError):
+        if _is_untrusted(reason):
             return RegistryError(
                 f"registry {self._host} has a certificate that is not trusted ({reason})",
                 "give its authority's certificate: juju config ckf-airgap registry-ca=@ca.crt",
+            )
+        if _is_final(error) and isinstance(reason, SSLError):
+            return RegistryError(
+                f"registry {self._host} does not speak TLS as expected ({reason})",
+                "give the port at which it serves HTTPS: juju config ckf-airgap registry=...",
             )
         if isinstance(reason, NameResolutionError):
             return RegistryError(
@@ -283,6 +316,13 @@ class RegistryClient:
         return RegistryError(
             f"registry {self._host} cannot be reached ({reason})",
             "see that it runs and that the cluster can reach it, then run the action again",
+        )
+
+    def _lost(self, response: urllib3.BaseHTTPResponse) -> UploadLostError:
+        return UploadLostError(
+            f"registry {self._host} gave up an upload that was interrupted"
+            f"{_error_detail(response.data)}",
+            "see that the connection to it is reliable, then run the action again: it continues",
         )
 
     def _refused(self, method: str, response: urllib3.BaseHTTPResponse) -> RegistryError:
@@ -327,7 +367,16 @@ def _is_transient(status: int) -> bool:
 def _is_final(error: HTTPError) -> bool:
     """Tell the connection failures that no waiting mends."""
     reason: object = error.reason if isinstance(error, MaxRetryError) else error
-    return isinstance(reason, SSLError | NameResolutionError)
+    if isinstance(reason, SSLError):
+        # The other side hung up, as a proxy does while the registry behind it restarts.
+        return not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args)
+    return isinstance(reason, NameResolutionError)
+
+
+def _is_untrusted(reason: object) -> bool:
+    return isinstance(reason, SSLError) and any(
+        isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args
+    )
 
 
 def _pause(attempt: int) -> None:

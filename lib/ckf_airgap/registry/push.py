@@ -32,7 +32,7 @@ from ckf_airgap.names import (
     image_path,
     wanted_by_member_name,
 )
-from ckf_airgap.registry.client import CHUNK_SIZE, Blob, RegistryClient
+from ckf_airgap.registry.client import CHUNK_SIZE, Blob, RegistryClient, UploadLostError
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer, path_of
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -41,6 +41,8 @@ _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 # Fast, and within a few percent of the higher levels on layers.
 _COMPRESSION_LEVEL = 1
 _GZIP_WINDOW = 31
+# How often the archive is read again for a layer whose upload was lost.
+_PASSES = 5
 _STAGING = ImagePath("ckf-airgap-layers", "")
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 _DIGEST_PATH = re.compile(r"(?:.*/)?blobs/sha256/([0-9a-f]{64})")
@@ -123,7 +125,7 @@ class ImagePusher:
         ):
             self._present = len(state.inventory.images)
             return PushResult(state.inventory, (), self._present, 0)
-        damaged = self._push_members(archive, wanted, state)
+        damaged = self._push_in_passes(archive, wanted, state)
         state.complete = not damaged
         state.save(self._state_file)
         inventory = Inventory(state.inventory.images, tuple(damaged))
@@ -144,10 +146,28 @@ class ImagePusher:
         identity = f"{self._location} {stat.st_size} {stat.st_mtime_ns}"
         return PushState.load(self._state_file, identity)
 
-    def _push_members(
+    def _push_in_passes(
         self, archive: Path, wanted: tuple[ImageReference, ...], state: PushState
     ) -> list[ArtifactError]:
-        damaged: list[ArtifactError] = []
+        """Push, from the start of the archive again where the stream cannot go back."""
+        outcomes: list[ArtifactError | None] = []
+        for remaining in reversed(range(_PASSES)):
+            try:
+                self._push_members(archive, wanted, state, outcomes)
+                break
+            except UploadLostError:
+                if not remaining:
+                    raise
+        return [error for error in outcomes if error]
+
+    def _push_members(
+        self,
+        archive: Path,
+        wanted: tuple[ImageReference, ...],
+        state: PushState,
+        outcomes: list[ArtifactError | None],
+    ) -> None:
+        """Push what follows the members that have an outcome, and add its outcomes to them."""
         total = archive.stat().st_size
         position = 0
 
@@ -156,14 +176,16 @@ class ImagePusher:
             position = read
 
         with open_gzip(archive, advance) as stream:
-            for member in image_members(stream, archive.name):
+            for number, member in enumerate(image_members(stream, archive.name)):
+                if number < len(outcomes):
+                    continue
                 try:
                     self._push_member(member, wanted, state)
+                    outcomes.append(None)
                 except ArtifactError as error:
-                    damaged.append(damaged_member(member.name, error))
+                    outcomes.append(damaged_member(member.name, error))
                 done = len(self._pushed) + self._present
                 self._on_progress(Progress(done, position / total))
-        return damaged
 
     def _push_member(
         self, member: TarMember, wanted: tuple[ImageReference, ...], state: PushState
