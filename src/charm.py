@@ -85,11 +85,12 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _on_push_images(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
-            installer = self._installer(event)
-            event.set_results(_push_results(self._push(installer, event)))
+            self._check_inputs()
+            event.set_results(_push_results(self._push(self._installer(event), event)))
 
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
+            self._check_inputs()
             installer = self._installer(event)
             plan = installer.plan()
             event.set_results({"bundle": installer.render(plan), **_plan_results(plan)})
@@ -97,9 +98,10 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_deploy(self, event: ops.ActionEvent) -> None:
         parameters = event.load_params(DeployParameters, errors="fail")
         with self._failing(event):
-            installer = self._installer(event)
-            # A wrong password or a missing model must show before hours of pushing.
+            self._check_inputs()
+            # A wrong password or a missing model must show before hours of fetching and pushing.
             model = self._login()
+            installer = self._installer(event)
             push = self._push(installer, event)
             plan = installer.plan()
             event.set_results({**_push_results(push), **_plan_results(plan)})
@@ -112,10 +114,10 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
+            self._check_inputs()
+            model = self._login()
             installer = self._installer(event)
-            event.set_results(
-                _change_results(installer.add_relations(installer.plan(), self._login()))
-            )
+            event.set_results(_change_results(installer.add_relations(installer.plan(), model)))
 
     def _on_verify(self, event: ops.ActionEvent) -> None:
         parameters = event.load_params(VerifyParameters, errors="fail")
@@ -174,7 +176,6 @@ class CkfAirgapCharm(ops.CharmBase):
             self._resource(resource)
 
     def _installer(self, event: ops.ActionEvent) -> Installer:
-        self._check_inputs()
         configuration = self._configuration
         return Installer(
             Inputs(

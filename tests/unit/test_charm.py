@@ -437,6 +437,16 @@ def test_an_action_that_reads_the_images_asks_for_them(
     assert installer.calls == []
 
 
+def test_a_login_that_fails_shows_before_the_images_are_fetched(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever asked for the images would fail with another message.
+    absent("images")(unit, monkeypatch)
+    model.failure = ConfigurationError("the password is wrong", "mend it")
+    for action in ("deploy", "add-relations"):
+        assert unit.fail(action) == "the password is wrong: mend it"
+
+
 def test_the_core_is_given_the_inputs(
     unit: Unit, installer: FakeInstaller, model: FakeJujuModel
 ) -> None:
