@@ -53,17 +53,19 @@ def _program_layer(folder: Path, source: Path, programs: Sequence[str], place: s
 
 
 def _push(registry: Registry, name: str, layers: Sequence[Path]) -> None:
-    trust = {"SSL_CERT_FILE": str(registry.ca)}
-    target = f"docker://{registry.host}/{name}"
     repository, _, tag = name.partition(":")
     stored = registry.data / f"docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}"
-    if stored.exists():
+    # The tag says nothing of how the image was made.
+    stamp = stored / f"made-by-recipe-{versions.RECIPE}"
+    if stamp.exists():
         return
+    target = f"docker://{registry.host}/{name}"
     with step(f"pushing {name}"), tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "image.tar")
         _write_archive(archive, name, layers)
         command = ["skopeo", "copy", "--quiet", f"docker-archive:{archive}", target]
-        run(registry.wrap(["env", f"SSL_CERT_FILE={trust['SSL_CERT_FILE']}", *command]))
+        run(registry.wrap(["env", f"SSL_CERT_FILE={registry.ca}", *command]))
+    stamp.touch()
 
 
 def _write_archive(archive: Path, name: str, layers: Sequence[Path]) -> None:
