@@ -1,16 +1,11 @@
 """A push whose connection or registry breaks off: what goes on, what is sent again."""
 
-import http.client
-import http.server
 import os
 import re
 import signal
-import ssl
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 
@@ -19,76 +14,10 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, Progress
 from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import Request, proxy
 from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
 from tests.sample_release import ImageArchive, ImageOptions, write_image_archive
 from tests.testbed.pki import Authority
-
-# Called with each request, its body and a connection to the registry, before anything is passed
-# on; true where it dealt with the request and the client's connection is to be cut.
-Fault = Callable[[str, str, bytes, http.client.HTTPSConnection, dict[str, str]], bool]
-
-
-class _Cutter(http.server.BaseHTTPRequestHandler):
-    """Passes requests on to a registry, except those that a fault takes."""
-
-    protocol_version = "HTTP/1.1"
-    host: str
-    context: ssl.SSLContext
-    fault: Fault
-
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
-        upstream = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
-        try:
-            if type(self).fault(self.command, self.path, body, upstream, headers):
-                self.close_connection = True
-                return
-            upstream.request(self.command, self.path, body, headers)
-            answer = upstream.getresponse()
-            content = answer.read()
-        except OSError:
-            self.close_connection = True
-            return
-        finally:
-            upstream.close()
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if self.command == "HEAD" or name.lower() not in ("content-length", "connection"):
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def cutter(registry: RunningRegistry, authority: Authority, fault: Fault) -> Generator[str]:
-    """Run a proxy over TLS in front of a registry; gives its host and port."""
-
-    class Handler(_Cutter):
-        host = registry.process.host
-        context = ssl.create_default_context(cafile=str(registry.process.ca))
-
-    Handler.fault = staticmethod(fault)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    pair = authority.issue("cutter", "127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Half:
@@ -100,50 +29,32 @@ class Half:
         self._in_later_chunk = in_later_chunk
         self.count = 0
 
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        upstream: http.client.HTTPSConnection,
-        headers: dict[str, str],
-    ) -> bool:
-        is_first_chunk = headers.get("Content-Range", "0-").startswith("0-")
-        if method != self._method or (self._in_later_chunk and is_first_chunk):
-            return False
+    def __call__(self, request: Request) -> Literal["cut"] | None:
+        is_first_chunk = request.headers.get("Content-Range", "0-").startswith("0-")
+        if request.method != self._method or (self._in_later_chunk and is_first_chunk):
+            return None
         self.count += 1
         if self.count != self.number:
-            return False
-        self.take(method, path, body, upstream, headers)
-        return True
+            return None
+        self.take(request)
+        return "cut"
 
-    def take(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        upstream: http.client.HTTPSConnection,
-        headers: dict[str, str],
-    ) -> None:
-        upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        for name, value in headers.items():
+    def take(self, request: Request) -> None:
+        upstream = request.upstream
+        upstream.putrequest(
+            request.method, request.path, skip_host=True, skip_accept_encoding=True
+        )
+        for name, value in request.headers.items():
             upstream.putheader(name, value)
-        upstream.endheaders(body[: len(body) // 2])
+        upstream.endheaders(request.body[: len(request.body) // 2])
 
 
 class LostAnswer(Half):
     """Passes a whole request on to the registry, and cuts the connection before its answer."""
 
-    def take(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        upstream: http.client.HTTPSConnection,
-        headers: dict[str, str],
-    ) -> None:
-        upstream.request(method, path, body, headers)
-        upstream.getresponse().read()
+    def take(self, request: Request) -> None:
+        request.upstream.request(request.method, request.path, request.body, request.headers)
+        request.upstream.getresponse().read()
 
 
 class Kill(Half):
@@ -153,15 +64,8 @@ class Kill(Half):
         super().__init__(method, number)
         self._registry = registry
 
-    def take(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        upstream: http.client.HTTPSConnection,
-        headers: dict[str, str],
-    ) -> None:
-        super().take(method, path, body, upstream, headers)
+    def take(self, request: Request) -> None:
+        super().take(request)
         kill(self._registry)
 
 
@@ -211,7 +115,7 @@ def test_a_connection_that_breaks_once(
 ) -> None:
     images = archive(tmp_path)
     taken = fault()
-    with cutter(registry, authority, taken) as host:
+    with proxy(registry, authority, taken) as host:
         assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
     assert taken.count >= taken.number
     check_all(registry, images, tmp_path)
@@ -232,7 +136,7 @@ def test_a_connection_that_breaks_in_a_later_chunk(
     options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
     images = write_image_archive(IMAGES, tmp_path / "images.tar.gz", options)
     taken = fault("PATCH", 9, in_later_chunk=True)
-    with cutter(registry, authority, taken) as host:
+    with proxy(registry, authority, taken) as host:
         assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
     assert taken.count > taken.number
     check_all(registry, images, tmp_path)
@@ -274,7 +178,7 @@ def test_a_registry_that_is_killed_in_the_middle_of_a_layer(
     images = archive(tmp_path)
     state = tmp_path / "push.json"
     fault = Kill("PATCH", 9, registry)
-    with cutter(registry, authority, fault) as host:
+    with proxy(registry, authority, fault) as host:
         with pytest.raises(RegistryError, match="cannot be reached"):
             push_through(host, authority, images, state)
         before = log_of(registry)

@@ -2,16 +2,13 @@
 
 import base64
 import contextlib
-import http.server
 import logging
 import socket
 import socketserver
-import ssl
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,19 +17,20 @@ from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import QuietHandler, serve
 from tests.functional.test_push import archive
 from tests.testbed.pki import Authority
 
 _PAGE = b"<!doctype html><title>Welcome</title>"
 
 
-class _Page(http.server.BaseHTTPRequestHandler):
+class _Page(QuietHandler):
     """Answers like a web site: with one page, or with a status."""
 
     status = 200
     location = ""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.send_response_only(self.status)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(_PAGE)))
@@ -41,9 +39,6 @@ class _Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(_PAGE)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @contextmanager
 def web_server(
@@ -51,22 +46,8 @@ def web_server(
 ) -> Generator[str]:
     """Run a web server, over TLS where there is an authority; gives its host and port."""
     handler = type("Handler", (_Page,), {"status": status, "location": location})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    if authority:
-        pair = authority.issue(f"web-{name}", name)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    # A client that ends the handshake early is what is tested, not an error of the server.
-    server.handle_error = lambda request, client_address: None
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve(handler, authority, name) as host:
+        yield host
 
 
 def check(host: str, authority: Authority) -> RegistryError:

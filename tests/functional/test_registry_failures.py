@@ -1,14 +1,9 @@
 """A registry that refuses, fails or is not one: what the operator is told."""
 
-import http.client
-import http.server
+import itertools
 import logging
-import ssl
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 import trustme
@@ -19,6 +14,7 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import Request, proxy
 from tests.functional.test_push import IMAGES, archive, path_in_registry
 from tests.testbed.pki import Authority
 
@@ -70,99 +66,34 @@ def test_a_name_that_is_not_known() -> None:
         RegistryClient("registry.invalid:5000").check()
 
 
-class _Proxy(http.server.BaseHTTPRequestHandler):
-    """Passes requests on to a registry, and fails as it is told."""
+class InTurn:
+    """Gives faults in turn, from the first again after the last."""
 
-    protocol_version = "HTTP/1.1"
-    registry: RunningRegistry
-    context: ssl.SSLContext
-    # For each request: a status to answer with, "cut" to drop the connection half way, or None.
-    faults: list[int | str | None]
-    count = 0
+    def __init__(self, *faults: int | Literal["cut"] | None) -> None:
+        self._faults = itertools.cycle(faults)
 
-    def _pass_on(self) -> None:
-        type(self).count += 1
-        fault = self.faults[type(self).count % len(self.faults)]
-        if fault == "cut":
-            self.rfile.read(min(1000, int(self.headers.get("Content-Length", 0))))
-            self.close_connection = True
-            return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if isinstance(fault, int):
-            self.send_response(fault)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        upstream = http.client.HTTPSConnection(
-            self.registry.process.host, context=self.context, timeout=30
-        )
-        headers = {name: value for name, value in self.headers.items() if name != "Host"}
-        headers["Host"] = self.headers["Host"]
-        upstream.request(self.command, self.path, body, headers)
-        answer = upstream.getresponse()
-        content = answer.read()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if self.command == "HEAD" or name.lower() not in ("content-length", "connection"):
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-        upstream.close()
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def proxy(
-    registry: RunningRegistry, authority: Authority, faults: list[int | str | None]
-) -> Generator[str]:
-    """Run a proxy over TLS in front of a registry; gives its host and port."""
-
-    class Handler(_Proxy):
-        pass
-
-    Handler.registry = registry
-    Handler.context = ssl.create_default_context(cafile=str(registry.process.ca))
-    Handler.faults = faults
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    pair = authority.issue("proxy", "127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    def __call__(self, request: Request) -> int | Literal["cut"] | None:
+        return next(self._faults)
 
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
-    "faults",
+    "fault",
     [
-        [None, None, 503],
-        [None, None, None, 429],
-        [None, None, "cut"],
-        [None, "cut", None, 500, None, None, 502],
+        InTurn(None, None, 503),
+        InTurn(None, None, None, 429),
+        InTurn(None, None, "cut"),
+        InTurn(None, "cut", None, 500, None, None, 502),
     ],
 )
 def test_a_push_survives_what_passes(
-    faults: list[int | str | None],
+    fault: InTurn,
     registry: RunningRegistry,
     authority: Authority,
     tmp_path: Path,
 ) -> None:
     images = archive(tmp_path)
-    with proxy(registry, authority, faults) as host:
+    with proxy(registry, authority, fault) as host:
         client = RegistryClient(host, ca=authority.certificate.read_text())
         location = RegistryLocation.parse(f"{host}/ckf")
         pusher = ImagePusher(client, location, tmp_path / "push.json")
@@ -191,7 +122,7 @@ def test_what_does_not_pass_is_told(
     authority: Authority,
     tmp_path: Path,
 ) -> None:
-    with proxy(registry, authority, [status]) as host:
+    with proxy(registry, authority, InTurn(status)) as host:
         client = RegistryClient(host, ca=authority.certificate.read_text())
         location = RegistryLocation.parse(f"{host}/ckf")
         with pytest.raises(RegistryError, match=problem):
