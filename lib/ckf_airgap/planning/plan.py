@@ -1,6 +1,7 @@
 """The plan: every application with its images and options, every relation, and what is missing."""
 
 import dataclasses
+import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from ckf_airgap.artifacts.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation
+from ckf_airgap.planning.exceptions import MapException, load_exceptions
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 from ckf_airgap.planning.topology import OptionValue, Relation, Side, Topology, load_topology
 
@@ -207,6 +209,7 @@ class _ImageFinder:
         self._resolutions: dict[str, Resolution] = {}
         self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
         self._not_expressible: list[str] = []
+        self._unset: list[str] = []
 
     def resources(self, application: str, charm: CharmFile) -> dict[str, str]:
         found = {
@@ -228,7 +231,37 @@ class _ImageFinder:
                     f"{application}/{option.name} takes one hub and one tag for all its images, "
                     f"but the archive holds them in different places: {', '.join(option.images)}"
                 )
+        for exception in load_exceptions().maps:
+            if exception.charm == charm.name and exception.option in charm.options:
+                self._complete(application, exception, values)
+        for alias in load_exceptions().aliases:
+            if alias.charm == charm.name and alias.option in charm.options:
+                images = json.loads(values.get(alias.of, "{}"))
+                if alias.key in images:
+                    values[alias.option] = images[alias.key]
         return values
+
+    def _complete(self, application: str, exception: MapException, values: dict[str, str]) -> None:
+        """Add the images of keys that the charm gives none for."""
+        images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
+        unset: list[str] = []
+        # A charm that names some of its images names all that it must have.
+        required = dict[str, str]() if images else exception.keys
+        for key, tail in {**required, **exception.extra_keys}.items():
+            if key in images:
+                continue
+            resolution = self._resolver.resolve_tail(tail)
+            if resolution.path:
+                images[key] = self._location.reference(resolution.path)
+            elif key in required:
+                unset.append(key)
+        if images:
+            values[exception.option] = json.dumps(images)
+        if unset:
+            self._unset.append(
+                f"{application}/{exception.option} has no image in the archive for "
+                f"{', '.join(unset)}: what runs under these keys comes from the internet"
+            )
 
     @property
     def resolved(self) -> tuple[Resolution, ...]:
@@ -250,7 +283,7 @@ class _ImageFinder:
             for item in self.resolved
             if item.by is not Match.EXACT
         ]
-        return (*self._not_expressible, *stood_in)
+        return (*self._not_expressible, *self._unset, *stood_in)
 
     def _find(self, wanted_by: str) -> Callable[[str], str | None]:
         def find(image: str) -> str | None:

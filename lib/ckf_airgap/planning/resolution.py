@@ -82,3 +82,19 @@ class Resolver:
                 listed = ", ".join(sorted(map(str, candidates)))
                 return Resolution(image, note=f"several images could be meant: {listed}")
         return Resolution(image)
+
+    def resolve_tail(self, tail: str) -> Resolution:
+        """Find an image of which only the end of its repository is known.
+
+        Args:
+            tail: Whole path components, for example ``knative.dev/serving/cmd/activator``.
+
+        Returns:
+            Where it stands, or what speaks against each candidate.
+        """
+        targets = {target for group in self._by_name.values() for target in group}
+        found = {t for t in targets if f"/{t.repository}".endswith(f"/{tail}")}
+        if len(found) == 1:
+            return Resolution(tail, Match.REPOSITORY, found.pop())
+        listed = ", ".join(sorted(map(str, found)))
+        return Resolution(tail, note=f"several images could be meant: {listed}" if found else "")
