@@ -2,21 +2,33 @@
 """The charm: reads configuration and parameters, calls the core, reports."""
 
 import dataclasses
+import hashlib
+import json
 import logging
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import ops
 
 from ckf_airgap import cluster
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import AirgapError, ConfigurationError
+from ckf_airgap.credentials import Credentials, write_private
+from ckf_airgap.errors import (
+    AirgapError,
+    ArtifactError,
+    ConfigurationError,
+    PlanError,
+)
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import Controller, JujuModel
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.plan import Plan, PlanSettings, check_settings
+from ckf_airgap.planning.report import plan_report
+from ckf_airgap.planning.topology import charms_with_namespaces
+from ckf_airgap.preflight import Level, Preflight, require_fit_charms
 from ckf_airgap.registry.push import Progress, PushResult
 
 logger = logging.getLogger(__name__)
@@ -26,6 +38,8 @@ _RESOURCE_FILES = {
     "charms": "./charms.tar.gz",
     "juju": "/snap/juju/current/bin/juju",
 }
+# Juju takes results of up to 100 kB.
+_LONGEST_RESULT = 40_000
 _POLL_SECONDS = 5
 # Juju keeps a thousand lines of an action's log.
 _LOG_SECONDS = 30
@@ -41,12 +55,15 @@ class Configuration:
     registry_credentials: ops.Secret | None = None
     juju_credentials: ops.Secret | None = None
     model: str = "kubeflow"
+    gateway_service_type: str = ""
     excluded_charms: str = "auto"
+    overlay: str = ""
+    auto_deploy: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeployParameters:
-    """The parameters of the action deploy."""
+    """The parameters of the actions deploy and refresh."""
 
     allow_missing: bool = False
 
@@ -58,6 +75,29 @@ class VerifyParameters:
     timeout: int = 1800
 
 
+@dataclasses.dataclass(frozen=True)
+class Reporter:
+    """Where to tell what goes on.
+
+    Attributes:
+        log: Takes a line of text at each step.
+        results: Takes what has come out so far.
+    """
+
+    log: Callable[[str], None]
+    results: Callable[[Mapping[str, object]], None]
+
+    @classmethod
+    def of_action(cls, event: ops.ActionEvent) -> "Reporter":
+        """Tell the operator who runs an action."""
+        return cls(event.log, lambda results: event.set_results(dict(results)))
+
+    @classmethod
+    def of_log(cls) -> "Reporter":
+        """Tell the unit's log."""
+        return cls(logger.info, lambda results: logger.info("%s", results))
+
+
 class CkfAirgapCharm(ops.CharmBase):
     """Takes the operator's inputs to a running Charmed Kubeflow, by actions."""
 
@@ -65,58 +105,124 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._stored.set_default(next_step="")
+        self._stored.set_default(next_step="", failure="", deployed={})
         self._last_log = 0.0
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
+        framework.observe(self.on.preflight_action, self._on_preflight)
         framework.observe(self.on.push_images_action, self._on_push_images)
         framework.observe(self.on.render_bundle_action, self._on_render_bundle)
         framework.observe(self.on.deploy_action, self._on_deploy)
         framework.observe(self.on.add_relations_action, self._on_add_relations)
         framework.observe(self.on.verify_action, self._on_verify)
+        framework.observe(self.on.refresh_action, self._on_refresh)
+        for event in (
+            self.on.start,
+            self.on.upgrade_charm,
+            self.on.config_changed,
+            self.on.secret_changed,
+            self.on.update_status,
+        ):
+            framework.observe(event, self._on_inputs)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
         try:
             self._check_inputs()
         except ConfigurationError as error:
             event.add_status(ops.BlockedStatus(str(error)))
-        else:
-            ready = f"ready: juju run {self.unit.name} deploy"
-            event.add_status(ops.ActiveStatus(str(self._stored.next_step) or ready))
+            return
+        if self._configuration.auto_deploy and self._stored.failure:
+            event.add_status(ops.BlockedStatus(str(self._stored.failure)))
+        ready = f"ready: juju run {self.unit.name} deploy"
+        event.add_status(ops.ActiveStatus(str(self._stored.next_step) or ready))
+
+    def _on_inputs(self, _: ops.EventBase) -> None:
+        """Deploy without being asked, where the operator wants it and the inputs are new."""
+        if not self._configuration.auto_deploy:
+            return
+        try:
+            self._check_inputs()
+        except ConfigurationError:
+            return
+        # Files come with another pod, which begins without this mark.
+        mark = self._folder / "deployed-inputs"
+        inputs = self._fingerprint()
+        if mark.exists() and mark.read_text() == inputs:
+            return
+        try:
+            self._install(Reporter.of_log(), allow_missing=False, refresh=True)
+        except AirgapError as error:
+            logger.error("auto-deploy: %s", error)
+            self._stored.failure = str(error)
+            if not isinstance(error, (ArtifactError, ConfigurationError, PlanError)):
+                # A registry or a controller may be back at the next event.
+                return
+        write_private(mark, inputs)
+
+    def _on_preflight(self, event: ops.ActionEvent) -> None:
+        problems = list(self._input_problems())
+        if problems:
+            event.set_results({"errors": "\n".join(map(str, problems))})
+            event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
+            return
+        with self._failing(event):
+            reporter = Reporter.of_action(event)
+            preflight = Preflight(
+                self._installer(reporter),
+                self._login,
+                self._juju_credentials().username,
+                lambda text: self._show(text, reporter),
+            )
+            findings = preflight.run()
+            count = Counter(finding.level for finding in findings)
+            event.set_results(
+                {
+                    "findings": _shortened("\n".join(map(str, findings))),
+                    "errors": count[Level.ERROR],
+                    "warnings": count[Level.WARNING],
+                }
+            )
+            if count[Level.ERROR]:
+                errors = [finding for finding in findings if finding.level is Level.ERROR]
+                event.fail("; ".join(map(str, errors)))
+                return
+            event.set_results({"result": f"ready: juju run {self.unit.name} deploy"})
 
     def _on_push_images(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
             self._check_inputs()
-            event.set_results(_push_results(self._push(self._installer(event), event)))
+            reporter = Reporter.of_action(event)
+            event.set_results(_push_results(self._push(self._installer(reporter), reporter)))
 
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
             self._check_inputs()
-            installer = self._installer(event)
+            installer = self._installer(Reporter.of_action(event))
             plan = installer.plan()
-            event.set_results({"bundle": installer.render(plan), **_plan_results(plan)})
+            event.set_results(
+                {
+                    "bundle": _shortened(installer.render(plan.without_incomplete())),
+                    "report": _shortened(plan_report(plan, self._location())),
+                    **_plan_results(plan),
+                }
+            )
 
     def _on_deploy(self, event: ops.ActionEvent) -> None:
         parameters = event.load_params(DeployParameters, errors="fail")
         with self._failing(event):
-            self._check_inputs()
-            # A wrong password or a missing model must show before hours of fetching and pushing.
-            model = self._login()
-            installer = self._installer(event)
-            push = self._push(installer, event)
-            plan = installer.plan()
-            event.set_results({**_push_results(push), **_plan_results(plan)})
-            if not parameters.allow_missing:
-                plan.require_all_images()
-            self._show("deploying", event)
-            changes = installer.deploy(plan, model)
-            event.set_results(_change_results(changes))
-            self._stored.next_step = f"deployed: juju run {self.unit.name} verify"
+            reporter = Reporter.of_action(event)
+            self._install(reporter, allow_missing=parameters.allow_missing, refresh=False)
+
+    def _on_refresh(self, event: ops.ActionEvent) -> None:
+        parameters = event.load_params(DeployParameters, errors="fail")
+        with self._failing(event):
+            reporter = Reporter.of_action(event)
+            self._install(reporter, allow_missing=parameters.allow_missing, refresh=True)
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
             self._check_inputs()
             model = self._login()
-            installer = self._installer(event)
+            installer = self._installer(Reporter.of_action(event))
             event.set_results(_change_results(installer.add_relations(installer.plan(), model)))
 
     def _on_verify(self, event: ops.ActionEvent) -> None:
@@ -124,11 +230,12 @@ class CkfAirgapCharm(ops.CharmBase):
         with self._failing(event):
             location = self._location()
             model = self._login()
-            not_active = self._wait_for_units(model, parameters.timeout, event)
-            namespace = self._configuration.model.rpartition("/")[2]
-            report = cluster.report_images(cluster.running_images([namespace]), location.host)
+            not_active = self._wait_for_units(model, parameters.timeout, Reporter.of_action(event))
+            namespaces = self._namespaces(model)
+            report = cluster.report_images(cluster.running_images(namespaces), location.host)
             event.set_results(
                 {
+                    "namespaces": ", ".join(namespaces),
                     "containers": report.containers,
                     "not-active": "\n".join(f"{u}: {s}" for u, s in not_active.items()) or "none",
                     "foreign-images": "\n".join(map(str, report.foreign)) or "none",
@@ -150,6 +257,35 @@ class CkfAirgapCharm(ops.CharmBase):
             )
             self._stored.next_step = "verified: Charmed Kubeflow runs from this registry"
 
+    def _install(self, reporter: Reporter, *, allow_missing: bool, refresh: bool) -> None:
+        """Carry out the whole way, what is done already left as it is."""
+        self._check_inputs()
+        # What would stop it must show before hours of fetching and pushing.
+        model = self._login()
+        installer = self._installer(reporter)
+        require_fit_charms(installer, model.versions().model)
+        if not allow_missing and installer.missing_charms:
+            # Not a complete release: all that it lacks is named, and nothing is pushed.
+            installer.plan().require_complete()
+        push = self._push(installer, reporter)
+        plan = installer.plan()
+        reporter.results({**_push_results(push), **_plan_results(plan)})
+        if not allow_missing:
+            plan.require_complete()
+        self._show("refreshing" if refresh else "deploying", reporter)
+        changes = (installer.refresh if refresh else installer.deploy)(plan, model)
+        reporter.results(_change_results(changes))
+        outdated = [] if refresh else installer.outdated(plan, model)
+        if outdated:
+            reporter.results(
+                {
+                    "outdated": f"{', '.join(outdated)} run other charms or images than these "
+                    f"files hold: juju run {self.unit.name} refresh"
+                }
+            )
+        self._stored.failure = ""
+        self._stored.next_step = f"deployed: juju run {self.unit.name} verify"
+
     @contextmanager
     def _failing(self, event: ops.ActionEvent) -> Generator[None]:
         """Let the errors of the core fail an action with what they say."""
@@ -168,31 +304,92 @@ class CkfAirgapCharm(ops.CharmBase):
         Raises:
             ConfigurationError: One is not; the message tells the command that gives it.
         """
-        configuration = self._configuration
-        self._location()
-        self._credentials(configuration.registry_credentials, "registry-credentials")
-        self._juju_credentials()
-        for resource in ("charms", "juju"):
-            self._resource(resource)
+        for problem in self._input_problems():
+            raise problem
 
-    def _installer(self, event: ops.ActionEvent) -> Installer:
+    def _input_problems(self) -> Iterator[ConfigurationError]:
+        """Look for inputs that are missing or not valid, one by one."""
+        configuration = self._configuration
+        checks: list[Callable[[], object]] = [
+            self._location,
+            lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
+            self._juju_credentials,
+            lambda: self._resource("charms"),
+            lambda: self._resource("juju"),
+            lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
+        ]
+        for check in checks:
+            try:
+                check()
+            except ConfigurationError as error:
+                yield error
+
+    def _installer(self, reporter: Reporter) -> Installer:
         configuration = self._configuration
         return Installer(
             Inputs(
                 images=self._resource("images"),
                 charms=self._resource("charms"),
-                location=self._location(),
+                settings=self._settings(self._location()),
                 registry_ca=configuration.registry_ca,
                 registry_credentials=self._credentials(
                     configuration.registry_credentials, "registry-credentials"
                 ),
-                model=configuration.model,
-                excluded_charms=configuration.excluded_charms,
             ),
             folder=self._folder,
             templates=self.charm_dir / "templates",
-            report=event.log,
+            report=reporter.log,
+            record=cast(MutableMapping[str, str], self._stored.deployed),
         )
+
+    def _settings(self, location: RegistryLocation) -> PlanSettings:
+        configuration = self._configuration
+        bundle = self._optional_resource("bundle")
+        try:
+            text = bundle.read_text("utf-8") if bundle else ""
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                "the bundle is not text",
+                f"juju attach-resource {self.app.name} bundle=./bundle.yaml",
+            ) from None
+        return PlanSettings(
+            location=location,
+            model=configuration.model.rpartition("/")[2],
+            excluded_charms=configuration.excluded_charms,
+            gateway_service_type=configuration.gateway_service_type,
+            bundle=text,
+            overlay=configuration.overlay,
+        )
+
+    def _fingerprint(self) -> str:
+        """Tell one set of options and secrets from another."""
+        configuration = dataclasses.asdict(
+            dataclasses.replace(
+                self._configuration, registry_credentials=None, juju_credentials=None
+            )
+        )
+        secrets = [
+            (found.username, found.password) if found else None
+            for found in (
+                self._credentials(
+                    self._configuration.registry_credentials, "registry-credentials"
+                ),
+                self._juju_credentials(),
+            )
+        ]
+        text = json.dumps([configuration, secrets], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _namespaces(self, model: JujuModel) -> list[str]:
+        """List where Kubeflow runs: its model, Knative's namespaces, those of user profiles."""
+        own = [
+            str(namespace)
+            for application, charm in sorted(model.state().charms.items())
+            if charm.rpartition("-")[0] in charms_with_namespaces()
+            and (namespace := model.option(application, "namespace"))
+        ]
+        first = self._configuration.model.rpartition("/")[2]
+        return list(dict.fromkeys([first, *own, *cluster.profile_namespaces()]))
 
     def _login(self) -> JujuModel:
         client = self._resource("juju")
@@ -247,34 +444,37 @@ class CkfAirgapCharm(ops.CharmBase):
             ) from None
 
     def _resource(self, name: str) -> Path:
-        """Fetch a file resource; an empty file counts as none."""
-        try:
-            path = self.model.resources.fetch(name)
-            is_given = path.stat().st_size > 0
-        except (ops.ModelError, NameError, OSError):
-            is_given = False
-            path = Path()
-        if not is_given:
+        """Fetch a file resource."""
+        path = self._optional_resource(name)
+        if path is None:
             raise ConfigurationError(
                 f"waiting for the resource {name}",
                 f"juju attach-resource {self.app.name} {name}={_RESOURCE_FILES[name]}",
             )
         return path
 
-    def _push(self, installer: Installer, event: ops.ActionEvent) -> PushResult:
+    def _optional_resource(self, name: str) -> Path | None:
+        """Fetch a file resource; an empty file counts as none."""
+        try:
+            path = self.model.resources.fetch(name)
+            return path if path.stat().st_size > 0 else None
+        except (ops.ModelError, NameError, OSError):
+            return None
+
+    def _push(self, installer: Installer, reporter: Reporter) -> PushResult:
         def show(progress: Progress) -> None:
             self._show(
                 f"pushing images: {progress.images} done, {progress.fraction:.0%} of the archive "
                 "read",
-                event,
+                reporter,
             )
 
-        self._show("pushing images", event)
+        self._show("pushing images", reporter)
         installer.check_registry()
         return installer.push(show)
 
     def _wait_for_units(
-        self, model: JujuModel, timeout: int, event: ops.ActionEvent
+        self, model: JujuModel, timeout: int, reporter: Reporter
     ) -> dict[str, str]:
         """Wait until all units but this one are active; give those that are not in time."""
         deadline = time.monotonic() + timeout
@@ -290,15 +490,15 @@ class CkfAirgapCharm(ops.CharmBase):
             more = (
                 f" and {len(waiting) - _SHOWN_UNITS} more" if len(waiting) > _SHOWN_UNITS else ""
             )
-            self._show(f"waiting for {shown}{more}", event)
+            self._show(f"waiting for {shown}{more}", reporter)
             time.sleep(_POLL_SECONDS)
 
-    def _show(self, text: str, event: ops.ActionEvent) -> None:
-        """Show a step in the unit's status, and now and then in the action's log."""
+    def _show(self, text: str, reporter: Reporter) -> None:
+        """Show a step in the unit's status, and now and then in the log."""
         self.unit.status = ops.MaintenanceStatus(text)
         if time.monotonic() - self._last_log >= _LOG_SECONDS:
             self._last_log = time.monotonic()
-            event.log(text)
+            reporter.log(text)
 
 
 def _push_results(result: PushResult) -> dict[str, object]:
@@ -314,7 +514,9 @@ def _plan_results(plan: Plan) -> dict[str, object]:
         "applications": len(plan.applications),
         "excluded": ", ".join(item.name for item in plan.excluded) or "none",
         "missing-images": "\n".join(map(str, plan.missing)) or "none",
-        "warnings": "\n".join(plan.warnings) or "none",
+        "missing-charms": "\n".join(map(str, plan.missing_charms)) or "none",
+        "left-out": ", ".join(item.name for item in plan.incomplete) or "none",
+        "warnings": "\n".join(map(str, plan.warnings)) or "none",
     }
 
 
@@ -324,6 +526,13 @@ def _change_results(changes: list[str]) -> dict[str, object]:
         "changes": "\n".join(changes) or "none",
         "result": f"{count} changes" if changes else "nothing to do: the model is as planned",
     }
+
+
+def _shortened(text: str) -> str:
+    """Cut a result to what Juju takes."""
+    if len(text) <= _LONGEST_RESULT:
+        return text
+    return f"{text[:_LONGEST_RESULT]}\n... cut: `ckf-airgap plan` on a workstation gives all"
 
 
 if __name__ == "__main__":

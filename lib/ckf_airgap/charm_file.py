@@ -11,12 +11,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import yaml
 
+from ckf_airgap.assumptions import Assumption
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference
 
@@ -160,11 +161,13 @@ class Endpoint:
         name: Its name.
         role: ``provides`` or ``requires``.
         interface: The interface that both sides have to share.
+        is_optional: Whether the charm says that it works without.
     """
 
     name: str
     role: str
     interface: str
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,23 +177,28 @@ class CharmFile:
     Attributes:
         path: Where the file is.
         name: The charm's name according to its metadata; the file's name says nothing.
-        resources: The oci-image resources: name -> upstream image.
+        resources: The oci-image resources: name -> upstream image, an empty string where the
+            charm names none.
         image_options: The options that name images.
-        options: The names of all its options.
+        options: All its options: name -> default, as it is written; an empty string for none.
         endpoints: What it can be related with.
         bases: Those it runs on, for example ``ubuntu@24.04``; empty for charms of the old format.
         is_podspec: Whether it is a charm of the podspec kind, which no bundle holds and which Juju
             4 no longer takes.
+        has_storage: Whether it asks for storage.
+        assumes: What it demands of the controller.
     """
 
     path: Path
     name: str
     resources: Mapping[str, str]
     image_options: tuple[ImageOption, ...]
-    options: frozenset[str]
+    options: Mapping[str, str]
     endpoints: tuple[Endpoint, ...]
     bases: tuple[str, ...]
     is_podspec: bool
+    has_storage: bool = False
+    assumes: Assumption = field(default_factory=Assumption)
 
     @classmethod
     def read(cls, path: Path, label: str | None = None) -> "CharmFile":
@@ -230,7 +238,11 @@ class CharmFile:
     def images(self) -> tuple[str, ...]:
         """All images that it takes, each once."""
         options = [image for option in self.image_options for image in option.images]
-        return tuple(dict.fromkeys([*self.resources.values(), *options]))
+        return tuple(dict.fromkeys([*filter(None, self.resources.values()), *options]))
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """Give the endpoint of a name, or None."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.name == name), None)
 
 
 class _Documents:
@@ -282,19 +294,26 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
         path=path,
         name=name,
         resources={
-            resource: str(details["upstream-source"])
+            resource: str(details.get("upstream-source") or "")
             for resource, details in _section(metadata, "resources").items()
-            if details.get("type") == "oci-image" and details.get("upstream-source")
+            if details.get("type") == "oci-image"
         },
         image_options=tuple(_image_options(options, documents)),
-        options=frozenset(options),
+        options={option: str(details.get("default") or "") for option, details in options.items()},
         endpoints=tuple(
-            Endpoint(endpoint, role, str(details.get("interface", "")))
+            Endpoint(
+                endpoint,
+                role,
+                str(details.get("interface", "")),
+                is_optional=details.get("optional") == "true",
+            )
             for role in ("provides", "requires")
             for endpoint, details in _section(metadata, role).items()
         ),
         bases=_bases(documents.mapping("manifest.yaml")),
         is_podspec=metadata.get("series") == ["kubernetes"] and not metadata.get("containers"),
+        has_storage=bool(_section(metadata, "storage")),
+        assumes=Assumption.of_charm(metadata),
     )
 
 

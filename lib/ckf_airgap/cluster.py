@@ -1,18 +1,26 @@
 """The Kubernetes API, through lightkube: what really runs in the cluster."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import httpx2  # what lightkube is built on
 import lightkube
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.core_v1 import Container, ContainerStatus
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Node as KubernetesNode
+from lightkube.resources.storage_v1 import StorageClass
 
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.names import registry_host
 
+Resource = TypeVar("Resource")
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+# What Kubeflow's profile controller puts on the namespaces that it makes.
+_PROFILE_LABELS = {"app.kubernetes.io/part-of": "kubeflow-profile"}
 _PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
@@ -62,11 +70,73 @@ class ImageReport:
     not_pulled: tuple[RunningImage, ...]
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node.
+
+    Attributes:
+        name: Its name.
+        version: The version of its Kubernetes, for example ``v1.33.1``.
+        architecture: Its CPU architecture, for example ``amd64``.
+        problems: What it reports of itself, for example ``DiskPressure``.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What a cluster is like.
+
+    Attributes:
+        nodes: Its nodes.
+        default_storage_class: The name of its default storage class; an empty string for none.
+    """
+
+    nodes: tuple[Node, ...]
+    default_storage_class: str
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The versions of Kubernetes on its nodes."""
+        return frozenset(node.version for node in self.nodes)
+
+
+def look() -> ClusterFacts:
+    """Look what the cluster is like.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("look at nodes and storage classes"):
+        nodes = tuple(map(_node, _list(KubernetesNode)))
+        defaults = [
+            item.metadata.name or ""
+            for item in _list(StorageClass)
+            if item.metadata and _is_default(item.metadata)
+        ]
+        return ClusterFacts(nodes, defaults[0] if defaults else "")
+
+
+def profile_namespaces() -> list[str]:
+    """List the namespaces of Kubeflow's user profiles.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list namespaces"):
+        found = _list(Namespace, labels=_PROFILE_LABELS)
+        return [item.metadata.name for item in found if item.metadata and item.metadata.name]
+
+
 def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
     """List the image of every container in some namespaces, init containers included.
 
     Args:
-        namespaces: The namespaces.
+        namespaces: The namespaces; those that are not there have none.
 
     Returns:
         One entry for each container of each pod.
@@ -74,23 +144,13 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    try:
-        client = lightkube.Client()
+    with _errors("list pods"):
         return [
             image
             for namespace in namespaces
-            for pod in _pods(client, namespace)
+            for pod in _list(Pod, namespace=namespace)
             for image in _images(pod)
         ]
-    except ApiError as error:
-        cure = "juju trust ckf-airgap --scope=cluster" if error.status.code == 403 else "try again"
-        raise ClusterError(
-            f"the Kubernetes API refused to list pods ({error.status.message})", cure
-        ) from error
-    except (ConfigError, httpx2.HTTPError, OSError) as error:
-        raise ClusterError(
-            f"the Kubernetes API cannot be reached ({error})", "see that the cluster is healthy"
-        ) from error
 
 
 def report_images(images: Iterable[RunningImage], host: str) -> ImageReport:
@@ -111,9 +171,47 @@ def report_images(images: Iterable[RunningImage], host: str) -> ImageReport:
     )
 
 
-def _pods(client: lightkube.Client, namespace: str) -> Iterable[Pod]:
+@contextmanager
+def _errors(task: str) -> Generator[None]:
+    """Turn the failures of the client into the project's own."""
+    try:
+        yield
+    except ApiError as error:
+        cure = "juju trust ckf-airgap --scope=cluster" if error.status.code == 403 else "try again"
+        raise ClusterError(
+            f"the Kubernetes API refused to {task} ({error.status.message})", cure
+        ) from error
+    except (ConfigError, httpx2.HTTPError, OSError) as error:
+        raise ClusterError(
+            f"the Kubernetes API cannot be reached ({error})", "see that the cluster is healthy"
+        ) from error
+
+
+def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
     # The library's own types are only partly known to the type checker.
-    return cast(Iterable[Pod], client.list(Pod, namespace=namespace))  # pyright: ignore[reportUnknownMemberType]
+    client: Any = lightkube.Client()
+    return cast(Iterable[Resource], client.list(kind, **selection))
+
+
+def _is_default(metadata: Any) -> bool:
+    annotations: dict[str, str] | None = metadata.annotations
+    return bool(annotations) and annotations.get(_DEFAULT_CLASS) == "true"
+
+
+def _node(node: KubernetesNode) -> Node:
+    information = node.status.nodeInfo if node.status else None
+    conditions = (node.status.conditions if node.status else None) or []
+    return Node(
+        name=(node.metadata.name if node.metadata else None) or "",
+        version=information.kubeletVersion if information else "",
+        architecture=information.architecture if information else "",
+        problems=tuple(
+            "not being ready" if condition.type == "Ready" else condition.type
+            for condition in conditions
+            if (condition.status == "True") != (condition.type == "Ready")
+            and condition.status != "Unknown"
+        ),
+    )
 
 
 def _images(pod: Pod) -> Iterator[RunningImage]:

@@ -1,6 +1,9 @@
 """The whole way from the artifacts to a deployed model, in steps that can each be run again."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,17 +12,22 @@ from ckf_airgap.artifacts.byte_stream import open_gzip
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.names import ImageReference
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.plan import AUTOMATIC, Plan, make_plan
+from ckf_airgap.planning.plan import (
+    MissingCharm,
+    Plan,
+    PlannedApplication,
+    PlanSettings,
+    make_plan,
+    select_charms,
+)
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher, Progress, PushResult
-
-_WAVE = 4
-_WAVE_SECONDS = 180
+from ckf_airgap.registry.push import STAGING, ImagePusher, Progress, PushResult
+from ckf_airgap.rollout import PATIENCE, roll_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +37,16 @@ class Inputs:
     Attributes:
         images: images.tar.gz.
         charms: charms.tar.gz.
-        location: The registry prefix.
+        settings: What the operator says about the deployment.
         registry_ca: PEM certificates of the registry's authority, or None.
         registry_credentials: For the registry, or None.
-        model: The name of the model to deploy to.
-        excluded_charms: ``auto``, or names separated by commas.
     """
 
     images: Path
     charms: Path
-    location: RegistryLocation
+    settings: PlanSettings
     registry_ca: str | None = None
     registry_credentials: Credentials | None = None
-    model: str
-    excluded_charms: str = AUTOMATIC
 
 
 class Installer:
@@ -55,6 +59,7 @@ class Installer:
         folder: Path,
         templates: Path,
         report: Callable[[str], None] = lambda _: None,
+        record: MutableMapping[str, str] | None = None,
     ) -> None:
         """Prepare; nothing is read or sent yet.
 
@@ -63,19 +68,49 @@ class Installer:
             folder: Where to keep unpacked charms, the bundle and what is known of the push.
             templates: The folder of the bundle's template.
             report: Called with a line of text at each step.
+            record: Where to remember what has been deployed, for a refresh to tell what changed.
         """
-        self._inputs = inputs
-        self._folder = folder
+        self.inputs = inputs
+        self.folder = folder
         self._templates = templates
         self._report = report
+        self._record: MutableMapping[str, str] = {} if record is None else record
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
     def charms(self) -> tuple[CharmFile, ...]:
         """The charms, unpacked when first asked for."""
-        charms = unpack_charms(self._inputs.charms, self._folder / "charms")
+        charms = unpack_charms(self.inputs.charms, self.folder / "charms")
         self._report(f"charms.tar.gz: {len(charms)} charms")
         return charms
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        """The registry."""
+        return RegistryClient(
+            self.inputs.settings.location.host,
+            ca=self.inputs.registry_ca,
+            credentials=self.inputs.registry_credentials,
+        )
+
+    @property
+    def deployed_charms(self) -> tuple[CharmFile, ...]:
+        """The charms that something is deployed from."""
+        return select_charms(self.charms, self.inputs.settings).deployed
+
+    @property
+    def missing_charms(self) -> tuple[MissingCharm, ...]:
+        """The charms that charms.tar.gz lacks."""
+        return select_charms(self.charms, self.inputs.settings).missing
+
+    def check_registry(self) -> None:
+        """See that the registry answers and takes pushes, by one that is given up at once.
+
+        Raises:
+            RegistryError: It does not.
+        """
+        self.registry.check()
+        self.registry.check_write(self.inputs.settings.location.repository(STAGING))
 
     def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
         """Push the images that the registry does not have.
@@ -87,65 +122,71 @@ class Installer:
             ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
             RegistryError: The registry fails or refuses.
         """
-        result = self._pusher(on_progress).push(self._inputs.images, self._wanted)
+        result = self._pusher(on_progress).push(self.inputs.images, self._wanted)
         _require_undamaged(result.inventory)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
         return result
 
-    def check_registry(self) -> None:
-        """See that the registry answers and accepts the credentials."""
-        self._registry.check()
-
-    def plan(self) -> Plan:
-        """Resolve what the charms need against what the archive holds.
+    def inventory(self) -> Inventory:
+        """Tell what images.tar.gz holds, damaged members included.
 
         An archive that has not been pushed is read to its end for it, without being pushed.
         """
-        return make_plan(
-            self.charms,
-            self._inventory,
-            self._inputs.location,
-            model=self._inputs.model.rpartition("/")[2],
-            excluded_charms=self._inputs.excluded_charms,
-        )
+        known = self._pusher().known_inventory(self.inputs.images)
+        if known is not None:
+            return known
+        self._report("reading images.tar.gz to see what it holds")
+        with open_gzip(self.inputs.images) as archive:
+            return read_inventory(archive, self.inputs.images.name, self._wanted)
+
+    def plan(self) -> Plan:
+        """Resolve what the charms need against what the archive holds."""
+        inventory = self.inventory()
+        _require_undamaged(inventory)
+        return self.plan_from(inventory)
+
+    def plan_from(self, inventory: Inventory) -> Plan:
+        """Resolve what the charms need against an inventory."""
+        return make_plan(self.charms, inventory, self.inputs.settings)
 
     def render(self, plan: Plan) -> str:
         """Render the bundle of a plan."""
         return render_bundle(plan, self._templates)
 
     def deploy(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Deploy the bundle in waves, then the excluded applications, then add the relations.
-
-        Juju sends few requests a second to Kubernetes, and all that starts up polls through it:
-        what is deployed a few at a time is running sooner than what is deployed at once.
+        """Deploy what is not there, bring the options of what is there up to date, add relations.
 
         Args:
-            plan: The plan.
+            plan: The plan. Applications whose resources have no image are left out.
             model: The model, logged in to.
 
         Returns:
             What was changed; empty where all was there already.
         """
-        changes: list[str] = []
-        deployed = model.state().applications
-        # Juju takes no local charm a second time through a bundle: it holds what is new alone.
-        bundled = [item.name for item in plan.bundled if item.name not in deployed]
-        for start in range(0, len(bundled), _WAVE):
-            wave = bundled[start : start + _WAVE]
-            self._report(f"deploying {', '.join(wave)} ({start + len(wave)} of {len(bundled)})")
-            bundle = self._folder / "bundle.yaml"
-            bundle.write_text(self.render(plan.only(wave)))
-            changes += model.deploy_bundle(bundle)
-            self._wait_for_agents(model, wave)
-        for application in plan.excluded:
-            if application.name not in deployed:
-                self._report(f"deploying {application.name} outside the bundle")
-                changes += model.deploy_application(application)
-        for application in plan.applications:
-            if application.name in deployed:
-                changes += model.update_options(application)
-        return changes + self.add_relations(plan, model)
+        return self._bring(plan, model, refresh=False)
+
+    def refresh(self, plan: Plan, model: JujuModel) -> list[str]:
+        """Bring a running deployment to new artifacts: what changed in them, and what is new.
+
+        Args:
+            plan: The plan of the new artifacts.
+            model: The model, logged in to.
+
+        Returns:
+            What was changed; empty where nothing had to be.
+        """
+        return self._bring(plan, model, refresh=True)
+
+    def outdated(self, plan: Plan, model: JujuModel) -> list[str]:
+        """List the applications that run another charm or other images than planned."""
+        state = model.state()
+        return [
+            item.name
+            for item in plan.applications
+            if item.name in state.applications
+            and (self._charm_differs(item, state, model) or self._other_images(item, model))
+        ]
 
     def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:
         """Add the relations that are not there yet.
@@ -157,46 +198,163 @@ class Installer:
         Returns:
             What was changed; empty where all was there already.
         """
+        plan = plan.without_incomplete()
         self._report(f"relating: {len(plan.relations)} relations")
         state = model.state()
         return [change for pair in plan.relations for change in model.relate(pair, state)]
 
-    def _wait_for_agents(self, model: JujuModel, applications: list[str]) -> None:
-        """Wait until the agents of a wave run; not for its workloads, which may want relations."""
-        late = model.wait_for_agents(applications, _WAVE_SECONDS)
+    def pull_needs_credentials(self, plan: Plan) -> bool:
+        """Tell whether the registry gives no images without credentials."""
+        path = next((item.path for item in plan.resolved if item.path), None)
+        if path is None or self.inputs.registry_credentials is None:
+            return False
+        repository = self.inputs.settings.location.repository(path)
+        return not self.registry.allows_anonymous_pull(repository, path.tag)
+
+    def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> list[str]:
+        for item in plan.incomplete:
+            self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
+        plan = plan.without_incomplete()
+        changes: list[str] = []
+        with self._resource_files(plan) as files:
+            if refresh:
+                changes += self._refresh_applications(plan, model, files)
+            changes += self._deploy_applications(plan, model, files)
+        return changes + self.add_relations(plan, model)
+
+    def _deploy_applications(
+        self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
+    ) -> list[str]:
+        planned = {item.name: item for item in plan.applications}
+        present = model.state().applications
+        new = [name for name in planned if name not in present]
+        changes: list[str] = []
+
+        def deploy(names: Sequence[str]) -> None:
+            done = len(new) - len(waiting)
+            self._report(f"deploying {', '.join(names)} ({done + len(names)} of {len(new)})")
+            waiting.difference_update(names)
+            # Juju takes no local charm a second time through a bundle: it holds what is new alone.
+            part = plan.only(names)
+            if part.bundled:
+                bundle = self.folder / "bundle.yaml"
+                bundle.write_text(render_bundle(part, self._templates, files))
+                changes.extend(model.deploy_bundle(bundle))
+            for item in part.excluded:
+                changes.extend(model.deploy_application(item, _files_of(item, files)))
+
+        waiting = set(new)
+        self._wait(roll_out(new, deploy, lambda: model.state().starting))
+        for item in plan.applications:
+            if item.name in present:
+                changes += model.update_options(item)
+        if new:
+            self._remember([planned[name] for name in new], model)
+        return changes
+
+    def _refresh_applications(
+        self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
+    ) -> list[str]:
+        planned = {item.name: item for item in plan.applications}
+        outdated = self.outdated(plan, model)
+        state = model.state()
+        changes: list[str] = []
+
+        def refresh(names: Sequence[str]) -> None:
+            for name in names:
+                item = planned[name]
+                item_files = _files_of(item, files)
+                self._report(f"refreshing {name}")
+                if self._charm_differs(item, state, model):
+                    changes.extend(model.refresh_application(item, item_files))
+                    continue
+                for resource in self._other_images(item, model):
+                    source = item_files.get(resource, item.resources[resource])
+                    changes.extend(model.attach_resource(name, resource, source))
+
+        self._wait(roll_out(outdated, refresh, lambda: model.state().starting))
+        if outdated:
+            self._remember([planned[name] for name in outdated], model)
+        for name in sorted(state.applications - set(planned)):
+            if state.charms[name].rpartition("-")[0] in {c.name for c in self.charms}:
+                self._report(f"{name} is not part of this deployment: left as it is")
+        return changes
+
+    def _wait(self, late: frozenset[str]) -> None:
         if late:
             self._report(
-                f"no agent yet after {_WAVE_SECONDS} s, going on: {', '.join(sorted(late))}"
+                f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
             )
+
+    def _charm_differs(
+        self, item: PlannedApplication, state: ModelState, model: JujuModel
+    ) -> bool:
+        """Tell whether an application runs other code; what is not known counts as other."""
+        key = f"{model.uuid} charm {state.charms.get(item.name)}"
+        return self._record.get(key) != _digest(item.file)
+
+    def _other_images(self, item: PlannedApplication, model: JujuModel) -> list[str]:
+        """List the resources of an application that have another image."""
+        known: dict[str, str] = json.loads(
+            self._record.get(f"{model.uuid} images {item.name}", "{}")
+        )
+        return [name for name, image in item.resources.items() if known.get(name) != image]
+
+    def _remember(self, items: Sequence[PlannedApplication], model: JujuModel) -> None:
+        """Keep what was deployed: Juju tells of a local charm no more than a number."""
+        state = model.state()
+        for item in items:
+            self._record[f"{model.uuid} charm {state.charms.get(item.name)}"] = _digest(item.file)
+            self._record[f"{model.uuid} images {item.name}"] = json.dumps(dict(item.resources))
+
+    @contextmanager
+    def _resource_files(self, plan: Plan) -> Generator[Mapping[tuple[str, str], Path]]:
+        """Write, for as long as they are used, the files with the credentials to pull with."""
+        files: dict[tuple[str, str], Path] = {}
+        credentials = self.inputs.registry_credentials
+        folder = self.folder / "resources"
+        try:
+            if credentials and self.pull_needs_credentials(plan):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                for item in plan.applications:
+                    for resource, reference in item.resources.items():
+                        path = folder / f"{item.name}.{resource}.json"
+                        write_private(path, _resource_file(reference, credentials))
+                        files[item.name, resource] = path
+            yield files
+        finally:
+            for path in files.values():
+                path.unlink(missing_ok=True)
 
     @property
     def _wanted(self) -> tuple[ImageReference, ...]:
         references = (ImageReference.parse(image) for c in self.charms for image in c.images)
         return tuple(dict.fromkeys(reference for reference in references if reference))
 
-    @cached_property
-    def _registry(self) -> RegistryClient:
-        return RegistryClient(
-            self._inputs.location.host,
-            ca=self._inputs.registry_ca,
-            credentials=self._inputs.registry_credentials,
-        )
-
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
-            self._registry, self._inputs.location, self._folder / "push.json", on_progress
+            self.registry, self.inputs.settings.location, self.folder / "push.json", on_progress
         )
 
-    @property
-    def _inventory(self) -> Inventory:
-        known = self._pusher().known_inventory(self._inputs.images)
-        if known is not None:
-            return known
-        self._report("reading images.tar.gz to see what it holds")
-        with open_gzip(self._inputs.images) as archive:
-            inventory = read_inventory(archive, self._inputs.images.name, self._wanted)
-        _require_undamaged(inventory)
-        return inventory
+
+def _files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -> dict[str, Path]:
+    return {resource: path for (name, resource), path in files.items() if name == item.name}
+
+
+def _resource_file(reference: str, credentials: Credentials) -> str:
+    """Write an image with its credentials as Juju takes it (documentation, "oci-image")."""
+    return json.dumps(
+        {
+            "registrypath": reference,
+            "username": credentials.username,
+            "password": credentials.password,
+        }
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_undamaged(inventory: Inventory) -> None:

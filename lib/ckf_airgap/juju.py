@@ -2,10 +2,10 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 _CONTROLLER = "airgap"
 _AGENT_STARTS = frozenset({"", "allocating"})
-_POLL_SECONDS = 2
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
     "juju grant-secret NAME ckf-airgap, juju config ckf-airgap juju-credentials=secret:..."
@@ -72,13 +71,17 @@ class ModelState:
         applications: The names of its applications.
         relations: The sides of each relation, seen from both ends: side -> related applications.
         not_active: For each unit and application that is not active, its status in words.
-        without_agent: The applications of which a unit has no running agent yet.
+        starting: The applications of which a unit has no running agent yet, or one that runs
+            another revision of the charm.
+        charms: For each application its charm with the revision, for example ``minio-3``. A number
+            is given once in a model.
     """
 
     applications: frozenset[str]
     relations: Mapping[Side, frozenset[str]]
     not_active: Mapping[str, str]
-    without_agent: frozenset[str] = frozenset()
+    starting: frozenset[str] = frozenset()
+    charms: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def has_relation(self, relation: Relation) -> bool:
         """Tell whether a relation exists."""
@@ -86,6 +89,19 @@ class ModelState:
         return second.application in self.relations.get(
             first, ()
         ) and first.application in self.relations.get(second, ())
+
+
+@dataclass(frozen=True)
+class JujuVersions:
+    """Which Juju is at hand.
+
+    Attributes:
+        client: The version of the client, for example ``3.6.8``.
+        model: The version of the model's agents, which is that of the controller or older.
+    """
+
+    client: str
+    model: str
 
 
 class JujuModel:
@@ -146,8 +162,44 @@ class JujuModel:
                 for endpoint, relations in application.relations.items()
             },
             _not_active(status),
-            _without_agent(status),
+            _starting(status),
+            {name: f"{app.charm_name}-{app.charm_rev}" for name, app in status.apps.items()},
         )
+
+    def versions(self) -> JujuVersions:
+        """Tell the versions of client and model."""
+        with _errors():
+            client = self._juju.cli("version", include_model=False).strip()
+            return JujuVersions(client, self._information.agent_version)
+
+    def access(self, user: str) -> str:
+        """Tell which access a user has to the model.
+
+        Args:
+            user: The user's name.
+
+        Returns:
+            ``admin``, ``write`` or ``read``; an empty string where the controller does not say.
+        """
+        with _errors():
+            users = self._information.users
+        found = users.get(user) or users.get(f"{user}@local")
+        return found.access if found else ""
+
+    @property
+    def uuid(self) -> str:
+        """The model's UUID."""
+        with _errors():
+            return self._information.model_uuid
+
+    def option(self, application: str, option: str) -> OptionValue | None:
+        """Give the value of an option of an application; None where it has none."""
+        with _errors():
+            return self._juju.config(application).get(option)
+
+    @cached_property
+    def _information(self) -> jubilant.ModelInfo:
+        return self._juju.show_model(self._juju.model)
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
         """Deploy a bundle.
@@ -162,28 +214,14 @@ class JujuModel:
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
 
-    def wait_for_agents(self, applications: Iterable[str], timeout: float) -> frozenset[str]:
-        """Wait until the agents of applications run.
-
-        Args:
-            applications: Their names.
-            timeout: How long to wait at the most, in seconds.
-
-        Returns:
-            Those whose agents do not run by then.
-        """
-        deadline = time.monotonic() + timeout
-        while True:
-            late = self.state().without_agent & frozenset(applications)
-            if not late or time.monotonic() >= deadline:
-                return late
-            time.sleep(_POLL_SECONDS)
-
-    def deploy_application(self, application: PlannedApplication) -> list[str]:
+    def deploy_application(
+        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+    ) -> list[str]:
         """Deploy an application by itself.
 
         Args:
             application: The application. It must not be there yet.
+            resource_files: For resources whose image is pulled with credentials, files with them.
 
         Returns:
             The change that was made.
@@ -196,10 +234,47 @@ class JujuModel:
                 config=application.options,
                 constraints=_constraints(application.constraints),
                 num_units=application.scale,
-                resources=application.resources,
-                trust=True,
+                resources=_resources(application, resource_files),
+                storage=application.settings.get("storage"),
+                trust=application.trust,
             )
         return [f"deploy application {application.name} from {application.file.name}"]
+
+    def refresh_application(
+        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+    ) -> list[str]:
+        """Bring an application to another charm, with its resources.
+
+        Args:
+            application: The application. It must be there.
+            resource_files: As for a deployment.
+
+        Returns:
+            The change that was made.
+        """
+        with _errors():
+            self._juju.refresh(
+                application.name,
+                path=application.file,
+                resources=_resources(application, resource_files),
+                trust=application.trust,
+            )
+        return [f"refresh application {application.name} to {application.file.name}"]
+
+    def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
+        """Give an application another image for a resource.
+
+        Args:
+            application: The application. It must be there.
+            resource: The resource.
+            source: The reference, or a file with it and the credentials to pull it with.
+
+        Returns:
+            The change that was made.
+        """
+        with _errors():
+            self._juju.cli("attach-resource", application, f"{resource}={source}")
+        return [f"attach resource {application}/{resource}"]
 
     def relate(self, relation: Relation, state: ModelState) -> list[str]:
         """Add a relation.
@@ -296,13 +371,22 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
     return waiting
 
 
-def _without_agent(status: jubilant.Status) -> frozenset[str]:
+def _starting(status: jubilant.Status) -> frozenset[str]:
     return frozenset(
         name
         for name, application in status.apps.items()
-        if not application.units
-        or any(unit.juju_status.current in _AGENT_STARTS for unit in application.units.values())
+        if len(application.units) < application.scale
+        or any(
+            unit.juju_status.current in _AGENT_STARTS or unit.upgrading_from
+            for unit in application.units.values()
+        )
     )
+
+
+def _resources(
+    application: PlannedApplication, files: Mapping[str, Path] | None
+) -> dict[str, str]:
+    return {**application.resources, **{name: str(path) for name, path in (files or {}).items()}}
 
 
 def _constraints(text: str | None) -> dict[str, str]:

@@ -81,17 +81,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SampleRelease:
-    """Both files of a release.
+    """The files of a release.
 
     Attributes:
         release: What they were made from.
         images: images.tar.gz.
         charms: charms.tar.gz.
+        bundle: bundle.yaml, as the release publishes it.
     """
 
     release: Release
     images: ImageArchive
     charms: CharmArchive
+    bundle: Path
 
 
 def write_release(
@@ -100,7 +102,7 @@ def write_release(
     image_options: ImageOptions | None = None,
     charm_options: CharmOptions | None = None,
 ) -> SampleRelease:
-    """Write images.tar.gz and charms.tar.gz into a folder, which is created where it is missing.
+    """Write the three files into a folder, which is created where it is missing.
 
     Args:
         release: What to make them from.
@@ -111,4 +113,6 @@ def write_release(
     folder.mkdir(parents=True, exist_ok=True)
     images = write_image_archive(release.images, folder / "images.tar.gz", image_options)
     charms = write_charm_archive(release.charms, folder / "charms.tar.gz", charm_options)
-    return SampleRelease(release, images, charms)
+    bundle = folder / "bundle.yaml"
+    bundle.write_text(release.bundle)
+    return SampleRelease(release, images, charms, bundle)

@@ -35,6 +35,11 @@ DEMO_CHARMS = (
 )
 """The charms of the built-in release."""
 
+# The options that the bundles of all releases set.
+_BUNDLE_OPTIONS = {
+    "istio-ingressgateway": {"kind": "ingress"},
+    "istio-pilot": {"default-gateway": "kubeflow-gateway"},
+}
 _BUILTIN = Path(__file__).parent / "release.yaml"
 _ROLES = ("provides", "requires", "peers")
 _OPTION_KINDS = {bool: "boolean", int: "int", float: "float", str: "string"}
@@ -166,6 +171,22 @@ class Release:
     images: tuple[str, ...]
     applications: Mapping[str, str]
     relations: tuple[tuple[str, str], ...]
+
+    @property
+    def bundle(self) -> str:
+        """A bundle of the release as it is published: charms by name and channel."""
+        document = {
+            "bundle": "kubernetes",
+            "name": "kubeflow",
+            "docs": "https://example.com/docs",
+            "applications": {
+                name: {"charm": charm, "channel": "latest/stable", "scale": 1, "trust": True}
+                | ({"options": _BUNDLE_OPTIONS[name]} if name in _BUNDLE_OPTIONS else {})
+                for name, charm in self.applications.items()
+            },
+            "relations": [list(pair) for pair in self.relations],
+        }
+        return yaml.safe_dump(document, sort_keys=False)
 
     @classmethod
     def from_folder(

@@ -11,7 +11,7 @@ from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 from tests.conftest import PROJECT
 from tests.sample_release import Release, charm_file
@@ -159,9 +159,9 @@ def test_the_bundle_of_the_builtin_release_has_no_empty_strings(
     plan = make_plan(
         charms,
         Inventory(images if archived == "all" else ()),
-        RegistryLocation.parse("registry.corp:5000/ckf"),
-        model="kubeflow",
-        excluded_charms=excluded,
+        PlanSettings(
+            location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=excluded
+        ),
     )
     text = render_bundle(plan, TEMPLATES)
     bundle = yaml.safe_load(text)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,16 @@ from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ClusterError, ConfigurationError, JujuError, RegistryError
 from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import Controller, ModelState
+from ckf_airgap.juju import Controller, JujuVersions, ModelState
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import MissingImage, Plan, PlannedApplication
+from ckf_airgap.planning.image_finder import MissingImage
+from ckf_airgap.planning.plan import (
+    MissingCharm,
+    Plan,
+    PlannedApplication,
+    PlanSettings,
+    PlanWarning,
+)
 from ckf_airgap.registry.push import Progress, PushResult
 from tests.conftest import PROJECT
 from tests.sample_release import SampleRelease
@@ -28,7 +35,7 @@ from tests.sample_release import SampleRelease
 JUJU_PASSWORD = "juju-pass-phrase"
 REGISTRY_PASSWORD = "registry-pass-phrase"
 READY = "ready: juju run ckf-airgap/0 deploy"
-ACTIONS = ("push-images", "render-bundle", "deploy", "add-relations", "verify")
+ACTIONS = ("push-images", "render-bundle", "deploy", "add-relations", "verify", "refresh")
 NEEDS_ARTIFACTS = tuple(name for name in ACTIONS if name != "verify")
 RESOURCES = ("images", "charms", "juju")
 MISSING = MissingImage("a/b:1", ("kfp-api/cache-image", "kfp-ui/image"), "")
@@ -50,7 +57,7 @@ PLAN = Plan(
     relations=(),
     resolved=(),
     missing=(),
-    warnings=("something to know",),
+    warnings=(PlanWarning("something to know"),),
 )
 ACTIVE = ModelState(frozenset(), {}, {})
 
@@ -64,14 +71,24 @@ class FakeInstaller:
     calls: list[str]
     inputs: Inputs | None = None
     folders: tuple[Path, Path] | None = None
+    missing_charms: tuple[MissingCharm, ...] = ()
+    deployed_charms = ()
+    outdated_: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.calls = []
 
     def __call__(
-        self, inputs: Inputs, *, folder: Path, templates: Path, report: Callable[[str], None]
+        self,
+        inputs: Inputs,
+        *,
+        folder: Path,
+        templates: Path,
+        report: Callable[[str], None],
+        record: MutableMapping[str, str],
     ) -> "FakeInstaller":
         self.inputs = inputs
+        folder.mkdir(exist_ok=True)
         self.folders = folder, templates
         self._report = report
         return self
@@ -96,13 +113,20 @@ class FakeInstaller:
         return self.plan_
 
     def render(self, plan: Plan) -> str:
-        assert plan is self.plan_
+        assert plan == self.plan_
         return "bundle: kubernetes\n"
 
     def deploy(self, plan: Plan, model: object) -> list[str]:
         self._call("deploy")
         assert (plan, type(model)) == (self.plan_, FakeJujuModel)
         return list(self.changes)
+
+    def refresh(self, plan: Plan, model: object) -> list[str]:
+        self._call("refresh")
+        return list(self.changes)
+
+    def outdated(self, plan: Plan, model: object) -> list[str]:
+        return list(self.outdated_)
 
     def add_relations(self, plan: Plan, model: object) -> list[str]:
         self._call("add_relations")
@@ -124,6 +148,12 @@ class FakeJujuModel:
             raise self.failure
         return self
 
+    def versions(self) -> JujuVersions:
+        return JujuVersions("3.6.8", "3.6.8")
+
+    def option(self, application: str, option: str) -> str:
+        return f"{application}-{option}"
+
     def state(self) -> ModelState:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
@@ -141,6 +171,9 @@ class Unit:
         self.paths = {name: folder / name for name in RESOURCES}
         for path in self.paths.values():
             path.write_text("content")
+        # Not given, as for a whole release.
+        self.paths["bundle"] = folder / "bundle"
+        self.paths["bundle"].write_bytes(b"")
         agent = {"controller": "controller-1", "apiaddresses": ["10.0.0.1:17070"], "cacert": "CA"}
         (folder / "agent.conf").write_text(yaml.safe_dump(agent))
         self.state: testing.State = testing.State(
@@ -154,7 +187,7 @@ class Unit:
             resources={testing.Resource(name=n, path=p) for n, p in self.paths.items()},
         )
 
-    def configure(self, **options: str | None) -> None:
+    def configure(self, **options: str | bool | None) -> None:
         """Set options; None unsets one."""
         changed = {name.replace("_", "-"): value for name, value in options.items()}
         config = {**self.state.config, **changed}
@@ -172,7 +205,10 @@ class Unit:
 
     def run(self, action: str, **parameters: object) -> dict[str, Any]:
         """Run an action and give its results."""
-        defaults = {"deploy": {"allow-missing": False}, "verify": {"timeout": 0}}.get(action, {})
+        missing = {"allow-missing": False}
+        defaults = {"deploy": missing, "refresh": missing, "verify": {"timeout": 0}}.get(
+            action, {}
+        )
         given = {name.replace("_", "-"): value for name, value in parameters.items()}
         event = self.context.on.action(action, params={**defaults, **given})
         self.state = self.context.run(event, self.state)
@@ -243,6 +279,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[RunningImage]:
         return [image for image in images if image.namespace in namespaces]
 
     monkeypatch.setattr(charm_module.cluster, "running_images", running_images)
+    monkeypatch.setattr(charm_module.cluster, "profile_namespaces", lambda: ["ann", "bob"])
     return images
 
 
@@ -336,11 +373,23 @@ LACKS = [
         empty("juju"), _ATTACH.format("juju") + "/snap/juju/current/bin/juju", id="juju-empty"
     ),
     pytest.param(
+        configured(overlay="applications: []"),
+        "the overlay has applications, which is not a map: "
+        "juju config ckf-airgap overlay=@overlay.yaml",
+        id="plan-overlay",
+    ),
+    pytest.param(
+        configured(gateway_service_type="nodeport"),
+        "gateway-service-type is 'nodeport': give one of ClusterIP, LoadBalancer, NodePort, or "
+        "nothing for the charm's default",
+        id="plan-gateway",
+    ),
+    pytest.param(
         absent("juju"), _ATTACH.format("juju") + "/snap/juju/current/bin/juju", id="juju-missing"
     ),
 ]
 # What verify does not use, so that it does not ask for it.
-NOT_FOR_VERIFY = ("registry-secret", "charms")
+NOT_FOR_VERIFY = ("registry-secret", "charms", "plan")
 
 
 @pytest.mark.parametrize(("lack", "message"), LACKS)
@@ -450,16 +499,30 @@ def test_a_login_that_fails_shows_before_the_images_are_fetched(
 def test_the_core_is_given_the_inputs(
     unit: Unit, installer: FakeInstaller, model: FakeJujuModel
 ) -> None:
-    unit.configure(registry_ca="PEM", model="ann/mine", excluded_charms="minio")
+    overlay = "applications: {kfp-api: {scale: 2}}"
+    unit.configure(
+        registry_ca="PEM",
+        model="ann/mine",
+        excluded_charms="minio",
+        gateway_service_type="NodePort",
+        overlay=overlay,
+    )
+    bundle = "applications: {kfp-api: {charm: kfp-api}}"
+    unit.paths["bundle"].write_text(bundle)
     unit.run("deploy")
     assert installer.inputs == Inputs(
         images=unit.paths["images"],
         charms=unit.paths["charms"],
-        location=RegistryLocation("registry.corp:5000", "ckf"),
+        settings=PlanSettings(
+            location=RegistryLocation("registry.corp:5000", "ckf"),
+            model="mine",
+            excluded_charms="minio",
+            gateway_service_type="NodePort",
+            bundle=bundle,
+            overlay=overlay,
+        ),
         registry_ca="PEM",
         registry_credentials=Credentials("pusher", REGISTRY_PASSWORD),
-        model="ann/mine",
-        excluded_charms="minio",
     )
     # Beside the charm, which an upgrade replaces.
     assert installer.folders == (unit.folder / "ckf-airgap", unit.folder / "charm" / "templates")
@@ -483,8 +546,9 @@ def test_the_core_is_given_what_holds_where_nothing_is_said(
     assert installer.inputs is not None
     assert installer.inputs.registry_credentials is None
     assert installer.inputs.registry_ca is None
-    assert installer.inputs.model == "kubeflow"
-    assert installer.inputs.excluded_charms == "auto"
+    assert installer.inputs.settings == PlanSettings(
+        location=RegistryLocation("registry.corp:5000", "ckf")
+    )
 
 
 def test_the_latest_content_of_a_secret_counts(unit: Unit, installer: FakeInstaller) -> None:
@@ -518,9 +582,13 @@ def test_render_bundle_shows_the_bundle_and_pushes_nothing(
     installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
     assert unit.run("render-bundle") == {
         "bundle": "bundle: kubernetes\n",
+        "report": "missing:\n- image: a/b:1\n  wanted_by:\n  - kfp-api/cache-image\n"
+        "  - kfp-ui/image\nresolved: []\nwarnings:\n- something to know\n",
         "applications": 2,
         "excluded": "minio",
         "missing-images": "a/b:1 (for kfp-api/cache-image, kfp-ui/image)",
+        "missing-charms": "none",
+        "left-out": "none",
         "warnings": "something to know",
     }
     assert installer.calls == ["plan"]
@@ -536,6 +604,8 @@ def test_deploy_goes_the_whole_way(
         "applications": 2,
         "excluded": "minio",
         "missing-images": "none",
+        "missing-charms": "none",
+        "left-out": "none",
         "warnings": "something to know",
         "changes": "deploy application minio\nadd relation a:x - b:y",
         "result": "2 changes",
@@ -578,6 +648,87 @@ def test_deploy_finds_a_wrong_password_before_it_pushes(
 ) -> None:
     model.failure = ConfigurationError("the controller refuses the user", "juju update-secret")
     assert unit.fail("deploy") == "the controller refuses the user: juju update-secret"
+    assert installer.calls == []
+
+
+def test_an_incomplete_release_is_refused_before_anything_is_pushed(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    lacking = MissingCharm("minio", ("minio",), "every release has it")
+    installer.missing_charms = (lacking,)
+    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,), missing_charms=(lacking,))
+    message = unit.fail("deploy")
+    assert str(MISSING) in message
+    assert str(lacking) in message
+    assert installer.calls == ["plan"]
+    assert unit.run("deploy", allow_missing=True)["missing-charms"] == str(lacking)
+    assert installer.calls[-1] == "deploy"
+
+
+def test_deploy_tells_what_a_refresh_would_change(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.outdated_ = ("kfp-api",)
+    assert "juju run ckf-airgap/0 refresh" in unit.run("deploy")["outdated"]
+
+
+def test_refresh_pushes_and_brings_what_changed(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    assert unit.run("refresh")["result"] == "2 changes"
+    assert installer.calls == ["check_registry", "push", "plan", "refresh"]
+
+
+class TestAutoDeploy:
+    @pytest.fixture(autouse=True)
+    def _auto(self, unit: Unit) -> None:
+        unit.configure(auto_deploy=True)
+
+    def test_it_waits_until_all_is_given(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        unit.paths["charms"].write_bytes(b"")
+        assert "waiting for the resource charms" in unit.status().message
+        assert installer.calls == []
+
+    def test_it_deploys_once(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        assert unit.status() == ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
+        assert installer.calls == ["check_registry", "push", "plan", "refresh"]
+        unit.status()
+        assert len(installer.calls) == 4
+
+    def test_it_deploys_again_when_an_input_changes(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        unit.status()
+        unit.configure(overlay="applications: {kfp-api: {scale: 2}}")
+        unit.status()
+        assert len(installer.calls) == 8
+
+    def test_a_failure_that_may_pass_is_shown_and_tried_again(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        installer.failures = {"push": RegistryError("it broke", "mend it")}
+        assert unit.status() == ops.BlockedStatus("it broke: mend it")
+        installer.failures = {}
+        assert unit.status() == ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
+
+    def test_a_failure_of_the_inputs_is_not_tried_again_with_the_same_ones(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+        assert "lacks 1 images" in unit.status().message
+        calls = len(installer.calls)
+        assert "lacks 1 images" in unit.status().message
+        assert len(installer.calls) == calls
+
+
+def test_nothing_is_deployed_by_itself_unless_wanted(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    unit.status()
     assert installer.calls == []
 
 
@@ -631,6 +782,7 @@ def test_verify_tells_that_all_comes_from_the_registry(
     own = {"ckf-airgap/0": "maintenance: waiting", "ckf-airgap": "no unit yet (waiting)"}
     model.states = [ModelState(frozenset(), {}, own)]
     assert unit.run("verify") == {
+        "namespaces": "kubeflow, ann, bob",
         "containers": 1,
         "not-active": "none",
         "foreign-images": "none",
@@ -647,6 +799,20 @@ def test_verify_looks_into_the_namespace_of_the_model(
     running[:] = [RunningImage("mine", "x", "x", "registry.corp:5000/a:1")]
     unit.configure(model="ann/mine")
     assert unit.run("verify")["containers"] == 1
+
+
+def test_verify_looks_into_the_namespaces_of_knative_and_of_profiles(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running[:] = [
+        RunningImage(namespace, "x", "x", "docker.io/a:1")
+        for namespace in ("serving-namespace", "ann", "elsewhere")
+    ]
+    charms = {"serving": "knative-serving-3", "kfp-api": "kfp-api-0"}
+    model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
+    unit.fail("verify")
+    assert unit.results["namespaces"] == "kubeflow, serving-namespace, ann, bob"
+    assert unit.results["containers"] == 2
 
 
 def test_verify_waits_for_the_units(
@@ -679,6 +845,7 @@ def test_verify_fails_with_all_that_is_wrong(
         "registry.corp:5000, 1 cannot pull theirs: see the results of this task"
     )
     assert unit.results == {
+        "namespaces": "kubeflow, ann, bob",
         "containers": 3,
         "not-active": "minio/0: blocked: no key\nui: no unit",
         "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api",
@@ -714,6 +881,7 @@ def test_verify_fails_where_the_cluster_refuses(
     def refuse(_: object) -> None:
         raise ClusterError("refused", "juju trust ckf-airgap --scope=cluster")
 
+    monkeypatch.setattr(charm_module.cluster, "profile_namespaces", list[str])
     monkeypatch.setattr(charm_module.cluster, "running_images", refuse)
     assert unit.fail("verify") == "refused: juju trust ckf-airgap --scope=cluster"
 
@@ -758,6 +926,7 @@ def test_render_bundle_works_on_real_files_without_a_registry(
         testing.Resource(name="images", path=builtin.images.path),
         testing.Resource(name="charms", path=builtin.charms.path),
         testing.Resource(name="juju", path=unit.paths["juju"]),
+        testing.Resource(name="bundle", path=builtin.bundle),
     }
     unit.state = dataclasses.replace(unit.state, resources=resources)
     results = unit.run("render-bundle")

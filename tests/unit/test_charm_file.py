@@ -82,7 +82,12 @@ def test_resources_of_images_are_needs_and_files_are_not(write: Write) -> None:
         )
     )
     assert charm.name == "some"
-    assert charm.resources == {"oci-image": "a/b:1", "side": f"c/d@sha256:{'0' * 64}"}
+    assert charm.resources == {
+        "oci-image": "a/b:1",
+        "side": f"c/d@sha256:{'0' * 64}",
+        "unsaid": "",
+        "empty": "",
+    }
     assert charm.images == ("a/b:1", f"c/d@sha256:{'0' * 64}")
 
 
@@ -98,7 +103,7 @@ def test_resources_of_images_are_needs_and_files_are_not(write: Write) -> None:
 def test_a_plain_option_is_a_need(name: str, image: str, write: Write) -> None:
     charm = CharmFile.read(write(options={name: string(image), "other": string("a/b:1")}))
     assert [(option.name, option.images) for option in charm.image_options] == [(name, (image,))]
-    assert charm.options == {name, "other"}
+    assert charm.options == {name: image, "other": "a/b:1"}
     assert value_of(charm) == found(image)
     assert value_of(charm, missing(image)) is None
 
@@ -294,7 +299,7 @@ def test_endpoints_are_those_to_relate_with(write: Write) -> None:
 
 @pytest.mark.parametrize("empty", ["", "options:\n", "{}", "options: []\n"])
 def test_a_config_without_options_is_none(empty: str, write: Write) -> None:
-    assert CharmFile.read(write(files={"config.yaml": empty})).options == frozenset()
+    assert CharmFile.read(write(files={"config.yaml": empty})).options == {}
 
 
 def test_a_file_that_is_no_zip_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -386,7 +391,7 @@ def test_the_builtin_release_has_every_kind_of_need(tmp_path: Path) -> None:
         path.write_bytes(charm_file(charm))
         read = CharmFile.read(path)
         assert read.is_podspec == charm.podspec
-        assert read.options == {option.name for option in charm.options}
+        assert set(read.options) == {option.name for option in charm.options}
         kinds |= {f"{charm.name}/{o.name}": set(o.images) for o in read.image_options}
         images |= set(read.images)
     assert set(kinds) == {

@@ -10,7 +10,7 @@ import yaml
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import ImageReference, RegistryLocation
-from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
 
 RELEASES = "gcr.io/knative-releases/knative.dev"
 DIGEST = "c9c582f530155d22c01b43957ae0dba549b1cc903f77ec6cc1acb9ae9085be62"
@@ -48,7 +48,7 @@ def plan(charm: CharmFile, *images: str) -> Plan:
         for number, reference in enumerate(references)
     )
     location = RegistryLocation("registry.corp:5000", "ckf")
-    return make_plan([charm], Inventory(archived), location, model="kubeflow")
+    return make_plan([charm], Inventory(archived), PlanSettings(location=location))
 
 
 def options(made: Plan) -> dict[str, object]:
@@ -77,9 +77,12 @@ def test_what_the_archive_lacks_is_told_and_not_replaced(tmp_path: Path) -> None
     assert list(json.loads(str(options(made)["custom_images"]))) == ["activator"]
     assert "queue_sidecar_image" not in options(made)
     (warning,) = made.warnings
-    assert "knative-serving/custom_images has no image in the archive for autoscaler" in warning
-    assert "webhook" in warning
-    assert "activator" not in warning
+    assert (
+        "knative-serving/custom_images has no image in the archive for autoscaler"
+        in warning.problem
+    )
+    assert "webhook" in warning.problem
+    assert "activator" not in warning.problem
 
 
 def test_nothing_is_guessed_between_two_versions(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The order of the steps, and that only what is missing is done."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,8 +8,9 @@ import pytest
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlannedApplication
+from ckf_airgap.planning.plan import PlannedApplication, PlanSettings
 from ckf_airgap.planning.topology import Relation, Side
+from ckf_airgap.rollout import AT_ONCE
 from tests.sample_release import SampleRelease
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -42,11 +43,13 @@ class FakeModel(JujuModel):
         self.applications |= set(names)
         return self._note(f"bundle of {len(names)}")
 
-    def wait_for_agents(self, applications: Iterable[str], timeout: float) -> frozenset[str]:
-        self.done.append("wait")
-        return frozenset()
+    @property
+    def uuid(self) -> str:
+        return "model-uuid"
 
-    def deploy_application(self, application: PlannedApplication) -> list[str]:
+    def deploy_application(
+        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+    ) -> list[str]:
         assert application.name not in self.applications
         if application.name == self.fails_at:
             raise RuntimeError(application.name)
@@ -73,23 +76,26 @@ def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
     inputs = Inputs(
         images=builtin.images.path,
         charms=builtin.charms.path,
-        location=RegistryLocation.parse("registry.corp:5000/ckf"),
-        model="admin/kubeflow",
-        excluded_charms=EXCLUDED,
+        settings=PlanSettings(
+            location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=EXCLUDED
+        ),
     )
     return Installer(inputs, folder=tmp_path / "work", templates=TEMPLATES)
 
 
-def test_the_bundle_comes_in_waves_then_the_excluded_charms_then_the_relations(
-    installer: Installer,
-) -> None:
+def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Installer) -> None:
     model = FakeModel()
     plan = installer.plan()
     changes = installer.deploy(plan, model)
-    assert changes == [step for step in model.done if step != "wait"]
-    waves = ["bundle of 4", "wait"] * 3 + ["bundle of 1", "wait"]
-    excluded = ["deploy katib-controller", "deploy minio"]
-    assert model.done == waves + excluded + ["relate"] * len(plan.relations)
+    assert changes == model.done
+    relations = len(plan.relations)
+    assert model.done[-relations:] == ["relate"] * relations
+    deployed = model.done[:-relations]
+    assert set(deployed) <= {f"bundle of {number}" for number in range(1, AT_ONCE + 1)} | {
+        "deploy katib-controller",
+        "deploy minio",
+    }
+    assert {"deploy katib-controller", "deploy minio"} <= set(deployed)
     assert model.applications == {application.name for application in plan.applications}
 
 
@@ -121,5 +127,5 @@ def test_an_application_that_was_removed_by_hand_comes_back(installer: Installer
     }
     model.done.clear()
     installer.deploy(plan, model)
-    assert model.done[:2] == ["bundle of 1", "wait"]
-    assert set(model.done[2:]) == {"relate"}
+    assert model.done[0] == "bundle of 1"
+    assert set(model.done[1:]) == {"relate"}

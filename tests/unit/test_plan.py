@@ -13,12 +13,13 @@ from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory, read_invent
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import ImageReference, RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import Charm, Release, SampleRelease, charm_file, retagged_name
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
 PREFIX = "registry.corp:5000/ckf"
+SETTINGS = PlanSettings(location=LOCATION)
 # The two relations of the public bundles that leave finding the endpoint to Juju.
 ENDPOINTS = {
     ("argo-controller", "minio"): ("argo-controller:object-storage", "minio:object-storage"),
@@ -37,6 +38,10 @@ def inventory(names: Iterable[str]) -> Inventory:
         assert reference, name
         images.append(ArchivedImage(f"{number}.tar", (reference,), f"sha256:{number}", "amd64"))
     return Inventory(tuple(images))
+
+
+def settings(**values: str) -> PlanSettings:
+    return PlanSettings(location=LOCATION, **values)
 
 
 def write_charms(charms: Iterable[Charm], folder: Path) -> tuple[CharmFile, ...]:
@@ -124,13 +129,13 @@ def test_the_builtin_release_is_planned_from_its_two_files(
     wanted = [ImageReference.parse(image) for charm in charms for image in charm.images]
     with open_gzip(builtin.images.path) as archive:
         held = read_inventory(archive, "images.tar.gz", filter(None, wanted))
-    plan = make_plan(charms, held, LOCATION, model="kubeflow")
     release = builtin.release
+    plan = make_plan(charms, held, settings(bundle=release.bundle))
     assert {item.name: item.charm for item in plan.applications} == release.applications
     assert [item.name for item in plan.applications] == sorted(release.applications)
     assert sides(plan.relations) == sides(ENDPOINTS.get(r, r) for r in release.relations)
     assert plan.missing == ()
-    plan.require_all_images()
+    plan.require_complete()
     # The two defaults of kfp-profile-controller that are older than what was packed.
     assert {r.image: (r.by, str(r.path)) for r in plan.resolved if r.by is not Match.EXACT} == {
         "gcr.io/ml-pipeline/frontend:2.0.3": (Match.REPOSITORY, "ml-pipeline/frontend:2.0.5"),
@@ -139,14 +144,14 @@ def test_the_builtin_release_is_planned_from_its_two_files(
             "charmedkubeflow/visualization-server:2.0.5-4ae34a1",
         ),
     }
-    assert len(plan.warnings) == 2
-    assert all("stands in for it" in warning for warning in plan.warnings)
+    problems = [warning.problem for warning in plan.warnings]
+    assert sum("stands in for it" in problem for problem in problems) == 2
 
 
 def test_every_image_of_an_application_comes_from_the_registry(
     charms: tuple[CharmFile, ...],
 ) -> None:
-    plan = make_plan(charms, inventory(Release.builtin().images), LOCATION, model="kubeflow")
+    plan = make_plan(charms, inventory(Release.builtin().images), SETTINGS)
     for item in plan.applications:
         assert all(image.startswith(f"{PREFIX}/") for image in item.resources.values())
     assert application(plan, "kubeflow-profiles").resources == {
@@ -174,7 +179,7 @@ def test_options_name_the_model_and_those_that_a_charm_lacks_are_left_out(tmp_pa
     options = "options:\n  namespace: {type: string}\n  istio.gateway.namespace: {type: string}\n"
     path = tmp_path / "knative-serving.charm"
     path.write_bytes(charm_file(Charm("knative-serving"), None, {"config.yaml": options}))
-    plan = make_plan([CharmFile.read(path)], inventory([]), LOCATION, model="mine")
+    plan = make_plan([CharmFile.read(path)], inventory([]), settings(model="mine"))
     assert application(plan, "knative-serving").options == {
         "namespace": "knative-serving",
         "istio.gateway.namespace": "mine",
@@ -197,7 +202,7 @@ def test_options_name_the_model_and_those_that_a_charm_lacks_are_left_out(tmp_pa
 def test_charms_are_excluded_by_kind_or_by_name(
     setting: str, excluded: set[str], charms: tuple[CharmFile, ...]
 ) -> None:
-    plan = make_plan(charms, inventory([]), LOCATION, model="m", excluded_charms=setting)
+    plan = make_plan(charms, inventory([]), settings(excluded_charms=setting))
     assert {item.name for item in plan.excluded} == excluded
     assert {item.name for item in plan.bundled} == {i.name for i in plan.applications} - excluded
     bundled = {str(side) for relation in plan.bundled_relations for side in relation}
@@ -208,9 +213,7 @@ def test_charms_are_excluded_by_kind_or_by_name(
 
 def test_excluding_what_is_not_there_is_refused(charms: tuple[CharmFile, ...]) -> None:
     with pytest.raises(ConfigurationError, match=r"excluded-charms names minoi.*minio"):
-        make_plan(
-            charms, inventory([]), LOCATION, model="m", excluded_charms="argo-controller,minoi"
-        )
+        make_plan(charms, inventory([]), settings(excluded_charms="argo-controller,minoi"))
 
 
 def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, ...]) -> None:
@@ -225,7 +228,7 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
         "gcr.io/google-containers/busybox": ("kfp-api/cache-image",),
     }
     held = [image for image in Release.builtin().images if image not in gone]
-    plan = make_plan(charms, inventory(held), LOCATION, model="kubeflow")
+    plan = make_plan(charms, inventory(held), SETTINGS)
     assert {item.image: item.wanted_by for item in plan.missing} == gone
     assert not {item.image for item in plan.resolved} & set(gone)
     # What is missing is left out, never set to an empty string.
@@ -235,7 +238,7 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
     assert "" not in values
     assert '""' not in " ".join(map(str, values))
     with pytest.raises(PlanError) as error:
-        plan.require_all_images()
+        plan.require_complete()
     assert "lacks 4 images" in str(error.value)
     for image, wanted_by in gone.items():
         assert f"{image} (for {', '.join(wanted_by)}" in str(error.value)
@@ -243,7 +246,7 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
 
 def test_what_came_close_to_a_missing_image_is_told(charms: tuple[CharmFile, ...]) -> None:
     held = [*Release.builtin().images, "gcr.io/ml-pipeline/frontend:2.0.4"]
-    plan = make_plan(charms, inventory(held), LOCATION, model="kubeflow")
+    plan = make_plan(charms, inventory(held), SETTINGS)
     (missing,) = plan.missing
     assert str(missing) == (
         "gcr.io/ml-pipeline/frontend:2.0.3 (for kfp-profile-controller/custom_images; several "
@@ -253,35 +256,38 @@ def test_what_came_close_to_a_missing_image_is_told(charms: tuple[CharmFile, ...
 
 def test_all_missing_images_of_a_hub_are_listed(charms: tuple[CharmFile, ...]) -> None:
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
-    plan = make_plan(pilot, inventory([]), LOCATION, model="kubeflow")
+    plan = make_plan(pilot, inventory([]), SETTINGS)
     assert {item.image: item.wanted_by for item in plan.missing} == {
         "docker.io/istio/pilot:1.17.3": ("istio-pilot/image-configuration",),
         "docker.io/istio/proxyv2:1.17.3": ("istio-pilot/image-configuration",),
     }
 
 
-def test_a_hub_that_cannot_say_where_its_images_are_is_warned_about(
+def test_images_that_one_hub_cannot_name_count_as_missing(
     charms: tuple[CharmFile, ...],
 ) -> None:
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
     held = inventory(["docker.io/istio/pilot:1.17.3", "quay.io/else/proxyv2:1.17.3"])
-    plan = make_plan(pilot, held, LOCATION, model="kubeflow")
-    assert plan.missing == ()
+    plan = make_plan(pilot, held, SETTINGS)
     assert "image-configuration" not in application(plan, "istio-pilot").options
-    assert plan.warnings[0].startswith("istio-pilot/image-configuration takes one hub")
+    assert [item.image for item in plan.missing] == [
+        "docker.io/istio/pilot:1.17.3",
+        "docker.io/istio/proxyv2:1.17.3",
+    ]
+    assert all("in different places" in item.note for item in plan.missing)
 
 
 def test_a_charm_of_no_application_is_warned_about(
     charms: tuple[CharmFile, ...], tmp_path: Path
 ) -> None:
     (stranger,) = write_charms([Charm("stranger")], tmp_path)
-    plan = make_plan((*charms, stranger), inventory([]), LOCATION, model="m")
-    assert plan.warnings == (
-        "charm stranger belongs to no application of Charmed Kubeflow and is not deployed",
+    plan = make_plan((*charms, stranger), inventory([]), SETTINGS)
+    assert plan.warnings[0].problem == (
+        "charm stranger belongs to no application of this deployment and is not deployed"
     )
     assert not [item for item in plan.applications if item.charm == "stranger"]
-    with pytest.raises(PlanError, match=r"no charm of Charmed Kubeflow, but stranger"):
-        make_plan([stranger], inventory([]), LOCATION, model="m")
+    with pytest.raises(PlanError, match=r"no charm of this deployment, but stranger"):
+        make_plan([stranger], inventory([]), SETTINGS)
 
 
 def test_relations_that_the_charms_cannot_make_are_left_out(
@@ -291,8 +297,7 @@ def test_relations_that_the_charms_cannot_make_are_left_out(
     plan = make_plan(
         (*(charm for charm in charms if charm.name != "minio"), minio),
         inventory([]),
-        LOCATION,
-        model="m",
+        SETTINGS,
     )
     assert not [s for pair in plan.relations for s in pair if s.application == "minio"]
     assert len(plan.relations) == 12
@@ -323,12 +328,14 @@ def test_real_releases_resolve_as_counted_by_hand(
         pytest.skip(f"no facts about CKF {release}: set CKF_FACTS")
     real = Release.from_folder(facts / release)
     charms = write_charms(real.charms, tmp_path / "charms")
-    plan = make_plan(charms, inventory(map(rename, real.images)), LOCATION, model="kubeflow")
+    plan = make_plan(charms, inventory(map(rename, real.images)), SETTINGS)
 
     assert {item.name: item.charm for item in plan.applications} == real.applications
     assert len(plan.applications) == applications
     assert sides(plan.relations) == sides(ENDPOINTS.get(r, r) for r in real.relations)
     assert len(plan.relations) == len(real.relations)
+    assert plan.missing_charms == ()
+    assert plan.incomplete == ()
     ways = Counter({"missing": len(plan.missing)} if plan.missing else {})
     ways.update(resolution.by.value for resolution in plan.resolved if resolution.by)
     if found is not None:

@@ -44,11 +44,31 @@ class Alias:
 
 
 @dataclass(frozen=True)
+class FixedImages:
+    """Images that a charm or its workload uses and that no option changes.
+
+    Attributes:
+        charm: The charm.
+        images: Their repositories.
+        purpose: What they are for.
+        unless_option: An option that changes them in other versions of the charm, or None.
+        if_options: The options without which they are not used.
+    """
+
+    charm: str
+    images: tuple[str, ...]
+    purpose: str
+    unless_option: str | None = None
+    if_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Exceptions:
     """All of them."""
 
     maps: tuple[MapException, ...]
     aliases: tuple[Alias, ...]
+    fixed: tuple[FixedImages, ...]
 
 
 @cache
@@ -59,4 +79,14 @@ def load_exceptions() -> Exceptions:
     return Exceptions(
         maps=tuple(MapException(**entry) for entry in document["maps"]),
         aliases=tuple(Alias(**entry) for entry in document["aliases"]),
+        fixed=tuple(
+            FixedImages(
+                entry["charm"],
+                tuple(entry["images"]),
+                entry["purpose"],
+                entry.get("unless_option"),
+                tuple(entry.get("if_options", ())),
+            )
+            for entry in document["fixed"]
+        ),
     )

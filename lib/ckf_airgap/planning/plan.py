@@ -1,24 +1,59 @@
 """The plan: every application with its images and options, every relation, and what is missing."""
 
 import dataclasses
-import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ckf_airgap.artifacts.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.exceptions import MapException, load_exceptions
-from ckf_airgap.planning.resolution import Match, Resolution, Resolver
-from ckf_airgap.planning.topology import OptionValue, Relation, Side, Topology, load_topology
+from ckf_airgap.planning.image_finder import ImageFinder, MissingImage
+from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.planning.relations import fitting_relations, lacking_partners
+from ckf_airgap.planning.resolution import Resolution
+from ckf_airgap.planning.topology import (
+    OptionValue,
+    Relation,
+    Topology,
+    TopologyApplication,
+    load_topology,
+)
 
 AUTOMATIC = "auto"
+GATEWAY_SERVICE_TYPES = ("ClusterIP", "LoadBalancer", "NodePort")
+_GATEWAY_OPTION = "gateway_service_type"
+# A list of registries for which Knative does not resolve tags to digests, which it would do
+# without the nodes' trust in the registry's authority (knative/serving#13771).
+_TAG_OPTION = "registries-skipping-tag-resolving"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What the operator says about the deployment.
+
+    Attributes:
+        location: The registry prefix that the images stand under.
+        model: The name of the model, which some options hold.
+        excluded_charms: ``auto`` for the podspec charms, or the names of the charms or of the
+            applications to deploy outside the bundle, separated by commas.
+        gateway_service_type: The type of the ingress gateway's service; empty for the charm's
+            default.
+        bundle: The text of the operator's own bundle; empty for the topology of this package.
+        overlay: The text of an overlay; empty for none.
+    """
+
+    location: RegistryLocation
+    model: str = "kubeflow"
+    excluded_charms: str = AUTOMATIC
+    gateway_service_type: str = ""
+    bundle: str = ""
+    overlay: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedApplication:
     """An application as it is to be deployed.
 
@@ -29,9 +64,13 @@ class PlannedApplication:
         base: The base to deploy it on, for example ``ubuntu@24.04``, or None.
         is_excluded: Whether it is deployed by itself, outside the bundle.
         scale: The number of units.
+        trust: Whether it may use the cluster.
         constraints: Juju constraints, or None.
         resources: Each oci-image resource with its reference in the registry.
         options: The options to set, those that name images included.
+        image_options: The names of the options that name images.
+        lacking: Its resources without an image: Juju deploys it only with all of them.
+        settings: Further keys of the application in the bundle.
     """
 
     name: str
@@ -39,29 +78,48 @@ class PlannedApplication:
     file: Path
     base: str | None
     is_excluded: bool
-    scale: int
-    constraints: str | None
+    scale: int = 1
+    trust: bool = True
+    constraints: str | None = None
     resources: Mapping[str, str]
     options: Mapping[str, OptionValue]
+    image_options: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
-class MissingImage:
-    """An image that the archive does not hold.
+class MissingCharm:
+    """A charm that charms.tar.gz does not hold.
 
     Attributes:
-        image: As the charms name it.
-        wanted_by: Who takes it: ``application/resource`` or ``application/option``.
-        note: What came close, or an empty string.
+        name: The charm.
+        applications: The applications that are deployed from it.
+        wanted_by: What shows that it is missing, in words.
     """
 
-    image: str
-    wanted_by: tuple[str, ...]
-    note: str
+    name: str
+    applications: tuple[str, ...]
+    wanted_by: str
 
     def __str__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
+        return f"charm {self.name} (for {', '.join(self.applications)}; {self.wanted_by})"
+
+
+@dataclass(frozen=True)
+class PlanWarning:
+    """What the operator should know although the plan can be carried out.
+
+    Attributes:
+        problem: What it is.
+        cure: What can be done about it, or an empty string.
+    """
+
+    problem: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.cure}" if self.cure else self.problem
 
 
 @dataclass(frozen=True)
@@ -73,14 +131,16 @@ class Plan:
         relations: Sorted; those that concern an excluded application included.
         resolved: How each image was found, sorted by image.
         missing: The images that were not.
-        warnings: What the operator should know although the plan can be carried out.
+        missing_charms: The charms that the archive lacks.
+        warnings: What the operator should know.
     """
 
     applications: tuple[PlannedApplication, ...]
     relations: tuple[Relation, ...]
     resolved: tuple[Resolution, ...]
     missing: tuple[MissingImage, ...]
-    warnings: tuple[str, ...]
+    missing_charms: tuple[MissingCharm, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
 
     @property
     def bundled(self) -> tuple[PlannedApplication, ...]:
@@ -95,205 +155,231 @@ class Plan:
     @property
     def bundled_relations(self) -> tuple[Relation, ...]:
         """The relations whose both sides the bundle holds."""
-        bundled = {item.name for item in self.bundled}
-        return tuple(
-            (first, second)
-            for first, second in self.relations
-            if first.application in bundled and second.application in bundled
-        )
+        return self.only([item.name for item in self.bundled]).relations
+
+    @property
+    def incomplete(self) -> tuple[PlannedApplication, ...]:
+        """The applications that cannot be deployed, because a resource has no image."""
+        return tuple(item for item in self.applications if item.lacking)
 
     def only(self, names: Collection[str]) -> "Plan":
         """Give the same plan for some applications alone, with the relations among them."""
         applications = tuple(item for item in self.applications if item.name in names)
         relations = tuple(
-            (first, second)
-            for first, second in self.relations
-            if first.application in names and second.application in names
+            relation
+            for relation in self.relations
+            if all(side.application in names for side in relation)
         )
         return dataclasses.replace(self, applications=applications, relations=relations)
 
-    def require_all_images(self) -> None:
-        """Refuse to go on without images that the charms take.
+    def without_incomplete(self) -> "Plan":
+        """Give the plan for what can be deployed."""
+        return self.only([item.name for item in self.applications if not item.lacking])
+
+    def require_complete(self) -> None:
+        """Refuse to go on without charms of the release or images that the charms take.
 
         Raises:
             PlanError: Some are missing; the message names all of them.
         """
+        problems: list[str] = []
         if self.missing:
-            listed = "; ".join(map(str, self.missing))
+            problems.append(
+                f"images.tar.gz lacks {len(self.missing)} images that the charms take: "
+                + "; ".join(map(str, self.missing))
+            )
+        if self.missing_charms:
+            problems.append(_lacking_charms(self.missing_charms))
+        if problems:
             raise PlanError(
-                f"images.tar.gz lacks {len(self.missing)} images that the charms take: {listed}",
-                "add them to the archive, or run deploy with allow-missing=true",
+                " -- and ".join(problems),
+                "add them to the archives, or go on without them: allow-missing=true",
             )
 
 
-def make_plan(
-    charms: Iterable[CharmFile],
-    inventory: Inventory,
-    location: RegistryLocation,
-    *,
-    model: str,
-    excluded_charms: str = AUTOMATIC,
-    topology: Topology | None = None,
-) -> Plan:
+def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanSettings) -> Plan:
     """Work out the deployment from the two artifacts.
 
     Args:
         charms: The charms at hand.
         inventory: What images.tar.gz holds.
-        location: The registry prefix that the images stand under.
-        model: The name of the model, which some options hold.
-        excluded_charms: ``auto`` for the podspec charms, or the names of the charms or of the
-            applications to deploy outside the bundle, separated by commas.
-        topology: The applications and relations; by default the table of this package.
+        settings: What the operator says.
 
     Returns:
         The plan.
 
     Raises:
-        ConfigurationError: ``excluded_charms`` names something that is not there.
+        ConfigurationError: A setting names something that is not there, or is not valid.
         PlanError: None of the charms belongs to the topology.
     """
-    topology = topology or load_topology()
+    check_settings(settings)
     by_name = {charm.name: charm for charm in charms}
-    deployed = [item for item in topology.applications if item.charm in by_name]
+    topology = _topology(settings)
+    deployed = sorted(
+        (item for item in topology.applications if item.charm in by_name),
+        key=lambda item: item.name,
+    )
     if not deployed:
         raise PlanError(
-            f"charms.tar.gz holds no charm of Charmed Kubeflow, but {', '.join(sorted(by_name))}",
+            f"charms.tar.gz holds no charm of this deployment, but {', '.join(sorted(by_name))}",
             "give the charms.tar.gz of a Charmed Kubeflow release",
         )
     applications = {item.name: by_name[item.charm] for item in deployed}
-    excluded = _excluded(excluded_charms, applications)
-    finder = _ImageFinder(Resolver(inventory), location)
+    excluded = _excluded(settings.excluded_charms, applications)
+    finder = ImageFinder(inventory, settings.location)
     planned = tuple(
-        PlannedApplication(
-            name=item.name,
-            charm=item.charm,
-            file=by_name[item.charm].path,
-            base=by_name[item.charm].base,
-            is_excluded=item.name in excluded,
-            scale=1,
-            constraints=item.constraints,
-            resources=finder.resources(item.name, by_name[item.charm]),
-            options={
-                **{
-                    option: value.format(model=model) if isinstance(value, str) else value
-                    for option, value in item.options.items()
-                    if option in by_name[item.charm].options
-                },
-                **finder.options(item.name, by_name[item.charm]),
-            },
-        )
-        for item in sorted(deployed, key=lambda item: item.name)
+        _planned(item, applications[item.name], item.name in excluded, finder, settings)
+        for item in deployed
     )
-    known_charms = {item.charm for item in topology.applications}
-    unknown = sorted(set(by_name) - known_charms)
-    warnings = [
-        f"charm {name} belongs to no application of Charmed Kubeflow and is not deployed"
-        for name in unknown
-    ]
     return Plan(
         applications=planned,
-        relations=_relations(topology, applications),
+        relations=fitting_relations(topology, applications),
         resolved=finder.resolved,
         missing=finder.missing,
-        warnings=(*warnings, *finder.warnings),
+        missing_charms=missing_charms(topology, by_name),
+        warnings=(
+            *map(PlanWarning, topology.warnings),
+            *_unused_charms(topology, by_name),
+            *_without_effect(settings, applications),
+            *(PlanWarning(*warning) for warning in finder.warnings),
+        ),
     )
 
 
-class _ImageFinder:
-    """Gives the images of each application, and remembers what was asked for by whom."""
+@dataclass(frozen=True)
+class CharmSelection:
+    """Which of the charms at hand count.
 
-    def __init__(self, resolver: Resolver, location: RegistryLocation) -> None:
-        self._resolver = resolver
-        self._location = location
-        self._resolutions: dict[str, Resolution] = {}
-        self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
-        self._not_expressible: list[str] = []
-        self._unset: list[str] = []
+    Attributes:
+        deployed: Those that an application is deployed from.
+        missing: Those that are not at hand.
+    """
 
-    def resources(self, application: str, charm: CharmFile) -> dict[str, str]:
-        found = {
-            resource: self._find(f"{application}/{resource}")(image)
-            for resource, image in charm.resources.items()
-        }
-        return {resource: reference for resource, reference in found.items() if reference}
+    deployed: tuple[CharmFile, ...]
+    missing: tuple[MissingCharm, ...]
 
-    def options(self, application: str, charm: CharmFile) -> dict[str, str]:
-        values: dict[str, str] = {}
-        for option in charm.image_options:
-            find = self._find(f"{application}/{option.name}")
-            value = option.value(find)
-            if value is not None:
-                values[option.name] = value
-            # Each is asked for, so that all that are missing are listed.
-            elif all([find(image) for image in option.images]):
-                self._not_expressible.append(
-                    f"{application}/{option.name} takes one hub and one tag for all its images, "
-                    f"but the archive holds them in different places: {', '.join(option.images)}"
-                )
-        for exception in load_exceptions().maps:
-            if exception.charm == charm.name and exception.option in charm.options:
-                self._complete(application, exception, values)
-        for alias in load_exceptions().aliases:
-            if alias.charm == charm.name and alias.option in charm.options:
-                images = json.loads(values.get(alias.of, "{}"))
-                if alias.key in images:
-                    values[alias.option] = images[alias.key]
-        return values
 
-    def _complete(self, application: str, exception: MapException, values: dict[str, str]) -> None:
-        """Add the images of keys that the charm gives none for."""
-        images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
-        unset: list[str] = []
-        # A charm that names some of its images names all that it must have.
-        required = dict[str, str]() if images else exception.keys
-        for key, tail in {**required, **exception.extra_keys}.items():
-            if key in images:
-                continue
-            resolution = self._resolver.resolve_tail(tail)
-            if resolution.path:
-                images[key] = self._location.reference(resolution.path)
-            elif key in required:
-                unset.append(key)
-        if images:
-            values[exception.option] = json.dumps(images)
-        if unset:
-            self._unset.append(
-                f"{application}/{exception.option} has no image in the archive for "
-                f"{', '.join(unset)}: what runs under these keys comes from the internet"
-            )
+def select_charms(charms: Iterable[CharmFile], settings: PlanSettings) -> CharmSelection:
+    """Sort out the charms, which needs no look at the images.
 
-    @property
-    def resolved(self) -> tuple[Resolution, ...]:
-        found = (item for item in self._resolutions.values() if item.path)
-        return tuple(sorted(found, key=lambda item: item.image))
+    Args:
+        charms: The charms at hand.
+        settings: What the operator says.
 
-    @property
-    def missing(self) -> tuple[MissingImage, ...]:
-        missing = (item for item in self._resolutions.values() if not item.path)
-        return tuple(
-            MissingImage(item.image, tuple(self._wanted_by[item.image]), item.note)
-            for item in sorted(missing, key=lambda item: item.image)
+    Raises:
+        ConfigurationError: The bundle or the overlay is not valid.
+    """
+    by_name = {charm.name: charm for charm in charms}
+    topology = _topology(settings)
+    used = {item.charm for item in topology.applications}
+    return CharmSelection(
+        tuple(charm for name, charm in by_name.items() if name in used),
+        missing_charms(topology, by_name),
+    )
+
+
+def check_settings(settings: PlanSettings) -> None:
+    """See that what the operator says is valid by itself, whatever the artifacts hold.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    kind = settings.gateway_service_type
+    if kind and kind not in GATEWAY_SERVICE_TYPES:
+        raise ConfigurationError(
+            f"gateway-service-type is {kind!r}",
+            f"give one of {', '.join(GATEWAY_SERVICE_TYPES)}, or nothing for the charm's default",
         )
+    _topology(settings)
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        stood_in = [
-            f"{item.image} is not in the archive under its name; {item.path} stands in for it"
-            for item in self.resolved
-            if item.by is not Match.EXACT
-        ]
-        return (*self._not_expressible, *self._unset, *stood_in)
 
-    def _find(self, wanted_by: str) -> Callable[[str], str | None]:
-        def find(image: str) -> str | None:
-            resolution = self._resolutions.get(image) or self._resolver.resolve(image)
-            self._resolutions[image] = resolution
-            if wanted_by not in self._wanted_by[image]:
-                self._wanted_by[image].append(wanted_by)
-            return self._location.reference(resolution.path) if resolution.path else None
+def missing_charms(
+    topology: Topology, charms: Mapping[str, CharmFile]
+) -> tuple[MissingCharm, ...]:
+    """List the charms of a topology that are not at hand although they should be.
 
-        return find
+    Args:
+        topology: The topology.
+        charms: The charms at hand, by name.
+    """
+    lacking = lacking_partners(topology, charms)
+    found: dict[str, MissingCharm] = {}
+    for item in topology.applications:
+        if item.charm in charms or not (item.is_expected or item.name in lacking):
+            continue
+        if item.name in lacking:
+            reason = f"{lacking[item.name]} requires it"
+        else:
+            reason = "the bundle has it" if topology.is_exact else "every release has it"
+        before = found.get(item.charm)
+        names = (*before.applications, item.name) if before else (item.name,)
+        found[item.charm] = MissingCharm(item.charm, names, before.wanted_by if before else reason)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _lacking_charms(missing: Sequence[MissingCharm]) -> str:
+    return f"charms.tar.gz lacks {len(missing)} charms: {'; '.join(map(str, missing))}"
+
+
+def _topology(settings: PlanSettings) -> Topology:
+    topology = read_bundle(settings.bundle) if settings.bundle.strip() else load_topology()
+    return apply_overlay(topology, settings.overlay) if settings.overlay.strip() else topology
+
+
+def _planned(
+    item: TopologyApplication,
+    charm: CharmFile,
+    is_excluded: bool,
+    finder: ImageFinder,
+    settings: PlanSettings,
+) -> PlannedApplication:
+    own = {**item.own_resources, **item.own_options}
+    resources = {
+        **finder.resources(item.name, charm, without=own),
+        **{name: image for name, image in item.own_resources.items() if name in charm.resources},
+    }
+    images = finder.options(item.name, charm, without=own)
+    finder.report_fixed(item.name, charm, item.own_options)
+    return PlannedApplication(
+        name=item.name,
+        charm=item.charm,
+        file=charm.path,
+        base=item.base if item.base in charm.bases else charm.base,
+        is_excluded=is_excluded,
+        scale=item.scale,
+        trust=item.trust,
+        constraints=item.constraints,
+        resources=resources,
+        options={**_options(item, charm, settings), **images, **item.own_options},
+        image_options=tuple(images),
+        lacking=tuple(sorted(set(charm.resources) - set(resources))),
+        settings=item.settings,
+    )
+
+
+def _options(
+    item: TopologyApplication, charm: CharmFile, settings: PlanSettings
+) -> dict[str, OptionValue]:
+    """Give the options that name no images."""
+    options = dict(item.options)
+    for endpoint, values in item.options_without.items():
+        if charm.endpoint(endpoint) is None:
+            options.update(values)
+    if item.is_template:
+        options = {
+            name: value.format(model=settings.model) if isinstance(value, str) else value
+            for name, value in options.items()
+            # The table serves all releases; an operator's bundle means this one.
+            if name in charm.options
+        }
+    if settings.gateway_service_type and _GATEWAY_OPTION in charm.options:
+        options[_GATEWAY_OPTION] = settings.gateway_service_type
+    if _TAG_OPTION in charm.options:
+        before = str(options.get(_TAG_OPTION, charm.options[_TAG_OPTION]))
+        registries = [name.strip() for name in before.split(",") if name.strip()]
+        registries.append(settings.location.host)
+        options[_TAG_OPTION] = ",".join(dict.fromkeys(registries))
+    return options
 
 
 def _excluded(setting: str, applications: Mapping[str, CharmFile]) -> set[str]:
@@ -312,16 +398,21 @@ def _excluded(setting: str, applications: Mapping[str, CharmFile]) -> set[str]:
     return excluded
 
 
-def _relations(topology: Topology, applications: Mapping[str, CharmFile]) -> tuple[Relation, ...]:
-    """Keep the relations whose both sides are there and fit each other."""
+def _unused_charms(topology: Topology, charms: Mapping[str, CharmFile]) -> list[PlanWarning]:
+    used = {item.charm for item in topology.applications}
+    return [
+        PlanWarning(
+            f"charm {name} belongs to no application of this deployment and is not deployed",
+            "to have it deployed, name an application with it in the overlay",
+        )
+        for name in sorted(set(charms) - used)
+    ]
 
-    def interface(side: Side) -> str | None:
-        charm = applications.get(side.application)
-        endpoints = charm.endpoints if charm else ()
-        return next((e.interface for e in endpoints if e.name == side.endpoint), None)
 
-    return tuple(
-        (first, second)
-        for first, second in topology.relations
-        if interface(first) is not None and interface(first) == interface(second)
-    )
+def _without_effect(
+    settings: PlanSettings, applications: Mapping[str, CharmFile]
+) -> list[PlanWarning]:
+    kind = settings.gateway_service_type
+    if kind and not any(_GATEWAY_OPTION in charm.options for charm in applications.values()):
+        return [PlanWarning(f"gateway-service-type {kind} has no effect: no charm at hand has it")]
+    return []

@@ -1,11 +1,12 @@
 """What is not in the charms: which applications there are and how they are related.
 
 One table, ``topology.yaml``, serves all releases: it holds what any of them has, and what does not
-fit the charms at hand is left out.
+fit the charms at hand is left out. An operator's own bundle takes its place, an overlay changes
+either: see ``operator_bundle.py``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -14,32 +15,62 @@ import yaml
 OptionValue = str | int | float | bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TopologyApplication:
-    """An application that some release has.
+    """An application, as far as its charm does not tell.
 
     Attributes:
         name: Its name.
         charm: The charm that it is deployed from.
-        options: Options to set; ``{model}`` in a value stands for the model's name.
+        is_expected: Whether a release without it is incomplete.
+        options: Options to set; ``{model}`` in a value stands for the model's name where
+            ``is_template``. What the plan finds out about images goes before them.
+        options_without: Options for charms that lack an endpoint: endpoint -> options.
+        is_template: Whether ``{model}`` in a value stands for the model's name.
         constraints: Juju constraints, or None.
+        base: The base to deploy it on where its charm has several, or None.
+        scale: The number of units.
+        trust: Whether it may use the cluster.
+        settings: Further keys of the application in a bundle, which are passed on.
+        own_resources: Images that the operator demands: resource -> reference.
+        own_options: Options that the operator demands: these go before everything else.
     """
 
     name: str
     charm: str
-    options: Mapping[str, OptionValue]
-    constraints: str | None
+    is_expected: bool = True
+    options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
+    options_without: Mapping[str, Mapping[str, OptionValue]] = field(
+        default_factory=dict[str, Mapping[str, OptionValue]]
+    )
+    is_template: bool = False
+    constraints: str | None = None
+    base: str | None = None
+    scale: int = 1
+    trust: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    own_resources: Mapping[str, str] = field(default_factory=dict[str, str])
+    own_options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a relation: an application and its endpoint."""
+    """One side of a relation: an application and its endpoint.
+
+    The endpoint may be empty in a topology: then the only one that fits the other side is meant.
+    """
 
     application: str
     endpoint: str
 
+    @classmethod
+    def parse(cls, text: str) -> "Side":
+        """Read ``application:endpoint`` or ``application``."""
+        application, _, endpoint = text.partition(":")
+        return cls(application, endpoint)
+
     def __str__(self) -> str:
-        return f"{self.application}:{self.endpoint}"
+        return f"{self.application}:{self.endpoint}" if self.endpoint else self.application
 
 
 Relation = tuple[Side, Side]
@@ -47,10 +78,20 @@ Relation = tuple[Side, Side]
 
 @dataclass(frozen=True)
 class Topology:
-    """The applications and relations of all releases."""
+    """Applications and relations.
+
+    Attributes:
+        applications: The applications.
+        relations: The relations.
+        is_exact: Whether every relation must fit the charms; a union of releases has some that do
+            not fit all of them.
+        warnings: What in the operator's bundle or overlay has no effect.
+    """
 
     applications: tuple[TopologyApplication, ...]
     relations: tuple[Relation, ...]
+    is_exact: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def load_topology() -> Topology:
@@ -60,17 +101,24 @@ def load_topology() -> Topology:
     return Topology(
         applications=tuple(
             TopologyApplication(
-                name,
-                details.get("charm", name),
-                details.get("options", {}),
-                details.get("constraints"),
+                name=name,
+                charm=details.get("charm", name),
+                is_expected=not details.get("not_in_every_release", False),
+                options=details.get("options", {}),
+                options_without=details.get("options_without", {}),
+                is_template=True,
+                constraints=details.get("constraints"),
             )
             for name, details in document["applications"].items()
         ),
-        relations=tuple((_side(first), _side(second)) for first, second in document["relations"]),
+        relations=tuple(
+            (Side.parse(first), Side.parse(second)) for first, second in document["relations"]
+        ),
     )
 
 
-def _side(text: str) -> Side:
-    application, _, endpoint = text.partition(":")
-    return Side(application, endpoint)
+def charms_with_namespaces() -> frozenset[str]:
+    """Give the charms that run their workload in a namespace that an option of theirs names."""
+    return frozenset(
+        item.charm for item in load_topology().applications if "namespace" in item.options
+    )

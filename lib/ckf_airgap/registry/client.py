@@ -91,6 +91,31 @@ class RegistryClient:
             problem, cure = _REFUSALS[404]
             raise RegistryError(f"registry {self._host} {problem}: it answers with a page", cure)
 
+    def check_write(self, repository: str) -> None:
+        """See that the account may push, by an upload that is given up at once.
+
+        Args:
+            repository: Where to.
+        """
+        location = self._open_upload(repository)
+        self._request("DELETE", location, expected=(200, 202, 204, 404, 405))
+
+    def allows_anonymous_pull(self, repository: str, tag: str) -> bool:
+        """Tell whether an image can be looked up without credentials.
+
+        Args:
+            repository: The image's repository.
+            tag: Its tag. The image need not be there.
+        """
+        response = self._request(
+            "HEAD",
+            f"/v2/{repository}/manifests/{tag}",
+            expected=(200, 401, 403, 404),
+            headers={"Accept": _MANIFEST_TYPES},
+            anonymous=True,
+        )
+        return response.status in (200, 404)
+
     def manifest_digest(self, repository: str, tag: str) -> str | None:
         """Look up a tag.
 
@@ -247,11 +272,14 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         stream: bool = False,
+        anonymous: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         """Send one request, again after transient failures, until an expected answer comes."""
         for attempt in range(_ATTEMPTS):
             try:
-                response = self._send(method, path, headers=headers, body=body, stream=stream)
+                response = self._send(
+                    method, path, headers=headers, body=body, stream=stream, anonymous=anonymous
+                )
             except HTTPError as error:
                 if attempt == _ATTEMPTS - 1 or _is_final(error):
                     raise self._unreachable(error) from error
@@ -271,6 +299,7 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         stream: bool = False,
+        anonymous: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         url = urlsplit(urljoin(f"https://{self._host}", path))
         own = url.netloc == self._host
@@ -281,7 +310,7 @@ class RegistryClient:
             method,
             url.geturl(),
             # Storage that the registry refers to elsewhere is not shown the credentials.
-            headers={**(self._headers if own else {}), **(headers or {})},
+            headers={**(self._headers if own and not anonymous else {}), **(headers or {})},
             body=body,
             preload_content=not stream,
             redirect=False,

@@ -43,7 +43,8 @@ _COMPRESSION_LEVEL = 1
 _GZIP_WINDOW = 31
 # How often the archive is read again for a layer whose upload was lost.
 _PASSES = 5
-_STAGING = ImagePath("ckf-airgap-layers", "")
+STAGING = ImagePath("ckf-airgap-layers", "")
+"""Where a layer goes of which it is not known yet to which image it belongs."""
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 _DIGEST_PATH = re.compile(r"(?:.*/)?blobs/sha256/([0-9a-f]{64})")
 
@@ -253,7 +254,7 @@ class _LayerUpload:
     ) -> None:
         self._client = client
         self._state = state
-        self._repository = location.repository(image_path(guess) if guess else _STAGING)
+        self._repository = location.repository(image_path(guess) if guess else STAGING)
         self.uploaded_bytes = 0
         self.names: dict[str, str] = {}
 

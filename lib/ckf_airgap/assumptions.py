@@ -1,0 +1,90 @@
+"""What a charm demands of the controller: ``assumes`` and ``min-juju-version`` of its metadata.
+
+The grammar is that of Juju's documentation, "metadata.yaml", key ``assumes``: a list of which all
+must hold, of features with or without a version (``juju >= 3.4.3``), and of ``any-of`` and
+``all-of`` with lists of their own.
+"""
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+_FEATURE = re.compile(r"(?P<name>[a-z][a-z0-9-]*)\s*(?:(?P<operator>>=|<)\s*(?P<version>\S+))?")
+_OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    ">=": operator.ge,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A demand, made of others or of a feature.
+
+    Attributes:
+        any_of: Whether one of the parts is enough.
+        parts: What it is made of; empty where it is a feature, or nothing at all.
+        feature: The text of the feature, for example ``juju >= 3.4``; an empty string for none.
+    """
+
+    any_of: bool = False
+    parts: tuple["Assumption", ...] = ()
+    feature: str = ""
+
+    @classmethod
+    def of_charm(cls, metadata: dict[str, Any]) -> "Assumption":
+        """Read what a charm demands.
+
+        Args:
+            metadata: The content of its metadata.yaml, with every scalar as a string.
+
+        Returns:
+            The demand. What is not of the grammar is left out: Juju itself has the last word.
+        """
+        parts = [_parse(item) for item in _list(metadata.get("assumes"))]
+        if minimum := metadata.get("min-juju-version"):
+            parts.append(cls(feature=f"juju >= {minimum}"))
+        return cls(parts=tuple(parts))
+
+    def holds(self, juju: str) -> bool:
+        """Tell whether a controller meets it.
+
+        Args:
+            juju: The controller's version, for example ``3.6.8`` or ``4.1-beta2``. Features other
+                than Juju's version count as met.
+        """
+        if self.parts:
+            return (any if self.any_of else all)(part.holds(juju) for part in self.parts)
+        match = _FEATURE.fullmatch(self.feature)
+        if match is None or match["name"] != "juju" or not match["operator"]:
+            return True
+        return _OPERATORS[match["operator"]](_version(juju), _version(match["version"]))
+
+    def __str__(self) -> str:
+        if not self.parts:
+            return self.feature
+        joined = (" or " if self.any_of else " and ").join(map(str, self.parts))
+        return f"({joined})" if len(self.parts) > 1 else joined
+
+
+def _parse(item: object) -> Assumption:
+    if isinstance(item, str):
+        return Assumption(feature=item.strip())
+    if isinstance(item, dict):
+        body = cast(dict[object, object], item)
+        for key, any_of in (("any-of", True), ("all-of", False)):
+            if key in body:
+                parts = tuple(_parse(part) for part in _list(body[key]))
+                return Assumption(any_of=any_of and bool(parts), parts=parts)
+    return Assumption()
+
+
+def _list(value: object) -> list[object]:
+    return cast(list[object], value) if isinstance(value, list) else []
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Give major, minor and patch; what is not given counts as 0, a pre-release as its release."""
+    numbers = [int(number) for number in re.findall(r"\d+", text.partition("-")[0])]
+    return tuple([*numbers, 0, 0, 0][:3])

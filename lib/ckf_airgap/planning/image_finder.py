@@ -1,0 +1,210 @@
+"""The images of each application, found in the archive, and who asked for what is not there."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
+from ckf_airgap.planning.resolution import Match, Resolution, Resolver
+
+
+@dataclass(frozen=True)
+class MissingImage:
+    """An image that the archive does not hold.
+
+    Attributes:
+        image: As the charms name it.
+        wanted_by: Who takes it: ``application/resource`` or ``application/option``.
+        note: What came close, or an empty string.
+    """
+
+    image: str
+    wanted_by: tuple[str, ...]
+    note: str
+
+    def __str__(self) -> str:
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
+
+
+class ImageFinder:
+    """Gives the images of each application, and remembers what was asked for by whom."""
+
+    def __init__(self, inventory: Inventory, location: RegistryLocation) -> None:
+        self._resolver = Resolver(inventory)
+        self._location = location
+        self._resolutions: dict[str, Resolution] = {}
+        self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
+        self._unplaceable: list[MissingImage] = []
+        self._warnings: list[tuple[str, str]] = []
+
+    def resources(
+        self, application: str, charm: CharmFile, *, without: Collection[str] = ()
+    ) -> dict[str, str]:
+        """Find the image of each oci-image resource.
+
+        Args:
+            application: The application.
+            charm: Its charm.
+            without: Resources that need none.
+
+        Returns:
+            The references in the registry, of those that were found.
+        """
+        found: dict[str, str] = {}
+        for resource, image in charm.resources.items():
+            if resource in without:
+                continue
+            if not image:
+                self._warnings.append(
+                    (
+                        f"charm {charm.name} does not say which image its resource {resource} is",
+                        f"name it in the overlay: applications, {application}, resources",
+                    )
+                )
+            elif reference := self._find(f"{application}/{resource}")(image):
+                found[resource] = reference
+        return found
+
+    def options(
+        self, application: str, charm: CharmFile, *, without: Collection[str] = ()
+    ) -> dict[str, str]:
+        """Find the value of each option that names images.
+
+        Args:
+            application: The application.
+            charm: Its charm.
+            without: Options that need none.
+
+        Returns:
+            The values, of those options of which something was found.
+        """
+        values: dict[str, str] = {}
+        for option in charm.image_options:
+            if option.name in without:
+                continue
+            find = self._find(f"{application}/{option.name}")
+            value = option.value(find)
+            if value is not None:
+                values[option.name] = value
+            # Each is asked for, so that all that are missing are listed.
+            elif all([find(image) for image in option.images]):
+                note = (
+                    "the option takes one hub and one tag for all its images, but the archive "
+                    "holds them in different places"
+                )
+                self._unplaceable += [
+                    MissingImage(image, (f"{application}/{option.name}",), note)
+                    for image in option.images
+                ]
+        for exception in load_exceptions().maps:
+            if (
+                exception.charm == charm.name
+                and exception.option in charm.options
+                and exception.option not in without
+            ):
+                self._complete(application, exception, values)
+        for alias in load_exceptions().aliases:
+            if (
+                alias.charm == charm.name
+                and alias.option in charm.options
+                and alias.option not in without
+            ):
+                images = json.loads(values.get(alias.of, "{}"))
+                if alias.key in images:
+                    values[alias.option] = images[alias.key]
+        return values
+
+    def report_fixed(
+        self, application: str, charm: CharmFile, own_options: Mapping[str, object]
+    ) -> None:
+        """Warn of the images of an application that no option can change.
+
+        Args:
+            application: The application.
+            charm: Its charm.
+            own_options: The options that the operator demands.
+        """
+        for fixed in load_exceptions().fixed:
+            if fixed.charm != charm.name or fixed.unless_option in charm.options:
+                continue
+            if all(own_options.get(option) for option in fixed.if_options):
+                self._warnings.append(self._fixed_warning(application, fixed))
+
+    @property
+    def resolved(self) -> tuple[Resolution, ...]:
+        """How each image was found, sorted."""
+        found = (item for item in self._resolutions.values() if item.path)
+        return tuple(sorted(found, key=lambda item: item.image))
+
+    @property
+    def missing(self) -> tuple[MissingImage, ...]:
+        """The images that were not, sorted."""
+        missing = [
+            MissingImage(item.image, tuple(self._wanted_by[item.image]), item.note)
+            for item in self._resolutions.values()
+            if not item.path
+        ]
+        return tuple(sorted(missing + self._unplaceable, key=lambda item: item.image))
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What the operator should know: problem and cure of each."""
+        stood_in = (
+            (
+                f"{item.image} is not in the archive under its name; {item.path} stands in for it",
+                "if that is another version than the charm is made for, add the right one",
+            )
+            for item in self.resolved
+            if item.by is not Match.EXACT
+        )
+        return (*self._warnings, *stood_in)
+
+    def _complete(self, application: str, exception: MapException, values: dict[str, str]) -> None:
+        """Add the images of keys that the charm gives none for."""
+        images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
+        unset: list[str] = []
+        # A charm that names some of its images names all that it must have.
+        required = dict[str, str]() if images else exception.keys
+        for key, tail in {**required, **exception.extra_keys}.items():
+            if key in images:
+                continue
+            resolution = self._resolver.resolve_tail(tail)
+            if resolution.path:
+                images[key] = self._location.reference(resolution.path)
+            elif key in required:
+                unset.append(key)
+        if images:
+            values[exception.option] = json.dumps(images)
+        if unset:
+            self._warnings.append(
+                (
+                    f"{application}/{exception.option} has no image in the archive for "
+                    f"{', '.join(unset)}: what runs under these keys comes from the internet",
+                    "add to the archive, of the version that this charm deploys, "
+                    + ", ".join(exception.keys[key] for key in unset),
+                )
+            )
+
+    def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
+        several = len(fixed.images) > 1
+        return (
+            f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}, which no "
+            f"option of the charm changes",
+            f"where that is used, let the nodes' container runtime mirror "
+            f"{'their registries' if several else 'its registry'} from {self._location.host}",
+        )
+
+    def _find(self, wanted_by: str) -> Callable[[str], str | None]:
+        def find(image: str) -> str | None:
+            resolution = self._resolutions.get(image) or self._resolver.resolve(image)
+            self._resolutions[image] = resolution
+            if wanted_by not in self._wanted_by[image]:
+                self._wanted_by[image].append(wanted_by)
+            return self._location.reference(resolution.path) if resolution.path else None
+
+        return find

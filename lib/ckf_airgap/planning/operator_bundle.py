@@ -1,0 +1,273 @@
+"""What the operator says about the topology: a bundle of their own, and an overlay.
+
+Both are bundles in Juju's sense (documentation, "Bundle"). They are read here rather than by the
+juju client, because the applications are deployed a few at a time, each with its images filled in.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import yaml
+
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.planning.topology import (
+    OptionValue,
+    Relation,
+    Side,
+    Topology,
+    TopologyApplication,
+)
+
+# What Juju and the charms at hand decide here: where a charm comes from and where its units go.
+_DECIDED = frozenset({"channel", "revision", "resources", "series", "plan"})
+_PASSED_ON = frozenset({"annotations", "bindings", "devices", "expose", "offers", "storage"})
+_READ = frozenset({"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"})
+_TOP_LEVEL = frozenset(
+    {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
+    | {"relations", "series", "source", "tags", "type", "variables", "website"}
+)
+_APPLICATION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
+_LARGEST = 1024 * 1024
+
+
+def read_bundle(text: str) -> Topology:
+    """Read an operator's own bundle.
+
+    Args:
+        text: The bundle. Its charms are looked up by name among those at hand, be they given as
+            names on Charmhub or as files; its images are filled in later.
+
+    Returns:
+        The topology: all of its applications are expected.
+
+    Raises:
+        ConfigurationError: It is not a bundle.
+    """
+    reader = _Reader(
+        "the bundle", "attach a mended one: juju attach-resource ckf-airgap bundle=FILE"
+    )
+    document = reader.document(text)
+    applications = reader.applications(document)
+    if not applications:
+        raise reader.error("names no applications")
+    topology = Topology(
+        tuple(
+            reader.application(name, body)
+            for name, body in applications.items()
+            if body is not None
+        ),
+        reader.relations(document),
+        is_exact=True,
+    )
+    _require_known_sides(topology, reader)
+    return dataclasses.replace(topology, warnings=tuple(reader.warnings))
+
+
+def apply_overlay(topology: Topology, text: str) -> Topology:
+    """Change a topology as an overlay says.
+
+    Args:
+        topology: The topology.
+        text: The overlay: a bundle that says what to add or to change. An application without a
+            body is taken out.
+
+    Returns:
+        The topology with it.
+
+    Raises:
+        ConfigurationError: It is not an overlay, or names an application that is not there without
+            saying from which charm to deploy it.
+    """
+    reader = _Reader("the overlay", "juju config ckf-airgap overlay=@overlay.yaml")
+    document = reader.document(text)
+    applications = {item.name: item for item in topology.applications}
+    removed: set[str] = set()
+    for name, body in reader.applications(document).items():
+        if name not in applications:
+            if body is None or "charm" not in body:
+                raise reader.error(
+                    f"names the application {name}, which is none of: "
+                    f"{', '.join(sorted(applications))}"
+                )
+            applications[name] = reader.application(name, body)
+        if body is None:
+            removed.add(name)
+            del applications[name]
+        else:
+            applications[name] = reader.changed(applications[name], body)
+    kept = tuple(
+        relation
+        for relation in topology.relations
+        if not removed & {side.application for side in relation}
+    )
+    changed = dataclasses.replace(
+        topology,
+        applications=tuple(applications.values()),
+        relations=tuple(dict.fromkeys((*kept, *reader.relations(document)))),
+    )
+    _require_known_sides(changed, reader)
+    return dataclasses.replace(changed, warnings=(*topology.warnings, *reader.warnings))
+
+
+class _Reader:
+    """Reads bundles, and says of what is wrong where it stands."""
+
+    def __init__(self, what: str, cure: str) -> None:
+        self._what = what
+        self._cure = cure
+        self.warnings: list[str] = []
+
+    def error(self, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._what} {problem}", self._cure)
+
+    def document(self, text: str) -> Mapping[str, Any]:
+        if len(text) > _LARGEST:
+            raise self.error(f"has {len(text)} characters, which is too many for a bundle")
+        try:
+            document: object = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            place = getattr(error, "problem_mark", None)
+            line = f" (line {place.line + 1})" if place else ""
+            raise self.error(f"is not valid YAML{line}") from error
+        return self._mapping(document, "", _TOP_LEVEL)
+
+    def applications(self, document: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+        found: dict[str, dict[str, Any] | None] = {}
+        for name, body in self._mapping(document.get("applications", {}), "applications").items():
+            if not _APPLICATION.fullmatch(name):
+                raise self.error(f"has an application with the name {name[:80]!r}")
+            known = _READ | _DECIDED | _PASSED_ON
+            found[name] = None if body is None else self._mapping(body, name, known)
+        return found
+
+    def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
+        """Read an application of which nothing is known yet."""
+        charm = body.get("charm", name)
+        if not isinstance(charm, str) or not charm:
+            raise self.error(f"names no charm for {name}")
+        plain = TopologyApplication(name=name, charm=charm_name(charm))
+        if isinstance(body.get("series"), str):
+            plain = dataclasses.replace(plain, base=_BASES.get(body["series"]))
+        return dataclasses.replace(
+            self._settings(plain, body), options=self._options(name, body.get("options"))
+        )
+
+    def changed(self, before: TopologyApplication, body: Mapping[str, Any]) -> TopologyApplication:
+        """Read what an overlay says of an application."""
+        resources = self._mapping(body.get("resources", {}), f"{before.name}/resources")
+        for resource, image in resources.items():
+            if not isinstance(image, str) or not image:
+                raise self.error(f"gives no image for the resource {before.name}/{resource}")
+        return dataclasses.replace(
+            self._settings(before, body),
+            own_options={**before.own_options, **self._options(before.name, body.get("options"))},
+            own_resources={**before.own_resources, **resources},
+        )
+
+    def relations(self, document: Mapping[str, Any]) -> tuple[Relation, ...]:
+        value: object = document.get("relations") or []
+        if not isinstance(value, list):
+            raise self.error("has relations that are not a list")
+        found: list[Relation] = []
+        for pair in cast(list[object], value):
+            if not isinstance(pair, list):
+                raise self.error(f"has a relation that is not a pair: {str(pair)[:80]}")
+            sides = cast(list[object], pair)
+            if len(sides) != 2 or not isinstance(sides[0], str):
+                raise self.error(f"has a relation that is not a pair: {str(sides)[:80]}")
+            # One side may be related with several at once.
+            other = sides[1]
+            others = cast(list[object], other) if isinstance(other, list) else [other]
+            found += [(Side.parse(sides[0]), Side.parse(str(side))) for side in others]
+        return tuple(found)
+
+    def _settings(
+        self, application: TopologyApplication, body: Mapping[str, Any]
+    ) -> TopologyApplication:
+        scale = body.get("scale", body.get("num_units", application.scale))
+        trust = body.get("trust", application.trust)
+        constraints = body.get("constraints", application.constraints)
+        base = body.get("base", application.base)
+        name = application.name
+        if isinstance(scale, bool) or not isinstance(scale, int) or scale < 0:
+            raise self.error(f"gives {name} the scale {scale!r}, which is no number of units")
+        if not isinstance(trust, bool):
+            raise self.error(f"gives {name} the trust {trust!r}, which is neither true nor false")
+        if constraints is not None and not isinstance(constraints, str):
+            raise self.error(f"gives {name} constraints that are not text such as mem=2G")
+        if base is not None and not isinstance(base, str):
+            raise self.error(f"gives {name} a base that is not text such as ubuntu@22.04")
+        if body.get("to"):
+            self.warnings.append(
+                f"{self._what} places {name}, which Juju does not do on Kubernetes: ignored"
+            )
+        return dataclasses.replace(
+            application,
+            scale=scale,
+            trust=trust,
+            constraints=constraints or None,
+            base=base,
+            settings={
+                **application.settings,
+                **{key: value for key, value in body.items() if key in _PASSED_ON},
+            },
+        )
+
+    def _options(self, application: str, value: object) -> dict[str, OptionValue]:
+        options = self._mapping(value or {}, f"{application}/options")
+        for name, setting in options.items():
+            if not isinstance(setting, (str, int, float, bool)):
+                raise self.error(f"gives {application}/{name} a value that is not one scalar")
+            if isinstance(setting, str) and setting.startswith("include-"):
+                raise self.error(
+                    f"takes {application}/{name} from a file, which does not come with it"
+                )
+        return options
+
+    def _mapping(
+        self, value: object, where: str, known: frozenset[str] | None = None
+    ) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.error(f"has {where}, which is not a map" if where else "is not a map")
+        mapping = cast(dict[object, Any], value)
+        for key in mapping:
+            if not isinstance(key, str):
+                raise self.error(f"has a key that is not text: {str(key)[:80]}")
+            # Bundles carry keys of their own for other tools, which begin so.
+            if known is not None and key not in known and not key.startswith("_"):
+                place = f"{where}/{key}" if where else key
+                self.warnings.append(f"{self._what} has {place}, which is not known: ignored")
+        return cast(dict[str, Any], mapping)
+
+
+_BASES = {
+    "focal": "ubuntu@20.04",
+    "jammy": "ubuntu@22.04",
+    "noble": "ubuntu@24.04",
+}
+
+
+def charm_name(charm: str) -> str:
+    """Give the name of a charm as a bundle writes it.
+
+    Args:
+        charm: ``minio``, ``ch:amd64/focal/minio-57``, ``./minio_r57.charm``, ``/path/minio``.
+    """
+    name = charm.rstrip("/").rpartition("/")[2]
+    if charm.startswith(("ch:", "cs:", "local:")):
+        return re.sub(r"-\d+$", "", name.rpartition(":")[2])
+    # No charm's name has an underscore, which parts it from revision, digest or base.
+    return name.removesuffix(".charm").partition("_")[0]
+
+
+def _require_known_sides(topology: Topology, reader: _Reader) -> None:
+    names = {item.name for item in topology.applications}
+    for relation in topology.relations:
+        for side in relation:
+            if side.application not in names:
+                raise reader.error(
+                    f"relates {relation[0]} with {relation[1]}, but has no application "
+                    f"{side.application}"
+                )

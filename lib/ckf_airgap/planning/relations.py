@@ -1,0 +1,83 @@
+"""Which relations of a topology fit the charms at hand, and which partners are lacking."""
+
+from collections.abc import Mapping
+
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.planning.topology import Relation, Side, Topology
+
+_OPPOSITE = {"provides": "requires", "requires": "provides"}
+
+
+def fitting_relations(
+    topology: Topology, applications: Mapping[str, CharmFile]
+) -> tuple[Relation, ...]:
+    """Keep the relations whose both sides are there and fit each other.
+
+    Args:
+        topology: The topology.
+        applications: The applications that are deployed, with their charms.
+
+    Returns:
+        The relations with both endpoints, sorted as the topology has them.
+
+    Raises:
+        ConfigurationError: A relation of an exact topology fits no endpoints, or several.
+    """
+    found: list[Relation] = []
+    for relation in topology.relations:
+        if any(side.application not in applications for side in relation):
+            continue
+        candidates = _candidates(relation, applications)
+        if len(candidates) == 1:
+            found.append(candidates[0])
+        elif topology.is_exact:
+            first, second = relation
+            problem = (
+                "could be several: " + "; ".join(f"{a} - {b}" for a, b in candidates)
+                if candidates
+                else "fits no endpoints of these charms"
+            )
+            raise ConfigurationError(
+                f"the relation of {first} with {second} {problem}",
+                "name both endpoints in the bundle (APPLICATION:ENDPOINT), or leave it out",
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dict[str, str]:
+    """Find the applications without which another one does not work.
+
+    Args:
+        topology: The topology.
+        charms: The charms at hand, by name.
+
+    Returns:
+        For each application whose charm is not at hand and that another's endpoint is for: that
+        endpoint, as ``application:endpoint``.
+    """
+    charm_names = {item.name: item.charm for item in topology.applications}
+    lacking: dict[str, str] = {}
+    for first, second in topology.relations:
+        for side, other in ((first, second), (second, first)):
+            charm = charms.get(charm_names[side.application])
+            if charm is None or charm_names[other.application] in charms:
+                continue
+            endpoint = charm.endpoint(side.endpoint)
+            if endpoint and endpoint.role == "requires" and not endpoint.is_optional:
+                lacking.setdefault(other.application, str(side))
+    return lacking
+
+
+def _candidates(relation: Relation, applications: Mapping[str, CharmFile]) -> list[Relation]:
+    """Give what a relation can mean: its endpoints, or all that fit where it names none."""
+    first, second = relation
+    return [
+        (Side(first.application, one.name), Side(second.application, other.name))
+        for one in applications[first.application].endpoints
+        for other in applications[second.application].endpoints
+        if one.interface == other.interface
+        and _OPPOSITE.get(one.role) == other.role
+        and first.endpoint in ("", one.name)
+        and second.endpoint in ("", other.name)
+    ]

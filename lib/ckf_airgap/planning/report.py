@@ -1,0 +1,60 @@
+"""A plan in words and figures: for the operator to read, and for programs."""
+
+from typing import Any
+
+import yaml
+
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.planning.plan import Plan
+
+
+def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
+    """Give a plan as plain data.
+
+    Args:
+        plan: The plan.
+        location: The registry prefix that it was made for.
+
+    Returns:
+        A map with ``applications`` (by name: charm, file, excluded, trust, scale, resources,
+        options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image and who
+        wants it), ``resolved`` (image, by which rule, to which reference) and ``warnings``.
+    """
+    return {
+        "applications": {
+            item.name: {
+                "charm": item.charm,
+                "file": item.file.name,
+                "excluded": item.is_excluded,
+                "trust": item.trust,
+                "scale": item.scale,
+                "resources": dict(item.resources),
+                "options": dict(item.options),
+            }
+            for item in plan.applications
+        },
+        "relations": [[str(first), str(second)] for first, second in plan.relations],
+        "missing": [
+            {"image": item.image, "wanted_by": list(item.wanted_by)} for item in plan.missing
+        ],
+        "resolved": [
+            {"image": item.image, "by": item.by.value, "to": location.reference(item.path)}
+            for item in plan.resolved
+            if item.by and item.path
+        ],
+        "warnings": [
+            *(f"charms.tar.gz lacks the {charm}" for charm in plan.missing_charms),
+            *(
+                f"{item.name} cannot be deployed: no image for {', '.join(item.lacking)}"
+                for item in plan.incomplete
+            ),
+            *map(str, plan.warnings),
+        ],
+    }
+
+
+def plan_report(plan: Plan, location: RegistryLocation) -> str:
+    """Give the part of a plan that says how each image was found, as YAML."""
+    document = plan_document(plan, location)
+    kept = {key: document[key] for key in ("missing", "resolved", "warnings")}
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

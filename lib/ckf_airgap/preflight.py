@@ -1,0 +1,301 @@
+"""What would go wrong, found before anything is changed."""
+
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+from ckf_airgap import cluster
+from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.errors import AirgapError, PlanError
+from ckf_airgap.installer import Installer
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.planning.plan import Plan
+
+_ENOUGH_ACCESS = ("admin", "write")
+_FIRST_WITHOUT_PODSPEC = 4
+_SPARE_BYTES = 100 * 1024 * 1024
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: What was looked at, in a word or two.
+        level: How bad it is.
+        text: What was found.
+        cure: What to do about it; an empty string where nothing has to be.
+    """
+
+    check: str
+    level: Level
+    text: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        cure = f": {self.cure}" if self.cure else ""
+        return f"{self.level.value}  {self.check}: {self.text}{cure}"
+
+
+class Preflight:
+    """Carries out the checks, each of them whatever the others find."""
+
+    def __init__(
+        self,
+        installer: Installer,
+        login: Callable[[], JujuModel],
+        user: str,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is checked yet.
+
+        Args:
+            installer: Knows the inputs.
+            login: Logs in to the model.
+            user: The name of the Juju user that it logs in as.
+            report: Called with a line of text at each step.
+        """
+        self._installer = installer
+        self._login = login
+        self._user = user
+        self._report = report
+        self._findings: list[Finding] = []
+
+    def run(self) -> tuple[Finding, ...]:
+        """Check everything.
+
+        Returns:
+            The findings, in the order in which an operator would mend them.
+        """
+        self._findings = []
+        settings = self._installer.inputs.settings
+        self._report("checking the registry")
+        with self._as_finding("registry"):
+            self._check_registry()
+        self._report("checking Juju")
+        with self._as_finding("juju"):
+            self._check_juju()
+        self._report("checking the disk and the charms")
+        with self._as_finding("disk"):
+            self._check_disk()
+        with self._as_finding("charms"):
+            missing = self._installer.missing_charms
+            for charm in missing:
+                self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
+            if not missing:
+                count = len(self._installer.charms)
+                self._ok("charms", f"{count} charms, all that belong to the deployment")
+        inventory = self._look_at_images()
+        self._report("checking Kubernetes")
+        with self._as_finding("kubernetes"):
+            self._check_cluster(inventory)
+        if inventory is not None:
+            self._report(f"checking the plan for {settings.location}")
+            with self._as_finding("plan"):
+                plan = self._installer.plan_from(inventory)
+                self._check_plan(plan)
+                self._check_pull(plan)
+        return tuple(self._findings)
+
+    def _check_registry(self) -> None:
+        location = self._installer.inputs.settings.location
+        self._installer.check_registry()
+        self._ok("registry", f"{location} answers over TLS and takes pushes")
+
+    def _check_juju(self) -> None:
+        model = self._login()
+        versions = model.versions()
+        self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
+        access = model.access(self._user)
+        if access and access not in _ENOUGH_ACCESS:
+            self._error(
+                "juju",
+                f"the user {self._user} may only {access} the model",
+                f"juju grant {self._user} admin {model.name}",
+            )
+        if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
+            self._error(
+                "juju",
+                f"the client is {versions.client}, the model {versions.model}",
+                "attach a client of the model's major version: "
+                "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+            )
+        for problem, cure in unfit_charms(self._installer, versions.model):
+            self._error("juju", problem, cure)
+
+    def _check_disk(self) -> None:
+        folder = self._installer.folder
+        needed = self._installer.inputs.charms.stat().st_size + _SPARE_BYTES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            self._error(
+                "disk",
+                f"the unit has {free / 1e6:.0f} MB free, and needs {needed / 1e6:.0f} MB to "
+                "unpack the charms",
+                "make space on its node, or move its pod to another one",
+            )
+        else:
+            self._ok("disk", f"{free / 1e9:.1f} GB free in the unit")
+
+    def _look_at_images(self) -> Inventory | None:
+        try:
+            inventory = self._installer.inventory()
+        except AirgapError as error:
+            self._error("images", error.problem, error.cure)
+            return None
+        for error in inventory.damaged:
+            self._error("images", error.problem, error.cure)
+        for image in inventory.unnamed:
+            self._warning(
+                "images",
+                f"{image.member} has no name, and no charm asks for it",
+                "it is not pushed; save it by its name (docker save NAME) if it is needed",
+            )
+        if not inventory.damaged:
+            self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
+        return inventory
+
+    def _check_cluster(self, inventory: Inventory | None) -> None:
+        facts = cluster.look()
+        self._ok("kubernetes", f"{', '.join(sorted(facts.versions))} on {len(facts.nodes)} nodes")
+        for node in facts.nodes:
+            for problem in node.problems:
+                self._warning(
+                    "kubernetes", f"the node {node.name} reports {problem}", "look into that node"
+                )
+        with_storage = sorted(c.name for c in self._installer.deployed_charms if c.has_storage)
+        if facts.default_storage_class:
+            self._ok("kubernetes", f"default storage class {facts.default_storage_class}")
+        elif with_storage:
+            self._error(
+                "kubernetes",
+                f"no storage class is the default one, and {', '.join(with_storage)} need storage",
+                "kubectl annotate storageclass NAME "
+                "storageclass.kubernetes.io/is-default-class=true",
+            )
+        architectures = {node.architecture for node in facts.nodes}
+        others = {
+            image.member: image.architecture
+            for image in (inventory.images if inventory else ())
+            if image.architecture and image.architecture not in architectures
+        }
+        if others:
+            shown = ", ".join(f"{member} ({cpu})" for member, cpu in sorted(others.items())[:5])
+            self._error(
+                "kubernetes",
+                f"{len(others)} images are for another CPU than the nodes "
+                f"({', '.join(sorted(architectures))}): {shown}",
+                "pull and save them again with --platform linux/"
+                f"{next(iter(sorted(architectures)), 'amd64')}",
+            )
+
+    def _check_plan(self, plan: Plan) -> None:
+        for image in plan.missing:
+            self._error("plan", f"images.tar.gz lacks {image}", _ADD_IMAGE)
+        for item in plan.incomplete:
+            self._error(
+                "plan",
+                f"{item.name} cannot be deployed: no image for {', '.join(item.lacking)}",
+                "add the image, or name it in the overlay",
+            )
+        for warning in plan.warnings:
+            self._warning("plan", warning.problem, warning.cure)
+        excluded = ", ".join(item.name for item in plan.excluded) or "none"
+        self._ok(
+            "plan",
+            f"{len(plan.applications)} applications (outside the bundle: {excluded}), "
+            f"{len(plan.relations)} relations, {len(plan.resolved)} images found",
+        )
+
+    def _check_pull(self, plan: Plan) -> None:
+        host = self._installer.inputs.settings.location.host
+        if self._installer.inputs.registry_credentials is None:
+            return
+        if not self._installer.pull_needs_credentials(plan):
+            self._ok("pull", f"{host} gives images without credentials")
+            return
+        self._ok("pull", "the oci-image resources are given with credentials to pull them")
+        names = sorted(item.name for item in plan.applications if item.image_options)
+        if names:
+            self._warning(
+                "pull",
+                f"{host} wants credentials, and options that name images carry none "
+                f"({', '.join(names)})",
+                f"give the nodes' container runtime credentials for {host}, or let it give images "
+                "without",
+            )
+
+    @contextmanager
+    def _as_finding(self, check: str) -> Generator[None]:
+        try:
+            yield
+        except AirgapError as error:
+            self._error(check, error.problem, error.cure)
+
+    def _ok(self, check: str, text: str) -> None:
+        self._findings.append(Finding(check, Level.OK, text))
+
+    def _warning(self, check: str, text: str, cure: str) -> None:
+        self._findings.append(Finding(check, Level.WARNING, text, cure))
+
+    def _error(self, check: str, text: str, cure: str) -> None:
+        self._findings.append(Finding(check, Level.ERROR, text, cure))
+
+
+def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
+    """List the charms that a controller does not take.
+
+    Args:
+        installer: Knows the charms.
+        juju: The controller's version.
+
+    Yields:
+        What is wrong with a charm, and what to do about it.
+    """
+    for charm in installer.deployed_charms:
+        if charm.is_podspec and int(juju.partition(".")[0]) >= _FIRST_WITHOUT_PODSPEC:
+            yield (
+                f"{charm.name} is a podspec charm, which Juju {juju} no longer deploys",
+                "use a Juju 3 controller or a newer revision of the charm, or leave its "
+                "application out by the overlay",
+            )
+        elif not charm.assumes.holds(juju):
+            yield (
+                f"{charm.name} demands {charm.assumes}, and this is Juju {juju}",
+                "use a controller of such a version, or another revision of the charm",
+            )
+
+
+def require_fit_charms(installer: Installer, juju: str) -> None:
+    """Refuse to go on with charms that a controller does not take.
+
+    Args:
+        installer: Knows the charms.
+        juju: The controller's version.
+
+    Raises:
+        PlanError: There are some; the message names all of them.
+    """
+    unfit = list(unfit_charms(installer, juju))
+    if unfit:
+        raise PlanError(
+            "; ".join(problem for problem, _ in unfit),
+            "; ".join(dict.fromkeys(cure for _, cure in unfit)),
+        )
+
+
+_ADD_CHARM = (
+    "juju download it and add it to charms.tar.gz; or give a bundle of what is to be deployed, or "
+    "run deploy with allow-missing=true"
+)
+_ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"

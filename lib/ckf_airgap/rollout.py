@@ -1,0 +1,57 @@
+"""Deploying many applications, a few of them at a time.
+
+Juju sends few requests a second to Kubernetes for a model, and all that starts up polls through
+it: what is deployed a few at a time runs sooner than what is deployed at once.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+AT_ONCE = 4
+PATIENCE = 180.0
+_POLL_SECONDS = 2.0
+
+
+def roll_out(
+    applications: Sequence[str],
+    deploy: Callable[[Sequence[str]], None],
+    starting: Callable[[], Collection[str]],
+    *,
+    at_once: int = AT_ONCE,
+    patience: float = PATIENCE,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> frozenset[str]:
+    """Deploy applications so that only so many are starting at any time.
+
+    The next ones follow as soon as the agents of earlier ones run. Whether a workload is active
+    does not count: it may wait for a relation that comes later.
+
+    Args:
+        applications: Their names, in the order in which to deploy them.
+        deploy: Deploys some of them.
+        starting: Tells which applications of the model have no running agent.
+        at_once: How many may be starting.
+        patience: For how many seconds one that does not come up keeps the place of another.
+        clock: Gives the time in seconds.
+        sleep: Waits for some seconds.
+
+    Returns:
+        Those that had no running agent when their time was up.
+    """
+    waiting = list(applications)
+    since: dict[str, float] = {}
+    late: set[str] = set()
+    while waiting or since:
+        up = {name for name in since if name not in starting()} if since else set[str]()
+        overdue = {name for name, start in since.items() if clock() - start >= patience} - up
+        late |= overdue
+        since = {name: start for name, start in since.items() if name not in up | overdue}
+        following = waiting[: at_once - len(since)]
+        if following:
+            deploy(following)
+            waiting = waiting[len(following) :]
+            since |= dict.fromkeys(following, clock())
+        elif since:
+            sleep(_POLL_SECONDS)
+    return frozenset(late)
