@@ -81,6 +81,8 @@ class Operator:
             resources={
                 "images": str(artifacts.images.path),
                 "charms": str(artifacts.charms.path),
+                # The sample is a part of a release; a whole one needs no bundle.
+                "bundle": str(artifacts.bundle),
                 "juju": str(self.site.client),
             },
         )

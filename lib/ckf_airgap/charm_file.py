@@ -176,6 +176,7 @@ class CharmFile:
 
     Attributes:
         path: Where the file is.
+        label: What it is called in messages: its name, or its path in charms.tar.gz.
         name: The charm's name according to its metadata; the file's name says nothing.
         resources: The oci-image resources: name -> upstream image, an empty string where the
             charm names none.
@@ -190,6 +191,7 @@ class CharmFile:
     """
 
     path: Path
+    label: str
     name: str
     resources: Mapping[str, str]
     image_options: tuple[ImageOption, ...]
@@ -292,6 +294,7 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
         )
     return CharmFile(
         path=path,
+        label=documents.label,
         name=name,
         resources={
             resource: str(details.get("upstream-source") or "")

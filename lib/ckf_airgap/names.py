@@ -68,6 +68,11 @@ class ImageReference:
             return self.tag
         return self.digest.partition(":")[2] if self.digest else _DEFAULT_TAG
 
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.name}{tag}{digest}"
+
     @property
     def components(self) -> list[str]:
         """The parts of the name between the slashes, the host included."""

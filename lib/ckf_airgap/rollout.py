@@ -7,7 +7,7 @@ it: what is deployed a few at a time runs sooner than what is deployed at once.
 import time
 from collections.abc import Callable, Collection, Sequence
 
-AT_ONCE = 4
+AT_ONCE = 2
 PATIENCE = 180.0
 _POLL_SECONDS = 2.0
 

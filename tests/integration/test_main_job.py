@@ -1,13 +1,17 @@
 """The main job on a real cluster: a part of Charmed Kubeflow 1.8, two files and a registry."""
 
 import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import jubilant
 import pytest
 
 from tests.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator
-from tests.sample_release import SampleRelease
+from tests.sample_release import Charm, CharmOptions, Release, SampleRelease, write_release
+from tests.testbed import Testbed
 
 DEPLOYED = {
     "argo-controller",
@@ -26,6 +30,7 @@ DEPLOYED = {
     "kubeflow-volumes",
     "minio",
 }
+PROFILE_LABEL = "app.kubernetes.io/part-of=kubeflow-profile"
 # The relations that the manual way adds by hand, as both sides name them.
 RELATIONS_BY_HAND = [
     ("argo-controller", "object-storage", "minio"),
@@ -64,6 +69,9 @@ def deployment(operator: Operator) -> jubilant.Task:
     operator.configure()
     operator.give_juju_user()
     operator.juju.wait(lambda status: _message(status) == f"ready: juju run {UNIT} deploy")
+    findings = operator.run("preflight").results
+    assert int(findings["errors"]) == 0, findings
+    assert _applications(operator) == {APPLICATION}
     return operator.run("deploy")
 
 
@@ -143,6 +151,72 @@ def test_relations_that_were_removed_come_back(
     assert _model(operator) == before
 
 
+def test_preflight_looks_at_everything(operator: Operator, verified: jubilant.Task) -> None:
+    findings = operator.run("preflight").results["findings"]
+    for text in (
+        f"ok  registry: {operator.site.registry} answers over TLS and takes pushes",
+        "ok  juju: logged in to admin/test-main-job, Juju ",
+        "ok  images: images.tar.gz is whole",
+        "ok  kubernetes: default storage class ",
+        "ok  plan: 15 applications (outside the bundle: argo-controller, katib-controller, "
+        "kubeflow-volumes, minio)",
+        # What no option of the charms changes.
+        "warning  plan: kfp-ui uses tensorflow/tensorflow",
+    ):
+        assert text in findings, findings
+
+
+def test_images_of_user_profiles_are_looked_at(
+    operator: Operator, verified: jubilant.Task, testbed: Testbed | None
+) -> None:
+    if testbed is None:
+        pytest.skip("this site has no kubectl of ours")
+    image = "docker.io/library/from-elsewhere:1"
+    _kubectl(testbed, "create", "namespace", "ann")
+    try:
+        _kubectl(testbed, "label", "namespace", "ann", PROFILE_LABEL)
+        _kubectl(testbed, "run", "notebook", f"--image={image}", "--namespace", "ann")
+        with pytest.raises(jubilant.TaskError) as raised:
+            operator.run("verify", timeout=0)
+        assert raised.value.task.results["namespaces"] == "test-main-job, ann"
+        assert f"{image} in ann/notebook" in raised.value.task.results["foreign-images"]
+    finally:
+        _kubectl(testbed, "delete", "namespace", "ann", "--wait=false")
+
+
+def test_refresh_brings_what_changed_and_nothing_else(
+    operator: Operator,
+    verified: jubilant.Task,
+    artifacts: SampleRelease,
+    tmp_path: Path,
+) -> None:
+    nothing = operator.run("refresh")
+    assert nothing.results["changes"] == "none"
+
+    before = _model(operator)
+    changed = _next_release(artifacts.release)
+    made = write_release(changed, tmp_path, charm_options=CharmOptions(podspec_as_sidecar=True))
+    for name, path in (("charms", made.charms.path), ("images", made.images.path)):
+        operator.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
+    operator.juju.wait(jubilant.all_agents_idle, delay=2, successes=5)
+    operator.juju.wait(lambda status: _message(status).startswith(("ready", "verified", "dep")))
+
+    assert "kfp-ui" in operator.run("deploy").results["outdated"]
+    results = operator.run("refresh").results
+    assert "refresh application kfp-ui" in results["changes"]
+    assert "set options of argo-controller: executor-image" in results["changes"]
+    report = operator.run("verify").results
+    assert report["failed-pulls"] == "none"
+
+    after = _model(operator)
+    touched = {name for name in after if name != APPLICATION and after[name] != before[name]}
+    # The last has no image of its own name in the archive: the one of kfp-ui stands in for it.
+    assert touched == {"kfp-ui", "argo-controller", "kfp-profile-controller"}
+    assert operator.juju.config("argo-controller")["executor-image"] == (
+        f"{operator.site.registry}/charmedkubeflow/argoexec:3.4"
+    )
+
+
 def test_render_bundle_shows_the_bundle(operator: Operator, verified: jubilant.Task) -> None:
     task = operator.run("render-bundle")
     bundle = task.results["bundle"]
@@ -153,6 +227,39 @@ def test_render_bundle_shows_the_bundle(operator: Operator, verified: jubilant.T
 
 def _message(status: jubilant.Status) -> str:
     return status.apps[APPLICATION].units[UNIT].workload_status.message
+
+
+def _applications(operator: Operator) -> set[str]:
+    return set(operator.juju.status().apps)
+
+
+def _kubectl(testbed: Testbed, *words: str) -> None:
+    subprocess.run([str(testbed.kubectl_wrapper), *words], check=True, capture_output=True)
+
+
+def _next_release(release: Release) -> Release:
+    """Change the image of one charm's resource, and the default of another charm's option."""
+    changes = {
+        "gcr.io/ml-pipeline/frontend:2.0.5": "gcr.io/ml-pipeline/frontend:2.0.6",
+        "charmedkubeflow/argoexec:3.3.10-c88862f": "charmedkubeflow/argoexec:3.4",
+    }
+
+    def changed(charm: Charm) -> Charm:
+        resources = tuple(
+            replace(item, upstream_source=changes.get(item.upstream_source, item.upstream_source))
+            for item in charm.resources
+        )
+        options = tuple(
+            replace(item, default=changes.get(str(item.default), item.default))
+            for item in charm.options
+        )
+        return replace(charm, resources=resources, options=options)
+
+    return replace(
+        release,
+        charms=tuple(map(changed, release.charms)),
+        images=tuple(changes.get(image, image) for image in release.images),
+    )
 
 
 def _images_of_options(operator: Operator, application: str) -> list[str]:

@@ -71,6 +71,7 @@ class PlannedApplication:
         image_options: The names of the options that name images.
         lacking: Its resources without an image: Juju deploys it only with all of them.
         settings: Further keys of the application in the bundle.
+        label: What the file is called in charms.tar.gz.
     """
 
     name: str
@@ -86,6 +87,7 @@ class PlannedApplication:
     image_options: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,7 @@ def _planned(
         image_options=tuple(images),
         lacking=tuple(sorted(set(charm.resources) - set(resources))),
         settings=item.settings,
+        label=charm.label,
     )
 
 

@@ -24,7 +24,7 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
         "applications": {
             item.name: {
                 "charm": item.charm,
-                "file": item.file.name,
+                "file": item.label or item.file.name,
                 "excluded": item.is_excluded,
                 "trust": item.trust,
                 "scale": item.scale,
