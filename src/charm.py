@@ -232,7 +232,9 @@ class CkfAirgapCharm(ops.CharmBase):
             model = self._login()
             not_active = self._wait_for_units(model, parameters.timeout, Reporter.of_action(event))
             namespaces = self._namespaces(model)
-            report = cluster.report_images(cluster.running_images(namespaces), location.host)
+            report = cluster.report_images(
+                cluster.running_images(namespaces), location.host, model.agent_images()
+            )
             event.set_results(
                 {
                     "namespaces": ", ".join(namespaces),

@@ -72,20 +72,24 @@ class Operator:
         if f'"short-name":"{self._model}"' in names:
             self.juju.destroy_model(self._model, destroy_storage=True, force=True)
 
-    def deploy_charm(self, charm: Path, artifacts: SampleRelease) -> None:
-        """Deploy the charm with its resources, and wait until its agent is there."""
-        self.juju.deploy(
-            charm,
-            APPLICATION,
-            trust=True,
-            resources={
-                "images": str(artifacts.images.path),
-                "charms": str(artifacts.charms.path),
-                # The sample is a part of a release; a whole one needs no bundle.
-                "bundle": str(artifacts.bundle),
-                "juju": str(self.site.client),
-            },
-        )
+    def deploy_charm(
+        self, charm: Path, artifacts: SampleRelease, *, with_bundle: bool = True
+    ) -> None:
+        """Deploy the charm with its resources, and wait until its agent is there.
+
+        Args:
+            charm: The packed charm.
+            artifacts: The files.
+            with_bundle: Whether to give the bundle: a part of a release needs it.
+        """
+        resources = {
+            "images": str(artifacts.images.path),
+            "charms": str(artifacts.charms.path),
+            "juju": str(self.site.client),
+        }
+        if with_bundle:
+            resources["bundle"] = str(artifacts.bundle)
+        self.juju.deploy(charm, APPLICATION, trust=True, resources=resources)
         self.juju.wait(jubilant.all_agents_idle)
 
     def configure(self, **options: str) -> None:

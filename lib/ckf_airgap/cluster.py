@@ -153,20 +153,29 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
         ]
 
 
-def report_images(images: Iterable[RunningImage], host: str) -> ImageReport:
+def report_images(
+    images: Iterable[RunningImage], host: str, agent_images: str | None = None
+) -> ImageReport:
     """Sort out the images that do not come from the registry.
 
     Args:
         images: The images of the cluster.
         host: Host and port of the registry.
+        agent_images: A repository elsewhere that Juju's own agents may come from, or None.
 
     Returns:
         The report.
     """
     images = list(images)
+
+    def is_foreign(image: str) -> bool:
+        if agent_images and image.startswith(f"{agent_images.rstrip('/')}/"):
+            return False
+        return registry_host(image) != host
+
     return ImageReport(
         containers=len(images),
-        foreign=tuple(image for image in images if registry_host(image.image) != host),
+        foreign=tuple(image for image in images if is_foreign(image.image)),
         not_pulled=tuple(image for image in images if image.pull_failure),
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import yaml
+
 from ckf_airgap.artifacts.byte_stream import open_gzip
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
@@ -27,7 +29,7 @@ from ckf_airgap.planning.plan import (
 )
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import STAGING, ImagePusher, Progress, PushResult
-from ckf_airgap.rollout import PATIENCE, roll_out
+from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Installer:
         templates: Path,
         report: Callable[[str], None] = lambda _: None,
         record: MutableMapping[str, str] | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
         """Prepare; nothing is read or sent yet.
 
@@ -69,12 +72,14 @@ class Installer:
             templates: The folder of the bundle's template.
             report: Called with a line of text at each step.
             record: Where to remember what has been deployed, for a refresh to tell what changed.
+            at_once: How many applications may be starting at any time.
         """
         self.inputs = inputs
         self.folder = folder
         self._templates = templates
         self._report = report
         self._record: MutableMapping[str, str] = {} if record is None else record
+        self._at_once = at_once
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -244,7 +249,7 @@ class Installer:
                 changes.extend(model.deploy_application(item, _files_of(item, files)))
 
         waiting = set(new)
-        self._wait(roll_out(new, deploy, lambda: model.state().starting))
+        self._roll_out(new, deploy, model)
         for item in plan.applications:
             if item.name in present:
                 changes += model.update_options(item)
@@ -272,7 +277,7 @@ class Installer:
                     source = item_files.get(resource, item.resources[resource])
                     changes.extend(model.attach_resource(name, resource, source))
 
-        self._wait(roll_out(outdated, refresh, lambda: model.state().starting))
+        self._roll_out(outdated, refresh, model)
         if outdated:
             self._remember([planned[name] for name in outdated], model)
         for name in sorted(state.applications - set(planned)):
@@ -280,7 +285,10 @@ class Installer:
                 self._report(f"{name} is not part of this deployment: left as it is")
         return changes
 
-    def _wait(self, late: frozenset[str]) -> None:
+    def _roll_out(
+        self, names: Sequence[str], action: Callable[[Sequence[str]], None], model: JujuModel
+    ) -> None:
+        late = roll_out(names, action, lambda: model.state().starting, at_once=self._at_once)
         if late:
             self._report(
                 f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
@@ -318,7 +326,7 @@ class Installer:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 for item in plan.applications:
                     for resource, reference in item.resources.items():
-                        path = folder / f"{item.name}.{resource}.json"
+                        path = folder / f"{item.name}.{resource}.yaml"
                         write_private(path, _resource_file(reference, credentials))
                         files[item.name, resource] = path
             yield files
@@ -342,8 +350,11 @@ def _files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -
 
 
 def _resource_file(reference: str, credentials: Credentials) -> str:
-    """Write an image with its credentials as Juju takes it (documentation, "oci-image")."""
-    return json.dumps(
+    """Write an image with its credentials as Juju takes it (documentation, "oci-image").
+
+    As YAML: Juju reads JSON too, but then looks for the image under another key.
+    """
+    return yaml.safe_dump(
         {
             "registrypath": reference,
             "username": credentials.username,

@@ -18,6 +18,7 @@ from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 _CONTROLLER = "airgap"
+_PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
 _AGENT_STARTS = frozenset({"", "allocating"})
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
@@ -191,6 +192,28 @@ class JujuModel:
         """The model's UUID."""
         with _errors():
             return self._information.model_uuid
+
+    def agent_images(self) -> str | None:
+        """Tell where Juju takes the images of its own agents from.
+
+        Returns:
+            The repository that the controller is configured with (``caas-image-repo``), for
+            example ``registry.corp:5000/juju``; None where it takes them from the internet, or
+            does not say.
+        """
+        controller, _, _ = (self._juju.model or "").partition(":")
+        try:
+            text = self._juju.cli(
+                *("controller-config", "--controller", controller, "caas-image-repo"),
+                include_model=False,
+            ).strip()
+        except jubilant.CLIError:
+            return None
+        if text.startswith("{"):
+            # With credentials; they are dropped here.
+            document = yaml.safe_load(text)
+            text = str(document.get("repository", ""))
+        return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
     def option(self, application: str, option: str) -> OptionValue | None:
         """Give the value of an option of an application; None where it has none."""

@@ -70,8 +70,10 @@ def test_the_password_is_in_the_pull_secrets_alone(deployed: Operator, testbed: 
     shown += "".join(json.dumps(dict(deployed.juju.config(name))) for name in CHARMS)
     shown += json.dumps(_pods(deployed, testbed))
     assert password not in shown
-    files = deployed.juju.ssh(f"{APPLICATION}/0", "find", "/var/lib/juju", "-name", "*.json")
-    assert "resources/" not in files
+    files = deployed.juju.ssh(
+        f"{APPLICATION}/0", "find", "/var/lib/juju", "-name", "*.oci-image.yaml"
+    )
+    assert not files.strip()
 
 
 def test_preflight_tells_which_options_carry_no_credentials(deployed: Operator) -> None:

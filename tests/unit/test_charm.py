@@ -151,6 +151,9 @@ class FakeJujuModel:
     def versions(self) -> JujuVersions:
         return JujuVersions("3.6.8", "3.6.8")
 
+    def agent_images(self) -> str | None:
+        return None
+
     def option(self, application: str, option: str) -> str:
         return f"{application}-{option}"
 

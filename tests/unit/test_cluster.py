@@ -17,31 +17,49 @@ from lightkube.models.core_v1 import (
     PodStatus,
 )
 from lightkube.models.meta_v1 import ObjectMeta, Status
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Node as KubernetesNode
+from lightkube.resources.storage_v1 import StorageClass
 
-from ckf_airgap.cluster import RunningImage, report_images, running_images
+from ckf_airgap.cluster import (
+    ClusterFacts,
+    Node,
+    RunningImage,
+    look,
+    profile_namespaces,
+    report_images,
+    running_images,
+)
 from ckf_airgap.errors import ClusterError
 
 HOST = "registry.corp:5000"
 
 
 class FakeClient:
-    """Gives the pods of each namespace, or fails."""
+    """Gives the pods of each namespace and what else a cluster has, or fails."""
 
     pods: dict[str, list[Pod]]
+    others: dict[type, list[Any]]
     failure: Exception | None
 
-    def list(self, resource: type[Pod], *, namespace: str) -> Iterator[Pod]:
-        assert resource is Pod
+    def list(
+        self, resource: type, *, namespace: str = "", labels: object = None
+    ) -> Iterator[object]:
         if self.failure:
             raise self.failure
-        yield from self.pods.get(namespace, [])
+        if resource is Namespace:
+            assert labels == {"app.kubernetes.io/part-of": "kubeflow-profile"}
+        if resource is Pod:
+            yield from self.pods.get(namespace, [])
+        else:
+            yield from self.others[resource]
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     client = FakeClient()
     client.pods = {}
+    client.others = {}
     client.failure = None
     monkeypatch.setattr(lightkube, "Client", lambda: client)
     return client
@@ -102,6 +120,22 @@ def test_images_from_elsewhere_are_found(image: str, is_foreign: bool) -> None:
     assert report.containers == 2
     assert report.foreign == ((running(image),) if is_foreign else ())
     assert report.not_pulled == ()
+
+
+@pytest.mark.parametrize(
+    ("image", "is_foreign"),
+    [
+        ("other.corp/juju/charm-base:ubuntu-24.04", False),
+        ("other.corp/jujutwo/charm-base:ubuntu-24.04", True),
+        ("other.corp/else:1", True),
+        (f"{HOST}/ckf/istio/pilot:1", False),
+    ],
+)
+def test_jujus_own_images_may_come_from_where_the_controller_says(
+    image: str, is_foreign: bool
+) -> None:
+    report = report_images([running(image)], HOST, "other.corp/juju")
+    assert bool(report.foreign) == is_foreign
 
 
 def test_failed_pulls_are_found_wherever_the_image_comes_from() -> None:
@@ -220,3 +254,79 @@ def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(lightkube, "Client", client)
     with pytest.raises(ClusterError, match="no configuration found"):
         running_images(["ns"])
+
+
+def node(name: str, **conditions: str) -> KubernetesNode:
+    information: dict[str, str] = dict.fromkeys(
+        (
+            "bootID",
+            "containerRuntimeVersion",
+            "kernelVersion",
+            "kubeProxyVersion",
+            "machineID",
+            "operatingSystem",
+            "osImage",
+            "systemUUID",
+        ),
+        "",
+    )
+    # The library's own types are only partly known to the type checker.
+    kind: Any = KubernetesNode
+    return kind.from_dict(
+        {
+            "metadata": {"name": name},
+            "status": {
+                "nodeInfo": {
+                    **information,
+                    "kubeletVersion": "v1.33.1",
+                    "architecture": "arm64",
+                },
+                "conditions": [
+                    {"type": kind, "status": status} for kind, status in conditions.items()
+                ],
+            },
+        }
+    )
+
+
+def storage_class(name: str, default: str | None) -> StorageClass:
+    key = "storageclass.kubernetes.io/is-default-class"
+    annotations = {key: default} if default else None
+    return StorageClass(provisioner="p", metadata=ObjectMeta(name=name, annotations=annotations))
+
+
+def test_the_cluster_is_looked_at(fake: FakeClient) -> None:
+    fake.others = {
+        KubernetesNode: [
+            node("one", Ready="True", DiskPressure="False"),
+            node("two", Ready="False", DiskPressure="True", MemoryPressure="Unknown"),
+        ],
+        StorageClass: [storage_class("a", None), storage_class("b", "true")],
+    }
+    facts = look()
+    assert facts == ClusterFacts(
+        (
+            Node("one", "v1.33.1", "arm64", ()),
+            Node("two", "v1.33.1", "arm64", ("not being ready", "DiskPressure")),
+        ),
+        "b",
+    )
+    assert facts.versions == {"v1.33.1"}
+
+
+def test_no_storage_class_need_be_the_default(fake: FakeClient) -> None:
+    fake.others = {KubernetesNode: [], StorageClass: [storage_class("a", "false")]}
+    assert look() == ClusterFacts((), "")
+
+
+def test_the_namespaces_of_profiles_are_found_by_their_label(fake: FakeClient) -> None:
+    fake.others = {Namespace: [Namespace(metadata=ObjectMeta(name="ann"))]}
+    assert profile_namespaces() == ["ann"]
+
+
+def test_a_refusal_says_what_was_refused(fake: FakeClient) -> None:
+    fake.failure = api_error(403, "forbidden")
+    with pytest.raises(ClusterError, match="refused to look at nodes and storage classes"):
+        look()
+    with pytest.raises(ClusterError, match=r"refused to list namespaces.*juju trust"):
+        profile_namespaces()

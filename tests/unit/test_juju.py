@@ -16,7 +16,7 @@ import yaml
 
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
-from ckf_airgap.juju import Controller, JujuModel, ModelState
+from ckf_airgap.juju import Controller, JujuModel, JujuVersions, ModelState
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Side
 
@@ -558,3 +558,86 @@ def test_a_program_that_is_not_juju_is_told(
     fake.answer("models", answer)
     with pytest.raises(AirgapError, match="juju"):
         login()
+
+
+@pytest.mark.parametrize(
+    ("answer", "repository"),
+    [
+        ("registry.corp:5000/juju\n", "registry.corp:5000/juju"),
+        ('{"serveraddress": "h", "repository": "h:5/juju", "password": "secret"}', "h:5/juju"),
+        ("docker.io/jujusolutions", None),
+        ("ghcr.io/juju", None),
+        ("\n", None),
+    ],
+)
+def test_where_the_agents_images_come_from(
+    answer: str, repository: str | None, fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer("controller-config", answer)
+    assert model.agent_images() == repository
+    assert fake.commands == [["controller-config", "--controller", "airgap", "caas-image-repo"]]
+
+
+def test_a_controller_that_does_not_say_so_counts_as_none(
+    fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer("controller-config", stderr="permission denied", status=1)
+    assert model.agent_images() is None
+
+
+def test_a_refresh_brings_the_charm_with_its_resources(fake: FakeJuju, model: JujuModel) -> None:
+    files = {"oci-image": Path("/files/minio.oci-image.yaml")}
+    assert model.refresh_application(planned(), files) == [
+        "refresh application minio to minio_1234567.charm"
+    ]
+    assert fake.commands == [
+        [
+            *("refresh", "--model", MODEL, "minio", "--path", "/charms/minio_1234567.charm"),
+            *("--resource", "oci-image=/files/minio.oci-image.yaml", "--trust"),
+        ]
+    ]
+
+
+def test_another_image_is_attached(fake: FakeJuju, model: JujuModel) -> None:
+    model.attach_resource("minio", "oci-image", "h:5/minio/minio:2")
+    assert fake.commands == [
+        ["attach-resource", "--model", MODEL, "minio", "oci-image=h:5/minio/minio:2"]
+    ]
+
+
+def test_an_agent_of_another_charm_than_the_application_is_starting(
+    fake: FakeJuju, model: JujuModel
+) -> None:
+    running = {"workload-status": {"current": "active"}, "juju-status": {"current": "idle"}}
+    old, new, missing = app(), app(), app()
+    for body, upgrading in ((old, "local:x-0"), (new, "")):
+        body["scale"] = 1
+        body["charm-rev"] = 1
+        body["units"] = {"a/0": running | ({"upgrading-from": upgrading} if upgrading else {})}
+    missing["scale"] = 1
+    fake.answer("status", status(old=old, new=new, missing=missing))
+    state = model.state()
+    assert state.starting == {"old", "missing"}
+    assert state.charms["new"] == "x-1"
+
+
+def test_access_and_versions_are_told(fake: FakeJuju, model: JujuModel) -> None:
+    information = {
+        "name": "admin/kubeflow",
+        "short-name": "kubeflow",
+        "model-uuid": "uuid",
+        "model-type": "caas",
+        "controller-uuid": "c0ffee",
+        "controller-name": "airgap",
+        "is-controller": False,
+        "cloud": "k8s",
+        "life": "alive",
+        "agent-version": "3.6.8",
+        "users": {"deployer": {"access": "write", "last-connection": "now"}},
+    }
+    fake.answer("show-model", {"kubeflow": information})
+    fake.answer("version", "3.6.9-ubuntu-amd64\n")
+    assert model.versions() == JujuVersions("3.6.9-ubuntu-amd64", "3.6.8")
+    assert model.access("deployer") == "write"
+    assert model.access("nobody") == ""
+    assert model.uuid == "uuid"

@@ -1,0 +1,1 @@
+"""Measurements, apart from the tests: each prints ratios between ways of doing a thing."""

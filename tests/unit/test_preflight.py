@@ -1,0 +1,252 @@
+"""The checks before a deployment: each finds its kind of trouble, whatever the others find."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ckf_airgap import preflight as preflight_module
+from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.assumptions import Assumption
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.cluster import ClusterFacts, Node
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
+from ckf_airgap.installer import Inputs, Installer
+from ckf_airgap.juju import JujuModel, JujuVersions
+from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.planning.plan import PlanSettings
+from ckf_airgap.preflight import Level, Preflight, require_fit_charms
+
+BUNDLE = """
+applications:
+  kfp-api: {charm: kfp-api}
+  db: {charm: mysql-k8s}
+"""
+NODE = Node("one", "v1.33.1", "amd64", ())
+
+
+def charm(name: str, image: str = "", **changes: object) -> CharmFile:
+    plain = CharmFile(
+        path=Path(f"/charms/{name}.charm"),
+        label=f"{name}.charm",
+        name=name,
+        resources={"image": image} if image else {},
+        image_options=(),
+        options={},
+        endpoints=(),
+        bases=("ubuntu@24.04",),
+        is_podspec=False,
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def image(name: str, architecture: str = "amd64") -> ArchivedImage:
+    reference = ImageReference.parse(name)
+    assert reference
+    return ArchivedImage(f"{name.replace('/', '-')}.tar", (reference,), "sha256:0", architecture)
+
+
+class FakeInstaller(Installer):
+    """An installer with everything in memory."""
+
+    charms_: tuple[CharmFile, ...] = (charm("kfp-api", "a/api:1"), charm("mysql-k8s", "a/db:1"))
+    inventory_: Inventory | Exception = Inventory((image("a/api:1"), image("a/db:1")))
+    registry_failure: Exception | None = None
+    wants_credentials = False
+
+    @property
+    def charms(self) -> tuple[CharmFile, ...]:  # type: ignore[override]
+        return self.charms_
+
+    def check_registry(self) -> None:
+        if self.registry_failure:
+            raise self.registry_failure
+
+    def inventory(self) -> Inventory:
+        if isinstance(self.inventory_, Exception):
+            raise self.inventory_
+        return self.inventory_
+
+    def pull_needs_credentials(self, plan: object) -> bool:
+        return self.wants_credentials
+
+
+class FakeModel(JujuModel):
+    def __init__(self) -> None:
+        self.versions_ = JujuVersions("3.6.8", "3.6.8")
+        self.access_ = "admin"
+
+    @property
+    def name(self) -> str:
+        return "admin/kubeflow"
+
+    def versions(self) -> JujuVersions:
+        return self.versions_
+
+    def access(self, user: str) -> str:
+        assert user == "deployer"
+        return self.access_
+
+
+class Checks:
+    """The checks, with everything in order at first."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive = folder / "charms.tar.gz"
+        archive.write_bytes(b"charms")
+        inputs = Inputs(
+            images=folder / "images.tar.gz",
+            charms=archive,
+            settings=PlanSettings(
+                location=RegistryLocation("registry.corp:5000", "ckf"), bundle=BUNDLE
+            ),
+            registry_credentials=Credentials("pusher", "secret"),
+        )
+        self.installer = FakeInstaller(inputs, folder=folder / "work", templates=folder)
+        self.model = FakeModel()
+        self.login_failure: Exception | None = None
+        self.cluster: ClusterFacts | Exception = ClusterFacts((NODE,), "standard")
+        monkeypatch.setattr(preflight_module.cluster, "look", self._look)
+
+    def _look(self) -> ClusterFacts:
+        if isinstance(self.cluster, Exception):
+            raise self.cluster
+        return self.cluster
+
+    def _login(self) -> JujuModel:
+        if self.login_failure:
+            raise self.login_failure
+        return self.model
+
+    def found(self, level: Level) -> list[str]:
+        findings = Preflight(self.installer, self._login, "deployer").run()
+        return [str(finding) for finding in findings if finding.level is level]
+
+
+@pytest.fixture
+def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checks:
+    return Checks(tmp_path, monkeypatch)
+
+
+def test_all_in_order(checks: Checks) -> None:
+    assert checks.found(Level.ERROR) == []
+    assert checks.found(Level.WARNING) == []
+    assert [line.partition(":")[0] for line in checks.found(Level.OK)] == [
+        "ok  registry",
+        "ok  juju",
+        "ok  disk",
+        "ok  charms",
+        "ok  images",
+        "ok  kubernetes",
+        "ok  kubernetes",
+        "ok  plan",
+        "ok  pull",
+    ]
+
+
+def test_no_failure_hides_another(checks: Checks) -> None:
+    checks.installer.registry_failure = RegistryError("no registry", "start it")
+    checks.login_failure = ConfigurationError("no login", "log in")
+    checks.cluster = ClusterError("no cluster", "trust")
+    checks.installer.inventory_ = ArtifactError("no images", "attach them")
+    checks.installer.charms_ = checks.installer.charms_[:1]
+    assert checks.found(Level.ERROR) == [
+        "error  registry: no registry: start it",
+        "error  juju: no login: log in",
+        "error  charms: charms.tar.gz lacks the charm mysql-k8s (for db; the bundle has it): "
+        + preflight_module._ADD_CHARM,  # pyright: ignore[reportPrivateUsage]
+        "error  images: no images: attach them",
+        "error  kubernetes: no cluster: trust",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"access_": "read"}, "the user deployer may only read the model: juju grant deployer"),
+        (
+            {"versions_": JujuVersions("3.6.8", "4.0.1")},
+            "the client is 3.6.8, the model 4.0.1: attach a client of the model's major version",
+        ),
+    ],
+)
+def test_what_juju_does_not_allow(checks: Checks, change: Mapping[str, object], text: str) -> None:
+    for name, value in change.items():
+        setattr(checks.model, name, value)
+    (error,) = checks.found(Level.ERROR)
+    assert text in error
+
+
+def test_a_podspec_charm_is_an_error_on_juju_4_only(checks: Checks) -> None:
+    podspec = charm("mysql-k8s", "a/db:1", is_podspec=True)
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), podspec)
+    assert checks.found(Level.ERROR) == []
+    checks.model.versions_ = JujuVersions("4.0.1", "4.1-beta2")
+    (error,) = checks.found(Level.ERROR)
+    assert "mysql-k8s is a podspec charm, which Juju 4.1-beta2 no longer deploys" in error
+    with pytest.raises(Exception, match="mysql-k8s is a podspec charm"):
+        require_fit_charms(checks.installer, "4.1-beta2")
+
+
+def test_a_charm_that_nothing_is_deployed_from_is_not_judged(checks: Checks) -> None:
+    checks.model.versions_ = JujuVersions("4.0.1", "4.0.1")
+    checks.installer.charms_ += (charm("other", is_podspec=True),)
+    assert checks.found(Level.ERROR) == []
+    (warning,) = checks.found(Level.WARNING)
+    assert "charm other belongs to no application" in warning
+
+
+def test_a_charm_that_assumes_another_juju(checks: Checks) -> None:
+    assumes = Assumption.of_charm({"assumes": ["juju >= 3.4.3", "juju < 3.5"]})
+    database = charm("mysql-k8s", "a/db:1", assumes=assumes)
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    (error,) = checks.found(Level.ERROR)
+    assert "mysql-k8s demands (juju >= 3.4.3 and juju < 3.5), and this is Juju 3.6.8" in error
+
+
+def test_storage_without_a_default_class(checks: Checks) -> None:
+    checks.cluster = ClusterFacts((NODE,), "")
+    assert checks.found(Level.ERROR) == []
+    database = charm("mysql-k8s", "a/db:1", has_storage=True)
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    (error,) = checks.found(Level.ERROR)
+    assert "no storage class is the default one, and mysql-k8s need storage" in error
+
+
+def test_images_for_another_cpu(checks: Checks) -> None:
+    checks.cluster = ClusterFacts((dataclasses.replace(NODE, architecture="arm64"),), "standard")
+    (error,) = checks.found(Level.ERROR)
+    assert "2 images are for another CPU than the nodes (arm64): a-api:1.tar (amd64)" in error
+
+
+def test_a_node_in_trouble(checks: Checks) -> None:
+    node = dataclasses.replace(NODE, problems=("DiskPressure",))
+    checks.cluster = ClusterFacts((node,), "standard")
+    assert "the node one reports DiskPressure" in checks.found(Level.WARNING)[0]
+
+
+def test_damage_is_named_member_by_member(checks: Checks) -> None:
+    whole = (image("a/api:1"), image("a/db:1"), ArchivedImage("x.tar", (), "sha256:1", "amd64"))
+    damaged = (ArtifactError("y.tar is damaged", "save it again"),)
+    checks.installer.inventory_ = Inventory(whole, damaged)
+    assert checks.found(Level.ERROR) == ["error  images: y.tar is damaged: save it again"]
+    assert "x.tar has no name" in checks.found(Level.WARNING)[0]
+
+
+def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:
+    checks.installer.inventory_ = Inventory((image("a/api:1"),))
+    errors = checks.found(Level.ERROR)
+    assert "images.tar.gz lacks a/db:1 (for db/image)" in errors[0]
+    assert "db cannot be deployed: no image for image" in errors[1]
+
+
+def test_a_full_disk(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=1_000_000)
+
+    monkeypatch.setattr(preflight_module.shutil, "disk_usage", disk_usage)
+    (error,) = checks.found(Level.ERROR)
+    assert "the unit has 1 MB free, and needs 105 MB" in error
