@@ -37,6 +37,8 @@ def main() -> int:
         operator.deploy_charm(charm, artifacts)
         operator.configure()
         operator.give_juju_user()
+        say(f"juju run {UNIT} preflight")
+        _show(operator.run("preflight"))
         say(f"juju run {UNIT} deploy")
         _show(operator.run("deploy"))
         say(f"juju run {UNIT} verify")

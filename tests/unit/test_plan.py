@@ -1,6 +1,7 @@
 """The plan: which image of the archive stands for which need, and what is deployed how."""
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -341,3 +342,111 @@ def test_real_releases_resolve_as_counted_by_hand(
     if found is not None:
         assert ways == found
     assert sum(ways.values()) == len({image for charm in charms for image in charm.images})
+
+
+def one_charm(folder: Path, name: str, options: str = "", metadata: str = "") -> CharmFile:
+    """Write a charm with options and metadata of its own."""
+    path = folder / f"{name}.charm"
+    files = {"metadata.yaml": f"name: {name}\n{metadata}"}
+    if options:
+        files["config.yaml"] = f"options:\n{options}"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+    return CharmFile.read(path)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("", None), ("NodePort", "NodePort")])
+def test_the_gateways_service_has_the_type_that_is_wanted(
+    kind: str, expected: str | None, tmp_path: Path
+) -> None:
+    gateway = one_charm(tmp_path, "istio-gateway", "  gateway_service_type: {default: X}\n")
+    plan = make_plan([gateway], inventory([]), settings(gateway_service_type=kind))
+    options = application(plan, "istio-ingressgateway").options
+    assert options.get("gateway_service_type") == expected
+
+
+def test_a_type_that_no_charm_takes_is_warned_about(tmp_path: Path) -> None:
+    charm = one_charm(tmp_path, "minio")
+    plan = make_plan([charm], inventory([]), settings(gateway_service_type="NodePort"))
+    assert "no charm at hand has it" in plan.warnings[0].problem
+
+
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [
+        ("nvcr.io", "nvcr.io,registry.corp:5000"),
+        ("", "registry.corp:5000"),
+        ("nvcr.io, registry.corp:5000", "nvcr.io,registry.corp:5000"),
+    ],
+)
+def test_knative_does_not_resolve_tags_of_the_registry(
+    default: str, expected: str, tmp_path: Path
+) -> None:
+    options = f"  registries-skipping-tag-resolving: {{default: '{default}'}}\n"
+    charm = one_charm(tmp_path, "knative-serving", options)
+    plan = make_plan([charm], inventory([]), SETTINGS)
+    found = application(plan, "knative-serving").options["registries-skipping-tag-resolving"]
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["dex-auth", "oidc-gatekeeper"])
+def test_old_charms_learn_of_dex_by_an_option(name: str, tmp_path: Path) -> None:
+    option = "  public-url: {default: ''}\n"
+    new = "requires: {dex-oidc-config: {interface: dex-oidc-config}}\n"
+    for metadata, expected in (("", "http://dex-auth.mine.svc:5556"), (new, None)):
+        charm = one_charm(tmp_path, name, option, metadata)
+        plan = make_plan([charm], inventory([]), settings(model="mine"))
+        assert application(plan, name).options.get("public-url") == expected
+
+
+def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> None:
+    old = one_charm(tmp_path, "tensorboard-controller")
+    (warning,) = make_plan([old], inventory([]), SETTINGS).warnings
+    assert "tensorboard-controller uses tensorflow/tensorflow" in warning.problem
+    assert "mirror its registry from registry.corp:5000" in warning.cure
+    new = one_charm(tmp_path, "tensorboard-controller", "  tensorboard-image: {default: a/b:1}\n")
+    plan = make_plan([new], inventory([]), SETTINGS)
+    assert plan.warnings == ()
+    assert [item.image for item in plan.missing] == ["a/b:1"]
+
+
+def test_the_plugin_of_istio_counts_where_the_operator_uses_it(tmp_path: Path) -> None:
+    pilot = one_charm(tmp_path, "istio-pilot", "  cni-bin-dir: {}\n  cni-conf-dir: {}\n")
+    assert make_plan([pilot], inventory([]), SETTINGS).warnings == ()
+    overlay = "applications: {istio-pilot: {options: {cni-bin-dir: /a, cni-conf-dir: /b}}}"
+    (warning,) = make_plan([pilot], inventory([]), settings(overlay=overlay)).warnings
+    assert "istio/install-cni" in warning.problem
+
+
+def test_a_resource_whose_image_nobody_names_bars_its_application(tmp_path: Path) -> None:
+    charm = one_charm(tmp_path, "minio", metadata="resources: {oci-image: {type: oci-image}}\n")
+    plan = make_plan([charm], inventory([]), SETTINGS)
+    assert [item.name for item in plan.incomplete] == ["minio"]
+    assert plan.without_incomplete().applications == ()
+    assert "does not say which image its resource oci-image is" in plan.warnings[0].problem
+    overlay = "applications: {minio: {resources: {oci-image: 'h:5/minio:1'}}}"
+    plan = make_plan([charm], inventory([]), settings(overlay=overlay))
+    assert application(plan, "minio").resources == {"oci-image": "h:5/minio:1"}
+    assert plan.incomplete == ()
+
+
+def test_charms_that_every_release_has_are_missed(charms: tuple[CharmFile, ...]) -> None:
+    have = [charm for charm in charms if charm.name != "mysql-k8s"]
+    missing = {item.name: item for item in make_plan(have, inventory([]), SETTINGS).missing_charms}
+    # Of two applications that are deployed from one charm, and of which others need the relation.
+    assert missing["mysql-k8s"].applications == ("katib-db", "kfp-db")
+    assert "requires it" in missing["mysql-k8s"].wanted_by
+    assert missing["dex-auth"].wanted_by == "every release has it"
+    # What only some releases have, and nothing at hand asks for.
+    assert not {"argo-server", "seldon-core", "mlmd", "envoy"} & set(missing)
+
+
+def test_a_partner_that_not_every_release_has_is_missed_by_who_requires_it(
+    tmp_path: Path,
+) -> None:
+    envoy = one_charm(tmp_path, "envoy", metadata="requires: {grpc: {interface: k8s-service}}\n")
+    found = {
+        item.name: item for item in make_plan([envoy], inventory([]), SETTINGS).missing_charms
+    }
+    assert found["mlmd"].wanted_by == "envoy:grpc requires it"
