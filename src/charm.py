@@ -274,7 +274,6 @@ class CkfAirgapCharm(ops.CharmBase):
         reporter.results({**_push_results(push), **_plan_results(plan)})
         if not allow_missing:
             plan.require_complete()
-        self._show("refreshing" if refresh else "deploying", reporter)
         changes = (installer.refresh if refresh else installer.deploy)(plan, model)
         reporter.results(_change_results(changes))
         outdated = [] if refresh else installer.outdated(plan, model)
@@ -340,7 +339,7 @@ class CkfAirgapCharm(ops.CharmBase):
             ),
             folder=self._folder,
             templates=self.charm_dir / "templates",
-            report=reporter.log,
+            report=lambda text: self._step(text, reporter),
             record=cast(MutableMapping[str, str], self._stored.deployed),
         )
 
@@ -495,8 +494,13 @@ class CkfAirgapCharm(ops.CharmBase):
             self._show(f"waiting for {shown}{more}", reporter)
             time.sleep(_POLL_SECONDS)
 
+    def _step(self, text: str, reporter: Reporter) -> None:
+        """Show a step in the unit's status and in the log."""
+        self.unit.status = ops.MaintenanceStatus(text)
+        reporter.log(text)
+
     def _show(self, text: str, reporter: Reporter) -> None:
-        """Show a step in the unit's status, and now and then in the log."""
+        """Show how far a step is in the unit's status, and now and then in the log."""
         self.unit.status = ops.MaintenanceStatus(text)
         if time.monotonic() - self._last_log >= _LOG_SECONDS:
             self._last_log = time.monotonic()

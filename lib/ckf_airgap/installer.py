@@ -225,6 +225,7 @@ class Installer:
             if refresh:
                 changes += self._refresh_applications(plan, model, files)
             changes += self._deploy_applications(plan, model, files)
+            changes += self._update_options(plan, model)
         return changes + self.add_relations(plan, model)
 
     def _deploy_applications(
@@ -250,12 +251,21 @@ class Installer:
 
         waiting = set(new)
         self._roll_out(new, deploy, model)
-        for item in plan.applications:
-            if item.name in present:
-                changes += model.update_options(item)
         if new:
             self._remember([planned[name] for name in new], model)
         return changes
+
+    def _update_options(self, plan: Plan, model: JujuModel) -> list[str]:
+        """Set what changed in the options of the applications whose charm is the planned one."""
+        outdated = self.outdated(plan, model)
+        if outdated:
+            self._report(f"left to a refresh: {', '.join(outdated)}")
+        return [
+            change
+            for item in plan.applications
+            if item.name not in outdated
+            for change in model.update_options(item)
+        ]
 
     def _refresh_applications(
         self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
