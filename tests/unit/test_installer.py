@@ -1,15 +1,18 @@
 """The order of the steps, and that only what is missing is done."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ckf_airgap.credentials import Credentials
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlannedApplication, PlanSettings
-from ckf_airgap.planning.topology import Relation, Side
+from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings
+from ckf_airgap.planning.topology import OptionValue, Relation, Side
 from ckf_airgap.rollout import AT_ONCE
 from tests.sample_release import SampleRelease
 
@@ -22,6 +25,10 @@ class FakeModel(JujuModel):
 
     def __init__(self) -> None:
         self.applications: set[str] = set()
+        self.revisions: dict[str, int] = {}
+        self.options: dict[str, dict[str, OptionValue]] = {}
+        self.bundles: list[str] = []
+        self.files: dict[str, str] = {}
         self.pairs: set[Relation] = set()
         self.done: list[str] = []
         self.fails_at = ""
@@ -31,7 +38,8 @@ class FakeModel(JujuModel):
         for pair in self.pairs:
             for side, other in (pair, tuple(reversed(pair))):
                 sides[side] = sides.get(side, frozenset()) | {other.application}
-        return ModelState(frozenset(self.applications), sides, {})
+        charms = {name: f"{name}-{self.revisions.get(name, 0)}" for name in self.applications}
+        return ModelState(frozenset(self.applications), sides, {}, charms=charms)
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
         names = [
@@ -40,6 +48,12 @@ class FakeModel(JujuModel):
             if line.startswith("  ") and line[2] not in " -"
         ]
         assert not self.applications & set(names), "Juju refuses what is there already"
+        self.bundles.append(bundle.read_text())
+        document = yaml.safe_load(bundle.read_text())
+        for body in document["applications"].values():
+            for source in body.get("resources", {}).values():
+                if source.startswith("/"):
+                    self._read(Path(source))
         self.applications |= set(names)
         return self._note(f"bundle of {len(names)}")
 
@@ -54,11 +68,28 @@ class FakeModel(JujuModel):
         if application.name == self.fails_at:
             raise RuntimeError(application.name)
         self.applications.add(application.name)
+        for path in (resource_files or {}).values():
+            self._read(path)
         return self._note(f"deploy {application.name}")
+
+    def refresh_application(
+        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+    ) -> list[str]:
+        self.revisions[application.name] = self.revisions.get(application.name, 0) + 1
+        return self._note(f"refresh {application.name}")
+
+    def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
+        if isinstance(source, Path):
+            self._read(source)
+        return self._note(f"attach {application}/{resource}")
 
     def update_options(self, application: PlannedApplication) -> list[str]:
         assert application.name in self.applications
-        return []
+        before = self.options.get(application.name)
+        self.options[application.name] = dict(application.options)
+        if before in (None, application.options):
+            return []
+        return self._note(f"options of {application.name}")
 
     def relate(self, relation: Relation, state: ModelState) -> list[str]:
         if state.has_relation(relation):
@@ -66,21 +97,50 @@ class FakeModel(JujuModel):
         self.pairs.add(relation)
         return self._note("relate")
 
+    def _read(self, path: Path) -> None:
+        assert path.stat().st_mode & 0o777 == 0o600
+        self.files[path.name] = path.read_text()
+
     def _note(self, text: str) -> list[str]:
         self.done.append(text)
         return [text]
 
 
-@pytest.fixture
-def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
-    inputs = Inputs(
-        images=builtin.images.path,
-        charms=builtin.charms.path,
+class OpenRegistry(Installer):
+    """An installer whose registry gives images to everybody."""
+
+    def pull_needs_credentials(self, plan: Plan) -> bool:
+        return False
+
+
+class PrivateRegistry(Installer):
+    """An installer whose registry gives nothing without credentials."""
+
+    def pull_needs_credentials(self, plan: Plan) -> bool:
+        return True
+
+
+def inputs(made: SampleRelease) -> Inputs:
+    return Inputs(
+        images=made.images.path,
+        charms=made.charms.path,
         settings=PlanSettings(
             location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=EXCLUDED
         ),
+        registry_credentials=Credentials("pusher", "pass-phrase"),
     )
-    return Installer(inputs, folder=tmp_path / "work", templates=TEMPLATES)
+
+
+@pytest.fixture
+def record() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def installer(builtin: SampleRelease, record: dict[str, str], tmp_path: Path) -> Installer:
+    return OpenRegistry(
+        inputs(builtin), folder=tmp_path / "work", templates=TEMPLATES, record=record
+    )
 
 
 def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Installer) -> None:
@@ -129,3 +189,101 @@ def test_an_application_that_was_removed_by_hand_comes_back(installer: Installer
     installer.deploy(plan, model)
     assert model.done[0] == "bundle of 1"
     assert set(model.done[1:]) == {"relate"}
+
+
+def test_credentials_to_pull_are_in_files_that_do_not_stay(
+    builtin: SampleRelease, tmp_path: Path
+) -> None:
+    model = FakeModel()
+    work = tmp_path / "work"
+    installer = PrivateRegistry(inputs(builtin), folder=work, templates=TEMPLATES)
+    plan = installer.plan()
+    installer.deploy(plan, model)
+    resources = [(i.name, name) for i in plan.applications for name in i.resources]
+    assert set(model.files) == {f"{application}.{name}.yaml" for application, name in resources}
+    kfam = yaml.safe_load(model.files["kubeflow-profiles.kfam-image.yaml"])
+    assert kfam == {
+        "registrypath": "registry.corp:5000/ckf/kubeflownotebookswg/kfam:v1.8.0",
+        "username": "pusher",
+        "password": "pass-phrase",
+    }
+    assert list((work / "resources").iterdir()) == []
+    assert "pass-phrase" not in "".join(model.bundles)
+    assert "pass-phrase" not in installer.render(plan)
+
+
+def test_where_everybody_may_pull_no_credentials_are_given(installer: Installer) -> None:
+    model = FakeModel()
+    installer.deploy(installer.plan(), model)
+    assert model.files == {}
+
+
+def _changed(plan: Plan, name: str, **changes: object) -> Plan:
+    applications = tuple(
+        replace(item, **changes) if item.name == name else item  # type: ignore[arg-type]
+        for item in plan.applications
+    )
+    return replace(plan, applications=applications)
+
+
+class TestRefresh:
+    @pytest.fixture
+    def model(self, installer: Installer) -> FakeModel:
+        model = FakeModel()
+        installer.deploy(installer.plan(), model)
+        model.done.clear()
+        return model
+
+    def test_of_nothing_changes_nothing(self, installer: Installer, model: FakeModel) -> None:
+        assert installer.refresh(installer.plan(), model) == []
+        assert installer.outdated(installer.plan(), model) == []
+
+    def test_of_another_charm(
+        self, installer: Installer, model: FakeModel, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other.charm"
+        other.write_bytes(b"another revision")
+        plan = _changed(installer.plan(), "kfp-api", file=other, options={"a": 1})
+        assert installer.outdated(plan, model) == ["kfp-api"]
+        # Until then its options stay: they may be of the other charm.
+        assert installer.deploy(plan, model) == []
+        assert installer.refresh(plan, model) == ["refresh kfp-api", "options of kfp-api"]
+        assert installer.refresh(plan, model) == []
+
+    def test_of_another_image(self, installer: Installer, model: FakeModel) -> None:
+        plan = _changed(installer.plan(), "kfp-api", resources={"oci-image": "h:5/api:2"})
+        assert installer.refresh(plan, model) == ["attach kfp-api/oci-image"]
+        assert installer.refresh(plan, model) == []
+
+    def test_of_another_option(self, installer: Installer, model: FakeModel) -> None:
+        installer.refresh(installer.plan(), model)
+        plan = _changed(installer.plan(), "kfp-api", options={"a": 1})
+        assert installer.refresh(plan, model) == ["options of kfp-api"]
+
+    def test_of_an_application_that_is_new(self, installer: Installer, model: FakeModel) -> None:
+        model.applications.remove("kfp-ui")
+        model.pairs = {
+            pair for pair in model.pairs if "kfp-ui" not in {side.application for side in pair}
+        }
+        changes = installer.refresh(installer.plan(), model)
+        assert changes[0] == "bundle of 1"
+        assert set(changes[1:]) == {"relate"}
+
+    def test_of_what_nobody_remembers(
+        self, installer: Installer, model: FakeModel, record: dict[str, str]
+    ) -> None:
+        record.clear()
+        plan = installer.plan()
+        assert installer.refresh(plan, model) == [
+            f"refresh {item.name}" for item in plan.applications
+        ]
+        assert installer.refresh(plan, model) == []
+
+
+def test_what_lacks_an_image_is_left_out_with_its_relations(installer: Installer) -> None:
+    model = FakeModel()
+    plan = _changed(installer.plan(), "kfp-api", lacking=("oci-image",))
+    installer.deploy(plan, model)
+    assert "kfp-api" not in model.applications
+    assert not [p for p in model.pairs if "kfp-api" in {side.application for side in p}]
+    assert len(model.applications) == len(plan.applications) - 1
