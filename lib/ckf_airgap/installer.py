@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ckf_airgap.artifacts.byte_stream import open_gzip
+from ckf_airgap.artifacts.byte_stream import open_gzip, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile
@@ -141,9 +141,10 @@ class Installer:
         known = self._pusher().known_inventory(self.inputs.images)
         if known is not None:
             return known
+        images = self.inputs.images
         self._report("reading images.tar.gz to see what it holds")
-        with open_gzip(self.inputs.images) as archive:
-            return read_inventory(archive, self.inputs.images.name, self._wanted)
+        with open_gzip(images, report_reading(images, self._report)) as archive:
+            return read_inventory(archive, images.name, self._wanted)
 
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""
@@ -184,14 +185,8 @@ class Installer:
         return self._bring(plan, model, refresh=True)
 
     def outdated(self, plan: Plan, model: JujuModel) -> list[str]:
-        """List the applications that run another charm or other images than planned."""
-        state = model.state()
-        return [
-            item.name
-            for item in plan.applications
-            if item.name in state.applications
-            and (self._charm_differs(item, state, model) or self._other_images(item, model))
-        ]
+        """List the applications that are known to run another charm or images than planned."""
+        return self._differing(plan, model, unknown=False)
 
     def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:
         """Add the relations that are not there yet.
@@ -271,7 +266,8 @@ class Installer:
         self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
     ) -> list[str]:
         planned = {item.name: item for item in plan.applications}
-        outdated = self.outdated(plan, model)
+        # What nobody remembers deploying may be anything.
+        outdated = self._differing(plan, model, unknown=True)
         state = model.state()
         changes: list[str] = []
 
@@ -304,26 +300,48 @@ class Installer:
                 f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
             )
 
+    def _differing(self, plan: Plan, model: JujuModel, *, unknown: bool) -> list[str]:
+        """List the deployed applications with another charm or other images than planned.
+
+        Args:
+            plan: The plan.
+            model: The model.
+            unknown: Whether those count of which it is not known what they were deployed from.
+        """
+        state = model.state()
+        return [
+            item.name
+            for item in plan.applications
+            if item.name in state.applications
+            and (unknown or self._images_key(item, model) in self._record)
+            and (self._charm_differs(item, state, model) or self._other_images(item, model))
+        ]
+
     def _charm_differs(
         self, item: PlannedApplication, state: ModelState, model: JujuModel
     ) -> bool:
         """Tell whether an application runs other code; what is not known counts as other."""
-        key = f"{model.uuid} charm {state.charms.get(item.name)}"
-        return self._record.get(key) != _digest(item.file)
+        return self._record.get(self._charm_key(item, state, model)) != _digest(item.file)
 
     def _other_images(self, item: PlannedApplication, model: JujuModel) -> list[str]:
         """List the resources of an application that have another image."""
-        known: dict[str, str] = json.loads(
-            self._record.get(f"{model.uuid} images {item.name}", "{}")
-        )
+        known: dict[str, str] = json.loads(self._record.get(self._images_key(item, model), "{}"))
         return [name for name, image in item.resources.items() if known.get(name) != image]
+
+    @staticmethod
+    def _charm_key(item: PlannedApplication, state: ModelState, model: JujuModel) -> str:
+        return f"{model.uuid} charm {state.charms.get(item.name)}"
+
+    @staticmethod
+    def _images_key(item: PlannedApplication, model: JujuModel) -> str:
+        return f"{model.uuid} images {item.name}"
 
     def _remember(self, items: Sequence[PlannedApplication], model: JujuModel) -> None:
         """Keep what was deployed: Juju tells of a local charm no more than a number."""
         state = model.state()
         for item in items:
-            self._record[f"{model.uuid} charm {state.charms.get(item.name)}"] = _digest(item.file)
-            self._record[f"{model.uuid} images {item.name}"] = json.dumps(dict(item.resources))
+            self._record[self._charm_key(item, state, model)] = _digest(item.file)
+            self._record[self._images_key(item, model)] = json.dumps(dict(item.resources))
 
     @contextmanager
     def _resource_files(self, plan: Plan) -> Generator[Mapping[tuple[str, str], Path]]:

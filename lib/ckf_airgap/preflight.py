@@ -132,6 +132,38 @@ class Preflight:
             )
         for problem, cure in unfit_charms(self._installer, versions.model):
             self._error("juju", problem, cure)
+        self._check_agents(model.agent_images())
+
+    def _check_agents(self, repository: str | None) -> None:
+        """See that Juju has an image for every base that a charm runs on; no charm names those."""
+        bases = {charm.base for charm in self._installer.deployed_charms if charm.base}
+        tags = sorted(base.replace("@", "-") for base in bases)
+        if repository is None:
+            self._warning(
+                "juju",
+                "the controller takes the images of its agents from the internet "
+                f"(juju/charm-base: {', '.join(tags)})",
+                "let the nodes' container runtime mirror them, or bootstrap with "
+                "--config caas-image-repo=HOST/PATH",
+            )
+            return
+        host, _, path = repository.partition("/")
+        if host != self._installer.inputs.settings.location.host:
+            self._ok("juju", f"its agents' images come from {repository} ({', '.join(tags)})")
+            return
+        name = f"{path}/charm-base" if path else "charm-base"
+        lacking = [
+            tag for tag in tags if self._installer.registry.manifest_digest(name, tag) is None
+        ]
+        if lacking:
+            self._error(
+                "juju",
+                f"{repository} lacks charm-base:{', charm-base:'.join(lacking)}, in which Juju "
+                "runs the charms of these bases",
+                "pull them where there is internet (ghcr.io/juju/charm-base), and push them there",
+            )
+        else:
+            self._ok("juju", f"{repository} holds charm-base for {', '.join(tags)}")
 
     def _check_disk(self) -> None:
         folder = self._installer.folder

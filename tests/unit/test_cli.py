@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ckf_airgap.artifacts import byte_stream
 from ckf_airgap.cli import main
 from tests.sample_release import (
     CharmOptions,
@@ -213,3 +214,13 @@ def test_inspect_of_a_truncated_archive(
 def test_inspect_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect"]) == 2
     assert "give --charms, --images or both" in capsys.readouterr().err
+
+
+def test_reading_for_long_is_shown(
+    builtin: SampleRelease, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(byte_stream, "_REPORT_SECONDS", 0.0)
+    assert main(["inspect", "--images", str(builtin.images.path)]) == 0
+    captured = capsys.readouterr()
+    assert "reading images.tar.gz: 100%" in captured.err
+    assert yaml.safe_load(captured.out)["damaged"] == []

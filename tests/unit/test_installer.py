@@ -274,6 +274,9 @@ class TestRefresh:
     ) -> None:
         record.clear()
         plan = installer.plan()
+        # As after a deployment whose charm was killed: nothing says that anything is wrong.
+        assert installer.outdated(plan, model) == []
+        assert installer.deploy(plan, model) == []
         assert installer.refresh(plan, model) == [
             f"refresh {item.name}" for item in plan.applications
         ]

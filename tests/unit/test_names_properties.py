@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
@@ -158,8 +158,9 @@ RETAG_REGISTRIES = st.sampled_from(
 )
 LOCATIONS = st.builds(location_of, HOSTS, st.lists(COMPONENTS, max_size=3))
 
-# The machines of the tests are slow at times: how long one example takes says nothing.
-examples = settings(max_examples=150, deadline=None)
+# The machines of the tests are slow at times: how long examples take to make or to test says
+# nothing.
+examples = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def inventory(*names: str) -> Inventory:

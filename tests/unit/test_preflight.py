@@ -19,6 +19,7 @@ from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings
 from ckf_airgap.preflight import Level, Preflight, require_fit_charms
+from ckf_airgap.registry.client import RegistryClient
 
 BUNDLE = """
 applications:
@@ -49,6 +50,18 @@ def image(name: str, architecture: str = "amd64") -> ArchivedImage:
     return ArchivedImage(f"{name.replace('/', '-')}.tar", (reference,), "sha256:0", architecture)
 
 
+class FakeRegistry(RegistryClient):
+    """A registry that has these images and no others."""
+
+    held = frozenset({("juju/charm-base", "ubuntu-24.04")})
+
+    def __init__(self) -> None:
+        pass
+
+    def manifest_digest(self, repository: str, tag: str) -> str | None:
+        return "sha256:0" if (repository, tag) in self.held else None
+
+
 class FakeInstaller(Installer):
     """An installer with everything in memory."""
 
@@ -60,6 +73,10 @@ class FakeInstaller(Installer):
     @property
     def charms(self) -> tuple[CharmFile, ...]:  # type: ignore[override]
         return self.charms_
+
+    @property
+    def registry(self) -> RegistryClient:  # type: ignore[override]
+        return FakeRegistry()
 
     def check_registry(self) -> None:
         if self.registry_failure:
@@ -78,6 +95,7 @@ class FakeModel(JujuModel):
     def __init__(self) -> None:
         self.versions_ = JujuVersions("3.6.8", "3.6.8")
         self.access_ = "admin"
+        self.agent_images_: str | None = "registry.corp:5000/juju"
 
     @property
     def name(self) -> str:
@@ -85,6 +103,9 @@ class FakeModel(JujuModel):
 
     def versions(self) -> JujuVersions:
         return self.versions_
+
+    def agent_images(self) -> str | None:
+        return self.agent_images_
 
     def access(self, user: str) -> str:
         assert user == "deployer"
@@ -136,6 +157,7 @@ def test_all_in_order(checks: Checks) -> None:
     assert checks.found(Level.WARNING) == []
     assert [line.partition(":")[0] for line in checks.found(Level.OK)] == [
         "ok  registry",
+        "ok  juju",
         "ok  juju",
         "ok  disk",
         "ok  charms",
@@ -205,6 +227,23 @@ def test_a_charm_that_assumes_another_juju(checks: Checks) -> None:
     checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s demands (juju >= 3.4.3 and juju < 3.5), and this is Juju 3.6.8" in error
+
+
+def test_a_base_that_juju_has_no_image_for(checks: Checks) -> None:
+    old = charm("mysql-k8s", "a/db:1", bases=("ubuntu@20.04",))
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), old)
+    (error,) = checks.found(Level.ERROR)
+    assert "registry.corp:5000/juju lacks charm-base:ubuntu-20.04, in which Juju runs" in error
+
+
+def test_agents_that_come_from_elsewhere(checks: Checks) -> None:
+    checks.model.agent_images_ = "other.corp/juju"
+    assert "ok  juju: its agents' images come from other.corp/juju (ubuntu-24.04)" in checks.found(
+        Level.OK
+    )
+    checks.model.agent_images_ = None
+    (warning,) = checks.found(Level.WARNING)
+    assert "from the internet (juju/charm-base: ubuntu-24.04)" in warning
 
 
 def test_storage_without_a_default_class(checks: Checks) -> None:

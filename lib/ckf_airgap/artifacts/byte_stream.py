@@ -1,6 +1,7 @@
 """Streams of bytes: what every reader of an artifact reads from."""
 
 import gzip
+import time
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import BinaryIO, Protocol, cast
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
+_REPORT_SECONDS = 30.0
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -85,6 +87,25 @@ def open_gzip(path: Path, on_read: Callable[[int], None] | None = None) -> Gener
         counted = cast(BinaryIO, _CountingFile(raw, on_read or (lambda _: None)))
         with gzip.GzipFile(fileobj=counted) as file:
             yield _GzipStream(file, path.name)
+
+
+def report_reading(path: Path, report: Callable[[str], None]) -> Callable[[int], None]:
+    """Make the ``on_read`` of a file so large that whoever waits wants to know how far it is.
+
+    Args:
+        path: The file.
+        report: Called with a line of text every half a minute.
+    """
+    size = path.stat().st_size
+    last = time.monotonic()
+
+    def on_read(position: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _REPORT_SECONDS:
+            last = time.monotonic()
+            report(f"reading {path.name}: {position / size:.0%}")
+
+    return on_read
 
 
 def drain(stream: ByteStream) -> None:
