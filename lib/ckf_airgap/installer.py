@@ -226,9 +226,8 @@ class Installer:
     def _deploy_applications(
         self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
     ) -> list[str]:
-        planned = {item.name: item for item in plan.applications}
         present = model.state().applications
-        new = [name for name in planned if name not in present]
+        new = [item.name for item in plan.applications if item.name not in present]
         changes: list[str] = []
 
         def deploy(names: Sequence[str]) -> None:
@@ -243,11 +242,10 @@ class Installer:
                 changes.extend(model.deploy_bundle(bundle))
             for item in part.excluded:
                 changes.extend(model.deploy_application(item, _files_of(item, files)))
+            self._remember(part.applications, model)
 
         waiting = set(new)
         self._roll_out(new, deploy, model)
-        if new:
-            self._remember([planned[name] for name in new], model)
         return changes
 
     def _update_options(self, plan: Plan, model: JujuModel) -> list[str]:
@@ -278,14 +276,13 @@ class Installer:
                 self._report(f"refreshing {name}")
                 if self._charm_differs(item, state, model):
                     changes.extend(model.refresh_application(item, item_files))
-                    continue
-                for resource in self._other_images(item, model):
-                    source = item_files.get(resource, item.resources[resource])
-                    changes.extend(model.attach_resource(name, resource, source))
+                else:
+                    for resource in self._other_images(item, model):
+                        source = item_files.get(resource, item.resources[resource])
+                        changes.extend(model.attach_resource(name, resource, source))
+                self._remember([item], model)
 
         self._roll_out(outdated, refresh, model)
-        if outdated:
-            self._remember([planned[name] for name in outdated], model)
         for name in sorted(state.applications - set(planned)):
             if state.charms[name].rpartition("-")[0] in {c.name for c in self.charms}:
                 self._report(f"{name} is not part of this deployment: left as it is")
