@@ -1,16 +1,15 @@
 """How long a deployment takes: one bundle of all applications against a few at a time.
 
-On the testbed, which must be up, with idle stand-ins for the charms::
-
-    python3 -m tests.testbed up
-    python3 -m tests.testbed exec -- python3 -m benchmarks.rollout --facts FOLDER
-
-The time is from the first ``juju deploy`` until every agent is idle and every relation is there.
-Each way has a model of its own, one after the other, in the order given: the first also fills the
-node's image cache.
+``python3 -m benchmarks.rollout --facts FOLDER`` brings the testbed up and deploys a release with
+idle stand-ins for its charms. The time is from the first ``juju deploy`` until every agent is idle
+and every relation is there. Each way has a model of its own, one after the other in the order
+given; the first one also fills the node's image cache.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tests.sample_release import CharmOptions, Release, SampleRelease, write_rel
 from tests.testbed import Testbed
 
 _POLL_SECONDS = 3
+_INSIDE = "CKF_AIRGAP_INSIDE"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class _Outcome:
     idle: int
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; gives the exit status."""
     parser = argparse.ArgumentParser("python3 -m benchmarks.rollout", description=__doc__)
     parser.add_argument("--facts", type=Path, help="a release's folder; the built-in one if not")
     parser.add_argument(
@@ -49,6 +49,8 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=float, default=2400, help="seconds (default: %(default)s)")
     arguments = parser.parse_args()
+    if _INSIDE not in os.environ:
+        return _run_inside()
     release = Release.from_folder(arguments.facts) if arguments.facts else Release.builtin()
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-benchmark-") as folder:
         made = write_release(
@@ -57,6 +59,16 @@ def main() -> None:
         ways = [int(word) for word in arguments.at_once.split(",")]
         outcomes = [_measure(made, Path(folder), way, arguments.limit) for way in ways]
     _print(outcomes, len(release.applications))
+    return 0
+
+
+def _run_inside() -> int:
+    """Run this program again where the controller and the registry can be reached."""
+    testbed = Testbed()
+    testbed.up()
+    environment = [f"{_INSIDE}=1", f"PYTHONPATH={PROJECT}{os.pathsep}{PROJECT / 'lib'}"]
+    words = ["env", *environment, sys.executable, "-m", "benchmarks.rollout", *sys.argv[1:]]
+    return subprocess.run(testbed.command(words)).returncode
 
 
 def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _Outcome:
@@ -116,4 +128,4 @@ def _print(outcomes: list[_Outcome], applications: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

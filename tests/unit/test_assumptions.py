@@ -19,6 +19,8 @@ def assumption(text: str) -> Assumption:
     [
         ("juju >= 3.4", "3.4", True),
         ("juju >= 3.4", "3.4.0", True),
+        ("juju >= 3.4.0", "3.4", True),
+        ("juju < 3.4.0", "3.4", False),
         ("juju >= 3.4", "3.6.8", True),
         ("juju >= 3.4", "3.3.7", False),
         ("juju >= 3.4", "2.9.49", False),
@@ -55,6 +57,7 @@ def test_versions_are_compared_as_numbers(demand: str, juju: str, holds: bool) -
         # The number of a build counts for nothing.
         ("juju >= 3.6.8", "3.6.8.1", True),
         ("juju < 3.6.8", "3.6.8.1", False),
+        ("juju < 3.6.8.1", "3.6.8", False),
     ],
 )
 def test_a_version_is_read_up_to_its_patch(demand: str, juju: str, holds: bool) -> None:

@@ -655,7 +655,9 @@ def test_charms_of_a_bundle_that_are_not_at_hand_are_missing(
     bundle = (
         "applications: {api: {}, one: {charm: ch:gone-3}, two: {charm: ./gone_r3.charm}, "
         "db: {charm: database-k8s}, lost: {}}\n"
-        "relations: [['api:storage', 'lost:s3'], ['api:database', 'db:sql'], [one, two]]"
+        "relations: [['api:storage', 'lost:s3'], ['api:database', 'db:sql'], [one, two], "
+        # Nobody lacks what it offers to others.
+        "['api:metrics', 'one:metrics']]"
     )
     plan = make_plan(charms, HELD, settings(bundle))
     assert [(item.name, item.applications, item.wanted_by) for item in plan.missing_charms] == [
