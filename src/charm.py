@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -38,8 +38,9 @@ _RESOURCE_FILES = {
     "charms": "./charms.tar.gz",
     "juju": "/snap/juju/current/bin/juju",
 }
-# Juju takes results of up to 100 kB.
-_LONGEST_RESULT = 40_000
+# Juju takes results of up to 100 kB in all.
+_LONGEST_DOCUMENT = 32_000
+_LONGEST_LIST = 6_000
 _POLL_SECONDS = 5
 # Juju keeps a thousand lines of an action's log.
 _LOG_SECONDS = 30
@@ -161,7 +162,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_preflight(self, event: ops.ActionEvent) -> None:
         problems = list(self._input_problems())
         if problems:
-            event.set_results({"errors": "\n".join(map(str, problems))})
+            event.set_results({"errors": _listed(problems)})
             event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
             return
         with self._failing(event):
@@ -239,9 +240,9 @@ class CkfAirgapCharm(ops.CharmBase):
                 {
                     "namespaces": ", ".join(namespaces),
                     "containers": report.containers,
-                    "not-active": "\n".join(f"{u}: {s}" for u, s in not_active.items()) or "none",
-                    "foreign-images": "\n".join(map(str, report.foreign)) or "none",
-                    "failed-pulls": "\n".join(map(str, report.not_pulled)) or "none",
+                    "not-active": _listed(f"{u}: {s}" for u, s in not_active.items()),
+                    "foreign-images": _listed(report.foreign),
+                    "failed-pulls": _listed(report.not_pulled),
                 }
             )
             if not_active or report.foreign or report.not_pulled:
@@ -519,26 +520,30 @@ def _plan_results(plan: Plan) -> dict[str, object]:
     return {
         "applications": len(plan.applications),
         "excluded": ", ".join(item.name for item in plan.excluded) or "none",
-        "missing-images": "\n".join(map(str, plan.missing)) or "none",
-        "missing-charms": "\n".join(map(str, plan.missing_charms)) or "none",
+        "missing-images": _listed(plan.missing),
+        "missing-charms": _listed(plan.missing_charms),
         "left-out": ", ".join(item.name for item in plan.incomplete) or "none",
-        "warnings": "\n".join(map(str, plan.warnings)) or "none",
+        "warnings": _listed(plan.warnings),
     }
 
 
 def _change_results(changes: list[str]) -> dict[str, object]:
     count = len(changes)
     return {
-        "changes": "\n".join(changes) or "none",
+        "changes": _listed(changes),
         "result": f"{count} changes" if changes else "nothing to do: the model is as planned",
     }
 
 
-def _shortened(text: str) -> str:
+def _listed(items: Iterable[object]) -> str:
+    return _shortened("\n".join(map(str, items)), _LONGEST_LIST) or "none"
+
+
+def _shortened(text: str, longest: int = _LONGEST_DOCUMENT) -> str:
     """Cut a result to what Juju takes."""
-    if len(text) <= _LONGEST_RESULT:
+    if len(text) <= longest:
         return text
-    return f"{text[:_LONGEST_RESULT]}\n... cut: `ckf-airgap plan` on a workstation gives all"
+    return f"{text[:longest]}\n... cut: `ckf-airgap plan` on a workstation gives all"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from ckf_airgap.planning.plan import (
     PlanSettings,
     PlanWarning,
 )
+from ckf_airgap.preflight import Finding, Level
 from ckf_airgap.registry.push import Progress, PushResult
 from tests.conftest import PROJECT
 from tests.sample_release import SampleRelease
@@ -563,6 +564,66 @@ def test_the_latest_content_of_a_secret_counts(unit: Unit, installer: FakeInstal
     unit.run("push-images")
     assert installer.inputs is not None
     assert installer.inputs.registry_credentials == Credentials("pusher", "changed")
+
+
+class FakePreflight:
+    """The checks, with findings that were chosen."""
+
+    findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
+
+    def __call__(
+        self, installer: object, login: Callable[[], object], user: str, report: object
+    ) -> "FakePreflight":
+        assert user == "deployer"
+        return self
+
+    def run(self) -> tuple[Finding, ...]:
+        return self.findings
+
+
+@pytest.fixture
+def preflight(monkeypatch: pytest.MonkeyPatch) -> FakePreflight:
+    fake = FakePreflight()
+    monkeypatch.setattr(charm_module, "Preflight", fake)
+    return fake
+
+
+def test_preflight_tells_what_it_found(
+    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+) -> None:
+    preflight.findings += (Finding("plan", Level.WARNING, "something", "do that"),)
+    assert unit.run("preflight") == {
+        "findings": "ok  registry: it answers\nwarning  plan: something: do that",
+        "errors": 0,
+        "warnings": 1,
+        "result": "ready: juju run ckf-airgap/0 deploy",
+    }
+
+
+def test_preflight_fails_with_every_error(
+    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+) -> None:
+    preflight.findings += tuple(Finding("plan", Level.ERROR, n, "mend") for n in ("one", "two"))
+    assert unit.fail("preflight") == "error  plan: one: mend; error  plan: two: mend"
+    assert unit.results["errors"] == 2
+    assert "result" not in unit.results
+
+
+def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: FakePreflight) -> None:
+    unit.configure(registry=None, gateway_service_type="x")
+    unit.paths["juju"].write_bytes(b"")
+    assert unit.fail("preflight") == "3 inputs are missing or not valid: see the results"
+    errors = unit.results["errors"]
+    for text in ("waiting for registry", "waiting for the resource juju", "gateway-service-type"):
+        assert text in errors
+
+
+def test_a_long_result_is_cut(unit: Unit, installer: FakeInstaller) -> None:
+    warnings = tuple(PlanWarning(f"warning {number}") for number in range(9999))
+    installer.plan_ = dataclasses.replace(PLAN, warnings=warnings)
+    report = unit.run("render-bundle")["report"]
+    assert len(report) < 50_000
+    assert report.endswith("`ckf-airgap plan` on a workstation gives all")
 
 
 def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) -> None:
