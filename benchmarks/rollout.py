@@ -58,7 +58,7 @@ def main() -> int:
         )
         ways = [int(word) for word in arguments.at_once.split(",")]
         outcomes = [_measure(made, Path(folder), way, arguments.limit) for way in ways]
-    _print(outcomes, len(release.applications))
+    _print(outcomes, len(release.applications), arguments.limit)
     return 0
 
 
@@ -116,14 +116,16 @@ def _wait(plan: Plan, juju: jubilant.Juju, at_once: int, start: float, limit: fl
         time.sleep(_POLL_SECONDS)
 
 
-def _print(outcomes: list[_Outcome], applications: int) -> None:
+def _print(outcomes: list[_Outcome], applications: int, limit: float) -> None:
     print(f"{applications} applications")
     print(f"{'starting at once':<18} {'idle':>5} {'seconds':>8} {'ratio':>6}")
     least = min((o.idle_after for o in outcomes if o.idle_after), default=None)
     for outcome in outcomes:
         shown = "all" if outcome.at_once == 0 else str(outcome.at_once)
-        seconds = f"{outcome.idle_after:.0f}" if outcome.idle_after else "never"
-        ratio = f"{outcome.idle_after / least:.1f}" if outcome.idle_after and least else ""
+        elapsed = outcome.idle_after or limit
+        more = "" if outcome.idle_after else ">"
+        seconds = f"{more}{elapsed:.0f}"
+        ratio = f"{more}{elapsed / least:.1f}" if least else ""
         print(f"{shown:<18} {outcome.idle:>5} {seconds:>8} {ratio:>6}")
 
 

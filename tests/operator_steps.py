@@ -3,12 +3,19 @@
 import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jubilant
 
-from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
+from tests.sample_release import (
+    Charm,
+    CharmOptions,
+    ImageOptions,
+    Release,
+    SampleRelease,
+    write_release,
+)
 from tests.testbed import Testbed
 
 PROJECT = Path(__file__).parents[1]
@@ -50,6 +57,31 @@ def make_artifacts(folder: Path) -> SampleRelease:
     """Make images.tar.gz and charms.tar.gz of a part of Charmed Kubeflow 1.8."""
     return write_release(
         Release.builtin(), folder, ImageOptions(), CharmOptions(podspec_as_sidecar=True)
+    )
+
+
+def next_release(release: Release) -> Release:
+    """Change the image of one charm's resource, and the default of another charm's option."""
+    changes = {
+        "gcr.io/ml-pipeline/frontend:2.0.5": "gcr.io/ml-pipeline/frontend:2.0.6",
+        "charmedkubeflow/argoexec:3.3.10-c88862f": "charmedkubeflow/argoexec:3.4",
+    }
+
+    def changed(charm: Charm) -> Charm:
+        resources = tuple(
+            replace(item, upstream_source=changes.get(item.upstream_source, item.upstream_source))
+            for item in charm.resources
+        )
+        options = tuple(
+            replace(item, default=changes.get(str(item.default), item.default))
+            for item in charm.options
+        )
+        return replace(charm, resources=resources, options=options)
+
+    return replace(
+        release,
+        charms=tuple(map(changed, release.charms)),
+        images=tuple(changes.get(image, image) for image in release.images),
     )
 
 

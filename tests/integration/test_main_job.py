@@ -2,15 +2,14 @@
 
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator
-from tests.sample_release import Charm, CharmOptions, Release, SampleRelease, write_release
+from tests.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator, next_release
+from tests.sample_release import CharmOptions, SampleRelease, write_release
 from tests.testbed import Testbed
 
 DEPLOYED = {
@@ -194,7 +193,7 @@ def test_refresh_brings_what_changed_and_nothing_else(
     assert nothing.results["changes"] == "none"
 
     before = _model(operator)
-    changed = _next_release(artifacts.release)
+    changed = next_release(artifacts.release)
     made = write_release(changed, tmp_path, charm_options=CharmOptions(podspec_as_sidecar=True))
     for name, path in (("charms", made.charms.path), ("images", made.images.path)):
         operator.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
@@ -235,31 +234,6 @@ def _applications(operator: Operator) -> set[str]:
 
 def _kubectl(testbed: Testbed, *words: str) -> None:
     subprocess.run([str(testbed.kubectl_wrapper), *words], check=True, capture_output=True)
-
-
-def _next_release(release: Release) -> Release:
-    """Change the image of one charm's resource, and the default of another charm's option."""
-    changes = {
-        "gcr.io/ml-pipeline/frontend:2.0.5": "gcr.io/ml-pipeline/frontend:2.0.6",
-        "charmedkubeflow/argoexec:3.3.10-c88862f": "charmedkubeflow/argoexec:3.4",
-    }
-
-    def changed(charm: Charm) -> Charm:
-        resources = tuple(
-            replace(item, upstream_source=changes.get(item.upstream_source, item.upstream_source))
-            for item in charm.resources
-        )
-        options = tuple(
-            replace(item, default=changes.get(str(item.default), item.default))
-            for item in charm.options
-        )
-        return replace(charm, resources=resources, options=options)
-
-    return replace(
-        release,
-        charms=tuple(map(changed, release.charms)),
-        images=tuple(changes.get(image, image) for image in release.images),
-    )
 
 
 def _images_of_options(operator: Operator, application: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator
+from tests.operator_steps import APPLICATION, UNIT, Operator, next_release
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.testbed import Testbed
 
@@ -79,6 +80,28 @@ def test_the_password_is_in_the_pull_secrets_alone(deployed: Operator, testbed: 
 def test_preflight_tells_which_options_carry_no_credentials(deployed: Operator) -> None:
     findings = deployed.run("preflight").results["findings"]
     assert "options that name images carry none (argo-controller)" in findings
+
+
+def test_new_files_are_brought_by_itself(
+    deployed: Operator, artifacts: SampleRelease, testbed: Testbed, tmp_path: Path
+) -> None:
+    made = write_release(
+        next_release(artifacts.release),
+        tmp_path,
+        charm_options=CharmOptions(podspec_as_sidecar=True),
+    )
+    before = deployed.juju.status().apps
+    for name, path in (("images", made.images.path), ("charms", made.charms.path)):
+        deployed.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
+    image = f"{testbed.authenticated_registry.host}/private/charmedkubeflow/argoexec:3.4"
+    deployed.juju.wait(
+        lambda _: deployed.juju.config("argo-controller")["executor-image"] == image, delay=5
+    )
+    deployed.juju.wait(lambda status: _message(status).startswith("deployed"))
+    after = deployed.juju.status().apps
+    assert after["argo-controller"].charm_rev == before["argo-controller"].charm_rev + 1
+    # Nothing of it is new.
+    assert after["kubeflow-profiles"].charm_rev == before["kubeflow-profiles"].charm_rev
 
 
 def _pods(operator: Operator, testbed: Testbed) -> list[dict[str, Any]]:

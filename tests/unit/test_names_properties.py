@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -384,6 +384,22 @@ def test_a_member_of_the_retagged_list_names_its_image(
     member = folder + member_name(retagged_name(str(image), registry))
     assume(all(dashed(other) + ".tar" != member.rpartition("/")[2] for other in others))
     assert wanted_by_member_name(member, wanted) == image.reference
+
+
+@examples
+@given(VERSIONED_IMAGES, RETAG_REGISTRIES, st.booleans())
+def test_a_member_is_of_the_longest_name_that_fits_at_a_dash(
+    image: Image, registry: str, is_first: bool
+) -> None:
+    short = Image("", image.components[-1:], image.tag, image.digest)
+    longer = replace(image, components=(*image.components, "b", *short.components))
+    wanted = [longer.reference, short.reference]
+    member = member_name(retagged_name(str(longer), registry))
+    assert wanted_by_member_name(member, wanted if is_first else wanted[::-1]) == wanted[0]
+    assert wanted_by_member_name(member, wanted[1:]) == short.reference
+    glued = replace(image, components=(*image.components, f"x{short.components[0]}"))
+    member = member_name(retagged_name(str(glued), registry))
+    assert wanted_by_member_name(member, [short.reference]) is None
 
 
 @examples
