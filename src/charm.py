@@ -138,7 +138,8 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without being asked, where the operator wants it and the inputs are new."""
-        if not self._configuration.auto_deploy:
+        # One unit is enough, and two would be in each other's way.
+        if not self._configuration.auto_deploy or not self.unit.is_leader():
             return
         try:
             self._check_inputs()

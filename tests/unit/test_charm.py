@@ -763,6 +763,13 @@ class TestAutoDeploy:
         unit.status()
         assert len(installer.calls) == 4
 
+    def test_only_the_leader_deploys(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        unit.state = dataclasses.replace(unit.state, leader=False)
+        unit.status()
+        assert installer.calls == []
+
     def test_it_deploys_again_when_an_input_changes(
         self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
     ) -> None:
