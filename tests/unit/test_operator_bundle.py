@@ -734,8 +734,8 @@ def test_warnings_of_bundle_and_overlay_are_in_the_plan(charms: tuple[CharmFile,
             "the relation of api:database with store:s3 fits no endpoints of these charms",
         ),
         (
-            "['api:databas', 'db:sql']",
-            "the relation of api:databas with db:sql fits no endpoints of these charms",
+            "['api:datastore', 'db:sql']",
+            "the relation of api:datastore with db:sql fits no endpoints of these charms",
         ),
         # Both sides require, or one is for peers alone.
         (
