@@ -64,8 +64,9 @@ class Assumption:
     def __str__(self) -> str:
         if not self.parts:
             return self.feature
-        joined = (" or " if self.any_of else " and ").join(map(str, self.parts))
-        return f"({joined})" if len(self.parts) > 1 else joined
+        texts = [text for part in self.parts if (text := str(part))]
+        joined = (" or " if self.any_of else " and ").join(texts)
+        return f"({joined})" if len(texts) > 1 else joined
 
 
 def _parse(item: object) -> Assumption:

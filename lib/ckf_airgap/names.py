@@ -24,6 +24,7 @@ _REFERENCE = re.compile(
 )
 _LOCATION = re.compile(rf"(?P<host>{_HOST})(?P<path>(?:/{_COMPONENT})*)", re.ASCII)
 _DEFAULT_TAG = "latest"
+_LONGEST_TAG = 128
 # The length that the distribution project allows for a name, host included.
 _LONGEST_NAME = 255
 
@@ -66,7 +67,7 @@ class ImageReference:
         """
         if self.tag:
             return self.tag
-        return self.digest.partition(":")[2] if self.digest else _DEFAULT_TAG
+        return self.digest.partition(":")[2][:_LONGEST_TAG] if self.digest else _DEFAULT_TAG
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
@@ -115,6 +116,9 @@ def image_path(reference: ImageReference) -> ImagePath:
     """
     components = reference.components
     drop_first = len(components) >= 3 or (len(components) == 2 and _is_cache_host(components[0]))
+    if not drop_first:
+        # A host may be in upper case, a repository may not.
+        components = [components[0].lower(), *components[1:]]
     return ImagePath("/".join(components[1:] if drop_first else components), reference.version)
 
 
@@ -132,9 +136,12 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     """
     components = reference.components
     paths = {image_path(reference)}
-    if len(components) >= 2:
+    if len(components) >= 2 and _may_be_host(components[0]):
         paths.add(ImagePath("/".join(components[1:]), reference.version))
-    if "." not in components[0] and ":" not in components[0]:
+    if len(components) == 3 and _is_cache_host(components[1]):
+        # The public script keeps a host that has one component below it.
+        paths.add(ImagePath(components[2], reference.version))
+    if not _may_be_host(components[0]):
         # Docker shortens the names of its own hub: docker.io/library/ubuntu is saved as ubuntu.
         for hub in ("docker.io", "docker.io/library"):
             full = ImageReference(f"{hub}/{reference.name}", reference.tag, reference.digest)
@@ -156,19 +163,23 @@ def wanted_by_member_name(member: str, wanted: Iterable[ImageReference]) -> Imag
         The image with the longest matching name, or None where none or more than one matches.
     """
     stem = member.rpartition("/")[2].removesuffix(".tar")
+    exact: list[ImageReference] = []
     matches: dict[ImageReference, int] = {}
     for reference in wanted:
         digest = f"@{reference.digest}" if reference.digest else ""
         tag = f":{reference.tag}" if reference.tag else ""
         original = re.sub("[/:]", "-", f"{reference.name}{tag}{digest}")
-        retagged = re.sub("[/:]", "-", str(image_path(reference)))
+        path = image_path(reference)
+        is_plain = reference.tag is None and reference.digest is None
+        retagged = re.sub("[/:]", "-", path.repository if is_plain else str(path))
         if stem == original:
-            return reference
-        if stem == retagged or stem.endswith(f"-{retagged}"):
+            exact.append(reference)
+        elif stem == retagged or stem.endswith(f"-{retagged}"):
             matches[reference] = len(retagged)
     longest = max(matches.values(), default=0)
-    found = [reference for reference, length in matches.items() if length == longest]
-    return found[0] if len(found) == 1 else None
+    found = exact or [each for each, length in matches.items() if length == longest]
+    # Two ways to write one image are no two images.
+    return found[0] if len({image_path(reference) for reference in found}) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -227,9 +238,13 @@ def registry_host(reference: str) -> str:
         Host and port, ``docker.io`` where the reference names none.
     """
     first, slash, _ = reference.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
+    if slash and _may_be_host(first):
         return first
     return "docker.io"
+
+
+def _may_be_host(component: str) -> bool:
+    return "." in component or ":" in component or component == "localhost"
 
 
 def _is_cache_host(component: str) -> bool:

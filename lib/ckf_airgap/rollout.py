@@ -31,7 +31,7 @@ def roll_out(
         applications: Their names, in the order in which to deploy them.
         deploy: Deploys some of them.
         starting: Tells which applications of the model have no running agent.
-        at_once: How many may be starting.
+        at_once: How many may be starting; one at least.
         patience: For how many seconds one that does not come up keeps the place of another.
         clock: Gives the time in seconds.
         sleep: Waits for some seconds.
@@ -43,11 +43,11 @@ def roll_out(
     since: dict[str, float] = {}
     late: set[str] = set()
     while waiting or since:
-        up = {name for name in since if name not in starting()} if since else set[str]()
+        up = set(since).difference(starting()) if since else set[str]()
         overdue = {name for name, start in since.items() if clock() - start >= patience} - up
         late |= overdue
         since = {name: start for name, start in since.items() if name not in up | overdue}
-        following = waiting[: at_once - len(since)]
+        following = waiting[: max(at_once, 1) - len(since)]
         if following:
             deploy(following)
             waiting = waiting[len(following) :]

@@ -168,3 +168,31 @@ def test_every_image_gets_a_valid_name_that_finds_it_again(
 
 def test_paths_have_a_short_name() -> None:
     assert ImagePath("istio/proxyv2", "1").last_component == "proxyv2"
+
+
+@pytest.mark.parametrize(
+    ("member", "wanted", "found"),
+    [
+        # Saved without a tag, so that there is none in its file's name.
+        ("172.17.0.2-5000-registry.k8s.io-busybox.tar", ["registry.k8s.io/busybox"], 0),
+        # Two images that are written alike once their slashes are dashes.
+        ("a-b-c-1.tar", ["a/b-c:1", "a-b/c:1"], None),
+        # One image, written in two ways.
+        ("172.17.0.2-5000-org-app-1.tar", ["docker.io/org/app:1", "quay.io/org/app:1"], 0),
+    ],
+)
+def test_a_file_name_stands_for_one_image_or_none(
+    member: str, wanted: list[str], found: int | None
+) -> None:
+    references = list(map(reference, wanted))
+    expected = None if found is None else references[found]
+    assert wanted_by_member_name(member, references) == expected
+
+
+def test_a_host_in_upper_case_gives_a_valid_name() -> None:
+    assert str(image_path(reference("Registry.Corp/app:1"))) == "registry.corp/app:1"
+
+
+def test_only_a_host_is_dropped_from_an_archived_name() -> None:
+    for name, is_found in (("bitnami/minio:1", False), ("172.17.0.2:5000/minio:1", True)):
+        assert (ImagePath("minio", "1") in archived_paths(reference(name))) is is_found

@@ -77,7 +77,7 @@ def test_a_public_bundle_is_read() -> None:
         "katib-db-manager": "katib-db-manager",
         "minio": "minio",
     }
-    assert topology.is_exact
+    assert topology.demanded == set(topology.relations)
     assert topology.warnings == ()
     assert all(item.is_expected and not item.is_template for item in topology.applications)
     database = one(topology, "katib-db")
@@ -233,7 +233,7 @@ def test_an_overlay_changes_what_it_names_and_nothing_else() -> None:
     )
     assert one(after, "katib-db-manager") == one(before, "katib-db-manager")
     assert after.relations == before.relations
-    assert after.is_exact
+    assert after.demanded == before.demanded
     assert after.warnings == ()
 
 
@@ -544,18 +544,18 @@ def test_a_bundle_takes_the_place_of_the_topology(charms: tuple[CharmFile, ...])
 def test_what_a_bundle_says_of_an_application_is_planned(charms: tuple[CharmFile, ...]) -> None:
     overlay = """
     applications:
-      db: {constraints: mem=1G, trust: false, storage: {data: 1G}, options: {port: 1}}
-      api: {scale: 3}
+      db: {constraints: mem=1G, trust: false, storage: {data: 1G}}
+      api: {scale: 3, options: {port: 1}}
     """
     plan = make_plan(charms, HELD, settings(overlay=overlay))
     database = planned(plan, "db")
-    assert (database.constraints, database.trust, database.settings, database.options) == (
+    assert (database.constraints, database.trust, database.settings) == (
         "mem=1G",
         False,
         {"storage": {"data": "1G"}},
-        {"port": 1},
     )
     assert planned(plan).scale == 3
+    assert planned(plan).options["port"] == 1
 
 
 @pytest.mark.parametrize("base", ["ubuntu@24.04", "ubuntu@20.04"])
@@ -642,11 +642,41 @@ def test_a_bundle_does_not_win_over_the_archive(charms: tuple[CharmFile, ...]) -
     assert planned(plan).image_options == ("launcher-image",)
 
 
-def test_an_option_that_the_charm_lacks_is_left_for_juju_to_refuse(
-    charms: tuple[CharmFile, ...],
+@pytest.mark.parametrize(
+    ("what", "body"),
+    [
+        ("option prot", {"bundle": "applications: {api: {options: {prot: 81}}}"}),
+        ("option prot", {"overlay": "applications: {api: {options: {prot: 81}}}"}),
+        ("resource oci-imag", {"overlay": "applications: {api: {resources: {oci-imag: a/b:1}}}"}),
+    ],
+)
+def test_what_the_charm_lacks_is_refused_before_juju_does(
+    what: str, body: dict[str, str], charms: tuple[CharmFile, ...]
 ) -> None:
-    bundle = "applications: {api: {options: {prot: 81}}}"
-    assert planned(make_plan(charms, HELD, settings(bundle))).options["prot"] == 81
+    with pytest.raises(ConfigurationError, match=f"sets the {what} of api, which its charm api"):
+        make_plan(charms, HELD, settings(**body))
+
+
+@pytest.mark.parametrize("relation", ["['api:typo', 'db:sql']", "['api', 'api']"])
+def test_a_relation_of_an_overlay_must_fit(relation: str, charms: tuple[CharmFile, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="fits no endpoints of these charms"):
+        make_plan(charms, HELD, settings(overlay=f"relations: [{relation}]"))
+
+
+def test_an_overlay_may_change_the_charm() -> None:
+    before = read_bundle("applications: {app: {charm: old}}")
+    after = apply_overlay(before, "applications: {app: {charm: ch:new-4}, more: {charm: x}}")
+    assert [(item.charm, item.expected_by) for item in after.applications] == [
+        ("new", "the bundle has it"),
+        ("x", "the overlay has it"),
+    ]
+
+
+def test_a_bundle_may_name_the_base_of_all_its_applications() -> None:
+    text = "{}\napplications: {{one: {{}}, two: {{base: ubuntu@20.04}}}}"
+    for first in ("default-base: ubuntu@22.04", "series: jammy"):
+        topology = read_bundle(text.format(first))
+        assert [item.base for item in topology.applications] == ["ubuntu@22.04", "ubuntu@20.04"]
 
 
 def test_charms_of_a_bundle_that_are_not_at_hand_are_missing(

@@ -20,8 +20,8 @@ from ckf_airgap.planning.topology import (
     TopologyApplication,
 )
 
-# What Juju and the charms at hand decide here: where a charm comes from and where its units go.
-_DECIDED = frozenset({"channel", "revision", "resources", "series", "plan"})
+# What the archives decide here: which revision of a charm there is, and which images.
+_DECIDED = frozenset({"channel", "revision", "resources", "plan"})
 _PASSED_ON = frozenset({"annotations", "bindings", "devices", "expose", "offers", "storage"})
 _READ = frozenset({"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"})
 _TOP_LEVEL = frozenset(
@@ -30,6 +30,7 @@ _TOP_LEVEL = frozenset(
 )
 _APPLICATION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
 _LARGEST = 1024 * 1024
+_INCLUDES = ("include-file://", "include-base64://")
 
 
 def read_bundle(text: str) -> Topology:
@@ -49,18 +50,17 @@ def read_bundle(text: str) -> Topology:
         "the bundle", "attach a mended one: juju attach-resource ckf-airgap bundle=FILE"
     )
     document = reader.document(text)
-    applications = reader.applications(document)
+    base = reader.default_base(document)
+    applications = tuple(
+        dataclasses.replace(item, expected_by="the bundle has it", base=item.base or base)
+        for name, body in reader.applications(document).items()
+        if body is not None
+        for item in (reader.application(name, body),)
+    )
     if not applications:
         raise reader.error("names no applications")
-    topology = Topology(
-        tuple(
-            reader.application(name, body)
-            for name, body in applications.items()
-            if body is not None
-        ),
-        reader.relations(document),
-        is_exact=True,
-    )
+    relations = reader.relations(document)
+    topology = Topology(applications, relations, demanded=frozenset(relations))
     _require_known_sides(topology, reader)
     return dataclasses.replace(topology, warnings=tuple(reader.warnings))
 
@@ -91,7 +91,7 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
                     f"names the application {name}, which is none of: "
                     f"{', '.join(sorted(applications))}"
                 )
-            applications[name] = reader.application(name, body)
+            applications[name] = reader.added(name, body)
         if body is None:
             removed.add(name)
             del applications[name]
@@ -102,10 +102,12 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
         for relation in topology.relations
         if not removed & {side.application for side in relation}
     )
+    added = reader.relations(document)
     changed = dataclasses.replace(
         topology,
         applications=tuple(applications.values()),
-        relations=tuple(dict.fromkeys((*kept, *reader.relations(document)))),
+        relations=tuple(dict.fromkeys((*kept, *added))),
+        demanded=topology.demanded | frozenset(added),
     )
     _require_known_sides(changed, reader)
     return dataclasses.replace(changed, warnings=(*topology.warnings, *reader.warnings))
@@ -127,7 +129,7 @@ class _Reader:
             raise self.error(f"has {len(text)} characters, which is too many for a bundle")
         try:
             document: object = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
             place = getattr(error, "problem_mark", None)
             line = f" (line {place.line + 1})" if place else ""
             raise self.error(f"is not valid YAML{line}") from error
@@ -135,21 +137,31 @@ class _Reader:
 
     def applications(self, document: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
         found: dict[str, dict[str, Any] | None] = {}
-        for name, body in self._mapping(document.get("applications", {}), "applications").items():
+        section = document.get("applications")
+        for name, body in self._mapping(
+            {} if section is None else section, "applications"
+        ).items():
             if not _APPLICATION.fullmatch(name):
                 raise self.error(f"has an application with the name {name[:80]!r}")
             known = _READ | _DECIDED | _PASSED_ON
             found[name] = None if body is None else self._mapping(body, name, known)
         return found
 
+    def default_base(self, document: Mapping[str, Any]) -> str | None:
+        """Read the base of the applications that name none."""
+        base = document.get("default-base")
+        if base is not None and not isinstance(base, str):
+            raise self.error("has a default-base that is not text such as ubuntu@22.04")
+        return base or _BASES.get(str(document.get("series")))
+
+    def added(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
+        """Read the charm of an application; the rest is read as a change."""
+        plain = self.application(name, {"charm": body["charm"]})
+        return dataclasses.replace(plain, expected_by="the overlay has it")
+
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
         """Read an application of which nothing is known yet."""
-        charm = body.get("charm", name)
-        if not isinstance(charm, str) or not charm:
-            raise self.error(f"names no charm for {name}")
-        plain = TopologyApplication(name=name, charm=charm_name(charm))
-        if isinstance(body.get("series"), str):
-            plain = dataclasses.replace(plain, base=_BASES.get(body["series"]))
+        plain = TopologyApplication(name=name, charm=self._charm(name, body.get("charm", name)))
         return dataclasses.replace(
             self._settings(plain, body), options=self._options(name, body.get("options"))
         )
@@ -160,8 +172,10 @@ class _Reader:
         for resource, image in resources.items():
             if not isinstance(image, str) or not image:
                 raise self.error(f"gives no image for the resource {before.name}/{resource}")
+        charm = self._charm(before.name, body["charm"]) if "charm" in body else before.charm
         return dataclasses.replace(
             self._settings(before, body),
+            charm=charm,
             own_options={**before.own_options, **self._options(before.name, body.get("options"))},
             own_resources={**before.own_resources, **resources},
         )
@@ -183,13 +197,19 @@ class _Reader:
             found += [(Side.parse(sides[0]), Side.parse(str(side))) for side in others]
         return tuple(found)
 
+    def _charm(self, application: str, value: object) -> str:
+        name = charm_name(value) if isinstance(value, str) else ""
+        if not _APPLICATION.fullmatch(name):
+            raise self.error(f"names no charm for {application}, but {str(value)[:80]!r}")
+        return name
+
     def _settings(
         self, application: TopologyApplication, body: Mapping[str, Any]
     ) -> TopologyApplication:
         scale = body.get("scale", body.get("num_units", application.scale))
         trust = body.get("trust", application.trust)
         constraints = body.get("constraints", application.constraints)
-        base = body.get("base", application.base)
+        base = body.get("base", _BASES.get(str(body.get("series")), application.base))
         name = application.name
         if isinstance(scale, bool) or not isinstance(scale, int) or scale < 0:
             raise self.error(f"gives {name} the scale {scale!r}, which is no number of units")
@@ -208,7 +228,8 @@ class _Reader:
             scale=scale,
             trust=trust,
             constraints=constraints or None,
-            base=base,
+            # juju export-bundle writes the channel of the base with its risk.
+            base=base.partition("/")[0] if base else None,
             settings={
                 **application.settings,
                 **{key: value for key, value in body.items() if key in _PASSED_ON},
@@ -220,7 +241,7 @@ class _Reader:
         for name, setting in options.items():
             if not isinstance(setting, (str, int, float, bool)):
                 raise self.error(f"gives {application}/{name} a value that is not one scalar")
-            if isinstance(setting, str) and setting.startswith("include-"):
+            if isinstance(setting, str) and setting.startswith(_INCLUDES):
                 raise self.error(
                     f"takes {application}/{name} from a file, which does not come with it"
                 )

@@ -309,10 +309,8 @@ def missing_charms(
     for item in topology.applications:
         if item.charm in charms or not (item.is_expected or item.name in lacking):
             continue
-        if item.name in lacking:
-            reason = f"{lacking[item.name]} requires it"
-        else:
-            reason = "the bundle has it" if topology.is_exact else "every release has it"
+        by = lacking.get(item.name)
+        reason = f"{by} requires it" if by else item.expected_by
         before = found.get(item.charm)
         names = (*before.applications, item.name) if before else (item.name,)
         found[item.charm] = MissingCharm(item.charm, names, before.wanted_by if before else reason)
@@ -335,12 +333,12 @@ def _planned(
     finder: ImageFinder,
     settings: PlanSettings,
 ) -> PlannedApplication:
-    own = {**item.own_resources, **item.own_options}
+    _require_known(item, charm)
     resources = {
-        **finder.resources(item.name, charm, without=own),
-        **{name: image for name, image in item.own_resources.items() if name in charm.resources},
+        **finder.resources(item.name, charm, without=item.own_resources),
+        **item.own_resources,
     }
-    images = finder.options(item.name, charm, without=own)
+    images = finder.options(item.name, charm, without=item.own_options)
     finder.report_fixed(item.name, charm, item.own_options)
     return PlannedApplication(
         name=item.name,
@@ -360,6 +358,22 @@ def _planned(
     )
 
 
+def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
+    """See that the charm has what the operator sets; Juju would refuse it in the middle."""
+    options = [*item.own_options, *(() if item.is_template else item.options)]
+    for what, given, known in (
+        ("option", options, charm.options),
+        ("resource", list(item.own_resources), charm.resources),
+    ):
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ConfigurationError(
+                f"the bundle or the overlay sets the {what} {', '.join(unknown)} of {item.name}, "
+                f"which its charm {charm.name} does not have",
+                f"correct the name; it has: {', '.join(sorted(known)) or 'none'}",
+            )
+
+
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
@@ -372,7 +386,7 @@ def _options(
         options = {
             name: value.format(model=settings.model) if isinstance(value, str) else value
             for name, value in options.items()
-            # The table serves all releases; an operator's bundle means this one.
+            # The table serves all releases.
             if name in charm.options
         }
     if settings.gateway_service_type and _GATEWAY_OPTION in charm.options:

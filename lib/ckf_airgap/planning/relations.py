@@ -22,7 +22,7 @@ def fitting_relations(
         The relations with both endpoints, sorted as the topology has them.
 
     Raises:
-        ConfigurationError: A relation of an exact topology fits no endpoints, or several.
+        ConfigurationError: A relation that the operator names fits no endpoints, or several.
     """
     found: list[Relation] = []
     for relation in topology.relations:
@@ -31,7 +31,7 @@ def fitting_relations(
         candidates = _candidates(relation, applications)
         if len(candidates) == 1:
             found.append(candidates[0])
-        elif topology.is_exact:
+        elif relation in topology.demanded:
             first, second = relation
             problem = (
                 "could be several: " + "; ".join(f"{a} - {b}" for a, b in candidates)
@@ -40,9 +40,14 @@ def fitting_relations(
             )
             raise ConfigurationError(
                 f"the relation of {first} with {second} {problem}",
-                "name both endpoints in the bundle (APPLICATION:ENDPOINT), or leave it out",
+                "name both endpoints (APPLICATION:ENDPOINT) where the bundle or the overlay has "
+                "it, or leave it out",
             )
-    return tuple(dict.fromkeys(found))
+    # Which side stands first says nothing.
+    unique: dict[frozenset[Side], Relation] = {}
+    for relation in found:
+        unique.setdefault(frozenset(relation), relation)
+    return tuple(unique.values())
 
 
 def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dict[str, str]:

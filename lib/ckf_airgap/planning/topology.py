@@ -22,7 +22,8 @@ class TopologyApplication:
     Attributes:
         name: Its name.
         charm: The charm that it is deployed from.
-        is_expected: Whether a release without it is incomplete.
+        is_expected: Whether a deployment without it is incomplete.
+        expected_by: What shows that it is expected, in words.
         options: Options to set; ``{model}`` in a value stands for the model's name where
             ``is_template``. What the plan finds out about images goes before them.
         options_without: Options for charms that lack an endpoint: endpoint -> options.
@@ -39,6 +40,7 @@ class TopologyApplication:
     name: str
     charm: str
     is_expected: bool = True
+    expected_by: str = "every release has it"
     options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
     options_without: Mapping[str, Mapping[str, OptionValue]] = field(
         default_factory=dict[str, Mapping[str, OptionValue]]
@@ -83,14 +85,14 @@ class Topology:
     Attributes:
         applications: The applications.
         relations: The relations.
-        is_exact: Whether every relation must fit the charms; a union of releases has some that do
-            not fit all of them.
+        demanded: Those of the relations that the operator names: they must fit the charms. A
+            union of releases has some that do not fit all of them.
         warnings: What in the operator's bundle or overlay has no effect.
     """
 
     applications: tuple[TopologyApplication, ...]
     relations: tuple[Relation, ...]
-    is_exact: bool = False
+    demanded: frozenset[Relation] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
