@@ -155,8 +155,8 @@ class CkfAirgapCharm(ops.CharmBase):
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
             self._stored.failure = str(error)
-            if not isinstance(error, (ArtifactError, ConfigurationError, PlanError)):
-                # A registry or a controller may be back at the next event.
+            if not isinstance(error, (ArtifactError, PlanError)):
+                # A registry or a model may be there at the next event; the archives stay the same.
                 return
         write_private(mark, inputs)
 
