@@ -168,7 +168,7 @@ class _Reader:
 
     def changed(self, before: TopologyApplication, body: Mapping[str, Any]) -> TopologyApplication:
         """Read what an overlay says of an application."""
-        resources = self._mapping(body.get("resources", {}), f"{before.name}/resources")
+        resources = self._mapping(body.get("resources") or {}, f"{before.name}/resources")
         for resource, image in resources.items():
             if not isinstance(image, str) or not image:
                 raise self.error(f"gives no image for the resource {before.name}/{resource}")
