@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -245,6 +245,12 @@ class CharmFile:
     def endpoint(self, name: str) -> Endpoint | None:
         """Give the endpoint of a name, or None."""
         return next((endpoint for endpoint in self.endpoints if endpoint.name == name), None)
+
+
+def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
+    """List the images that charms take, each once; what is no valid reference is left out."""
+    references = (ImageReference.parse(image) for charm in charms for image in charm.images)
+    return tuple(dict.fromkeys(reference for reference in references if reference))
 
 
 class _Documents:

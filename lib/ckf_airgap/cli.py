@@ -14,9 +14,9 @@ import yaml
 from ckf_airgap.artifacts.byte_stream import open_gzip, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import AirgapError, ArtifactError, ConfigurationError
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import (
     AUTOMATIC,
     GATEWAY_SERVICE_TYPES,
@@ -202,10 +202,9 @@ def _charms(path: Path, folder: Path) -> tuple[CharmFile, ...]:
 
 
 def _inventory(path: Path, charms: Sequence[CharmFile]) -> Inventory:
-    wanted = (ImageReference.parse(image) for charm in charms for image in charm.images)
     on_read = report_reading(_existing(path), lambda text: print(text, file=sys.stderr))
     with open_gzip(path, on_read) as archive:
-        return read_inventory(archive, path.name, filter(None, wanted))
+        return read_inventory(archive, path.name, wanted_images(charms))
 
 
 def _existing(path: Path) -> Path:

@@ -13,11 +13,10 @@ import yaml
 from ckf_airgap.artifacts.byte_stream import open_gzip, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.juju import JujuModel, ModelState
-from ckf_airgap.names import ImageReference
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import (
     MissingCharm,
@@ -127,7 +126,7 @@ class Installer:
             ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
             RegistryError: The registry fails or refuses.
         """
-        result = self._pusher(on_progress).push(self.inputs.images, self._wanted)
+        result = self._pusher(on_progress).push(self.inputs.images, wanted_images(self.charms))
         _require_undamaged(result.inventory)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
@@ -144,7 +143,7 @@ class Installer:
         images = self.inputs.images
         self._report("reading images.tar.gz to see what it holds")
         with open_gzip(images, report_reading(images, self._report)) as archive:
-            return read_inventory(archive, images.name, self._wanted)
+            return read_inventory(archive, images.name, wanted_images(self.charms))
 
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""
@@ -358,11 +357,6 @@ class Installer:
         finally:
             for path in files.values():
                 path.unlink(missing_ok=True)
-
-    @property
-    def _wanted(self) -> tuple[ImageReference, ...]:
-        references = (ImageReference.parse(image) for c in self.charms for image in c.images)
-        return tuple(dict.fromkeys(reference for reference in references if reference))
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(

@@ -214,7 +214,7 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
         ConfigurationError: A setting names something that is not there, or is not valid.
         PlanError: None of the charms belongs to the topology.
     """
-    check_settings(settings)
+    _check_gateway_type(settings)
     by_name = {charm.name: charm for charm in charms}
     topology = _topology(settings)
     deployed = sorted(
@@ -286,13 +286,17 @@ def check_settings(settings: PlanSettings) -> None:
     Raises:
         ConfigurationError: It is not.
     """
+    _check_gateway_type(settings)
+    _topology(settings)
+
+
+def _check_gateway_type(settings: PlanSettings) -> None:
     kind = settings.gateway_service_type
     if kind and kind not in GATEWAY_SERVICE_TYPES:
         raise ConfigurationError(
             f"gateway-service-type is {kind!r}",
             f"give one of {', '.join(GATEWAY_SERVICE_TYPES)}, or nothing for the charm's default",
         )
-    _topology(settings)
 
 
 def missing_charms(
