@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import drain, open_gzip
+from ckf_airgap.artifacts.byte_stream import drain, open_archive
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile
@@ -59,12 +59,12 @@ def _measure(made: SampleRelease, folder: Path, rounds: int) -> None:
     def read_images() -> None:
         nonlocal inventory
         wanted = (ImageReference.parse(image) for charm in charms for image in charm.images)
-        with open_gzip(made.images.path) as archive:
+        with open_archive(made.images.path) as archive:
             inventory = read_inventory(archive, "images.tar.gz", filter(None, wanted))
 
     def decode() -> None:
         for path in (made.charms.path, made.images.path):
-            with open_gzip(path) as archive:
+            with open_archive(path) as archive:
                 drain(archive)
 
     steps: dict[str, Callable[[], object]] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.artifacts.byte_stream import open_gzip, report_reading
+from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile, wanted_images
@@ -203,7 +203,7 @@ def _charms(path: Path, folder: Path) -> tuple[CharmFile, ...]:
 
 def _inventory(path: Path, charms: Sequence[CharmFile]) -> Inventory:
     on_read = report_reading(_existing(path), lambda text: print(text, file=sys.stderr))
-    with open_gzip(path, on_read) as archive:
+    with open_archive(path, on_read) as archive:
         return read_inventory(archive, path.name, wanted_images(charms))
 
 

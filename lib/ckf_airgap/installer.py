@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ckf_airgap.artifacts.byte_stream import open_gzip, report_reading
+from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile, wanted_images
@@ -142,7 +142,7 @@ class Installer:
             return known
         images = self.inputs.images
         self._report("reading images.tar.gz to see what it holds")
-        with open_gzip(images, report_reading(images, self._report)) as archive:
+        with open_archive(images, report_reading(images, self._report)) as archive:
             return read_inventory(archive, images.name, wanted_images(self.charms))
 
     def plan(self) -> Plan:

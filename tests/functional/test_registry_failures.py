@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -67,13 +69,25 @@ def test_a_name_that_is_not_known() -> None:
 
 
 class InTurn:
-    """Gives faults in turn, from the first again after the last."""
+    """Gives faults in turn, from the first again after the last, and none of them too often.
+
+    Several requests are under way at a time: which of them a fault strikes is chance, and chance
+    could strike one each time that it is tried.
+    """
 
     def __init__(self, *faults: int | Literal["cut"] | None) -> None:
         self._faults = itertools.cycle(faults)
+        self._strikes: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> int | Literal["cut"] | None:
-        return next(self._faults)
+        target = f"{request.method} {request.path.partition('?')[0]}"
+        with self._lock:
+            fault = next(self._faults)
+            if fault is not None and self._strikes[target] == 3:
+                return None
+            self._strikes[target] += fault is not None
+            return fault
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -122,7 +136,7 @@ def test_what_does_not_pass_is_told(
     authority: Authority,
     tmp_path: Path,
 ) -> None:
-    with proxy(registry, authority, InTurn(status)) as host:
+    with proxy(registry, authority, lambda _: status) as host:
         client = RegistryClient(host, ca=authority.certificate.read_text())
         location = RegistryLocation.parse(f"{host}/ckf")
         with pytest.raises(RegistryError, match=problem):

@@ -125,7 +125,7 @@ def test_a_missing_file_is_refused(archive: Path, folder: Path) -> None:
 
 def test_a_file_that_is_no_gzip_is_refused(archive: Path, folder: Path) -> None:
     archive.write_bytes(b"PK\x03\x04" + bytes(1000))
-    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged or not a gzip file"):
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is not a tar archive"):
         unpack_charms(archive, folder)
 
 
@@ -144,7 +144,7 @@ def test_a_checksum_that_does_not_fit_is_found(archive: Path, folder: Path) -> N
     data = bytearray(archive.read_bytes())
     data[-8] ^= 0xFF  # RFC 1952: CRC32, then the size, end a member.
     archive.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged .*CRC"):
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged .*checksum"):
         unpack_charms(archive, folder)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.byte_stream import open_gzip
+from ckf_airgap.artifacts.byte_stream import open_archive
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory, read_inventory
 from ckf_airgap.charm_file import CharmFile
@@ -128,7 +128,7 @@ def test_the_builtin_release_is_planned_from_its_two_files(
 ) -> None:
     charms = unpack_charms(builtin.charms.path, tmp_path)
     wanted = [ImageReference.parse(image) for charm in charms for image in charm.images]
-    with open_gzip(builtin.images.path) as archive:
+    with open_archive(builtin.images.path) as archive:
         held = read_inventory(archive, "images.tar.gz", filter(None, wanted))
     release = builtin.release
     plan = make_plan(charms, held, settings(bundle=release.bundle))

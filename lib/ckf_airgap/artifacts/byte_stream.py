@@ -1,19 +1,27 @@
 """Streams of bytes: what every reader of an artifact reads from."""
 
-import gzip
+import queue
+import threading
 import time
-import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
+import zstandard
+
+from ckf_airgap.artifacts.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, decompressor
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
-_REPORT_SECONDS = 30.0
-GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_REPORT_SECONDS = 30.0
+# Blocks that the decoder is ahead of the reader: some milliseconds of work for either.
+_BLOCKS_AHEAD = 8
+# Four bytes can stand for 128 KiB (RFC 8878, section 3.1.1.2): what a small piece can grow to is
+# still bearable.
+_ZSTD_PIECE = 4096
+_CURE = "copy it again and compare its checksum with the original"
 
 
 class ByteStream(Protocol):
@@ -24,53 +32,75 @@ class ByteStream(Protocol):
         ...
 
 
-class _CountingFile:
-    """A file that reports how far it has been read: the progress of everything built on it."""
+class _Decoder:
+    """Decodes in a thread of its own, a few blocks ahead of whoever reads."""
 
-    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:
-        self._file = file
-        self._on_read = on_read
-        self._position = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
-        self._position += len(data)
-        self._on_read(self._position)
-        return data
-
-
-class _GzipStream:
-    """Decompressed bytes, with damage reported as the project's own error."""
-
-    def __init__(self, file: gzip.GzipFile, name: str) -> None:
-        self._file = file
-        self._name = name
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+        self._stopped = threading.Event()
+        self._block = b""
+        self._is_at_end = False
+        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+        self._thread.start()
 
     def read(self, size: int, /) -> bytes:
+        if not self._block and not self._is_at_end:
+            self._next_block()
+        if size >= len(self._block):
+            data, self._block = self._block, b""
+            return data
+        data, self._block = self._block[:size], self._block[size:]
+        return data
+
+    def close(self) -> None:
+        """End the thread, whether or not all has been read."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def _next_block(self) -> None:
+        item = self._queue.get()
+        if item is None:
+            self._is_at_end = True
+        elif isinstance(item, BaseException):
+            self._is_at_end = True
+            raise item
+        else:
+            self._block = item
+
+    def _run(self) -> None:
         try:
-            return self._file.read(size)
-        except EOFError:
-            raise ArtifactError(
-                f"{self._name} ends in the middle: it was not copied or made completely",
-                "copy it again and compare its checksum with the original",
-            ) from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise ArtifactError(
-                f"{self._name} is damaged or not a gzip file ({error})",
-                "copy it again and compare its checksum with the original",
-            ) from error
+            for block in self._blocks:
+                if self._stopped.is_set():
+                    return
+                if block:
+                    self._queue.put(block)
+        # Whatever it is, it is for the reader to know.
+        except BaseException as error:
+            self._queue.put(error)
+        else:
+            self._queue.put(None)
 
 
 @contextmanager
-def open_gzip(path: Path, on_read: Callable[[int], None] | None = None) -> Generator[ByteStream]:
-    """Open a gzip file, of one or more members (RFC 1952, section 2.2), as a stream.
+def open_archive(
+    path: Path, on_read: Callable[[int], None] | None = None
+) -> Generator[ByteStream]:
+    """Open an archive as a stream, decoded by what it begins with.
 
     Args:
-        path: The file.
-        on_read: Called with the position in the compressed file, in bytes, after each read.
+        path: The file: gzip of one or more members (RFC 1952, section 2.2), Zstandard (RFC 8878),
+            or not compressed.
+        on_read: Called with the position in the file, in bytes, after each read; in another
+            thread.
 
     Yields:
-        The decompressed bytes. Its ``read`` raises ArtifactError for a damaged or truncated file.
+        The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated file.
 
     Raises:
         ArtifactError: The file cannot be opened, or is empty.
@@ -82,11 +112,99 @@ def open_gzip(path: Path, on_read: Callable[[int], None] | None = None) -> Gener
             f"{path.name} cannot be opened ({error.strerror})", "give the file again"
         ) from error
     with raw:
-        if not raw.peek(1):
+        head = raw.peek(len(ZSTD_MAGIC))
+        if not head:
             raise ArtifactError(f"{path.name} is empty", "give the file again")
-        counted = cast(BinaryIO, _CountingFile(raw, on_read or (lambda _: None)))
-        with gzip.GzipFile(fileobj=counted) as file:
-            yield _GzipStream(file, path.name)
+        pieces = _pieces(raw, on_read or (lambda _: None))
+        if head.startswith(GZIP_MAGIC):
+            blocks = _gunzip(pieces, path.name)
+        elif head.startswith(ZSTD_MAGIC):
+            blocks = _unzstd(pieces, path.name)
+        else:
+            blocks = pieces
+        decoder = _Decoder(blocks)
+        try:
+            yield decoder
+        finally:
+            decoder.close()
+
+
+def _pieces(file: BinaryIO, on_read: Callable[[int], None]) -> Iterator[bytes]:
+    position = 0
+    while data := file.read(READ_SIZE):
+        position += len(data)
+        on_read(position)
+        yield data
+
+
+def _gunzip(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
+    member = decompressor()
+    try:
+        for data in pieces:
+            while data:
+                if member.eof:
+                    # Padding after the last member is no member.
+                    if not data.strip(b"\0"):
+                        break
+                    member = decompressor()
+                yield member.decompress(data, READ_SIZE)
+                data = member.unconsumed_tail or member.unused_data
+    except GZIP_ERRORS as error:
+        raise ArtifactError(f"{name} is damaged ({error})", _CURE) from error
+    if not member.eof:
+        raise _ends_in_the_middle(name)
+
+
+def _unzstd(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
+    decoder = ZstdDecoder()
+    try:
+        for data in pieces:
+            yield from decoder.decode(data)
+    except zstandard.ZstdError as error:
+        raise ArtifactError(f"{name} is damaged ({error})", _CURE) from error
+    if not decoder.is_at_end:
+        raise _ends_in_the_middle(name)
+
+
+class ZstdDecoder:
+    """Decodes Zstandard frames that follow each other (RFC 8878, section 3.1).
+
+    The library's own reader takes a frame that breaks off for a complete one.
+    """
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+        self._is_fresh = True
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether what was given ends with a frame."""
+        return self._decompressor.eof or self._is_fresh
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Decode some more bytes.
+
+        Args:
+            data: The bytes.
+
+        Yields:
+            What they hold.
+
+        Raises:
+            zstandard.ZstdError: They are damaged.
+        """
+        for start in range(0, len(data), _ZSTD_PIECE):
+            piece = data[start : start + _ZSTD_PIECE]
+            while piece:
+                if self._decompressor.eof:
+                    self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+                self._is_fresh = False
+                yield self._decompressor.decompress(piece)
+                piece = self._decompressor.unused_data
+
+
+def _ends_in_the_middle(name: str) -> ArtifactError:
+    return ArtifactError(f"{name} ends in the middle: it was not copied or made completely", _CURE)
 
 
 def report_reading(path: Path, report: Callable[[str], None]) -> Callable[[int], None]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_gzip
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_archive
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ArtifactError
@@ -33,7 +33,7 @@ def unpack_charms(archive: Path, folder: Path) -> tuple[CharmFile, ...]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     charms: dict[str, tuple[str, CharmFile]] = {}
-    with open_gzip(archive) as stream:
+    with open_archive(archive) as stream:
         for member in read_members(stream, archive.name):
             if member.kind is not MemberKind.FILE or not _CHARM.search(member.name):
                 continue

@@ -20,6 +20,8 @@ from ckf_airgap.errors import ConfigurationError, RegistryError
 # Large enough that the round trips do not count, small enough to be sent again from memory.
 CHUNK_SIZE = 8 * 1024 * 1024
 _ATTEMPTS = 5
+# A few threads send at a time.
+_CONNECTIONS = 8
 _LONGEST_PAUSE = 20.0
 _TIMEOUT = urllib3.Timeout(connect=10, read=300)
 _MANIFEST_TYPES = ", ".join(
@@ -78,7 +80,9 @@ class RegistryClient:
                     f"registry-ca is not a PEM certificate ({error})",
                     "juju config ckf-airgap registry-ca=@ca.crt",
                 ) from error
-        self._pool = urllib3.PoolManager(ssl_context=context, retries=False, timeout=_TIMEOUT)
+        self._pool = urllib3.PoolManager(
+            maxsize=_CONNECTIONS, ssl_context=context, retries=False, timeout=_TIMEOUT
+        )
         self._headers: dict[str, str] = {"User-Agent": "ckf-airgap"}
         if credentials:
             pair = f"{credentials.username}:{credentials.password}".encode()
@@ -249,6 +253,8 @@ class RegistryClient:
             else:
                 if response.status == 202:
                     return self._location(response)
+                if response.status == 404 and _is_unknown_upload(response.data):
+                    raise self._lost(response)
                 if not _is_transient(response.status) or attempt == _ATTEMPTS - 1:
                     raise self._refused("PATCH", response)
             _pause(attempt)
@@ -418,6 +424,11 @@ def _received(response: urllib3.BaseHTTPResponse) -> int:
     _, _, last = response.headers.get("Range", "").partition("-")
     # Registries write 0-0 for an upload that holds nothing yet.
     return int(last) + 1 if last.isdigit() and last != "0" else 0
+
+
+def _is_unknown_upload(body: bytes) -> bool:
+    """Tell an upload that the registry gave up from a repository that it does not have."""
+    return b"BLOB_UPLOAD_" in body
 
 
 def _error_detail(body: bytes) -> str:

@@ -7,15 +7,14 @@ mounted into the right one afterwards. An image gets its manifest and its tag on
 layers has been found to have the digest that its config says.
 """
 
-import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.byte_stream import GZIP_MAGIC, READ_SIZE, ZSTD_MAGIC, open_gzip
+from ckf_airgap.artifacts.byte_stream import open_archive
 from ckf_airgap.artifacts.inventory import Inventory, archived_images, damaged_member
 from ckf_airgap.artifacts.saved_images import (
     LayerContent,
@@ -32,21 +31,39 @@ from ckf_airgap.names import (
     image_path,
     wanted_by_member_name,
 )
-from ckf_airgap.registry.client import CHUNK_SIZE, Blob, RegistryClient, UploadLostError
+from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
+from ckf_airgap.registry.layer_content import HashedLayer
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer, path_of
+from ckf_airgap.registry.uploads import Finisher, Uploads
 
-_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_CONFIG = "application/vnd.docker.container.image.v1+json"
-_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-# Fast, and within a few percent of the higher levels on layers.
-_COMPRESSION_LEVEL = 1
-_GZIP_WINDOW = 31
 # How often the archive is read again for a layer whose upload was lost.
 _PASSES = 5
 STAGING = ImagePath("ckf-airgap-layers", "")
 """Where a layer goes of which it is not known yet to which image it belongs."""
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 _DIGEST_PATH = re.compile(r"(?:.*/)?blobs/sha256/([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class _MediaTypes:
+    manifest: str
+    config: str
+    gzip_layer: str
+    zstd_layer: str
+
+
+_DOCKER = _MediaTypes(
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "",
+)
+_OCI = _MediaTypes(
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,7 @@ class ImagePusher:
         self, archive: Path, wanted: tuple[ImageReference, ...], state: PushState
     ) -> list[ArtifactError]:
         """Push, from the start of the archive again where the stream cannot go back."""
-        outcomes: list[ArtifactError | None] = []
+        outcomes: dict[int, ArtifactError | None] = {}
         for remaining in reversed(range(_PASSES)):
             try:
                 self._push_members(archive, wanted, state, outcomes)
@@ -159,69 +176,96 @@ class ImagePusher:
             except UploadLostError:
                 if not remaining:
                     raise
-        return [error for error in outcomes if error]
+        return [error for _, error in sorted(outcomes.items()) if error]
 
     def _push_members(
         self,
         archive: Path,
         wanted: tuple[ImageReference, ...],
         state: PushState,
-        outcomes: list[ArtifactError | None],
+        outcomes: dict[int, ArtifactError | None],
     ) -> None:
-        """Push what follows the members that have an outcome, and add its outcomes to them."""
+        """Push the members that have no outcome yet, and give them one.
+
+        Four things go on at once: the archive is decoded; a layer is hashed and compressed; what
+        was compressed before is sent; and the images whose layers are there get their tags.
+        """
         total = archive.stat().st_size
         position = 0
+        in_flight: set[str] = set()
 
         def advance(read: int) -> None:
             nonlocal position
             position = read
 
-        with open_gzip(archive, advance) as stream:
+        with (
+            open_archive(archive, advance) as stream,
+            Uploads(self._client) as uploads,
+            Finisher(outcomes) as finisher,
+        ):
             for number, member in enumerate(image_members(stream, archive.name)):
-                if number < len(outcomes):
+                if number in outcomes:
                     continue
-                try:
-                    self._push_member(member, wanted, state)
-                    outcomes.append(None)
-                except ArtifactError as error:
-                    outcomes.append(damaged_member(member.name, error))
+                finisher.raise_failure()
+                upload = _MemberUpload(self._client, state, uploads, finisher, in_flight)
+                finisher.add(number, self._read_member(member, wanted, state, upload))
                 done = len(self._pushed) + self._present
                 self._on_progress(Progress(done, position / total))
+        self._on_progress(Progress(len(self._pushed) + self._present, position / total))
 
-    def _push_member(
-        self, member: TarMember, wanted: tuple[ImageReference, ...], state: PushState
-    ) -> None:
-        known = state.members.get(member.name)
-        if known and known.size == member.size and self._is_done(member.name, known, wanted):
+    def _read_member(
+        self,
+        member: TarMember,
+        wanted: tuple[ImageReference, ...],
+        state: PushState,
+        upload: "_MemberUpload",
+    ) -> Callable[[], None]:
+        """Read a member and begin to send its layers; gives what is left to do for it."""
+        name, size = member.name, member.size
+        known = state.members.get(name)
+        if known and known.size == size and self._is_done(name, known, wanted):
             self._present += len(known.images)
-            return
-        guess = wanted_by_member_name(member.name, wanted)
-        upload = _LayerUpload(self._client, self._location, guess, state)
-        saved = read_saved_images(member, member.name, upload.take)
-        self._uploaded += upload.uploaded_bytes
-        images = archived_images(member.name, saved, wanted)
-        manifests: dict[str, str] = {}
-        for content in saved:
-            _check_diff_ids(content, member.name)
-        state.layer_names |= upload.names
-        for content, image in zip(saved, images, strict=True):
-            for path in image.paths:
-                manifests[str(path)] = self._publish(content, path)
-                self._pushed.append(self._location.reference(path))
-        state.members[member.name] = PushedMember(member.size, tuple(images), manifests)
-        state.save(self._state_file)
+            return lambda: None
+        guess = wanted_by_member_name(name, wanted)
+        upload.repository = self._location.repository(image_path(guess) if guess else STAGING)
+        try:
+            saved = read_saved_images(member, name, upload.take)
+        except ArtifactError as error:
+            damage = damaged_member(name, error)
+            return lambda: upload.give_up(damage)
 
-    def _publish(self, image: SavedImage[StoredLayer], path: ImagePath) -> str:
+        def finish() -> None:
+            try:
+                layers = upload.wait()
+                images = archived_images(name, saved, wanted)
+                for content in saved:
+                    _check_diff_ids(content, layers, name)
+            except ArtifactError as error:
+                raise damaged_member(name, error) from error
+            upload.remember()
+            self._uploaded += upload.uploaded_bytes
+            manifests: dict[str, str] = {}
+            for content, image in zip(saved, images, strict=True):
+                for path in image.paths:
+                    manifests[str(path)] = self._publish(content, layers, path)
+                    self._pushed.append(self._location.reference(path))
+            state.members[name] = PushedMember(size, tuple(images), manifests)
+            state.save(self._state_file)
+
+        return finish
+
+    def _publish(
+        self, image: SavedImage[int], stored: Sequence[StoredLayer], path: ImagePath
+    ) -> str:
         """Bring an image's blobs together in its repository, then give it its tag."""
         repository = self._location.repository(path)
-        for layer in image.layers:
+        layers = [stored[number] for number in image.layers]
+        for layer in layers:
             self._client.copy_blob(layer.blob, layer.repository, repository)
         config = Blob(image.image_id, len(image.config))
         if not self._client.has_blob(repository, config.digest):
             self._client.upload_blob(repository, [image.config])
-        return self._client.put_manifest(
-            repository, path.tag, _manifest(config, [layer.blob for layer in image.layers])
-        )
+        return self._client.put_manifest(repository, path.tag, _manifest(config, layers))
 
     def _is_done(
         self, name: str, member: PushedMember, wanted: tuple[ImageReference, ...]
@@ -236,151 +280,145 @@ class ImagePusher:
         )
 
 
-class _LayerUpload:
-    """Takes the layers of one member as they come by.
+@dataclass(frozen=True)
+class _Flight:
+    """A layer that is being sent."""
+
+    path: str
+    repository: str
+    content: HashedLayer
+    blob: Future[Blob]
+
+    def land(self) -> StoredLayer:
+        """Wait until it is there, and see that it is what its name in the archive says."""
+        blob = self.blob.result()
+        digest = _DIGEST_PATH.fullmatch(self.path)
+        if digest and digest[1] not in (self.content.diff_id[7:], self.content.source_digest[7:]):
+            raise ArtifactError(
+                f"layer {self.path} is damaged: its content is not that of its name",
+                "save this image again (docker save) and make the archive again",
+            )
+        return StoredLayer(self.content.diff_id, blob, self.repository, self.content.is_zstd)
+
+
+class _MemberUpload:
+    """Takes the layers of one member as they come by, each of which a number stands for.
 
     Attributes:
-        uploaded_bytes: The size of the blobs that were sent.
-        names: The names of the layers that were read, with their diff_ids: to be trusted for other
-            images only once the image's config has confirmed them.
+        repository: Where to send what is not known yet.
+        uploaded_bytes: The size of the blobs that were sent, once they are there.
     """
 
     def __init__(
         self,
         client: RegistryClient,
-        location: RegistryLocation,
-        guess: ImageReference | None,
         state: PushState,
+        uploads: Uploads,
+        finisher: Finisher,
+        in_flight: set[str],
     ) -> None:
         self._client = client
         self._state = state
-        self._repository = location.repository(image_path(guess) if guess else STAGING)
+        self._uploads = uploads
+        self._finisher = finisher
+        self._in_flight = in_flight
+        self._layers: list[StoredLayer | _Flight] = []
+        self._names: dict[int, str] = {}
+        self.repository = ""
         self.uploaded_bytes = 0
-        self.names: dict[str, str] = {}
 
-    def take(self, layer: LayerContent) -> StoredLayer:
-        """Upload a layer, or find that the registry has it."""
+    def take(self, layer: LayerContent) -> int:
+        """Begin to send a layer, or find that the registry has it; gives its number."""
+        number = len(self._layers)
+        name = _layer_key(layer)
+        if name and name in self._in_flight:
+            # Whether it is sound is known when the image that it came with is finished.
+            self._finisher.wait()
         known = self._known(layer)
         if known and self._client.has_blob(known.repository, known.blob.digest):
-            return known
-        content = _HashedLayer(layer)
-        blob = self._client.upload_blob(self._repository, content.compressed_chunks())
-        stored = StoredLayer(content.diff_id, blob, self._repository)
-        digest = _DIGEST_PATH.fullmatch(layer.path)
-        if digest and digest[1] not in (content.diff_id[7:], content.source_digest[7:]):
-            raise ArtifactError(
-                f"layer {layer.path} is damaged: its content is not that of its name",
-                "save this image again (docker save) and make the archive again",
-            )
-        self.uploaded_bytes += blob.size
-        self._state.layers[stored.diff_id] = stored
-        if name := _layer_name(layer):
-            self.names[name] = stored.diff_id
-        return stored
+            self._layers.append(known)
+            return number
+        content = HashedLayer(layer)
+        if name:
+            self._names[number] = name
+            self._in_flight.add(name)
+        blob = self._uploads.send(self.repository, content.compressed_chunks())
+        self._layers.append(_Flight(layer.path, self.repository, content, blob))
+        return number
+
+    def wait(self) -> list[StoredLayer]:
+        """Wait until all layers are there; gives them by their numbers.
+
+        Raises:
+            ArtifactError: One is damaged.
+        """
+        try:
+            layers = [
+                layer.land() if isinstance(layer, _Flight) else layer for layer in self._layers
+            ]
+        finally:
+            self._in_flight.difference_update(self._names.values())
+        for flight, layer in zip(self._layers, layers, strict=True):
+            if isinstance(flight, _Flight):
+                self.uploaded_bytes += layer.blob.size
+                self._state.layers[layer.diff_id] = layer
+        self._layers = list(layers)
+        return layers
+
+    def remember(self) -> None:
+        """Trust the names of the layers, now that the image's config has confirmed them."""
+        for number, name in self._names.items():
+            layer = self._layers[number]
+            if isinstance(layer, StoredLayer):
+                self._state.layer_names[name] = layer.diff_id
+
+    def give_up(self, damage: ArtifactError) -> None:
+        """Let what was sent of a damaged member be, and say so."""
+        self._in_flight.difference_update(self._names.values())
+        raise damage
 
     def _known(self, layer: LayerContent) -> StoredLayer | None:
         """Recognise a layer by its name alone, before anything of it is read."""
         digest = _DIGEST_PATH.fullmatch(layer.path)
         if digest and f"sha256:{digest[1]}" in self._state.layers:
             return self._state.layers[f"sha256:{digest[1]}"]
-        return self._state.layers.get(self._state.layer_names.get(_layer_name(layer) or "", ""))
+        return self._state.layers.get(self._state.layer_names.get(_layer_key(layer) or "", ""))
 
 
-class _HashedLayer:
-    """A layer's content, hashed on the way: what is stored, and what it holds uncompressed.
-
-    Attributes:
-        diff_id: The digest of the uncompressed content, once it has been read to its end.
-        source_digest: The digest of the content as it stands in the archive, likewise.
-    """
-
-    def __init__(self, layer: LayerContent) -> None:
-        self._layer = layer
-        self.diff_id = ""
-        self.source_digest = ""
-
-    def compressed_chunks(self) -> Iterator[bytes]:
-        """Give the layer compressed with gzip, in pieces of CHUNK_SIZE and a last one."""
-        if self._layer.head.startswith(ZSTD_MAGIC):
-            raise ArtifactError(
-                f"layer {self._layer.path} is compressed with zstd, which is not supported",
-                "save this image with docker save",
-            )
-        is_gzip = self._layer.head.startswith(GZIP_MAGIC)
-        return _in_chunks(self._keep_gzip() if is_gzip else self._compress())
-
-    def _compress(self) -> Iterator[bytes]:
-        digest = hashlib.sha256()
-        compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-        while data := self._layer.read(READ_SIZE):
-            digest.update(data)
-            yield compressor.compress(data)
-        yield compressor.flush()
-        self.diff_id = self.source_digest = f"sha256:{digest.hexdigest()}"
-
-    def _keep_gzip(self) -> Iterator[bytes]:
-        source, content = hashlib.sha256(), hashlib.sha256()
-        decompressor = zlib.decompressobj(_GZIP_WINDOW)
-        while data := self._layer.read(READ_SIZE):
-            yield data
-            source.update(data)
-            while data:
-                if decompressor.eof:
-                    # Several gzip members may follow each other (RFC 1952, section 2.2).
-                    decompressor = zlib.decompressobj(_GZIP_WINDOW)
-                try:
-                    content.update(decompressor.decompress(data, READ_SIZE))
-                except zlib.error as error:
-                    raise _damaged_layer(self._layer.path, str(error)) from error
-                data = decompressor.unconsumed_tail or decompressor.unused_data
-        if not decompressor.eof:
-            raise _damaged_layer(self._layer.path, "it ends in the middle")
-        self.source_digest = f"sha256:{source.hexdigest()}"
-        self.diff_id = f"sha256:{content.hexdigest()}"
-
-
-def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small pieces to chunks of CHUNK_SIZE or a little more, and a last one."""
-    buffer = bytearray()
-    for piece in pieces:
-        buffer += piece
-        if len(buffer) >= CHUNK_SIZE:
-            yield bytes(buffer)
-            buffer.clear()
-    if buffer:
-        yield bytes(buffer)
-
-
-def _layer_name(layer: LayerContent) -> str | None:
+def _layer_key(layer: LayerContent) -> str | None:
     """Name a layer that stands under an identifier: equal names then mean equal layers."""
     identifier = _IDENTIFIER.search(layer.path)
     return f"{identifier[0]}:{layer.size}" if identifier else None
 
 
-def _check_diff_ids(image: SavedImage[StoredLayer], member: str) -> None:
-    for layer, diff_id in zip(image.layers, image.diff_ids, strict=True):
-        if layer.diff_id != diff_id:
+def _check_diff_ids(image: SavedImage[int], layers: Sequence[StoredLayer], member: str) -> None:
+    for number, diff_id in zip(image.layers, image.diff_ids, strict=True):
+        if layers[number].diff_id != diff_id:
             raise ArtifactError(
-                f"{member} is damaged: it has the layer {layer.diff_id} where its image "
+                f"{member} is damaged: it has the layer {layers[number].diff_id} where its image "
                 f"has {diff_id}",
                 "save this image again (docker save) and make the archive again",
             )
 
 
-def _manifest(config: Blob, layers: list[Blob]) -> dict[str, Any]:
-    """Make a manifest (Docker Image Manifest Version 2, Schema 2), which every registry takes."""
+def _manifest(config: Blob, layers: Sequence[StoredLayer]) -> dict[str, Any]:
+    """Make a manifest.
+
+    That of Docker (Image Manifest Version 2, Schema 2) is taken by every registry; it has no name
+    for layers compressed with Zstandard, which that of OCI has (Image Specification, "Image
+    Manifest").
+    """
+    types = _OCI if any(layer.is_zstd for layer in layers) else _DOCKER
     return {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST,
-        "config": {"mediaType": _CONFIG, "size": config.size, "digest": config.digest},
+        "mediaType": types.manifest,
+        "config": {"mediaType": types.config, "size": config.size, "digest": config.digest},
         "layers": [
-            {"mediaType": _LAYER, "size": layer.size, "digest": layer.digest} for layer in layers
+            {
+                "mediaType": types.zstd_layer if layer.is_zstd else types.gzip_layer,
+                "size": layer.blob.size,
+                "digest": layer.blob.digest,
+            }
+            for layer in layers
         ],
     }
-
-
-def _damaged_layer(path: str, why: str) -> ArtifactError:
-    return ArtifactError(
-        f"layer {path} is damaged ({why})",
-        "save this image again (docker save) and make the archive again",
-    )

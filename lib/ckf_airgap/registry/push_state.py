@@ -10,7 +10,7 @@ from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
 from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class StoredLayer:
         diff_id: The digest of its uncompressed content.
         blob: The blob as it is stored.
         repository: One repository that holds it.
+        is_zstd: Whether it is compressed with Zstandard; otherwise it is with gzip.
     """
 
     diff_id: str
     blob: Blob
     repository: str
+    is_zstd: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def _from_document(document: dict[str, Any]) -> PushState:
         identity=document["identity"],
         complete=document["complete"],
         layers={
-            diff_id: StoredLayer(diff_id, Blob(**layer["blob"]), layer["repository"])
+            diff_id: StoredLayer(
+                diff_id, Blob(**layer["blob"]), layer["repository"], layer["is_zstd"]
+            )
             for diff_id, layer in document["layers"].items()
         },
         layer_names=cast(dict[str, str], document["layer_names"]),
