@@ -14,6 +14,7 @@ import yaml
 from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import AirgapError, ArtifactError, ConfigurationError
 from ckf_airgap.names import RegistryLocation
@@ -198,12 +199,13 @@ def _charm_document(charm: CharmFile) -> dict[str, Any]:
 
 
 def _charms(path: Path, folder: Path) -> tuple[CharmFile, ...]:
-    return unpack_charms(_existing(path), folder)
+    return unpack_charms(FileSource(_existing(path)), folder)
 
 
 def _inventory(path: Path, charms: Sequence[CharmFile]) -> Inventory:
-    on_read = report_reading(_existing(path), lambda text: print(text, file=sys.stderr))
-    with open_archive(path, on_read) as archive:
+    source = FileSource(_existing(path))
+    on_read = report_reading(source, lambda text: print(text, file=sys.stderr))
+    with open_archive(source, on_read) as archive:
         return read_inventory(archive, path.name, wanted_images(charms))
 
 

@@ -23,6 +23,10 @@ class ArtifactError(AirgapError):
     """An artifact (images.tar.gz, charms.tar.gz or a part of one) is damaged or not readable."""
 
 
+class StorageError(AirgapError):
+    """A disk of this machine is full, or cannot be written to."""
+
+
 class PlanError(AirgapError):
     """No complete plan can be made from the charms and the images."""
 

@@ -13,6 +13,7 @@ import yaml
 from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
+from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import ArtifactError
@@ -27,7 +28,8 @@ from ckf_airgap.planning.plan import (
     select_charms,
 )
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import STAGING, ImagePusher, Progress, PushResult
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import STAGING, ImagePusher, PushResult
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
 
@@ -43,8 +45,8 @@ class Inputs:
         registry_credentials: For the registry, or None.
     """
 
-    images: Path
-    charms: Path
+    images: Source
+    charms: Source
     settings: PlanSettings
     registry_ca: str | None = None
     registry_credentials: Credentials | None = None
@@ -85,7 +87,7 @@ class Installer:
     def charms(self) -> tuple[CharmFile, ...]:
         """The charms, unpacked when first asked for."""
         charms = unpack_charms(self.inputs.charms, self.folder / "charms")
-        self._report(f"charms.tar.gz: {len(charms)} charms")
+        self._report(f"{self.inputs.charms.name}: {len(charms)} charms")
         return charms
 
     @cached_property
@@ -141,7 +143,7 @@ class Installer:
         if known is not None:
             return known
         images = self.inputs.images
-        self._report("reading images.tar.gz to see what it holds")
+        self._report(f"reading {images.name} to see what it holds")
         with open_archive(images, report_reading(images, self._report)) as archive:
             return read_inventory(archive, images.name, wanted_images(self.charms))
 

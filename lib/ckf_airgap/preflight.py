@@ -167,7 +167,7 @@ class Preflight:
 
     def _check_disk(self) -> None:
         folder = self._installer.folder
-        needed = self._installer.inputs.charms.stat().st_size + _SPARE_BYTES
+        needed = self._installer.inputs.charms.size + _SPARE_BYTES
         free = shutil.disk_usage(folder).free
         if free < needed:
             self._error(

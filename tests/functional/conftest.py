@@ -147,7 +147,7 @@ def closed_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRe
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries follow at once."""
 
-    def pause(attempt: int) -> None:
+    def pause(attempt: int, asked: str | None = None) -> None:
         pass
 
-    monkeypatch.setattr("ckf_airgap.registry.client._pause", pause)
+    monkeypatch.setattr("ckf_airgap.https.pause", pause)

@@ -4,29 +4,50 @@ import http.client
 import http.server
 import ssl
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 from tests.functional.conftest import RunningRegistry
 from tests.testbed.pki import Authority
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """A request as a proxy has got it, with a connection to the registry behind."""
+    """A request as a proxy has got it, with a connection to the registry behind.
+
+    Attributes:
+        method: Its method.
+        path: Its path and query; what is set here is passed on.
+        headers: Its headers, without those of this connection.
+        upstream: A connection to the registry, not used yet.
+    """
 
     method: str
     path: str
-    body: bytes
     headers: dict[str, str]
     upstream: http.client.HTTPSConnection
+    _read: Callable[[], bytes]
+
+    @cached_property
+    def body(self) -> bytes:
+        """Its body, read when first asked for."""
+        return self._read()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it sends a blob of a length that is not told before."""
+        return self.method == "PATCH" and "Content-Range" not in self.headers
 
 
 # What a proxy does with a request: a status to answer with, "cut" to close the client's connection
 # without an answer, or None to pass it on.
 Fault = Callable[[Request], int | Literal["cut"] | None]
+
+
+_OF_A_CONNECTION = ("Connection", "Transfer-Encoding")
 
 
 class QuietHandler(http.server.BaseHTTPRequestHandler):
@@ -41,21 +62,24 @@ class _Proxy(QuietHandler):
     host: str
     context: ssl.SSLContext
     fault: Fault
+    fault_headers: ClassVar[list[tuple[str, str]]] = []
 
     def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+        headers = {
+            name: value for name, value in self.headers.items() if name not in _OF_A_CONNECTION
+        }
         upstream = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
-        request = Request(self.command, self.path, body, headers, upstream)
+        request = Request(self.command, self.path, headers, upstream, self._body)
         try:
             fault = type(self).fault(request)
             if fault == "cut":
                 self.close_connection = True
                 return
+            body = request.body
             if fault is not None:
-                self._answer(fault, [], b"")
+                self._answer(fault, self.fault_headers, b"")
                 return
-            upstream.request(self.command, self.path, body, headers)
+            upstream.request(request.method, request.path, body, headers)
             answer = upstream.getresponse()
             content = answer.read()
         except OSError:
@@ -64,6 +88,16 @@ class _Proxy(QuietHandler):
         finally:
             upstream.close()
         self._answer(answer.status, answer.getheaders(), content)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body: list[bytes] = []
+        while size := int(self.rfile.readline(), 16):
+            body.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(body)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
         self.send_response_only(status)
@@ -110,7 +144,12 @@ def serve(
 
 
 @contextmanager
-def proxy(registry: RunningRegistry, authority: Authority, fault: Fault) -> Generator[str]:
+def proxy(
+    registry: RunningRegistry,
+    authority: Authority,
+    fault: Fault,
+    fault_headers: Sequence[tuple[str, str]] = (),
+) -> Generator[str]:
     """Run a proxy over TLS in front of a registry; gives its host and port."""
 
     class Handler(_Proxy):
@@ -118,5 +157,6 @@ def proxy(registry: RunningRegistry, authority: Authority, fault: Fault) -> Gene
         context = ssl.create_default_context(cafile=str(registry.process.ca))
 
     Handler.fault = staticmethod(fault)
+    Handler.fault_headers = list(fault_headers)
     with serve(Handler, authority) as host:
         yield host

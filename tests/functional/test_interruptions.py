@@ -9,12 +9,14 @@ from typing import Literal
 
 import pytest
 
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher, Progress
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Request, proxy
+from tests.functional.servers import Fault, Request, proxy
 from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
 from tests.sample_release import ImageArchive, ImageOptions, write_image_archive
 from tests.testbed.pki import Authority
@@ -29,7 +31,7 @@ class Half:
         self._in_later_chunk = in_later_chunk
         self.count = 0
 
-    def __call__(self, request: Request) -> Literal["cut"] | None:
+    def __call__(self, request: Request) -> int | Literal["cut"] | None:
         is_first_chunk = request.headers.get("Content-Range", "0-").startswith("0-")
         if request.method != self._method or (self._in_later_chunk and is_first_chunk):
             return None
@@ -46,6 +48,8 @@ class Half:
         )
         for name, value in request.headers.items():
             upstream.putheader(name, value)
+        if "Content-Length" not in request.headers:
+            upstream.putheader("Content-Length", str(len(request.body)))
         upstream.endheaders(request.body[: len(request.body) // 2])
 
 
@@ -55,6 +59,13 @@ class LostAnswer(Half):
     def take(self, request: Request) -> None:
         request.upstream.request(request.method, request.path, request.body, request.headers)
         request.upstream.getresponse().read()
+
+
+class Cut(Half):
+    """Cuts the connection while the client still sends."""
+
+    def take(self, request: Request) -> None:
+        pass
 
 
 class Kill(Half):
@@ -67,6 +78,11 @@ class Kill(Half):
     def take(self, request: Request) -> None:
         super().take(request)
         kill(self._registry)
+
+
+def chunks_only(fault: Half) -> Fault:
+    """Refuse blobs that are streamed, as some proxies do in front of a registry."""
+    return lambda request: 411 if request.is_stream else fault(request)
 
 
 def kill(registry: RunningRegistry) -> None:
@@ -89,7 +105,7 @@ def manifests_put(log: str) -> list[str]:
 def push_through(host: str, authority: Authority, images: ImageArchive, state: Path) -> int:
     client = RegistryClient(host, ca=authority.certificate.read_text())
     location = RegistryLocation.parse(f"{host}/ckf")
-    return len(ImagePusher(client, location, state).push(images.path).pushed)
+    return len(ImagePusher(client, location, state).push(FileSource(images.path)).pushed)
 
 
 def check_all(registry: RunningRegistry, images: ImageArchive, folder: Path) -> None:
@@ -99,74 +115,118 @@ def check_all(registry: RunningRegistry, images: ImageArchive, folder: Path) -> 
         assert (pulled.image_id, pulled.diff_ids) == (saved.image_id, saved.diff_ids)
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers of a few hundred kilobytes be large ones."""
+    monkeypatch.setattr("ckf_airgap.registry.client.CHUNK_SIZE", 65536)
+    monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)
+
+
+def large_layers(folder: Path) -> ImageArchive:
+    options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
+    return write_image_archive(IMAGES, folder / "images.tar.gz", options)
+
+
+@pytest.mark.usefixtures("no_pauses", "small_chunks")
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(lambda: Half("PATCH", 3), id="half of a PATCH arrives"),
-        pytest.param(lambda: LostAnswer("PATCH", 3), id="the answer to a PATCH is lost"),
+        pytest.param(lambda: Half("PATCH", 3), id="half of a stream arrives"),
+        pytest.param(lambda: Cut("PATCH", 3), id="a stream is cut"),
+        pytest.param(lambda: LostAnswer("PATCH", 3), id="the answer to a stream is lost"),
         pytest.param(lambda: LostAnswer("POST", 3), id="the answer to a POST is lost"),
-        pytest.param(lambda: LostAnswer("PUT", 1), id="the answer to a layer's PUT is lost"),
-        pytest.param(lambda: LostAnswer("PUT", 5), id="the answer to the manifest's PUT is lost"),
+        pytest.param(lambda: Half("PUT", 1), id="half of a small layer arrives"),
+        pytest.param(lambda: LostAnswer("PUT", 1), id="the answer to a small layer is lost"),
+        pytest.param(lambda: LostAnswer("PUT", 5), id="the answer to a later PUT is lost"),
     ],
 )
 def test_a_connection_that_breaks_once(
     fault: Callable[[], Half], registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
-    images = archive(tmp_path)
+    images = large_layers(tmp_path)
     taken = fault()
     with proxy(registry, authority, taken) as host:
         assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
     assert taken.count >= taken.number
     check_all(registry, images, tmp_path)
+    # What was done before the fault is not done again.
+    assert len(set(manifests_put(log_of(registry)))) == len(IMAGES)
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.usefixtures("no_pauses", "small_chunks")
 @pytest.mark.parametrize("fault", [Half, LostAnswer])
 def test_a_connection_that_breaks_in_a_later_chunk(
-    fault: type[Half],
-    registry: RunningRegistry,
-    authority: Authority,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fault: type[Half], registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
-    # Chunks small enough for the top layers to have several.
-    monkeypatch.setattr("ckf_airgap.registry.layer_content.CHUNK_SIZE", 65536)
-    monkeypatch.setattr("ckf_airgap.registry.layer_content.READ_SIZE", 16384)
-    options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
-    images = write_image_archive(IMAGES, tmp_path / "images.tar.gz", options)
+    images = large_layers(tmp_path)
     taken = fault("PATCH", 9, in_later_chunk=True)
-    with proxy(registry, authority, taken) as host:
+    with proxy(registry, authority, chunks_only(taken)) as host:
         assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
     assert taken.count > taken.number
     check_all(registry, images, tmp_path)
-    # What was done before the fault is not done again.
     assert len(manifests_put(log_of(registry))) == len(IMAGES)
+
+
+@pytest.mark.usefixtures("no_pauses", "small_chunks")
+def test_a_stream_that_never_arrives_is_sent_in_chunks(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    images = large_layers(tmp_path)
+    streams: list[str] = []
+
+    def cut(request: Request) -> Literal["cut"] | None:
+        if request.is_stream:
+            streams.append(request.path)
+        return "cut" if request.is_stream else None
+
+    with proxy(registry, authority, cut) as host:
+        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+    assert streams
+    check_all(registry, images, tmp_path)
+
+
+@pytest.mark.usefixtures("no_pauses", "small_chunks")
+def test_a_registry_that_takes_no_chunks(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    images = large_layers(tmp_path)
+    cut = Cut("PATCH", 1)
+
+    def fault(request: Request) -> int | Literal["cut"] | None:
+        # The first stream breaks; what would be sent in chunks after it is refused.
+        return cut(request) if request.is_stream or request.method != "PATCH" else 416
+
+    with proxy(registry, authority, fault) as host:
+        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+    check_all(registry, images, tmp_path)
 
 
 @pytest.mark.usefixtures("no_pauses")
 def test_a_registry_that_is_killed_between_two_images(
-    registry: RunningRegistry, tmp_path: Path
+    registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ckf_airgap.registry.progress._TELL_SECONDS", 0)
     images = archive(tmp_path)
 
     def on_progress(progress: Progress) -> None:
-        if progress.images == 3:
+        if progress.images and registry.process.is_running:
             kill(registry)
 
     state = tmp_path / "push.json"
+    pusher = ImagePusher(registry.client(), registry.location, state, on_progress)
     with pytest.raises(RegistryError, match="cannot be reached") as raised:
-        ImagePusher(registry.client(), registry.location, state, on_progress).push(images.path)
+        pusher.push(FileSource(images.path))
     assert "run the action again" in raised.value.cure
     before = log_of(registry)
-    assert len(manifests_put(before)) == 3
+    done = len(manifests_put(before))
+    assert 0 < done < len(IMAGES)
     registry.process.start()
     result = push(registry, images)
-    assert (len(result.pushed), result.present) == (len(IMAGES) - 3, 3)
-    # The access log is that of the registry: nothing of the first three is sent again.
+    assert (len(result.pushed), result.present) == (len(IMAGES) - done, done)
+    # The access log is that of the registry: nothing of what was done is sent again.
     after = log_of(registry)[len(before) :]
-    assert manifests_put(after) == [path_in_registry(image)[0] for image in IMAGES[3:]]
-    for image in IMAGES[:3]:
+    assert manifests_put(after) == [path_in_registry(image)[0] for image in IMAGES[done:]]
+    for image in IMAGES[:done]:
         assert not re.search(rf'"(?:PATCH|PUT) /v2/ckf/{path_in_registry(image)[0]}/', after)
     check_all(registry, images, tmp_path)
 
@@ -177,7 +237,7 @@ def test_a_registry_that_is_killed_in_the_middle_of_a_layer(
 ) -> None:
     images = archive(tmp_path)
     state = tmp_path / "push.json"
-    fault = Kill("PATCH", 9, registry)
+    fault = Kill("PUT", 9, registry)
     with proxy(registry, authority, fault) as host:
         with pytest.raises(RegistryError, match="cannot be reached"):
             push_through(host, authority, images, state)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
@@ -159,7 +160,7 @@ def test_no_failure_tells_the_password(
         credentials = Credentials(process.username or "", password)
         client = RegistryClient(host, ca=trusted, credentials=credentials)
         with pytest.raises(RegistryError) as raised:
-            ImagePusher(client, closed_registry.location, state).push(images.path)
+            ImagePusher(client, closed_registry.location, state).push(FileSource(images.path))
         errors.append(raised.value)
 
     fail(process.host, passwords[0])
@@ -169,7 +170,7 @@ def test_no_failure_tells_the_password(
             fail(host, passwords[1])
     credentials = Credentials(process.username, process.password)
     client = closed_registry.client(credentials=credentials)
-    ImagePusher(client, closed_registry.location, state).push(images.path)
+    ImagePusher(client, closed_registry.location, state).push(FileSource(images.path))
     process.stop()
     fail(process.host, passwords[1])
 

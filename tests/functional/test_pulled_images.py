@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
@@ -70,7 +71,7 @@ def pulled(registry: RunningRegistry, tag: str, folder: Path) -> Digests:
 
 def push(registry: RunningRegistry, path: Path) -> PushResult:
     state = path.with_name("push.json")
-    return ImagePusher(registry.client(), registry.location, state).push(path)
+    return ImagePusher(registry.client(), registry.location, state).push(FileSource(path))
 
 
 def write(folder: Path, layouts: tuple[Layout, ...], retagged: float = 0) -> Path:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference, image_path
-from ckf_airgap.registry.push import ImagePusher, Progress, PushResult
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
 from tests.sample_release import (
     Damage,
@@ -57,7 +59,7 @@ def push(
     references = [reference for image in wanted if (reference := ImageReference.parse(image))]
     state_file = images.path.with_name(state)
     pusher = ImagePusher(registry.client(), registry.location, state_file)
-    return pusher.push(images.path, references)
+    return pusher.push(FileSource(images.path), references)
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
@@ -122,9 +124,10 @@ def test_an_interrupted_push_continues(registry: RunningRegistry, tmp_path: Path
             raise KeyboardInterrupt
 
     state = tmp_path / "push.json"
+    pusher = ImagePusher(registry.client(), registry.location, state, stop)
     with pytest.raises(KeyboardInterrupt):
-        ImagePusher(registry.client(), registry.location, state, stop).push(images.path)
-    done = len(json.loads(state.read_text())["members"])
+        pusher.push(FileSource(images.path))
+    done = sum("member" in json.loads(line) for line in state.read_text().splitlines())
     assert done
     result = push(registry, images)
     assert (len(result.pushed), result.present) == (len(IMAGES) - done, done)
@@ -188,6 +191,7 @@ def test_memory_stays_flat(registry: RunningRegistry, tmp_path: Path) -> None:
     images = write_image_archive(IMAGES[:1], tmp_path / "images.tar.gz", options)
     script = (
         "import resource, sys; from pathlib import Path\n"
+        "from ckf_airgap.artifacts.sources import FileSource\n"
         "from ckf_airgap.names import RegistryLocation\n"
         "from ckf_airgap.registry.client import RegistryClient\n"
         "from ckf_airgap.registry.push import ImagePusher\n"
@@ -195,7 +199,7 @@ def test_memory_stays_flat(registry: RunningRegistry, tmp_path: Path) -> None:
         "client = RegistryClient(host, ca=Path(ca).read_text())\n"
         "location = RegistryLocation.parse(host + '/ckf')\n"
         "state = Path(archive).with_name('push.json')\n"
-        "result = ImagePusher(client, location, state).push(Path(archive))\n"
+        "result = ImagePusher(client, location, state).push(FileSource(Path(archive)))\n"
         "assert len(result.pushed) == 1\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap.artifacts.charms import unpack_charms
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from tests.sample_release import (
     Charm,
@@ -48,7 +49,7 @@ def test_the_charms_of_a_release_are_unpacked_whatever_their_files_are_called(
     builtin: SampleRelease, folder: Path
 ) -> None:
     # The generator gives them names in all four styles that are in use.
-    charms = unpack_charms(builtin.charms.path, folder)
+    charms = unpack_charms(FileSource(builtin.charms.path), folder)
     assert [charm.name for charm in charms] == [charm.name for charm in builtin.release.charms]
     contents = {charm.name: charm_file(charm) for charm in builtin.release.charms}
     for charm in charms:
@@ -76,7 +77,7 @@ def test_the_charms_of_a_release_are_unpacked_whatever_their_files_are_called(
 )
 def test_a_charm_is_known_by_its_metadata(name: str, archive: Path, folder: Path) -> None:
     write_archive(archive, [(name, charm_file(Charm("a")))])
-    (charm,) = unpack_charms(archive, folder)
+    (charm,) = unpack_charms(FileSource(archive), folder)
     assert charm.name == "a"
 
 
@@ -91,7 +92,7 @@ def test_other_files_and_folders_do_not_count(archive: Path, folder: Path) -> No
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    assert [charm.name for charm in unpack_charms(archive, folder)] == ["a"]
+    assert [charm.name for charm in unpack_charms(FileSource(archive), folder)] == ["a"]
     assert len(files_in(folder)) == 1
 
 
@@ -99,7 +100,7 @@ def test_two_charms_of_one_name_are_refused_with_both_files(archive: Path, folde
     minio = Release.builtin(["minio"]).charms
     made = write_charm_archive(minio, archive, CharmOptions(duplicated=frozenset({"minio"})))
     with pytest.raises(ArtifactError, match=r"holds the charm minio twice") as error:
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
     assert all(charm.file_name in str(error.value) for charm in made.charms)
 
 
@@ -109,24 +110,24 @@ def test_an_archive_without_charms_is_refused(
 ) -> None:
     write_archive(archive, members)
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz holds no \.charm file"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_an_empty_file_is_refused(archive: Path, folder: Path) -> None:
     archive.touch()
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is empty"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_a_missing_file_is_refused(archive: Path, folder: Path) -> None:
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz cannot be opened"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_a_file_that_is_no_gzip_is_refused(archive: Path, folder: Path) -> None:
     archive.write_bytes(b"PK\x03\x04" + bytes(1000))
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is not a tar archive"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.999])
@@ -136,7 +137,7 @@ def test_a_truncated_archive_is_refused_by_name(
     write_charm_archive(Release.builtin().charms, archive)
     truncate(archive, fraction)
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz ends in the middle"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_a_checksum_that_does_not_fit_is_found(archive: Path, folder: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_checksum_that_does_not_fit_is_found(archive: Path, folder: Path) -> N
     data[-8] ^= 0xFF  # RFC 1952: CRC32, then the size, end a member.
     archive.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is damaged .*checksum"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_a_broken_charm_is_named_as_in_the_archive(archive: Path, folder: Path) -> None:
@@ -153,19 +154,19 @@ def test_a_broken_charm_is_named_as_in_the_archive(archive: Path, folder: Path) 
         Release.builtin().charms, archive, CharmOptions(without_metadata=frozenset({"kfp-api"}))
     )
     with pytest.raises(ArtifactError, match=r"kfp-api\S*\.charm has no metadata\.yaml"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
     write_archive(archive, [("sub/broken.charm", b"nothing")])
     with pytest.raises(ArtifactError, match=r"sub/broken\.charm is not a readable charm"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
 
 
 def test_what_another_archive_left_is_removed(archive: Path, folder: Path) -> None:
     write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
-    before = {charm.name: charm.path for charm in unpack_charms(archive, folder)}
+    before = {charm.name: charm.path for charm in unpack_charms(FileSource(archive), folder)}
     (folder / "other").write_text("not a charm, and not to be touched")
     newer = charm_file(Charm("a"), None, {"version": "2\n"})
     write_archive(archive, [("a.charm", newer)])
-    (charm,) = unpack_charms(archive, folder)
+    (charm,) = unpack_charms(FileSource(archive), folder)
     # A new charm never stands under the name of an old one, which the juju client would mix up.
     assert charm.path != before["a"]
     assert files_in(folder) == {charm.path.name, "other"}
@@ -173,7 +174,7 @@ def test_what_another_archive_left_is_removed(archive: Path, folder: Path) -> No
 
 def test_unpacking_again_changes_nothing(archive: Path, folder: Path) -> None:
     write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
-    assert unpack_charms(archive, folder) == unpack_charms(archive, folder)
+    assert unpack_charms(FileSource(archive), folder) == unpack_charms(FileSource(archive), folder)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_member_names_do_not_lead_out_of_the_folder(
     name: str, archive: Path, folder: Path, tmp_path: Path
 ) -> None:
     write_archive(archive, [(name, charm_file(Charm("a")))])
-    (charm,) = unpack_charms(archive, folder)
+    (charm,) = unpack_charms(FileSource(archive), folder)
     assert charm.path.parent == folder
     assert files_in(tmp_path) == {"charms.tar.gz", f"unit/charms/{charm.path.name}"}
 
@@ -194,7 +195,7 @@ def test_charm_names_do_not_lead_out_of_the_folder(
 ) -> None:
     write_archive(archive, [("a.charm", charm_file(Charm(name)))])
     with pytest.raises(ArtifactError, match=r"metadata\.yaml of a\.charm names no charm"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)
     assert files_in(tmp_path) <= {"charms.tar.gz", "unit/charms/incoming"}
 
 
@@ -203,4 +204,4 @@ def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) 
     folder.mkdir(parents=True)
     (folder / "incoming").symlink_to("/dev/full")
     with pytest.raises(ArtifactError, match=r"a\.charm cannot be unpacked \(No space left"):
-        unpack_charms(archive, folder)
+        unpack_charms(FileSource(archive), folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, ModelState
@@ -122,8 +123,8 @@ class PrivateRegistry(Installer):
 
 def inputs(made: SampleRelease) -> Inputs:
     return Inputs(
-        images=made.images.path,
-        charms=made.charms.path,
+        images=FileSource(made.images.path),
+        charms=FileSource(made.charms.path),
         settings=PlanSettings(
             location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=EXCLUDED
         ),

@@ -11,6 +11,7 @@ import pytest
 from ckf_airgap.artifacts.byte_stream import open_archive
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory, read_inventory
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import ImageReference, RegistryLocation
@@ -126,9 +127,9 @@ def test_what_is_no_reference_is_not_found() -> None:
 def test_the_builtin_release_is_planned_from_its_two_files(
     builtin: SampleRelease, tmp_path: Path
 ) -> None:
-    charms = unpack_charms(builtin.charms.path, tmp_path)
+    charms = unpack_charms(FileSource(builtin.charms.path), tmp_path)
     wanted = [ImageReference.parse(image) for charm in charms for image in charm.images]
-    with open_archive(builtin.images.path) as archive:
+    with open_archive(FileSource(builtin.images.path)) as archive:
         held = read_inventory(archive, "images.tar.gz", filter(None, wanted))
     release = builtin.release
     plan = make_plan(charms, held, settings(bundle=release.bundle))

@@ -9,6 +9,7 @@ import pytest
 
 from ckf_airgap import preflight as preflight_module
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.assumptions import Assumption
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.cluster import ClusterFacts, Node
@@ -119,8 +120,8 @@ class Checks:
         archive = folder / "charms.tar.gz"
         archive.write_bytes(b"charms")
         inputs = Inputs(
-            images=folder / "images.tar.gz",
-            charms=archive,
+            images=FileSource(folder / "images.tar.gz"),
+            charms=FileSource(archive),
             settings=PlanSettings(
                 location=RegistryLocation("registry.corp:5000", "ckf"), bundle=BUNDLE
             ),

@@ -5,15 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol, runtime_checkable
 
 import zstandard
 
 from ckf_airgap.artifacts.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, decompressor
+from ckf_airgap.artifacts.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
+# What is decoded at a time: small enough that what does not fit into a block is soon copied.
+_PIECE = 128 * 1024
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _REPORT_SECONDS = 30.0
 # Blocks that the decoder is ahead of the reader: some milliseconds of work for either.
@@ -32,6 +34,33 @@ class ByteStream(Protocol):
         ...
 
 
+@runtime_checkable
+class Skippable(Protocol):
+    """A stream that passes over bytes at less cost than giving them."""
+
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        ...
+
+
+def skip(stream: ByteStream, size: int) -> int:
+    """Pass over bytes of a stream, as cheaply as it can.
+
+    Args:
+        stream: The stream.
+        size: How many bytes.
+
+    Returns:
+        How many were passed; fewer than ``size`` only where the stream ends.
+    """
+    if isinstance(stream, Skippable):
+        return stream.skip(size)
+    left = size
+    while left and (data := stream.read(min(left, READ_SIZE))):
+        left -= len(data)
+    return size - left
+
+
 class _Decoder:
     """Decodes in a thread of its own, a few blocks ahead of whoever reads."""
 
@@ -40,18 +69,33 @@ class _Decoder:
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
         self._stopped = threading.Event()
         self._block = b""
+        self._start = 0
         self._is_at_end = False
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
         self._thread.start()
 
     def read(self, size: int, /) -> bytes:
-        if not self._block and not self._is_at_end:
+        if not self._left() and not self._is_at_end:
             self._next_block()
-        if size >= len(self._block):
-            data, self._block = self._block, b""
-            return data
-        data, self._block = self._block[:size], self._block[size:]
-        return data
+        start = self._start
+        self._start = min(start + size, len(self._block))
+        if not start and self._start == len(self._block):
+            return self._block
+        return self._block[start : self._start]
+
+    def skip(self, size: int, /) -> int:
+        left = size
+        while left:
+            if not self._left():
+                if not self._is_at_end:
+                    self._next_block()
+                if not self._left():
+                    break
+            passed = min(left, self._left())
+            self._start += passed
+            left -= passed
+        return size - left
 
     def close(self) -> None:
         """End the thread, whether or not all has been read."""
@@ -63,12 +107,18 @@ class _Decoder:
                 continue
         self._thread.join()
 
+    def _left(self) -> int:
+        return len(self._block) - self._start
+
     def _next_block(self) -> None:
+        self._block, self._start = b"", 0
+        if self._failure:
+            raise self._failure
         item = self._queue.get()
         if item is None:
             self._is_at_end = True
         elif isinstance(item, BaseException):
-            self._is_at_end = True
+            self._failure = item
             raise item
         else:
             self._block = item
@@ -87,41 +137,60 @@ class _Decoder:
             self._queue.put(None)
 
 
+class _Plain:
+    """An archive that is not compressed: what nobody wants of it is not even read."""
+
+    def __init__(self, head: bytes, rest: StoredStream, on_read: Callable[[int], None]) -> None:
+        self._head = head
+        self._rest = rest
+        self._on_read = on_read
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        data = self._rest.read(size)
+        self._on_read(self._rest.position)
+        return data
+
+    def skip(self, size: int, /) -> int:
+        passed = min(size, len(self._head))
+        self._head = self._head[passed:]
+        if size > passed:
+            passed += self._rest.skip(size - passed)
+            self._on_read(self._rest.position)
+        return passed
+
+
 @contextmanager
 def open_archive(
-    path: Path, on_read: Callable[[int], None] | None = None
+    source: Source, on_read: Callable[[int], None] = lambda _: None
 ) -> Generator[ByteStream]:
     """Open an archive as a stream, decoded by what it begins with.
 
     Args:
-        path: The file: gzip of one or more members (RFC 1952, section 2.2), Zstandard (RFC 8878),
-            or not compressed.
-        on_read: Called with the position in the file, in bytes, after each read; in another
-            thread.
+        source: The archive: gzip of one or more members (RFC 1952, section 2.2), Zstandard (RFC
+            8878), or not compressed.
+        on_read: Called with the position in the source, in bytes, after each read; perhaps in
+            another thread.
 
     Yields:
-        The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated file.
+        The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated archive.
 
     Raises:
-        ArtifactError: The file cannot be opened, or is empty.
+        ArtifactError: The archive cannot be opened, or is empty.
     """
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise ArtifactError(
-            f"{path.name} cannot be opened ({error.strerror})", "give the file again"
-        ) from error
-    with raw:
-        head = raw.peek(len(ZSTD_MAGIC))
+    with source.open() as stored:
+        head = stored.read(READ_SIZE)
         if not head:
-            raise ArtifactError(f"{path.name} is empty", "give the file again")
-        pieces = _pieces(raw, on_read or (lambda _: None))
+            raise ArtifactError(f"{source.name} is empty", "give the file again")
         if head.startswith(GZIP_MAGIC):
-            blocks = _gunzip(pieces, path.name)
+            blocks = _gunzip(_pieces(head, stored, on_read), source.name)
         elif head.startswith(ZSTD_MAGIC):
-            blocks = _unzstd(pieces, path.name)
+            blocks = _unzstd(_pieces(head, stored, on_read), source.name)
         else:
-            blocks = pieces
+            yield _Plain(head, stored, on_read)
+            return
         decoder = _Decoder(blocks)
         try:
             yield decoder
@@ -129,12 +198,12 @@ def open_archive(
             decoder.close()
 
 
-def _pieces(file: BinaryIO, on_read: Callable[[int], None]) -> Iterator[bytes]:
-    position = 0
-    while data := file.read(READ_SIZE):
-        position += len(data)
-        on_read(position)
+def _pieces(head: bytes, stored: StoredStream, on_read: Callable[[int], None]) -> Iterator[bytes]:
+    data = head
+    while data:
+        on_read(stored.position)
         yield data
+        data = stored.read(_PIECE)
 
 
 def _gunzip(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -207,21 +276,20 @@ def _ends_in_the_middle(name: str) -> ArtifactError:
     return ArtifactError(f"{name} ends in the middle: it was not copied or made completely", _CURE)
 
 
-def report_reading(path: Path, report: Callable[[str], None]) -> Callable[[int], None]:
-    """Make the ``on_read`` of a file so large that whoever waits wants to know how far it is.
+def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[int], None]:
+    """Make the ``on_read`` of an archive so large that whoever waits wants to know how far it is.
 
     Args:
-        path: The file.
+        source: The archive.
         report: Called with a line of text every half a minute.
     """
-    size = path.stat().st_size
     last = time.monotonic()
 
     def on_read(position: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _REPORT_SECONDS:
             last = time.monotonic()
-            report(f"reading {path.name}: {position / size:.0%}")
+            report(f"reading {source.name}: {position / source.size:.0%}")
 
     return on_read
 

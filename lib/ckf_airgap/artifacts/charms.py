@@ -8,15 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_archive
+from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import ArtifactError, StorageError
 
 # macOS puts a file with attributes beside each file, named alike but for "._" in front.
 _CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
 
 
-def unpack_charms(archive: Path, folder: Path) -> tuple[CharmFile, ...]:
+def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
     """Unpack charms.tar.gz, for the juju client, which takes charms only as files.
 
     Args:
@@ -65,7 +66,7 @@ def _unpack(member: TarMember, folder: Path) -> CharmFile:
                 digest.update(data)
                 file.write(data)
     except OSError as error:
-        raise ArtifactError(
+        raise StorageError(
             f"{member.name} cannot be unpacked ({error.strerror})",
             f"make space: {member.size / 1e6:.0f} MB are needed for it",
         ) from error

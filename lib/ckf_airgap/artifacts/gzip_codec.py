@@ -1,6 +1,8 @@
 """The gzip format (RFC 1952) by ISA-L, which is several times as fast as zlib."""
 
+import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from isal import isal_zlib
@@ -13,18 +15,6 @@ _library: Any = isal_zlib
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_ERRORS = (cast(type[Exception], _library.error), zlib.error)
-
-
-class Compressor(Protocol):
-    """Makes one gzip member."""
-
-    def compress(self, data: bytes, /) -> bytes:
-        """Take some bytes; gives what is ready of the result."""
-        ...
-
-    def flush(self) -> bytes:
-        """Give the rest of the result."""
-        ...
 
 
 class Decompressor(Protocol):
@@ -49,9 +39,38 @@ class Decompressor(Protocol):
         ...
 
 
-def compressor() -> Compressor:
-    """Begin a member."""
-    return _library.compressobj(_LEVEL, _library.DEFLATED, _WINDOW)
+def compress_block(data: Iterable[bytes]) -> bytes:
+    """Compress a part of a member by itself, so that several can be at a time.
+
+    Args:
+        data: What it is to hold.
+
+    Returns:
+        Deflate blocks that end at a byte, and are not the last ones (RFC 1951, section 3.2.4).
+    """
+    blocks = _library.compressobj(_LEVEL, _library.DEFLATED, -15)
+    pieces = [blocks.compress(piece) for piece in data]
+    return b"".join((*pieces, blocks.flush(_library.Z_SYNC_FLUSH)))
+
+
+class GzipMember:
+    """What goes around the blocks of a member (RFC 1952, section 2.3): header and trailer."""
+
+    header = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
+
+    def __init__(self) -> None:
+        self._checksum = 0
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Count what the member holds, in order."""
+        self._checksum = _library.crc32(data, self._checksum)
+        self._size += len(data)
+
+    @property
+    def trailer(self) -> bytes:
+        """An empty last block, the checksum and the size."""
+        return b"\x03\x00" + struct.pack("<II", self._checksum, self._size % 2**32)
 
 
 def decompressor() -> Decompressor:

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from enum import Enum
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream
+from ckf_airgap.artifacts.byte_stream import ByteStream, skip
 from ckf_airgap.errors import ArtifactError
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -63,16 +63,24 @@ class TarMember:
         self._left -= len(data)
         return data
 
-    def skip(self) -> None:
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes of the content, or what is left of it; gives how many.
+
+        Raises:
+            ArtifactError: The archive ends inside this member.
+        """
+        wanted = min(size, self._left)
+        if skip(self._source, wanted) < wanted:
+            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
+        self._left -= wanted
+        return wanted
+
+    def finish(self) -> None:
         """Pass over what is left of the content and its padding."""
-        while self._left:
-            self.read(READ_SIZE)
+        self.skip(self._left)
         padding = -self.size % _BLOCK
-        while padding:
-            data = self._source.read(padding)
-            if not data:
-                raise ArtifactError(f"{self._archive} ends after {self.name}", _CURE)
-            padding -= len(data)
+        if skip(self._source, padding) < padding:
+            raise ArtifactError(f"{self._archive} ends after {self.name}", _CURE)
 
 
 def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
@@ -102,7 +110,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         extended = {}
         member = TarMember(header, source, archive)
         yield member
-        member.skip()
+        member.finish()
 
 
 _EXTENDED_KINDS = frozenset(

@@ -2,28 +2,23 @@
 
 import hashlib
 import json
-import random
-import ssl
-import time
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urljoin, urlsplit
+from itertools import chain
+from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
+from urllib3.exceptions import HTTPError
 
+from ckf_airgap import https
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import ConfigurationError, RegistryError
+from ckf_airgap.errors import RegistryError
+from ckf_airgap.registry.authentication import CredentialsError
+from ckf_airgap.registry.connection import RegistryConnection, error_detail
 
-# Large enough that the round trips do not count, small enough to be sent again from memory.
+# What is sent again from memory where a connection breaks.
 CHUNK_SIZE = 8 * 1024 * 1024
-_ATTEMPTS = 5
-# A few threads send at a time.
-_CONNECTIONS = 8
-_LONGEST_PAUSE = 20.0
-_TIMEOUT = urllib3.Timeout(connect=10, read=300)
+_FEW_ATTEMPTS = 4
 _MANIFEST_TYPES = ", ".join(
     (
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -31,6 +26,8 @@ _MANIFEST_TYPES = ", ".join(
     )
 )
 _OCTETS = "application/octet-stream"
+# What a registry, or a proxy in front of it, answers to a way of sending that it does not take.
+_NOT_THIS_WAY = (400, 405, 411, 413, 415, 416, 501)
 
 
 class UploadLostError(RegistryError):
@@ -54,7 +51,7 @@ class RegistryClient:
     """One registry. Every method raises RegistryError where the registry fails or refuses.
 
     Transient failures (connection lost, 429, 5xx) are tried again, a few times and with a growing
-    random pause; an upload then goes on where the registry says that it stopped.
+    random pause.
     """
 
     def __init__(
@@ -65,35 +62,24 @@ class RegistryClient:
         Args:
             host: ``host[:port]``. HTTPS always.
             ca: PEM certificates of the authorities to trust beside those of the system.
-            credentials: For basic authentication, or None.
+            credentials: Of the account to use, or None.
 
         Raises:
             ConfigurationError: ``ca`` is not a PEM certificate.
         """
-        self._host = host
-        context = ssl.create_default_context()
-        if ca:
-            try:
-                context.load_verify_locations(cadata=ca)
-            except (ssl.SSLError, ValueError) as error:
-                raise ConfigurationError(
-                    f"registry-ca is not a PEM certificate ({error})",
-                    "juju config ckf-airgap registry-ca=@ca.crt",
-                ) from error
-        self._pool = urllib3.PoolManager(
-            maxsize=_CONNECTIONS, ssl_context=context, retries=False, timeout=_TIMEOUT
-        )
-        self._headers: dict[str, str] = {"User-Agent": "ckf-airgap"}
-        if credentials:
-            pair = f"{credentials.username}:{credentials.password}".encode()
-            self._headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        self._connection = RegistryConnection(host, ca=ca, credentials=credentials)
+        self._takes_streams = True
+        self._takes_chunks = True
 
     def check(self) -> None:
         """See that the registry answers, speaks this API and accepts the credentials."""
-        response = self._request("GET", "/v2/", expected=(200,))
+        response = self._connection.request("GET", "/v2/", expected=(200,), attempts=_FEW_ATTEMPTS)
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            problem, cure = _REFUSALS[404]
-            raise RegistryError(f"registry {self._host} {problem}: it answers with a page", cure)
+            raise RegistryError(
+                f"registry {self._connection.host} is not a registry (API v2): it answers with a "
+                "page",
+                "check the host and the path of the option registry",
+            )
 
     def check_write(self, repository: str) -> None:
         """See that the account may push, by an upload that is given up at once.
@@ -101,8 +87,7 @@ class RegistryClient:
         Args:
             repository: Where to.
         """
-        location = self._open_upload(repository)
-        self._request("DELETE", location, expected=(200, 202, 204, 404, 405))
+        self._close_upload(self._open_upload(repository))
 
     def allows_anonymous_pull(self, repository: str, tag: str) -> bool:
         """Tell whether an image can be looked up without credentials.
@@ -111,13 +96,16 @@ class RegistryClient:
             repository: The image's repository.
             tag: Its tag. The image need not be there.
         """
-        response = self._request(
-            "HEAD",
-            f"/v2/{repository}/manifests/{tag}",
-            expected=(200, 401, 403, 404),
-            headers={"Accept": _MANIFEST_TYPES},
-            anonymous=True,
-        )
+        try:
+            response = self._connection.request(
+                "HEAD",
+                f"/v2/{repository}/manifests/{tag}",
+                expected=(200, 401, 403, 404),
+                headers={"Accept": _MANIFEST_TYPES},
+                anonymous=True,
+            )
+        except CredentialsError:
+            return False
         return response.status in (200, 404)
 
     def manifest_digest(self, repository: str, tag: str) -> str | None:
@@ -126,7 +114,7 @@ class RegistryClient:
         Returns:
             The digest of its manifest, or None where there is no such tag.
         """
-        response = self._request(
+        response = self._connection.request(
             "HEAD",
             f"/v2/{repository}/manifests/{tag}",
             expected=(200, 404),
@@ -137,14 +125,21 @@ class RegistryClient:
     def has_blob(self, repository: str, digest: str) -> bool:
         """Tell whether a repository holds a blob."""
         path = f"/v2/{repository}/blobs/{digest}"
-        return self._request("HEAD", path, expected=(200, 404)).status == 200
+        return self._connection.request("HEAD", path, expected=(200, 404)).status == 200
 
-    def upload_blob(self, repository: str, chunks: Iterable[bytes]) -> Blob:
-        """Upload a blob in chunks; its digest is worked out on the way.
+    def upload_blob(
+        self, repository: str, pieces: Iterable[bytes], *, carefully: bool = False
+    ) -> Blob:
+        """Upload a blob; its digest is worked out on the way.
+
+        A small blob goes in one request. A larger one is streamed in one request, as Docker does
+        it, which costs a registry about half as much as chunks; or it goes in chunks, which are
+        sent again where the connection breaks.
 
         Args:
             repository: Where to.
-            chunks: Its bytes.
+            pieces: Its bytes.
+            carefully: Whether to send a large blob in chunks.
 
         Returns:
             The blob, which the registry has confirmed to have that digest.
@@ -152,28 +147,18 @@ class RegistryClient:
         Raises:
             UploadLostError: The upload broke off where it cannot go on.
         """
+        rest = iter(pieces)
+        first = _chunk(rest)
+        if len(first) < CHUNK_SIZE:
+            return self._upload_at_once(repository, first)
         location = self._open_upload(repository)
-        digest = hashlib.sha256()
-        size = 0
-        for chunk in chunks:
-            digest.update(chunk)
-            try:
-                location = self._upload_chunk(location, chunk, size)
-            except UploadLostError:
-                if size:
-                    raise
-                # All that was sent is still at hand.
-                location = self._upload_chunk(self._open_upload(repository), chunk, 0)
-            size += len(chunk)
-        blob = Blob(f"sha256:{digest.hexdigest()}", size)
-        separator = "&" if "?" in location else "?"
-        response = self._request(
-            "PUT", f"{location}{separator}digest={blob.digest}", expected=(201, 404)
-        )
-        # 404: unknown by now, which it also is where the answer to a first PUT was lost.
-        if response.status == 404 and not self.has_blob(repository, blob.digest):
-            raise self._lost(response)
-        return blob
+        if self._takes_chunks and (carefully or not self._takes_streams):
+            content = _Hashed(chain([first], iter(lambda: _chunk(rest), b"")))
+            location = self._upload_chunks(repository, location, content)
+        else:
+            content = _Hashed(chain([first], rest))
+            location = self._upload_stream(location, content)
+        return self._close_with_digest(repository, location, content.blob)
 
     def copy_blob(self, blob: Blob, source: str, target: str) -> None:
         """Bring a blob of one repository into another, through this machine only if need be.
@@ -186,15 +171,18 @@ class RegistryClient:
         if source == target:
             return
         mount = f"/v2/{target}/blobs/uploads/?mount={blob.digest}&from={source}"
-        response = self._request("POST", mount, expected=(201, 202))
+        response = self._connection.request("POST", mount, expected=(201, 202))
         if response.status == 201:
             return
         # 202: the registry does not mount across repositories and opened an upload instead.
-        self._request("DELETE", self._location(response), expected=(200, 202, 204, 404, 405))
+        self._close_upload(self._location(response))
+        if self.has_blob(target, blob.digest):
+            return
         copied = self.upload_blob(target, self._download(source, blob))
         if copied != blob:
             raise RegistryError(
-                f"registry {self._host} returned other bytes for {blob.digest} of {source}",
+                f"registry {self._connection.host} returned other bytes for {blob.digest} of "
+                f"{source}",
                 "check the registry's storage, then run the action again",
             )
 
@@ -210,7 +198,7 @@ class RegistryClient:
             The digest of the manifest.
         """
         body = encode_manifest(manifest)
-        self._request(
+        self._connection.request(
             "PUT",
             f"/v2/{repository}/manifests/{tag}",
             expected=(201,),
@@ -221,24 +209,107 @@ class RegistryClient:
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
         path = f"/v2/{repository}/blobs/{blob.digest}"
-        response = self._request("GET", path, expected=(200,), stream=True)
+        response = self._connection.request("GET", path, expected=(200, 307), stream=True)
+        if response.status == 307:
+            response.close()
+            location = self._location(response)
+            response = self._connection.request("GET", location, expected=(200,), stream=True)
         try:
             yield from response.stream(CHUNK_SIZE)
         except HTTPError as error:
-            raise self._unreachable(error) from error
+            raise UploadLostError(
+                f"registry {self._connection.host} broke off sending {blob.digest} ({error})",
+                "see that the connection to it is reliable, then run the action again",
+            ) from error
         finally:
             response.release_conn()
 
     def _open_upload(self, repository: str) -> str:
-        upload = self._request("POST", f"/v2/{repository}/blobs/uploads/", expected=(202,))
-        return self._location(upload)
+        path = f"/v2/{repository}/blobs/uploads/"
+        return self._location(self._connection.request("POST", path, expected=(202,)))
+
+    def _close_upload(self, location: str) -> None:
+        """Give an upload up."""
+        self._connection.request("DELETE", location, expected=(200, 202, 204, 404, 405))
+
+    def _close_with_digest(self, repository: str, location: str, blob: Blob) -> Blob:
+        response = self._connection.request(
+            "PUT", _with_digest(location, blob), expected=(201, 404)
+        )
+        # 404: unknown by now, which it also is where the answer to a first PUT was lost.
+        if response.status == 404 and not self.has_blob(repository, blob.digest):
+            raise self._lost(error_detail(response.data))
+        return blob
+
+    def _upload_at_once(self, repository: str, data: bytes) -> Blob:
+        """Send a blob that is at hand, from its start each time that it fails."""
+        blob = Blob(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+        for attempt in range(https.ATTEMPTS):
+            asked = None
+            location = self._open_upload(repository)
+            try:
+                response = self._connection.send(
+                    "PUT",
+                    _with_digest(location, blob),
+                    headers={"Content-Type": _OCTETS},
+                    body=data,
+                )
+            except HTTPError as error:
+                self._connection.give_up(error, attempt)
+            else:
+                if response.status == 201:
+                    return blob
+                is_lost = response.status == 404 and _is_unknown_upload(response.data)
+                if attempt == https.ATTEMPTS - 1 or not (
+                    is_lost or self._connection.may_pass(response)
+                ):
+                    raise self._connection.refused("PUT", response)
+                asked = response.headers.get("Retry-After")
+            https.pause(attempt, asked)
+            # The answer to what arrived may have been lost.
+            if self.has_blob(repository, blob.digest):
+                return blob
+        raise AssertionError
+
+    def _upload_stream(self, location: str, content: "_Hashed") -> str:
+        """Send a blob in one request, of a length that is not known before it ends."""
+        try:
+            response = self._connection.send(
+                "PATCH", location, headers={"Content-Type": _OCTETS}, body=content
+            )
+        except HTTPError as error:
+            if https.Failure.of(error).is_final:
+                self._connection.give_up(error, 0)
+            raise self._lost(f" ({error})") from error
+        if response.status == 202 and content.is_at_end:
+            return self._location(response)
+        if response.status in _NOT_THIS_WAY and self._takes_streams:
+            self._takes_streams = False
+        elif response.status != 202 and not (
+            response.status in (401, 404) or self._connection.may_pass(response)
+        ):
+            raise self._connection.refused("PATCH", response)
+        raise self._lost(error_detail(response.data))
+
+    def _upload_chunks(self, repository: str, location: str, content: "_Hashed") -> str:
+        for chunk in content:
+            offset = content.size - len(chunk)
+            try:
+                location = self._upload_chunk(location, chunk, offset)
+            except UploadLostError:
+                if offset or not self._takes_chunks:
+                    raise
+                # All that was sent is still at hand.
+                location = self._upload_chunk(self._open_upload(repository), chunk, 0)
+        return location
 
     def _upload_chunk(self, location: str, chunk: bytes, offset: int) -> str:
         """Send one chunk, going on where the registry stopped if the connection breaks."""
         sent = 0
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(https.ATTEMPTS):
+            asked = None
             try:
-                response = self._send(
+                response = self._connection.send(
                     "PATCH",
                     location,
                     headers={
@@ -248,146 +319,65 @@ class RegistryClient:
                     body=chunk[sent:],
                 )
             except HTTPError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise self._unreachable(error) from error
+                self._connection.give_up(error, attempt)
             else:
                 if response.status == 202:
                     return self._location(response)
                 if response.status == 404 and _is_unknown_upload(response.data):
-                    raise self._lost(response)
-                if not _is_transient(response.status) or attempt == _ATTEMPTS - 1:
-                    raise self._refused("PATCH", response)
-            _pause(attempt)
-            state = self._request("GET", location, expected=(204, 202, 200, 404))
+                    raise self._lost(error_detail(response.data))
+                if response.status in _NOT_THIS_WAY and not sent and self._takes_chunks:
+                    self._takes_chunks = False
+                    raise self._lost(error_detail(response.data))
+                if not self._connection.may_pass(response) or attempt == https.ATTEMPTS - 1:
+                    raise self._connection.refused("PATCH", response)
+                asked = response.headers.get("Retry-After")
+            https.pause(attempt, asked)
+            state = self._connection.request("GET", location, expected=(204, 202, 200, 404))
             if state.status == 404:
                 # docker-registry gives an upload up where a chunk arrived in part, or its answer
                 # was lost: the offset in its location is then not that of its file.
-                raise self._lost(state)
+                raise self._lost(error_detail(state.data))
             location = self._location(state)
             sent = max(0, min(_received(state) - offset, len(chunk)))
             if sent == len(chunk):
                 return location
         raise AssertionError
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        expected: tuple[int, ...],
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        stream: bool = False,
-        anonymous: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
-        """Send one request, again after transient failures, until an expected answer comes."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                response = self._send(
-                    method, path, headers=headers, body=body, stream=stream, anonymous=anonymous
-                )
-            except HTTPError as error:
-                if attempt == _ATTEMPTS - 1 or _is_final(error):
-                    raise self._unreachable(error) from error
-            else:
-                if response.status in expected:
-                    return response
-                if not _is_transient(response.status) or attempt == _ATTEMPTS - 1:
-                    raise self._refused(method, response)
-            _pause(attempt)
-        raise AssertionError
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        stream: bool = False,
-        anonymous: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
-        url = urlsplit(urljoin(f"https://{self._host}", path))
-        own = url.netloc == self._host
-        if own:
-            # A proxy that ends TLS in front of the registry makes it name itself with http.
-            url = url._replace(scheme="https")
-        return self._pool.request(
-            method,
-            url.geturl(),
-            # Storage that the registry refers to elsewhere is not shown the credentials.
-            headers={**(self._headers if own and not anonymous else {}), **(headers or {})},
-            body=body,
-            preload_content=not stream,
-            redirect=False,
-        )
-
     def _location(self, response: urllib3.BaseHTTPResponse) -> str:
         location = response.headers.get("Location")
         if not location:
             raise RegistryError(
-                f"registry {self._host} opened an upload without saying where",
+                f"registry {self._connection.host} opened an upload without saying where",
                 "check that the address is that of a registry (API v2), not of its web page",
             )
-        return urljoin(f"https://{self._host}", location)
+        return self._connection.url(location)
 
-    def _unreachable(self, error: HTTPError) -> RegistryError:
-        reason: object = error.reason if isinstance(error, MaxRetryError) else error
-        if _is_untrusted(reason):
-            return RegistryError(
-                f"registry {self._host} has a certificate that is not trusted ({reason})",
-                "give its authority's certificate: juju config ckf-airgap registry-ca=@ca.crt",
-            )
-        if _is_final(error) and isinstance(reason, SSLError):
-            return RegistryError(
-                f"registry {self._host} does not speak TLS as expected ({reason})",
-                "give the port at which it serves HTTPS: juju config ckf-airgap registry=...",
-            )
-        if isinstance(reason, NameResolutionError):
-            return RegistryError(
-                f"registry {self._host} has a name that cannot be resolved",
-                "correct it (juju config ckf-airgap registry=...) or add it to the cluster's DNS",
-            )
-        return RegistryError(
-            f"registry {self._host} cannot be reached ({reason})",
-            "see that it runs and that the cluster can reach it, then run the action again",
-        )
-
-    def _lost(self, response: urllib3.BaseHTTPResponse) -> UploadLostError:
+    def _lost(self, detail: str) -> UploadLostError:
         return UploadLostError(
-            f"registry {self._host} gave up an upload that was interrupted"
-            f"{_error_detail(response.data)}",
+            f"registry {self._connection.host} gave up an upload that was interrupted{detail}",
             "see that the connection to it is reliable, then run the action again: it continues",
         )
 
-    def _refused(self, method: str, response: urllib3.BaseHTTPResponse) -> RegistryError:
-        detail = _error_detail(response.data) if not response.closed or response.data else ""
-        known = _REFUSALS.get(response.status)
-        if known:
-            problem, cure = known
-            return RegistryError(f"registry {self._host} {problem}{detail}", cure)
-        return RegistryError(
-            f"registry {self._host} answered {response.status} to {method}{detail}",
-            "look into the registry's log, then run the action again",
-        )
 
+class _Hashed:
+    """The pieces of a blob, hashed and counted as they are taken: once."""
 
-_CREDENTIALS_CURE = (
-    "give an account that may push: juju add-secret, grant-secret, "
-    "juju config ckf-airgap registry-credentials=secret:..."
-)
-_REFUSALS = {
-    401: ("refused the credentials, or wants some", _CREDENTIALS_CURE),
-    403: ("forbids this account to push there", _CREDENTIALS_CURE),
-    404: (
-        "has no such repository or is not a registry (API v2)",
-        "check the host and the path of the option registry; some registries need the project "
-        "in the path to be made first",
-    ),
-    413: ("takes no upload of this size", "raise its limit or quota, then run the action again"),
-    429: ("limits the rate of requests", "wait, then run the action again: it continues"),
-    507: ("has no space left", "make space in its storage, then run the action again"),
-}
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self.size = 0
+        self.is_at_end = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.size += len(piece)
+            yield piece
+        self.is_at_end = True
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(f"sha256:{self._digest.hexdigest()}", self.size)
 
 
 def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
@@ -395,28 +385,20 @@ def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
     return json.dumps(manifest, indent=2).encode()
 
 
-def _is_transient(status: int) -> bool:
-    return status == 429 or (status >= 500 and status != 507)
+def _chunk(pieces: Iterator[bytes]) -> bytes:
+    """Join pieces to CHUNK_SIZE bytes or a little more, fewer only at the end."""
+    buffer: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        buffer.append(piece)
+        size += len(piece)
+        if size >= CHUNK_SIZE:
+            break
+    return b"".join(buffer)
 
 
-def _is_final(error: HTTPError) -> bool:
-    """Tell the connection failures that no waiting mends."""
-    reason: object = error.reason if isinstance(error, MaxRetryError) else error
-    if isinstance(reason, SSLError):
-        # The other side hung up, as a proxy does while the registry behind it restarts.
-        return not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args)
-    return isinstance(reason, NameResolutionError)
-
-
-def _is_untrusted(reason: object) -> bool:
-    return isinstance(reason, SSLError) and any(
-        isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args
-    )
-
-
-def _pause(attempt: int) -> None:
-    # Random, so that clients which failed together do not come back together.
-    time.sleep(random.uniform(0.5, 1) * min(2.0**attempt, _LONGEST_PAUSE))
+def _with_digest(location: str, blob: Blob) -> str:
+    return f"{location}{'&' if '?' in location else '?'}digest={blob.digest}"
 
 
 def _received(response: urllib3.BaseHTTPResponse) -> int:
@@ -429,13 +411,3 @@ def _received(response: urllib3.BaseHTTPResponse) -> int:
 def _is_unknown_upload(body: bytes) -> bool:
     """Tell an upload that the registry gave up from a repository that it does not have."""
     return b"BLOB_UPLOAD_" in body
-
-
-def _error_detail(body: bytes) -> str:
-    """Read the registry's own words from its answer ("Error Codes" of the specification)."""
-    try:
-        first = cast(dict[str, Any], json.loads(body)["errors"][0])
-        text = f"{first.get('code', '')} {first.get('message', '')} {first.get('detail') or ''}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return ""
-    return f" ({' '.join(text.split())[:300]})"

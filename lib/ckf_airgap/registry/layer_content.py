@@ -1,7 +1,9 @@
 """A layer's content on its way into the registry: hashed, and compressed where it is not yet."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import zstandard
 
@@ -10,10 +12,29 @@ from ckf_airgap.artifacts.byte_stream import (
     ZSTD_MAGIC,
     ZstdDecoder,
 )
-from ckf_airgap.artifacts.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, compressor, decompressor
+from ckf_airgap.artifacts.gzip_codec import (
+    GZIP_ERRORS,
+    GZIP_MAGIC,
+    GzipMember,
+    compress_block,
+    decompressor,
+)
 from ckf_airgap.artifacts.saved_images import LayerContent
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.client import CHUNK_SIZE
+
+# Each of these is compressed by itself, so that several cores can work at one layer. Its size
+# decides the bytes that come out, and so the digest of the blob.
+_BLOCK_SIZE = 2 * 1024 * 1024
+_MOST_COMPRESSORS = 4
+
+Piece = bytes | Future[bytes]
+"""Some bytes of a layer as it is stored, perhaps still being compressed."""
+
+
+def make_compressors() -> ThreadPoolExecutor:
+    """Make the threads in which layers are compressed."""
+    count = min(os.cpu_count() or 1, _MOST_COMPRESSORS)
+    return ThreadPoolExecutor(count, thread_name_prefix="compress")
 
 
 class HashedLayer:
@@ -31,23 +52,42 @@ class HashedLayer:
         self.diff_id = ""
         self.source_digest = ""
 
-    def compressed_chunks(self) -> Iterator[bytes]:
-        """Give the layer compressed, in pieces of CHUNK_SIZE or a little more and a last one."""
-        if self.is_zstd:
-            return _in_chunks(self._keep_zstd())
-        is_gzip = self._layer.head.startswith(GZIP_MAGIC)
-        return _in_chunks(self._keep_gzip() if is_gzip else self._compress())
+    def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
+        """Give the layer as it is to be stored, in pieces of a few megabytes at the most.
 
-    def _compress(self) -> Iterator[bytes]:
+        Args:
+            compressors: Where to compress what is not compressed yet.
+
+        Raises:
+            ArtifactError: It is damaged.
+        """
+        if self.is_zstd:
+            return self._keep_zstd()
+        if self._layer.head.startswith(GZIP_MAGIC):
+            return self._keep_gzip()
+        return self._compress(compressors)
+
+    def _compress(self, compressors: Executor) -> Iterator[Piece]:
         digest = hashlib.sha256()
-        member = compressor()
-        while data := self._layer.read(READ_SIZE):
-            digest.update(data)
-            yield member.compress(data)
-        yield member.flush()
+        member = GzipMember()
+        yield member.header
+        while block := self._read_block():
+            for data in block:
+                digest.update(data)
+                member.add(data)
+            yield compressors.submit(compress_block, block)
+        yield member.trailer
         self.diff_id = self.source_digest = f"sha256:{digest.hexdigest()}"
 
-    def _keep_gzip(self) -> Iterator[bytes]:
+    def _read_block(self) -> list[bytes]:
+        block: list[bytes] = []
+        size = 0
+        while size < _BLOCK_SIZE and (data := self._layer.read(_BLOCK_SIZE - size)):
+            block.append(data)
+            size += len(data)
+        return block
+
+    def _keep_gzip(self) -> Iterator[Piece]:
         source, content = hashlib.sha256(), hashlib.sha256()
         member = decompressor()
         while data := self._layer.read(READ_SIZE):
@@ -66,7 +106,7 @@ class HashedLayer:
             raise self._damaged("it ends in the middle")
         self._set(source.hexdigest(), content.hexdigest())
 
-    def _keep_zstd(self) -> Iterator[bytes]:
+    def _keep_zstd(self) -> Iterator[Piece]:
         source, content = hashlib.sha256(), hashlib.sha256()
         decoder = ZstdDecoder()
         while data := self._layer.read(READ_SIZE):
@@ -90,18 +130,3 @@ class HashedLayer:
             f"layer {self._layer.path} is damaged ({why})",
             "save this image again (docker save) and make the archive again",
         )
-
-
-def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small pieces to chunks of CHUNK_SIZE or a little more, and a last one."""
-    buffer: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        buffer.append(piece)
-        size += len(piece)
-        if size >= CHUNK_SIZE:
-            yield b"".join(buffer)
-            buffer.clear()
-            size = 0
-    if size:
-        yield b"".join(buffer)

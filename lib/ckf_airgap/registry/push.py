@@ -7,21 +7,25 @@ mounted into the right one afterwards. An image gets its manifest and its tag on
 layers has been found to have the digest that its config says.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.inventory import Inventory, archived_images, damaged_member
+from ckf_airgap.artifacts.inventory import (
+    ArchivedImage,
+    Inventory,
+    archived_images,
+    damaged_member,
+)
 from ckf_airgap.artifacts.saved_images import (
     LayerContent,
     SavedImage,
     image_members,
     read_saved_images,
 )
+from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import TarMember
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import (
@@ -32,51 +36,18 @@ from ckf_airgap.names import (
     wanted_by_member_name,
 )
 from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
-from ckf_airgap.registry.layer_content import HashedLayer
+from ckf_airgap.registry.layer_content import make_compressors
+from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
+from ckf_airgap.registry.manifest import make_manifest
+from ckf_airgap.registry.progress import Meter, Progress
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer, path_of
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
-# How often the archive is read again for a layer whose upload was lost.
-_PASSES = 5
+# How often the archive is read again without anything more arriving in the registry.
+_FRUITLESS_PASSES = 4
+_LOOKUPS_AT_ONCE = 8
 STAGING = ImagePath("ckf-airgap-layers", "")
 """Where a layer goes of which it is not known yet to which image it belongs."""
-_IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
-_DIGEST_PATH = re.compile(r"(?:.*/)?blobs/sha256/([0-9a-f]{64})")
-
-
-@dataclass(frozen=True)
-class _MediaTypes:
-    manifest: str
-    config: str
-    gzip_layer: str
-    zstd_layer: str
-
-
-_DOCKER = _MediaTypes(
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.container.image.v1+json",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "",
-)
-_OCI = _MediaTypes(
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
-)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a push is.
-
-    Attributes:
-        images: How many images are in the registry by now.
-        fraction: How much of the archive has been read, from 0 to 1.
-    """
-
-    images: int
-    fraction: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +58,7 @@ class PushResult:
         inventory: What the archive holds.
         pushed: The references that were made, in order.
         present: How many images the registry had already.
-        uploaded_bytes: The size of the blobs that were sent.
+        uploaded_bytes: The size of the layers that were sent.
     """
 
     inventory: Inventory
@@ -112,17 +83,14 @@ class ImagePusher:
             client: The registry.
             location: The prefix under which the images are to stand.
             state_file: Where to remember what is done. Its folder must exist.
-            on_progress: Called after each member.
+            on_progress: Called twice a second at the most, in the calling thread.
         """
         self._client = client
         self._location = location
         self._state_file = state_file
         self._on_progress = on_progress
-        self._pushed: list[str] = []
-        self._present = 0
-        self._uploaded = 0
 
-    def push(self, archive: Path, wanted: Iterable[ImageReference] = ()) -> PushResult:
+    def push(self, archive: Source, wanted: Iterable[ImageReference] = ()) -> PushResult:
         """Push every image of the archive that the registry does not have.
 
         Args:
@@ -135,144 +103,162 @@ class ImagePusher:
         Raises:
             ArtifactError: The archive itself is damaged or ends in the middle.
             RegistryError: The registry fails. What is pushed by then is remembered.
+            StorageError: What is pushed cannot be remembered.
         """
-        wanted = tuple(wanted)
         state = self._load_state(archive)
-        if state.complete and all(
-            self._is_done(name, member, wanted) for name, member in state.members.items()
-        ):
-            self._present = len(state.inventory.images)
-            return PushResult(state.inventory, (), self._present, 0)
-        damaged = self._push_in_passes(archive, wanted, state)
-        state.complete = not damaged
-        state.save(self._state_file)
-        inventory = Inventory(state.inventory.images, tuple(damaged))
-        return PushResult(inventory, tuple(self._pushed), self._present, self._uploaded)
+        run = _Run(self._client, self._location, state, tuple(wanted))
+        try:
+            if state.is_complete and run.is_all_done():
+                return PushResult(state.inventory, (), len(state.inventory.images), 0)
+            return run.push(archive, Meter(archive.size, self._on_progress))
+        finally:
+            state.close()
 
-    def known_inventory(self, archive: Path) -> Inventory | None:
+    def known_inventory(self, archive: Source) -> Inventory | None:
         """Give what an earlier push found in this archive, if it read it to its end."""
         state = self._load_state(archive)
-        return state.inventory if state.complete else None
+        return state.inventory if state.is_complete else None
 
-    def _load_state(self, archive: Path) -> PushState:
-        try:
-            stat = archive.stat()
-        except OSError as error:
-            raise ArtifactError(
-                f"{archive.name} cannot be read ({error.strerror})", "give the file again"
-            ) from error
-        identity = f"{self._location} {stat.st_size} {stat.st_mtime_ns}"
-        return PushState.load(self._state_file, identity)
+    def _load_state(self, archive: Source) -> PushState:
+        return PushState(self._state_file, f"{self._location} {archive.version}")
 
-    def _push_in_passes(
-        self, archive: Path, wanted: tuple[ImageReference, ...], state: PushState
-    ) -> list[ArtifactError]:
-        """Push, from the start of the archive again where the stream cannot go back."""
-        outcomes: dict[int, ArtifactError | None] = {}
-        for remaining in reversed(range(_PASSES)):
-            try:
-                self._push_members(archive, wanted, state, outcomes)
-                break
-            except UploadLostError:
-                if not remaining:
-                    raise
-        return [error for _, error in sorted(outcomes.items()) if error]
 
-    def _push_members(
+class _Run:
+    """One push: what it has to do, and what has become of it."""
+
+    def __init__(
         self,
-        archive: Path,
-        wanted: tuple[ImageReference, ...],
+        client: RegistryClient,
+        location: RegistryLocation,
         state: PushState,
-        outcomes: dict[int, ArtifactError | None],
+        wanted: tuple[ImageReference, ...],
     ) -> None:
+        self._client = client
+        self._location = location
+        self._state = state
+        self._wanted = wanted
+        self._layers = LayerUploads(client, state)
+        self._pushed: list[str] = []
+        self._present = 0
+        # By the member's number: damage, or None for a member that is done.
+        self._outcomes: dict[int, ArtifactError | None] = {}
+        self._lost: UploadLostError | None = None
+
+    def is_all_done(self) -> bool:
+        """Tell whether the registry still has all that the state says."""
+        with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+            return all(executor.map(self._is_done, self._state.members.values()))
+
+    def push(self, archive: Source, meter: Meter) -> PushResult:
+        """Push, from the start of the archive again where the stream cannot go back."""
+        self._push_members(archive, meter, carefully=False)
+        fruitless = 0
+        while self._lost and fruitless < _FRUITLESS_PASSES:
+            before = self._layers.arrived_layers + len(self._outcomes)
+            self._lost = None
+            self._push_members(archive, meter, carefully=True)
+            after = self._layers.arrived_layers + len(self._outcomes)
+            fruitless = 0 if after > before else fruitless + 1
+        if self._lost:
+            raise self._lost
+        damaged = tuple(error for _, error in sorted(self._outcomes.items()) if error)
+        if not damaged:
+            self._state.complete()
+        return PushResult(
+            Inventory(self._state.inventory.images, damaged),
+            tuple(self._pushed),
+            self._present,
+            self._layers.arrived_bytes,
+        )
+
+    def _push_members(self, archive: Source, meter: Meter, *, carefully: bool) -> None:
         """Push the members that have no outcome yet, and give them one.
 
-        Four things go on at once: the archive is decoded; a layer is hashed and compressed; what
-        was compressed before is sent; and the images whose layers are there get their tags.
+        Five things go on at once: the archive is decoded; layers are found in it and hashed; they
+        are compressed; what was compressed before is sent; and the images whose layers are there
+        get their tags.
         """
-        total = archive.stat().st_size
-        position = 0
-        in_flight: set[str] = set()
-
-        def advance(read: int) -> None:
-            nonlocal position
-            position = read
-
         with (
-            open_archive(archive, advance) as stream,
-            Uploads(self._client) as uploads,
-            Finisher(outcomes) as finisher,
+            open_archive(archive, meter.read) as stream,
+            make_compressors() as compressors,
+            Uploads(
+                self._client, carefully=carefully, on_sent=meter.sent, on_step=meter.tick
+            ) as uploads,
+            Finisher(meter.tick) as finisher,
         ):
             for number, member in enumerate(image_members(stream, archive.name)):
-                if number in outcomes:
+                if number in self._outcomes:
                     continue
                 finisher.raise_failure()
-                upload = _MemberUpload(self._client, state, uploads, finisher, in_flight)
-                finisher.add(number, self._read_member(member, wanted, state, upload))
-                done = len(self._pushed) + self._present
-                self._on_progress(Progress(done, position / total))
-        self._on_progress(Progress(len(self._pushed) + self._present, position / total))
+                known = self._state.members.get(number)
+                if known and self._is_done(known):
+                    self._present += len(known.images)
+                    self._outcomes[number] = None
+                    meter.present(len(known.images))
+                else:
+                    push = _MemberPush(number, member, self._layers)
+                    push.read(self._first_repository(member), uploads, compressors)
+                    finisher.add(lambda push=push: self._finish(push, meter))
+                meter.tick()
+        meter.tick(now=True)
 
-    def _read_member(
-        self,
-        member: TarMember,
-        wanted: tuple[ImageReference, ...],
-        state: PushState,
-        upload: "_MemberUpload",
-    ) -> Callable[[], None]:
-        """Read a member and begin to send its layers; gives what is left to do for it."""
-        name, size = member.name, member.size
-        known = state.members.get(name)
-        if known and known.size == size and self._is_done(name, known, wanted):
-            self._present += len(known.images)
-            return lambda: None
-        guess = wanted_by_member_name(name, wanted)
-        upload.repository = self._location.repository(image_path(guess) if guess else STAGING)
+    def _first_repository(self, member: TarMember) -> str:
+        """Guess where the layers of a member belong, before it is known."""
+        guess = wanted_by_member_name(member.name, self._wanted)
+        return self._location.repository(image_path(guess) if guess else STAGING)
+
+    def _finish(self, push: "_MemberPush", meter: Meter) -> None:
+        """Tag the images of a member, once its layers are there and sound."""
         try:
-            saved = read_saved_images(member, name, upload.take)
+            layers = push.arrived_layers()
+            images = archived_images(push.name, push.saved, self._wanted)
+            push.check(layers)
+            self._publish_member(push, images, layers, meter)
+            self._outcomes[push.number] = None
         except ArtifactError as error:
-            damage = damaged_member(name, error)
-            return lambda: upload.give_up(damage)
+            self._outcomes[push.number] = damaged_member(push.name, error)
+        except UploadLostError as error:
+            # It is read again when the rest is done.
+            self._lost = error
+        finally:
+            push.forget()
 
-        def finish() -> None:
-            try:
-                layers = upload.wait()
-                images = archived_images(name, saved, wanted)
-                for content in saved:
-                    _check_diff_ids(content, layers, name)
-            except ArtifactError as error:
-                raise damaged_member(name, error) from error
-            upload.remember()
-            self._uploaded += upload.uploaded_bytes
-            manifests: dict[str, str] = {}
-            for content, image in zip(saved, images, strict=True):
-                for path in image.paths:
-                    manifests[str(path)] = self._publish(content, layers, path)
-                    self._pushed.append(self._location.reference(path))
-            state.members[name] = PushedMember(size, tuple(images), manifests)
-            state.save(self._state_file)
-
-        return finish
+    def _publish_member(
+        self,
+        push: "_MemberPush",
+        images: Sequence[ArchivedImage],
+        layers: Sequence[StoredLayer],
+        meter: Meter,
+    ) -> None:
+        manifests: dict[str, str] = {}
+        references: list[str] = []
+        for saved, image in zip(push.saved, images, strict=True):
+            for path in image.paths:
+                own_layers = [layers[number] for number in saved.layers]
+                manifests[str(path)] = self._publish(saved, own_layers, path)
+                references.append(self._location.reference(path))
+        self._state.add_member(push.number, PushedMember(tuple(images), manifests))
+        self._pushed += references
+        meter.finished(references)
 
     def _publish(
-        self, image: SavedImage[int], stored: Sequence[StoredLayer], path: ImagePath
+        self, image: SavedImage[int], layers: Sequence[StoredLayer], path: ImagePath
     ) -> str:
         """Bring an image's blobs together in its repository, then give it its tag."""
         repository = self._location.repository(path)
-        layers = [stored[number] for number in image.layers]
         for layer in layers:
             self._client.copy_blob(layer.blob, layer.repository, repository)
         config = Blob(image.image_id, len(image.config))
         if not self._client.has_blob(repository, config.digest):
             self._client.upload_blob(repository, [image.config])
-        return self._client.put_manifest(repository, path.tag, _manifest(config, layers))
+        return self._client.put_manifest(repository, path.tag, make_manifest(config, layers))
 
-    def _is_done(
-        self, name: str, member: PushedMember, wanted: tuple[ImageReference, ...]
-    ) -> bool:
+    def _is_done(self, member: PushedMember) -> bool:
         """Tell whether the registry still has all of a member, and nobody asks for more of it."""
-        is_unnamed = any(not image.names for image in member.images)
-        if is_unnamed and wanted_by_member_name(name, wanted):
+        if any(
+            not image.names and wanted_by_member_name(image.member, self._wanted)
+            for image in member.images
+        ):
             return False
         return all(
             self._client.manifest_digest(self._location.repository(path), path.tag) == digest
@@ -280,145 +266,88 @@ class ImagePusher:
         )
 
 
-@dataclass(frozen=True)
-class _Flight:
-    """A layer that is being sent."""
-
-    path: str
-    repository: str
-    content: HashedLayer
-    blob: Future[Blob]
-
-    def land(self) -> StoredLayer:
-        """Wait until it is there, and see that it is what its name in the archive says."""
-        blob = self.blob.result()
-        digest = _DIGEST_PATH.fullmatch(self.path)
-        if digest and digest[1] not in (self.content.diff_id[7:], self.content.source_digest[7:]):
-            raise ArtifactError(
-                f"layer {self.path} is damaged: its content is not that of its name",
-                "save this image again (docker save) and make the archive again",
-            )
-        return StoredLayer(self.content.diff_id, blob, self.repository, self.content.is_zstd)
-
-
-class _MemberUpload:
-    """Takes the layers of one member as they come by, each of which a number stands for.
+class _MemberPush:
+    """One member on its way: its layers, as numbers, and the images that they make up.
 
     Attributes:
-        repository: Where to send what is not known yet.
-        uploaded_bytes: The size of the blobs that were sent, once they are there.
+        number: Which member of the archive it is.
+        name: The member's path.
+        saved: The images in it, once it has been read.
     """
 
-    def __init__(
-        self,
-        client: RegistryClient,
-        state: PushState,
-        uploads: Uploads,
-        finisher: Finisher,
-        in_flight: set[str],
-    ) -> None:
-        self._client = client
-        self._state = state
-        self._uploads = uploads
-        self._finisher = finisher
-        self._in_flight = in_flight
-        self._layers: list[StoredLayer | _Flight] = []
-        self._names: dict[int, str] = {}
-        self.repository = ""
-        self.uploaded_bytes = 0
+    def __init__(self, number: int, member: TarMember, layers: LayerUploads) -> None:
+        self.number = number
+        self.name = member.name
+        self.saved: list[SavedImage[int]] = []
+        self._member = member
+        self._uploads = layers
+        self._layers: list[LayerUpload | StoredLayer] = []
+        self._own: list[LayerUpload] = []
+        self._damage: ArtifactError | None = None
 
-    def take(self, layer: LayerContent) -> int:
-        """Begin to send a layer, or find that the registry has it; gives its number."""
-        number = len(self._layers)
-        name = _layer_key(layer)
-        if name and name in self._in_flight:
-            # Whether it is sound is known when the image that it came with is finished.
-            self._finisher.wait()
-        known = self._known(layer)
-        if known and self._client.has_blob(known.repository, known.blob.digest):
-            self._layers.append(known)
-            return number
-        content = HashedLayer(layer)
-        if name:
-            self._names[number] = name
-            self._in_flight.add(name)
-        blob = self._uploads.send(self.repository, content.compressed_chunks())
-        self._layers.append(_Flight(layer.path, self.repository, content, blob))
-        return number
+    def read(self, repository: str, uploads: Uploads, compressors: ThreadPoolExecutor) -> None:
+        """Read it to its end, and begin to send what the registry does not have of it."""
 
-    def wait(self) -> list[StoredLayer]:
+        def take(layer: LayerContent) -> int:
+            place = f"{self.number}/{layer.path}"
+            found = self._uploads.find(layer, place)
+            if found is None:
+                found = self._uploads.send(layer, place, repository, uploads, compressors)
+                self._own.append(found)
+            self._layers.append(found)
+            return len(self._layers) - 1
+
+        try:
+            self.saved = read_saved_images(self._member, self.name, take)
+        except ArtifactError as error:
+            self._damage = error
+
+    def arrived_layers(self) -> list[StoredLayer]:
         """Wait until all layers are there; gives them by their numbers.
 
         Raises:
-            ArtifactError: One is damaged.
+            ArtifactError: The member is damaged.
+            UploadLostError: It has to be read again.
         """
-        try:
-            layers = [
-                layer.land() if isinstance(layer, _Flight) else layer for layer in self._layers
-            ]
-        finally:
-            self._in_flight.difference_update(self._names.values())
-        for flight, layer in zip(self._layers, layers, strict=True):
-            if isinstance(flight, _Flight):
-                self.uploaded_bytes += layer.blob.size
-                self._state.layers[layer.diff_id] = layer
-        self._layers = list(layers)
-        return layers
+        if self._damage:
+            raise self._damage
+        return [self._arrived(layer) for layer in self._layers]
 
-    def remember(self) -> None:
-        """Trust the names of the layers, now that the image's config has confirmed them."""
-        for number, name in self._names.items():
-            layer = self._layers[number]
-            if isinstance(layer, StoredLayer):
-                self._state.layer_names[name] = layer.diff_id
+    def check(self, layers: Sequence[StoredLayer]) -> None:
+        """Compare the layers with what the images' configs say of them.
 
-    def give_up(self, damage: ArtifactError) -> None:
-        """Let what was sent of a damaged member be, and say so."""
-        self._in_flight.difference_update(self._names.values())
-        raise damage
+        Args:
+            layers: The layers by their numbers.
 
-    def _known(self, layer: LayerContent) -> StoredLayer | None:
-        """Recognise a layer by its name alone, before anything of it is read."""
-        digest = _DIGEST_PATH.fullmatch(layer.path)
-        if digest and f"sha256:{digest[1]}" in self._state.layers:
-            return self._state.layers[f"sha256:{digest[1]}"]
-        return self._state.layers.get(self._state.layer_names.get(_layer_key(layer) or "", ""))
+        Raises:
+            ArtifactError: They differ.
+        """
+        for image in self.saved:
+            for number, diff_id in zip(image.layers, image.diff_ids, strict=True):
+                if layers[number].diff_id != diff_id:
+                    raise ArtifactError(
+                        f"{self.name} is damaged: it has the layer {layers[number].diff_id} where "
+                        f"its image has {diff_id}",
+                        "save this image again (docker save) and make the archive again",
+                    )
+        for upload in self._own:
+            self._uploads.confirm(upload)
 
+    def forget(self) -> None:
+        """Leave its layers to what is known of them by now."""
+        for upload in self._own:
+            self._uploads.forget(upload)
 
-def _layer_key(layer: LayerContent) -> str | None:
-    """Name a layer that stands under an identifier: equal names then mean equal layers."""
-    identifier = _IDENTIFIER.search(layer.path)
-    return f"{identifier[0]}:{layer.size}" if identifier else None
-
-
-def _check_diff_ids(image: SavedImage[int], layers: Sequence[StoredLayer], member: str) -> None:
-    for number, diff_id in zip(image.layers, image.diff_ids, strict=True):
-        if layers[number].diff_id != diff_id:
-            raise ArtifactError(
-                f"{member} is damaged: it has the layer {layers[number].diff_id} where its image "
-                f"has {diff_id}",
-                "save this image again (docker save) and make the archive again",
+    def _arrived(self, layer: LayerUpload | StoredLayer) -> StoredLayer:
+        if isinstance(layer, StoredLayer):
+            return layer
+        if layer in self._own:
+            return layer.arrival.result()
+        # It came with a member before this one, which is finished by now.
+        error = layer.arrival.exception()
+        if isinstance(error, ArtifactError) or not layer.is_confirmed:
+            raise UploadLostError(
+                f"layer {layer.path} of {self.name} came with a damaged image first",
+                "save the damaged image again",
             )
-
-
-def _manifest(config: Blob, layers: Sequence[StoredLayer]) -> dict[str, Any]:
-    """Make a manifest.
-
-    That of Docker (Image Manifest Version 2, Schema 2) is taken by every registry; it has no name
-    for layers compressed with Zstandard, which that of OCI has (Image Specification, "Image
-    Manifest").
-    """
-    types = _OCI if any(layer.is_zstd for layer in layers) else _DOCKER
-    return {
-        "schemaVersion": 2,
-        "mediaType": types.manifest,
-        "config": {"mediaType": types.config, "size": config.size, "digest": config.digest},
-        "layers": [
-            {
-                "mediaType": types.zstd_layer if layer.is_zstd else types.gzip_layer,
-                "size": layer.blob.size,
-                "digest": layer.blob.digest,
-            }
-            for layer in layers
-        ],
-    }
+        return layer.arrival.result()

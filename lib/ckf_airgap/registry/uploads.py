@@ -2,26 +2,49 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
+from typing import Any, TypeVar
 
-from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.client import Blob, RegistryClient
+from ckf_airgap.registry.layer_content import Piece
 
-# How many blobs are sent at a time, and how many chunks of each wait to be sent: what bounds the
-# memory of a push, together with the size of a chunk.
+# How many blobs are sent at a time, and how many pieces of each wait to be sent: what bounds the
+# memory of a push, together with the size of a piece.
 _WORKERS = 3
-_CHUNKS_AHEAD = 2
+_PIECES_AHEAD = 8
 _MEMBERS_AHEAD = 3
 _WAIT_SECONDS = 0.5
+
+Arrived = TypeVar("Arrived")
+_Waiting = queue.Queue[Piece | Exception | None]
 
 
 class Uploads:
     """Sends blobs in threads of their own, while what comes after them is being read."""
 
-    def __init__(self, client: RegistryClient) -> None:
+    def __init__(
+        self,
+        client: RegistryClient,
+        *,
+        carefully: bool = False,
+        on_sent: Callable[[int], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: The registry.
+            carefully: Whether to send in chunks, which are sent again where a connection breaks.
+            on_sent: Called with the bytes of each piece when it is taken to be sent; in a thread
+                of its own.
+            on_step: Called with each piece that is handed over, and now and then while one waits.
+        """
         self._client = client
+        self._carefully = carefully
+        self._on_sent = on_sent
+        self._on_step = on_step
         self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
 
     def __enter__(self) -> "Uploads":
@@ -30,64 +53,74 @@ class Uploads:
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(cancel_futures=True)
 
-    def send(self, repository: str, chunks: Iterable[bytes]) -> Future[Blob]:
+    def send(
+        self, repository: str, pieces: Iterable[Piece], arrive: Callable[[Blob], Arrived]
+    ) -> Future[Arrived]:
         """Send a blob.
 
         Args:
             repository: Where to.
-            chunks: Its bytes; they are taken in the calling thread, no faster than they are sent.
+            pieces: Its bytes; they are taken in the calling thread, no faster than they are sent.
+            arrive: Called with the blob when it is there, in another thread.
 
         Returns:
-            The blob to be, or what went wrong.
+            What ``arrive`` returns, or what went wrong.
 
         Raises:
-            Exception: Whatever taking a chunk raises; nothing is stored then.
+            Exception: Whatever taking a piece raises; nothing is stored then.
         """
-        waiting: queue.Queue[bytes | Exception | None] = queue.Queue(_CHUNKS_AHEAD)
-        future = self._executor.submit(self._client.upload_blob, repository, _taken(waiting))
+        waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
+        future = self._executor.submit(self._upload, repository, waiting, arrive)
         try:
-            for chunk in chunks:
-                if not _hand_over(waiting, chunk, future):
+            for piece in pieces:
+                if not self._hand_over(waiting, piece, future):
                     return future
-        except Exception as error:
-            _hand_over(waiting, error, future)
+        # An interrupt, too, must not leave the other thread waiting for more.
+        except BaseException as error:
+            stop = error if isinstance(error, Exception) else RuntimeError("interrupted")
+            self._hand_over(waiting, stop, future)
             raise
-        _hand_over(waiting, None, future)
+        self._hand_over(waiting, None, future)
         return future
 
+    def _upload(
+        self, repository: str, waiting: _Waiting, arrive: Callable[[Blob], Arrived]
+    ) -> Arrived:
+        pieces = self._taken(waiting)
+        return arrive(self._client.upload_blob(repository, pieces, carefully=self._carefully))
 
-def _hand_over(
-    waiting: "queue.Queue[bytes | Exception | None]",
-    item: bytes | Exception | None,
-    future: Future[Blob],
-) -> bool:
-    """Give a chunk to the thread that sends; tells whether it still takes any."""
-    while not future.done():
-        try:
-            waiting.put(item, timeout=_WAIT_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
+    def _taken(self, waiting: _Waiting) -> Iterator[bytes]:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            data = item.result() if isinstance(item, Future) else item
+            self._on_sent(len(data))
+            yield data
 
-
-def _taken(waiting: "queue.Queue[bytes | Exception | None]") -> Iterator[bytes]:
-    while (item := waiting.get()) is not None:
-        if isinstance(item, Exception):
-            raise item
-        yield item
+    def _hand_over(
+        self, waiting: _Waiting, item: Piece | Exception | None, future: Future[Any]
+    ) -> bool:
+        """Give a piece to the thread that sends; tells whether it still takes any."""
+        while not future.done():
+            self._on_step()
+            try:
+                waiting.put(item, timeout=_WAIT_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
 
 
 class Finisher:
     """Finishes members of the archive in their order, in a thread of its own."""
 
-    def __init__(self, outcomes: MutableMapping[int, ArtifactError | None]) -> None:
+    def __init__(self, on_wait: Callable[[], None] = lambda: None) -> None:
         """Prepare.
 
         Args:
-            outcomes: Where to put the outcome of each member: damage, or None for none.
+            on_wait: Called now and then while a member waits for those before it.
         """
-        self._outcomes = outcomes
+        self._on_wait = on_wait
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="finish")
         self._free = threading.Semaphore(_MEMBERS_AHEAD)
         self._failure: Exception | None = None
@@ -101,38 +134,35 @@ class Finisher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._executor.shutdown()
+            return
+        last = self._executor.submit(lambda: None)
+        while not wait([last], _WAIT_SECONDS).done:
+            self._on_wait()
         self._executor.shutdown()
-        if error is None:
-            self.raise_failure()
+        self.raise_failure()
 
-    def add(self, number: int, finish: Callable[[], None]) -> None:
+    def add(self, finish: Callable[[], None]) -> None:
         """Have a member finished, once those before it are.
 
         Args:
-            number: The member's.
-            finish: Finishes it; raises ArtifactError where it is damaged.
+            finish: Finishes it. What it raises stops the finishing.
         """
-        self._free.acquire()
-        self._executor.submit(self._finish, number, finish)
-
-    def wait(self) -> None:
-        """Wait until all that was added is finished."""
-        self._executor.submit(lambda: None).result()
-        self.raise_failure()
+        while not self._free.acquire(timeout=_WAIT_SECONDS):
+            self._on_wait()
+        self._executor.submit(self._finish, finish)
 
     def raise_failure(self) -> None:
         """Raise what stopped the finishing, if anything did."""
         if self._failure:
             raise self._failure
 
-    def _finish(self, number: int, finish: Callable[[], None]) -> None:
+    def _finish(self, finish: Callable[[], None]) -> None:
         try:
             if self._failure is None:
                 finish()
-                self._outcomes[number] = None
-        except ArtifactError as error:
-            self._outcomes[number] = error
-        # Whatever else it is, it is for the reading thread to raise.
+        # Whatever it is, it is for the reading thread to raise.
         except Exception as error:
             self._failure = error
         finally:

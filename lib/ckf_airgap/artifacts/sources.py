@@ -1,0 +1,366 @@
+"""Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from ckf_airgap import https
+from ckf_airgap.errors import ArtifactError, ConfigurationError
+
+# To pass over less than this, reading on is quicker than another request.
+_SHORTEST_JUMP = 16 * 1024 * 1024
+_READ_SIZE = 1024 * 1024
+_NO_HEAD = (403, 405, 501)
+
+
+class StoredStream(Protocol):
+    """The bytes of an artifact as they are stored, in order.
+
+    Attributes:
+        position: How many of them have been passed.
+    """
+
+    position: int
+
+    def read(self, size: int, /) -> bytes:
+        """Give one byte or more, ``size`` at the most; none at the end."""
+        ...
+
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        ...
+
+
+class Source(ABC):
+    """An artifact.
+
+    Attributes:
+        name: What to call it in messages.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many bytes it has.
+
+        Raises:
+            ArtifactError: It is not there.
+        """
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Tell it from another artifact, before or after, here or elsewhere.
+
+        Raises:
+            ArtifactError: It is not there.
+        """
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[StoredStream]:
+        """Open it from its start.
+
+        Raises:
+            ArtifactError: It cannot be opened. Reading raises it too.
+        """
+
+
+class FileSource(Source):
+    """A file."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is not looked at yet."""
+        self.path = path
+        self.name = path.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileSource) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        with self._failing():
+            return self.path.stat().st_size
+
+    @property
+    def version(self) -> str:
+        """Its size and the time of its last change."""
+        with self._failing():
+            stat = self.path.stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
+    @contextmanager
+    def open(self) -> Generator[StoredStream]:
+        """Open it from its start."""
+        with self._failing():
+            file = self.path.open("rb")
+        with file:
+            yield _FileStream(file, self)
+
+    @contextmanager
+    def _failing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArtifactError(
+                f"{self.name} cannot be opened ({error.strerror})", "give the file again"
+            ) from error
+
+
+class _FileStream:
+    def __init__(self, file: BinaryIO, source: FileSource) -> None:
+        self._file = file
+        self._name = source.name
+        self._size = source.size
+        self.position = 0
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise ArtifactError(
+                f"{self._name} cannot be read ({error.strerror})",
+                "look at the disk that it is on, or copy it again",
+            ) from error
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int, /) -> int:
+        passed = max(0, min(size, self._size - self.position))
+        self.position = self._file.seek(self.position + passed)
+        return passed
+
+
+class UrlSource(Source):
+    """A file on an HTTPS server, read as a stream.
+
+    A connection that breaks is taken up again where it broke (RFC 9110, section 14, "Range
+    Requests"), provided that the file is still the same.
+    """
+
+    def __init__(self, url: str, option: str, ca: str | None = None) -> None:
+        """Name the file; nothing is sent yet.
+
+        Args:
+            url: Its address.
+            option: The option that gives it, for messages.
+            ca: PEM certificates of the authorities to trust beside those of the system.
+
+        Raises:
+            ConfigurationError: The address is not one of HTTPS, or ``ca`` is not a certificate.
+        """
+        try:
+            parts = urlsplit(url)
+            is_usable = bool(parts.scheme == "https" and parts.hostname and parts.path.strip("/"))
+            has_account = bool(parts.username or parts.password)
+        except ValueError:
+            is_usable = has_account = False
+            parts = urlsplit("")
+        if has_account:
+            raise ConfigurationError(
+                f"{option} has an account in it, which everybody can read there",
+                "let the file server give the file without one inside the air gap",
+            )
+        if not is_usable:
+            raise ConfigurationError(
+                f"{option} is not the HTTPS address of a file: {url!r}",
+                f"juju config ckf-airgap {option}=https://HOST[:PORT]/PATH",
+            )
+        self.url = url
+        self.name = parts.path.rstrip("/").rpartition("/")[2]
+        self._option = option
+        self._pool = https.connections(ca)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UrlSource) and other.url == self.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has, as the server says."""
+        return self._look[0]
+
+    @property
+    def version(self) -> str:
+        """Its size, and the server's validator of it (RFC 9110, section 8.8)."""
+        return " ".join(map(str, self._look))
+
+    @contextmanager
+    def open(self) -> Generator[StoredStream]:
+        """Open it from its start."""
+        stream = _UrlStream(self)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    @cached_property
+    def _look(self) -> tuple[int, str]:
+        response = self.request("HEAD")
+        if response.status in _NO_HEAD:
+            response = self.request("GET")
+        response.close()
+        self.require(response, 200)
+        return self.look_at(response)
+
+    def look_at(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
+        """Read from an answer how large the file is, and what tells it from others."""
+        headers = response.headers
+        _, _, total = headers.get("Content-Range", "").rpartition("/")
+        size = total if response.status == 206 else headers.get("Content-Length", "")
+        if not size.isdigit():
+            raise ArtifactError(
+                f"the server of {self._option} does not tell the size of {self.name}",
+                "use a server that gives files as they are, with Content-Length",
+            )
+        return int(size), headers.get("ETag") or headers.get("Last-Modified", "")
+
+    def request(self, method: str, position: int = 0) -> urllib3.BaseHTTPResponse:
+        """Ask for the file, again after what passes; gives any answer that is not transient."""
+        headers = {"User-Agent": https.USER_AGENT, "Accept-Encoding": "identity"}
+        if position:
+            headers["Range"] = f"bytes={position}-"
+        for attempt in range(https.ATTEMPTS):
+            asked = None
+            try:
+                response = self._pool.request(
+                    method, self.url, headers=headers, preload_content=False, redirect=False
+                )
+            except HTTPError as error:
+                self.give_up(error, attempt)
+            else:
+                if not https.is_transient(response.status) or attempt == https.ATTEMPTS - 1:
+                    return response
+                asked = response.headers.get("Retry-After")
+                response.close()
+            https.pause(attempt, asked)
+        raise AssertionError
+
+    def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
+        """Raise ArtifactError where an answer is not one of those expected."""
+        if response.status in expected:
+            return
+        response.close()
+        cure = "see that the file is there, and that the server gives it without an account"
+        if target := response.headers.get("Location"):
+            cure = f"give the address that it points to: {target}"
+        raise ArtifactError(
+            f"the server of {self._option} answered {response.status} for {self.url}", cure
+        )
+
+    def give_up(self, error: HTTPError, attempt: int) -> None:
+        """Raise ArtifactError where it is of no use, or was tried often enough, to try again."""
+        failure = https.Failure.of(error)
+        if not failure.is_final and attempt < https.ATTEMPTS - 1:
+            return
+        problem, cure = _FAILURES[failure.cause]
+        raise ArtifactError(
+            f"the server of {self._option} {problem} ({failure.detail})",
+            cure.format(option=self._option),
+        ) from error
+
+
+_FAILURES = {
+    https.Cause.UNTRUSTED: (
+        "has a certificate that is not trusted",
+        "add its authority's certificate to those of the registry's: "
+        "juju config ckf-airgap registry-ca=@ca.crt",
+    ),
+    https.Cause.NO_TLS: (
+        "does not speak TLS as expected",
+        "give the port at which it serves HTTPS: juju config ckf-airgap {option}=...",
+    ),
+    https.Cause.UNKNOWN_NAME: (
+        "has a name that cannot be resolved",
+        "correct it (juju config ckf-airgap {option}=...) or add it to the cluster's DNS",
+    ),
+    https.Cause.UNREACHABLE: (
+        "cannot be reached",
+        "see that it runs and that the cluster can reach it, then run the action again",
+    ),
+}
+
+
+class _UrlStream:
+    def __init__(self, source: UrlSource) -> None:
+        self._source = source
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._failures = 0
+        self._has_ranges = False
+        self.position = 0
+
+    def read(self, size: int, /) -> bytes:
+        while self.position < self._source.size:
+            try:
+                data = self._connected().read(min(size, _READ_SIZE), decode_content=False)
+                if not data:
+                    raise urllib3.exceptions.ProtocolError("the connection was closed")
+            except HTTPError as error:
+                self.close()
+                self._source.give_up(error, self._failures)
+                https.pause(self._failures)
+                self._failures += 1
+            else:
+                self._failures = 0
+                self.position += len(data)
+                return data
+        return b""
+
+    def skip(self, size: int, /) -> int:
+        passed = min(size, self._source.size - self.position)
+        if self._has_ranges and passed >= _SHORTEST_JUMP:
+            self.close()
+            self.position += passed
+            return passed
+        left = passed
+        while left:
+            left -= len(self.read(left))
+        return passed
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def _connected(self) -> urllib3.BaseHTTPResponse:
+        if self._response is None:
+            response = self._source.request("GET", self.position)
+            self._source.require(response, 200, 206)
+            self._require_same(response)
+            self._response = response
+            self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
+            if response.status == 200:
+                # The server gives files from their start only.
+                left = self.position
+                while left:
+                    data = response.read(min(left, _READ_SIZE), decode_content=False)
+                    if not data:
+                        raise urllib3.exceptions.ProtocolError("the connection was closed")
+                    left -= len(data)
+        return self._response
+
+    def _require_same(self, response: urllib3.BaseHTTPResponse) -> None:
+        is_at_position = response.status == 200 or response.headers.get(
+            "Content-Range", ""
+        ).startswith(f"bytes {self.position}-")
+        version = " ".join(map(str, self._source.look_at(response)))
+        if version != self._source.version or not is_at_position:
+            response.close()
+            raise ArtifactError(
+                f"{self._source.name} was replaced on its server while it was read",
+                "run the action again",
+            )

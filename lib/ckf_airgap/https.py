@@ -1,0 +1,103 @@
+"""HTTPS towards the registry and the file server of an air gap: trust, patience, causes."""
+
+import random
+import ssl
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
+
+from ckf_airgap.errors import ConfigurationError
+
+ATTEMPTS = 8
+"""How often a request is tried before it has failed: for a minute and a half, about."""
+USER_AGENT = "ckf-airgap"
+_LONGEST_PAUSE = 20.0
+# What a server asks for may be longer than what is waited without being asked; but not an hour.
+_LONGEST_ASKED_PAUSE = 120.0
+_TIMEOUT = urllib3.Timeout(connect=10, read=300)
+
+
+class Cause(Enum):
+    """Why a request got no answer."""
+
+    UNTRUSTED = "untrusted"
+    NO_TLS = "no TLS"
+    UNKNOWN_NAME = "unknown name"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that got no answer.
+
+    Attributes:
+        cause: Of what kind the failure is.
+        detail: What the network said.
+    """
+
+    cause: Cause
+    detail: str
+
+    @classmethod
+    def of(cls, error: HTTPError) -> "Failure":
+        """Tell what a failed request failed of."""
+        reason: object = error.reason if isinstance(error, MaxRetryError) else error
+        if isinstance(reason, SSLError):
+            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args):
+                return cls(Cause.UNTRUSTED, str(reason))
+            # The other side hung up, as a proxy does while the server behind it restarts.
+            if not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args):
+                return cls(Cause.NO_TLS, str(reason))
+        if isinstance(reason, NameResolutionError):
+            return cls(Cause.UNKNOWN_NAME, str(reason))
+        return cls(Cause.UNREACHABLE, str(reason))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no waiting mends it."""
+        return self.cause is not Cause.UNREACHABLE
+
+
+def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
+    """Make what keeps the connections; certificates are verified always.
+
+    Args:
+        ca: PEM certificates of the authorities to trust beside those of the system.
+        count: How many connections to a host are kept open.
+
+    Raises:
+        ConfigurationError: ``ca`` is not a PEM certificate.
+    """
+    context = ssl.create_default_context()
+    if ca:
+        try:
+            context.load_verify_locations(cadata=ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"registry-ca is not a PEM certificate ({error})",
+                "juju config ckf-airgap registry-ca=@ca.crt",
+            ) from error
+    return urllib3.PoolManager(maxsize=count, ssl_context=context, retries=False, timeout=_TIMEOUT)
+
+
+def is_transient(status: int) -> bool:
+    """Tell the statuses after which the same request may succeed (RFC 9110, section 15.6)."""
+    return status == 429 or (status >= 500 and status not in (501, 505, 507))
+
+
+def pause(attempt: int, asked: str | None = None) -> None:
+    """Wait before a request is tried again.
+
+    Args:
+        attempt: How many times it has been, less one.
+        asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
+            understood.
+    """
+    if asked and asked.isdigit():
+        time.sleep(min(float(asked), _LONGEST_ASKED_PAUSE) + random.uniform(0, 1))
+        return
+    # Random, so that clients which failed together do not come back together.
+    time.sleep(random.uniform(0.5, 1) * min(2.0**attempt, _LONGEST_PAUSE))

@@ -1,0 +1,132 @@
+"""How far a push is."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Over how long the rate is taken, and how often whoever watches is told.
+_WINDOW_SECONDS = 60.0
+_TELL_SECONDS = 0.5
+_MINUTE = 60
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a push is.
+
+    Attributes:
+        images: How many images are in the registry by now.
+        finished: The references that were made since the last time.
+        read_bytes: How much of the archive has been read, as it is stored.
+        archive_bytes: The size of the archive, as it is stored.
+        sent_bytes: How much has been sent to the registry.
+        rate: Bytes of the archive read in a second, over the last minute.
+    """
+
+    images: int
+    finished: tuple[str, ...]
+    read_bytes: int
+    archive_bytes: int
+    sent_bytes: int
+    rate: float
+
+    @property
+    def fraction(self) -> float:
+        """How much of the archive has been read, from 0 to 1."""
+        return self.read_bytes / self.archive_bytes if self.archive_bytes else 0.0
+
+    def __str__(self) -> str:
+        left = ""
+        if self.rate:
+            seconds = (self.archive_bytes - self.read_bytes) / self.rate
+            left = f" at {_bytes(self.rate)}/s, about {_duration(seconds)} left"
+        return (
+            f"{self.images} images done, {_bytes(self.read_bytes)} of "
+            f"{_bytes(self.archive_bytes)} read ({self.fraction:.0%}){left}, "
+            f"{_bytes(self.sent_bytes)} sent"
+        )
+
+
+class Meter:
+    """Counts what several threads do, and tells it in the thread that reads the archive."""
+
+    def __init__(self, archive_bytes: int, tell: Callable[[Progress], None]) -> None:
+        """Begin to count.
+
+        Args:
+            archive_bytes: The size of the archive, as it is stored.
+            tell: Whom to tell.
+        """
+        self._archive_bytes = archive_bytes
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._images = 0
+        self._finished: list[str] = []
+        self._read = 0
+        self._sent = 0
+        self._told_at = 0.0
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def read(self, position: int) -> None:
+        """Note how far the archive has been read; from any thread."""
+        self._read = position
+
+    def sent(self, size: int) -> None:
+        """Note that bytes were sent; from any thread."""
+        with self._lock:
+            self._sent += size
+
+    def finished(self, references: list[str]) -> None:
+        """Note images that are in the registry now; from any thread."""
+        with self._lock:
+            self._images += len(references)
+            self._finished += references
+
+    def present(self, count: int) -> None:
+        """Note images that were in the registry before."""
+        with self._lock:
+            self._images += count
+
+    def tick(self, *, now: bool = False) -> None:
+        """Tell how far it is, unless that was a moment ago.
+
+        Args:
+            now: Whether to tell it in any case.
+        """
+        time_now = time.monotonic()
+        if not now and time_now - self._told_at < _TELL_SECONDS:
+            return
+        self._told_at = time_now
+        with self._lock:
+            finished, self._finished = tuple(self._finished), []
+            images, sent = self._images, self._sent
+        progress = Progress(
+            images, finished, self._read, self._archive_bytes, sent, self._rate(time_now)
+        )
+        self._tell(progress)
+
+    def _rate(self, now: float) -> float:
+        self._samples.append((now, self._read))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_SECONDS:
+            self._samples.popleft()
+        then, position = self._samples[0]
+        # Where the archive is read again it goes backwards.
+        return max(0.0, (self._read - position) / (now - then)) if now > then else 0.0
+
+
+def _bytes(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
