@@ -15,8 +15,9 @@ from pathlib import Path
 from ckf_airgap.artifacts.byte_stream import drain, open_archive
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings, make_plan
 from ckf_airgap.planning.topology import load_topology
 from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
@@ -54,17 +55,16 @@ def _measure(made: SampleRelease, folder: Path, rounds: int) -> None:
 
     def read_charms() -> None:
         nonlocal charms
-        charms = unpack_charms(made.charms.path, folder)
+        charms = unpack_charms(FileSource(made.charms.path), folder)
 
     def read_images() -> None:
         nonlocal inventory
-        wanted = (ImageReference.parse(image) for charm in charms for image in charm.images)
-        with open_archive(made.images.path) as archive:
-            inventory = read_inventory(archive, "images.tar.gz", filter(None, wanted))
+        with open_archive(FileSource(made.images.path)) as archive:
+            inventory = read_inventory(archive, "images.tar.gz", wanted_images(charms))
 
     def decode() -> None:
         for path in (made.charms.path, made.images.path):
-            with open_archive(path) as archive:
+            with open_archive(FileSource(path)) as archive:
                 drain(archive)
 
     steps: dict[str, Callable[[], object]] = {

@@ -18,6 +18,7 @@ from pathlib import Path
 import jubilant
 
 from ckf_airgap import rollout
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.names import RegistryLocation
@@ -85,8 +86,8 @@ def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _
     )
     installer = Installer(
         Inputs(
-            images=made.images.path,
-            charms=made.charms.path,
+            images=FileSource(made.images.path),
+            charms=FileSource(made.charms.path),
             settings=settings,
             registry_ca=testbed.registry.ca.read_text(),
         ),

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
@@ -15,6 +16,7 @@ from typing import cast
 import ops
 
 from ckf_airgap import cluster
+from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import (
     AirgapError,
@@ -29,7 +31,8 @@ from ckf_airgap.planning.plan import Plan, PlanSettings, check_settings
 from ckf_airgap.planning.report import plan_report
 from ckf_airgap.planning.topology import charms_with_namespaces
 from ckf_airgap.preflight import Level, Preflight, require_fit_charms
-from ckf_airgap.registry.push import Progress, PushResult
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import PushResult
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ _LONGEST_LIST = 6_000
 _POLL_SECONDS = 5
 # Juju keeps a thousand lines of an action's log.
 _LOG_SECONDS = 30
+_STATUS_SECONDS = 5
 _SHOWN_UNITS = 3
 
 
@@ -56,6 +60,8 @@ class Configuration:
     registry_credentials: ops.Secret | None = None
     juju_credentials: ops.Secret | None = None
     model: str = "kubeflow"
+    images_url: str = ""
+    charms_url: str = ""
     gateway_service_type: str = ""
     excluded_charms: str = "auto"
     overlay: str = ""
@@ -145,12 +151,13 @@ class CkfAirgapCharm(ops.CharmBase):
             self._check_inputs()
         except ConfigurationError:
             return
-        # Files come with another pod, which begins without this mark.
+        # Resources come with another pod, which begins without this mark.
         mark = self._folder / "deployed-inputs"
-        inputs = self._fingerprint()
-        if mark.exists() and mark.read_text() == inputs:
-            return
+        inputs = ""
         try:
+            inputs = self._fingerprint()
+            if mark.exists() and mark.read_text() == inputs:
+                return
             self._install(Reporter.of_log(), allow_missing=False, refresh=True)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
@@ -317,7 +324,7 @@ class CkfAirgapCharm(ops.CharmBase):
             self._location,
             lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
             self._juju_credentials,
-            lambda: self._resource("charms"),
+            lambda: self._source("charms"),
             lambda: self._resource("juju"),
             lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
         ]
@@ -329,10 +336,11 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _installer(self, reporter: Reporter) -> Installer:
         configuration = self._configuration
+        images = self._source("images")
         return Installer(
             Inputs(
-                images=self._resource("images"),
-                charms=self._resource("charms"),
+                images=images,
+                charms=self._source("charms"),
                 settings=self._settings(self._location()),
                 registry_ca=configuration.registry_ca,
                 registry_credentials=self._credentials(
@@ -341,6 +349,7 @@ class CkfAirgapCharm(ops.CharmBase):
             ),
             folder=self._folder,
             templates=self.charm_dir / "templates",
+            push_state=self._push_state(images),
             report=lambda text: self._step(text, reporter),
             record=cast(MutableMapping[str, str], self._stored.deployed),
         )
@@ -365,7 +374,7 @@ class CkfAirgapCharm(ops.CharmBase):
         )
 
     def _fingerprint(self) -> str:
-        """Tell one set of options and secrets from another."""
+        """Tell one set of options, secrets and archives from another."""
         configuration = dataclasses.asdict(
             dataclasses.replace(
                 self._configuration, registry_credentials=None, juju_credentials=None
@@ -380,7 +389,8 @@ class CkfAirgapCharm(ops.CharmBase):
                 self._juju_credentials(),
             )
         ]
-        text = json.dumps([configuration, secrets], sort_keys=True)
+        versions = [self._source(name).version for name in ("images", "charms")]
+        text = json.dumps([configuration, secrets, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _namespaces(self, model: JujuModel) -> list[str]:
@@ -446,6 +456,37 @@ class CkfAirgapCharm(ops.CharmBase):
                 "juju update-secret NAME username=... password=...",
             ) from None
 
+    def _source(self, name: str) -> Source:
+        """Find an artifact: at the address that is given, on the volume, or the resource."""
+        configuration = self._configuration
+        url = configuration.images_url if name == "images" else configuration.charms_url
+        if url:
+            return UrlSource(url, f"{name}-url", configuration.registry_ca)
+        return FileSource(self._on_volume(name) or self._resource(name))
+
+    def _on_volume(self, name: str) -> Path | None:
+        """Look for an artifact on the volume; None where it is not there."""
+        for storage in self.model.storages["artifacts"]:
+            found = [path for path in storage.location.glob(f"{name}.t*") if _is_archive(path)]
+            if len(found) > 1:
+                listed = ", ".join(sorted(path.name for path in found))
+                raise ConfigurationError(
+                    f"the volume holds several archives of {name}: {listed}",
+                    "remove all but one of them",
+                )
+            if found:
+                return found[0]
+        return None
+
+    def _push_state(self, images: Source) -> Path:
+        """Say where to remember the push: beside the archive, if that outlives this pod."""
+        if isinstance(images, FileSource):
+            folder = images.path.parent
+            is_kept = any(folder == item.location for item in self.model.storages["artifacts"])
+            if is_kept and os.access(folder, os.W_OK):
+                return images.path.with_name(f"{images.name}.pushed")
+        return self._folder / "images.pushed"
+
     def _resource(self, name: str) -> Path:
         """Fetch a file resource."""
         path = self._optional_resource(name)
@@ -465,12 +506,15 @@ class CkfAirgapCharm(ops.CharmBase):
             return None
 
     def _push(self, installer: Installer, reporter: Reporter) -> PushResult:
+        shown_at = 0.0
+
         def show(progress: Progress) -> None:
-            self._show(
-                f"pushing images: {progress.images} done, {progress.fraction:.0%} of the archive "
-                "read",
-                reporter,
-            )
+            nonlocal shown_at
+            for reference in progress.finished:
+                reporter.log(f"pushed {reference}")
+            if time.monotonic() - shown_at >= _STATUS_SECONDS:
+                shown_at = time.monotonic()
+                self._show(f"pushing images: {progress}", reporter)
 
         self._show("pushing images", reporter)
         installer.check_registry()
@@ -515,6 +559,10 @@ def _push_results(result: PushResult) -> dict[str, object]:
         "present-images": result.present,
         "uploaded-bytes": result.uploaded_bytes,
     }
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix in (".gz", ".tgz", ".tar", ".zst") and path.stat().st_size > 0
 
 
 def _plan_results(plan: Plan) -> dict[str, object]:

@@ -2,21 +2,25 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tqdm import tqdm
 
 from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.errors import AirgapError, ArtifactError, ConfigurationError
+from ckf_airgap.credentials import read_auth_file
+from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import (
     AUTOMATIC,
@@ -26,14 +30,20 @@ from ckf_airgap.planning.plan import (
     make_plan,
 )
 from ckf_airgap.planning.report import plan_document
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import ImagePusher
 
 _DAMAGED = 1
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_LINE_SECONDS = 30.0
 _EPILOG = """exit status:
   0  done
-  1  inspect: an archive holds damaged members, which are listed
-  2  bad input; what is wrong and what to do about it is on standard error
+  1  inspect, push: an archive holds damaged members, which are listed
+  2  it could not be done; what is wrong and what to do about it is on standard error
+
+FILE|URL is a file, or the https address of one, which is read as a stream.
 """
 
 
@@ -71,6 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
+        print("ckf-airgap: interrupted", file=sys.stderr)
         return _INTERRUPTED
     return answer.status
 
@@ -86,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_plan(commands.add_parser)
     _add_inspect(commands.add_parser)
+    _add_push(commands.add_parser)
     return parser
 
 
@@ -93,11 +105,8 @@ def _add_plan(add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "print what would be deployed: every image, option and relation, and what is missing"
     plan = add("plan", help=text, description=f"{text[0].upper()}{text[1:]}.")
     plan.set_defaults(run=_plan)
-    plan.add_argument("--charms", type=Path, required=True, metavar="FILE", help="charms.tar.gz")
-    plan.add_argument("--images", type=Path, required=True, metavar="FILE", help="images.tar.gz")
-    plan.add_argument(
-        "--registry", required=True, metavar="HOST[:PORT][/PATH]", help="the registry prefix"
-    )
+    _add_artifacts(plan, required=("charms", "images"))
+    _add_registry(plan)
     plan.add_argument(
         "--bundle", type=Path, metavar="FILE", help="a bundle of your own, in place of a release's"
     )
@@ -125,9 +134,52 @@ def _add_inspect(add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "print what the archives hold, damaged members included"
     inspect = add("inspect", help=text, description=f"{text[0].upper()}{text[1:]}.")
     inspect.set_defaults(run=_inspect)
-    inspect.add_argument("--charms", type=Path, metavar="FILE", help="charms.tar.gz")
-    inspect.add_argument("--images", type=Path, metavar="FILE", help="images.tar.gz")
+    _add_artifacts(inspect)
     _add_format(inspect)
+
+
+def _add_push(add: Callable[..., argparse.ArgumentParser]) -> None:
+    push = add(
+        "push",
+        help="push the images into the registry",
+        description="Push the images that the registry does not have. An interrupted push "
+        "continues when it is run again.",
+    )
+    push.set_defaults(run=_push)
+    _add_artifacts(push, required=("images",))
+    _add_registry(push)
+    push.add_argument(
+        "--authfile",
+        type=Path,
+        metavar="FILE",
+        help="where skopeo login or docker login has stored the account (default: where they do)",
+    )
+    push.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="where to remember what is done (default: beside the archive, FILE.pushed)",
+    )
+    _add_format(push)
+
+
+def _add_artifacts(parser: argparse.ArgumentParser, required: Sequence[str] = ()) -> None:
+    for name in ("charms", "images"):
+        parser.add_argument(
+            f"--{name}", required=name in required, metavar="FILE|URL", help=f"{name}.tar.gz"
+        )
+    parser.add_argument(
+        "--registry-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM certificates to trust beside those of the system",
+    )
+
+
+def _add_registry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--registry", required=True, metavar="HOST[:PORT][/PATH]", help="the registry prefix"
+    )
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:
@@ -147,17 +199,10 @@ def _plan(arguments: argparse.Namespace) -> _Answer:
     )
     # What is wrong with these must show before an archive is read for an hour.
     check_settings(settings)
-    with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        charms = _charms(arguments.charms, Path(folder))
-        inventory = _inventory(arguments.images, charms)
-        if inventory.damaged:
-            listed = "; ".join(error.problem for error in inventory.damaged)
-            raise ArtifactError(
-                f"{arguments.images.name} holds {len(inventory.damaged)} damaged archives: "
-                f"{listed}",
-                "save these images again (docker save) and make the archive again",
-            )
-        plan = make_plan(charms, inventory, settings)
+    charms = _charms(arguments)
+    inventory = _inventory(arguments, charms)
+    inventory.require_undamaged(arguments.images)
+    plan = make_plan(charms, inventory, settings)
     return _Answer(plan_document(plan, settings.location))
 
 
@@ -166,13 +211,11 @@ def _inspect(arguments: argparse.Namespace) -> _Answer:
         raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
     document: dict[str, Any] = {}
     status = 0
-    charms: tuple[CharmFile, ...] = ()
-    with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        if arguments.charms:
-            charms = _charms(arguments.charms, Path(folder))
-            document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
+    charms = _charms(arguments)
+    if arguments.charms:
+        document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
     if arguments.images:
-        inventory = _inventory(arguments.images, charms)
+        inventory = _inventory(arguments, charms)
         document["images"] = [
             {
                 "member": image.member,
@@ -187,6 +230,75 @@ def _inspect(arguments: argparse.Namespace) -> _Answer:
     return _Answer(document, status)
 
 
+def _push(arguments: argparse.Namespace) -> _Answer:
+    location = RegistryLocation.parse(arguments.registry)
+    credentials = read_auth_file(arguments.authfile, location)
+    client = RegistryClient(location.host, ca=_certificates(arguments), credentials=credentials)
+    images = _source(arguments, "images")
+    size = images.size
+    client.check()
+    wanted = wanted_images(_charms(arguments))
+    with tqdm(
+        total=size,
+        unit="B",
+        unit_scale=True,
+        disable=not sys.stderr.isatty(),
+        desc=images.name,
+    ) as bar:
+        show = _Bar(bar).show if not bar.disable else _Lines().show
+        state = arguments.state or _state_file(images)
+        result = ImagePusher(client, location, state, show).push(images, wanted)
+    inventory = result.inventory
+    document = {
+        "pushed": list(result.pushed),
+        "present": result.present,
+        "uploaded_bytes": result.uploaded_bytes,
+        "unnamed": [image.member for image in inventory.unnamed],
+        "damaged": [error.problem for error in inventory.damaged],
+    }
+    return _Answer(document, _DAMAGED if inventory.damaged else 0)
+
+
+class _Bar:
+    """Shows the progress of a push on a terminal."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+
+    def show(self, progress: Progress) -> None:
+        self._bar.set_postfix_str(f"{progress.images} images", refresh=False)
+        self._bar.update(progress.read_bytes - self._bar.n)
+
+
+class _Lines:
+    """Writes the progress of a push where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        for reference in progress.finished:
+            print(f"pushed {reference}", file=sys.stderr, flush=True)
+        if time.monotonic() - self._last >= _LINE_SECONDS:
+            self._last = time.monotonic()
+            print(progress, file=sys.stderr, flush=True)
+
+
+def _state_file(images: Source) -> Path:
+    """Say where to remember a push: beside the archive, or where programs keep their state."""
+    if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
+        return images.path.with_name(f"{images.name}.pushed")
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(home) / "ckf-airgap"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be made ({error.strerror})", "give another place with --state"
+        ) from error
+    return folder / f"{images.name}.pushed"
+
+
 def _charm_document(charm: CharmFile) -> dict[str, Any]:
     return {
         "file": charm.label,
@@ -198,15 +310,30 @@ def _charm_document(charm: CharmFile) -> dict[str, Any]:
     }
 
 
-def _charms(path: Path, folder: Path) -> tuple[CharmFile, ...]:
-    return unpack_charms(FileSource(_existing(path)), folder)
+def _charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
+    """Read the charms; none where no archive of them is given."""
+    if not arguments.charms:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
+        return unpack_charms(_source(arguments, "charms"), Path(folder))
 
 
-def _inventory(path: Path, charms: Sequence[CharmFile]) -> Inventory:
-    source = FileSource(_existing(path))
+def _inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]) -> Inventory:
+    source = _source(arguments, "images")
     on_read = report_reading(source, lambda text: print(text, file=sys.stderr))
     with open_archive(source, on_read) as archive:
-        return read_inventory(archive, path.name, wanted_images(charms))
+        return read_inventory(archive, source.name, wanted_images(charms))
+
+
+def _source(arguments: argparse.Namespace, name: str) -> Source:
+    text: str = getattr(arguments, name)
+    if "://" in text:
+        return UrlSource(text, f"--{name}", _certificates(arguments))
+    return FileSource(_existing(Path(text)))
+
+
+def _certificates(arguments: argparse.Namespace) -> str | None:
+    return _text(arguments.registry_ca) or None
 
 
 def _existing(path: Path) -> Path:

@@ -14,6 +14,11 @@ from ckf_airgap.errors import ConfigurationError
 ATTEMPTS = 8
 """How often a request is tried before it has failed: for a minute and a half, about."""
 USER_AGENT = "ckf-airgap"
+CA_CURE = (
+    "give its authority's certificate (juju config ckf-airgap registry-ca=@ca.crt; on a "
+    "workstation --registry-ca ca.crt)"
+)
+"""What to do about a certificate that is not trusted."""
 _LONGEST_PAUSE = 20.0
 # What a server asks for may be longer than what is waited without being asked; but not an hour.
 _LONGEST_ASKED_PAUSE = 120.0
@@ -78,7 +83,7 @@ def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
         except (ssl.SSLError, ValueError) as error:
             raise ConfigurationError(
                 f"registry-ca is not a PEM certificate ({error})",
-                "juju config ckf-airgap registry-ca=@ca.crt",
+                CA_CURE,
             ) from error
     return urllib3.PoolManager(maxsize=count, ssl_context=context, retries=False, timeout=_TIMEOUT)
 

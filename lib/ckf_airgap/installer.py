@@ -16,7 +16,6 @@ from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
-from ckf_airgap.errors import ArtifactError
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import (
@@ -61,6 +60,7 @@ class Installer:
         *,
         folder: Path,
         templates: Path,
+        push_state: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
         record: MutableMapping[str, str] | None = None,
         at_once: int = AT_ONCE,
@@ -71,6 +71,7 @@ class Installer:
             inputs: What the operator gives.
             folder: Where to keep unpacked charms, the bundle and what is known of the push.
             templates: The folder of the bundle's template.
+            push_state: Where to remember what has been pushed; in the folder where not given.
             report: Called with a line of text at each step.
             record: Where to remember what has been deployed, for a refresh to tell what changed.
             at_once: How many applications may be starting at any time.
@@ -78,6 +79,7 @@ class Installer:
         self.inputs = inputs
         self.folder = folder
         self._templates = templates
+        self._push_state = push_state or folder / "images.pushed"
         self._report = report
         self._record: MutableMapping[str, str] = {} if record is None else record
         self._at_once = at_once
@@ -129,7 +131,7 @@ class Installer:
             RegistryError: The registry fails or refuses.
         """
         result = self._pusher(on_progress).push(self.inputs.images, wanted_images(self.charms))
-        _require_undamaged(result.inventory)
+        result.inventory.require_undamaged(self.inputs.images.name)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
         return result
@@ -150,7 +152,7 @@ class Installer:
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""
         inventory = self.inventory()
-        _require_undamaged(inventory)
+        inventory.require_undamaged(self.inputs.images.name)
         return self.plan_from(inventory)
 
     def plan_from(self, inventory: Inventory) -> Plan:
@@ -362,7 +364,7 @@ class Installer:
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
-            self.registry, self.inputs.settings.location, self.folder / "push.json", on_progress
+            self.registry, self.inputs.settings.location, self._push_state, on_progress
         )
 
 
@@ -387,13 +389,3 @@ def _resource_file(reference: str, credentials: Credentials) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _require_undamaged(inventory: Inventory) -> None:
-    if not inventory.damaged:
-        return
-    listed = "; ".join(error.problem for error in inventory.damaged)
-    raise ArtifactError(
-        f"images.tar.gz holds {len(inventory.damaged)} damaged archives: {listed}",
-        "save these images again (docker save), make the archive again and attach it",
-    )

@@ -216,7 +216,7 @@ def test_a_registry_that_is_killed_between_two_images(
     pusher = ImagePusher(registry.client(), registry.location, state, on_progress)
     with pytest.raises(RegistryError, match="cannot be reached") as raised:
         pusher.push(FileSource(images.path))
-    assert "run the action again" in raised.value.cure
+    assert "run it again" in raised.value.cure
     before = log_of(registry)
     done = len(manifests_put(before))
     assert 0 < done < len(IMAGES)

@@ -61,7 +61,7 @@ def test_a_registry_that_is_stopped(registry: RunningRegistry) -> None:
     registry.process.stop()
     with pytest.raises(RegistryError, match="cannot be reached") as raised:
         registry.client().check()
-    assert "run the action again" in raised.value.cure
+    assert "run it again" in raised.value.cure
 
 
 def test_a_name_that_is_not_known() -> None:

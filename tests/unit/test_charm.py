@@ -14,6 +14,7 @@ from ops import testing
 import charm as charm_module
 from charm import CkfAirgapCharm
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ClusterError, ConfigurationError, JujuError, RegistryError
@@ -29,7 +30,8 @@ from ckf_airgap.planning.plan import (
     PlanWarning,
 )
 from ckf_airgap.preflight import Finding, Level
-from ckf_airgap.registry.push import Progress, PushResult
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import PushResult
 from tests.conftest import PROJECT
 from tests.sample_release import SampleRelease
 
@@ -85,9 +87,11 @@ class FakeInstaller:
         *,
         folder: Path,
         templates: Path,
+        push_state: Path,
         report: Callable[[str], None],
         record: MutableMapping[str, str],
     ) -> "FakeInstaller":
+        self.push_state = push_state
         self.inputs = inputs
         folder.mkdir(exist_ok=True)
         self.folders = folder, templates
@@ -104,7 +108,7 @@ class FakeInstaller:
 
     def push(self, on_progress: Callable[[Progress], None]) -> PushResult:
         self._call("push")
-        on_progress(Progress(1, 0.5))
+        on_progress(Progress(1, ("h:5/a:1",), 500, 1000, 4096, 0.0))
         self._report("one has no name")
         image = ArchivedImage("one.tar", (), "sha256:0", "amd64")
         return PushResult(Inventory((image,)), ("h:5/a:1", "h:5/b:1"), 3, 4096)
@@ -515,8 +519,8 @@ def test_the_core_is_given_the_inputs(
     unit.paths["bundle"].write_text(bundle)
     unit.run("deploy")
     assert installer.inputs == Inputs(
-        images=unit.paths["images"],
-        charms=unit.paths["charms"],
+        images=FileSource(unit.paths["images"]),
+        charms=FileSource(unit.paths["charms"]),
         settings=PlanSettings(
             location=RegistryLocation("registry.corp:5000", "ckf"),
             model="mine",
@@ -634,9 +638,9 @@ def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) 
     }
     assert installer.calls == ["check_registry", "push"]
     assert "one has no name" in unit.context.action_logs
-    assert ops.MaintenanceStatus("pushing images: 1 done, 50% of the archive read") in (
-        unit.context.unit_status_history
-    )
+    assert ops.MaintenanceStatus(
+        "pushing images: 1 images done, 0 kB of 1 kB read (50%), 4 kB sent"
+    ) in (unit.context.unit_status_history)
     assert unit.state.unit_status == ops.ActiveStatus(READY)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.sources import FileSource
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import ArtifactError, StorageError
 from tests.sample_release import (
     Charm,
     CharmOptions,
@@ -203,5 +203,5 @@ def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) 
     write_archive(archive, [("a.charm", charm_file(Charm("a")))])
     folder.mkdir(parents=True)
     (folder / "incoming").symlink_to("/dev/full")
-    with pytest.raises(ArtifactError, match=r"a\.charm cannot be unpacked \(No space left"):
+    with pytest.raises(StorageError, match=r"a\.charm cannot be unpacked \(No space left"):
         unpack_charms(FileSource(archive), folder)

@@ -54,6 +54,22 @@ class Inventory:
         """The images that nothing tells the name of: nobody can ask for them."""
         return tuple(image for image in self.images if not image.names)
 
+    def require_undamaged(self, archive: str) -> None:
+        """Refuse to go on with an archive that holds damaged members.
+
+        Args:
+            archive: What to call it.
+
+        Raises:
+            ArtifactError: It holds some; the message names all of them.
+        """
+        if self.damaged:
+            listed = "; ".join(error.problem for error in self.damaged)
+            raise ArtifactError(
+                f"{archive} holds {len(self.damaged)} damaged archives: {listed}",
+                "save these images again (docker save), make the archive again and give it again",
+            )
+
 
 def read_inventory(
     archive: ByteStream, name: str, wanted: Iterable[ImageReference] = ()

@@ -176,7 +176,7 @@ class UrlSource(Source):
         if not is_usable:
             raise ConfigurationError(
                 f"{option} is not the HTTPS address of a file: {url!r}",
-                f"juju config ckf-airgap {option}=https://HOST[:PORT]/PATH",
+                f"give {option} as https://HOST[:PORT]/PATH",
             )
         self.url = url
         self.name = parts.path.rstrip("/").rpartition("/")[2]
@@ -277,20 +277,19 @@ class UrlSource(Source):
 _FAILURES = {
     https.Cause.UNTRUSTED: (
         "has a certificate that is not trusted",
-        "add its authority's certificate to those of the registry's: "
-        "juju config ckf-airgap registry-ca=@ca.crt",
+        https.CA_CURE,
     ),
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
-        "give the port at which it serves HTTPS: juju config ckf-airgap {option}=...",
+        "give the port at which it serves HTTPS in {option}",
     ),
     https.Cause.UNKNOWN_NAME: (
         "has a name that cannot be resolved",
-        "correct it (juju config ckf-airgap {option}=...) or add it to the cluster's DNS",
+        "correct it in {option}, or add it to the DNS",
     ),
     https.Cause.UNREACHABLE: (
         "cannot be reached",
-        "see that it runs and that the cluster can reach it, then run the action again",
+        "see that it runs and that the cluster can reach it, then run it again",
     ),
 }
 
@@ -362,5 +361,5 @@ class _UrlStream:
             response.close()
             raise ArtifactError(
                 f"{self._source.name} was replaced on its server while it was read",
-                "run the action again",
+                "run it again",
             )

@@ -23,8 +23,8 @@ _DEFAULT_SECONDS = 60.0
 _SPARE_SECONDS = 10.0
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 CREDENTIALS_CURE = (
-    "give an account that may push: juju add-secret, grant-secret, "
-    "juju config ckf-airgap registry-credentials=secret:..."
+    "give an account that may push (juju add-secret, grant-secret, "
+    "juju config ckf-airgap registry-credentials=secret:...; on a workstation skopeo login)"
 )
 
 
@@ -128,7 +128,7 @@ class Authentication:
             raise RegistryError(
                 f"the server of tokens of registry {self._host} answered {response.status} "
                 "without a token",
-                "look into its log, then run the action again",
+                "look into its log, then run it again",
             )
         text, seconds = token
         return _Token(text, asked_at + max(seconds - _SPARE_SECONDS, seconds / 2))

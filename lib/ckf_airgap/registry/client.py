@@ -183,7 +183,7 @@ class RegistryClient:
             raise RegistryError(
                 f"registry {self._connection.host} returned other bytes for {blob.digest} of "
                 f"{source}",
-                "check the registry's storage, then run the action again",
+                "check the registry's storage, then run it again",
             )
 
     def put_manifest(self, repository: str, tag: str, manifest: Mapping[str, Any]) -> str:
@@ -219,7 +219,7 @@ class RegistryClient:
         except HTTPError as error:
             raise UploadLostError(
                 f"registry {self._connection.host} broke off sending {blob.digest} ({error})",
-                "see that the connection to it is reliable, then run the action again",
+                "see that the connection to it is reliable, then run it again",
             ) from error
         finally:
             response.release_conn()
@@ -355,7 +355,7 @@ class RegistryClient:
     def _lost(self, detail: str) -> UploadLostError:
         return UploadLostError(
             f"registry {self._connection.host} gave up an upload that was interrupted{detail}",
-            "see that the connection to it is reliable, then run the action again: it continues",
+            "see that the connection to it is reliable, then run it again: it continues",
         )
 
 

@@ -150,7 +150,7 @@ class RegistryConnection:
             return RegistryError(f"registry {self.host} {problem}{detail}", cure)
         return RegistryError(
             f"registry {self.host} answered {response.status} to {method}{detail}",
-            "look into the registry's log, then run the action again",
+            "look into the registry's log, then run it again",
         )
 
     def _fetch(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -184,10 +184,10 @@ def error_detail(body: bytes) -> str:
     return f" ({' '.join(text.split())[:300]})"
 
 
-_NO_SPACE = ("has no space left", "make space in its storage, then run the action again")
+_NO_SPACE = ("has no space left", "make space in its storage, then run it again")
 _NO_QUOTA = (
     "refuses more for this project or account: its quota is used up",
-    "raise the quota or delete what is not needed, then run the action again: it continues",
+    "raise the quota or delete what is not needed, then run it again: it continues",
 )
 _REFUSALS = {
     401: ("refused the credentials, or wants some", CREDENTIALS_CURE),
@@ -197,14 +197,14 @@ _REFUSALS = {
         "check the host and the path of the option registry; some registries need the project "
         "in the path to be made first",
     ),
-    413: ("takes no upload of this size", "raise its limit or quota, then run the action again"),
-    429: ("limits the rate of requests", "wait, then run the action again: it continues"),
+    413: ("takes no upload of this size", "raise its limit or quota, then run it again"),
+    429: ("limits the rate of requests", "wait, then run it again: it continues"),
     507: _NO_SPACE,
 }
 _FAILURES = {
     https.Cause.UNTRUSTED: (
         "has a certificate that is not trusted",
-        "give its authority's certificate: juju config ckf-airgap registry-ca=@ca.crt",
+        https.CA_CURE,
     ),
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
@@ -216,7 +216,7 @@ _FAILURES = {
     ),
     https.Cause.UNREACHABLE: (
         "cannot be reached",
-        "see that it runs and that the cluster can reach it, then run the action again",
+        "see that it runs and that the cluster can reach it, then run it again",
     ),
 }
 

@@ -177,7 +177,7 @@ class PushState:
                 raise StorageError(
                     f"what has been pushed cannot be remembered in {self._path} "
                     f"({error.strerror})",
-                    "make space there; then run the action again: it continues",
+                    "make space there; then run it again: it continues",
                 ) from error
 
     def _open(self) -> IO[bytes]:
