@@ -325,6 +325,8 @@ class CkfAirgapCharm(ops.CharmBase):
             lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
             self._juju_credentials,
             lambda: self._source("charms"),
+            # The file of the resource is fetched only when it is needed.
+            lambda: configuration.images_url and self._source("images"),
             lambda: self._resource("juju"),
             lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
         ]
@@ -462,7 +464,13 @@ class CkfAirgapCharm(ops.CharmBase):
         url = configuration.images_url if name == "images" else configuration.charms_url
         if url:
             return UrlSource(url, f"{name}-url", configuration.registry_ca)
-        return FileSource(self._on_volume(name) or self._resource(name))
+        path = self._on_volume(name) or self._optional_resource(name)
+        if path is None and (volumes := self.model.storages["artifacts"]):
+            raise ConfigurationError(
+                f"waiting for {name}.tar.gz on the volume, or for the resource {name}",
+                f"juju scp ./{name}.tar.gz {self.unit.name}:{volumes[0].location}/",
+            )
+        return FileSource(path or self._resource(name))
 
     def _on_volume(self, name: str) -> Path | None:
         """Look for an artifact on the volume; None where it is not there."""

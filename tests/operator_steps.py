@@ -105,7 +105,13 @@ class Operator:
             self.juju.destroy_model(self._model, destroy_storage=True, force=True)
 
     def deploy_charm(
-        self, charm: Path, artifacts: SampleRelease, *, with_bundle: bool = True
+        self,
+        charm: Path,
+        artifacts: SampleRelease,
+        *,
+        with_bundle: bool = True,
+        with_archives: bool = True,
+        storage: Mapping[str, str] | None = None,
     ) -> None:
         """Deploy the charm with its resources, and wait until its agent is there.
 
@@ -113,15 +119,18 @@ class Operator:
             charm: The packed charm.
             artifacts: The files.
             with_bundle: Whether to give the bundle: a part of a release needs it.
+            with_archives: Whether to give images.tar.gz and charms.tar.gz as resources.
+            storage: Volumes to give it: the name of a storage and what of it.
         """
-        resources = {
-            "images": str(artifacts.images.path),
-            "charms": str(artifacts.charms.path),
-            "juju": str(self.site.client),
-        }
+        resources = {"juju": str(self.site.client)}
+        if with_archives:
+            resources["images"] = str(artifacts.images.path)
+            resources["charms"] = str(artifacts.charms.path)
         if with_bundle:
             resources["bundle"] = str(artifacts.bundle)
-        self.juju.deploy(charm, APPLICATION, trust=True, resources=resources)
+        self.juju.deploy(
+            charm, APPLICATION, trust=True, resources=resources, storage=storage or {}
+        )
         self.juju.wait(jubilant.all_agents_idle)
 
     def configure(self, **options: str) -> None:
@@ -163,6 +172,16 @@ class Operator:
         uri = self.juju.add_secret(option, content)
         self.juju.grant_secret(option, APPLICATION)
         self.juju.config(APPLICATION, {option: str(uri)})
+
+    def message(self, status: jubilant.Status | None = None) -> str:
+        """Give what the charm's unit says; an empty string where there is none."""
+        status = status or self.juju.status()
+        unit = status.apps[APPLICATION].units.get(UNIT)
+        return unit.workload_status.message if unit else ""
+
+    def wait_until_says(self, *beginnings: str) -> None:
+        """Wait until what the charm's unit says begins with one of these."""
+        self.juju.wait(lambda status: self.message(status).startswith(beginnings))
 
     def run(self, action: str, wait: float = 1800, **parameters: object) -> jubilant.Task:
         """Run an action of the charm to its end.

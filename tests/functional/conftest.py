@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import zlib
 from collections.abc import Generator
@@ -17,7 +16,7 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from tests.testbed.pki import Authority
 from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry
+from tests.testbed.registry import Registry, free_port
 
 _GZIP = 31
 _PACKAGES = {
@@ -27,12 +26,6 @@ _PACKAGES = {
     "skopeo": "skopeo",
 }
 _OWN = "the authority of the registry"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)

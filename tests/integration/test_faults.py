@@ -16,15 +16,17 @@ def ready(operator: Operator) -> Operator:
     """An operator whose charm has all that it needs."""
     operator.configure()
     operator.give_juju_user()
-    operator.juju.wait(lambda status: _message(status).startswith("ready"))
+    operator.wait_until_says("ready")
     return operator
 
 
 def test_the_status_names_the_next_step(operator: Operator) -> None:
     """Runs first: the charm has been deployed, and nothing else was done."""
-    operator.juju.wait(lambda status: _message(status).startswith("waiting for registry"))
+    operator.wait_until_says("waiting for registry")
     operator.configure()
-    operator.juju.wait(lambda status: _message(status).startswith("waiting for juju-credentials"))
+    operator.juju.wait(
+        lambda status: operator.message(status).startswith("waiting for juju-credentials")
+    )
     with pytest.raises(jubilant.TaskError, match="waiting for juju-credentials"):
         operator.run("deploy")
     assert _applications(operator) == {APPLICATION}
@@ -40,7 +42,7 @@ def test_a_secret_that_is_not_granted(ready: Operator) -> None:
         ready.juju.grant_secret("juju-credentials", APPLICATION)
     # Juju tells a charm nothing of a grant; the next thing that is asked of it sees it.
     ready.run("render-bundle")
-    assert _message(ready.juju.status()).startswith("ready")
+    assert ready.message().startswith("ready")
 
 
 def test_a_wrong_password(ready: Operator) -> None:
@@ -148,7 +150,7 @@ def _attach(operator: Operator, archive: Path, resource: str = "images") -> None
     operator.juju.wait(
         lambda status: (
             jubilant.all_agents_idle(status)
-            and _message(status).startswith("ready")
+            and operator.message(status).startswith("ready")
             and bool(before)
         ),
         delay=2,
@@ -167,8 +169,3 @@ def _failure(operator: Operator, action: str) -> str:
 
 def _applications(operator: Operator) -> set[str]:
     return set(operator.juju.status().apps)
-
-
-def _message(status: jubilant.Status) -> str:
-    unit = status.apps[APPLICATION].units.get(UNIT)
-    return unit.workload_status.message if unit else ""

@@ -67,7 +67,7 @@ def deployment(operator: Operator) -> jubilant.Task:
     """The task that deployed everything."""
     operator.configure()
     operator.give_juju_user()
-    operator.juju.wait(lambda status: _message(status) == f"ready: juju run {UNIT} deploy")
+    operator.wait_until_says(f"ready: juju run {UNIT} deploy")
     findings = operator.run("preflight").results
     assert int(findings["errors"]) == 0, findings
     assert _applications(operator) == {APPLICATION}
@@ -96,7 +96,7 @@ def test_every_unit_is_active_and_every_image_is_from_the_registry(
     status = operator.juju.status()
     assert set(status.apps) - {APPLICATION} == DEPLOYED
     assert all(status.apps[name].is_active for name in DEPLOYED)
-    assert _message(status).startswith("verified")
+    assert operator.message(status).startswith("verified")
 
 
 def test_every_option_that_names_images_names_the_registry(
@@ -198,7 +198,9 @@ def test_refresh_brings_what_changed_and_nothing_else(
     for name, path in (("charms", made.charms.path), ("images", made.images.path)):
         operator.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
     operator.juju.wait(jubilant.all_agents_idle, delay=2, successes=5)
-    operator.juju.wait(lambda status: _message(status).startswith(("ready", "verified", "dep")))
+    operator.juju.wait(
+        lambda status: operator.message(status).startswith(("ready", "verified", "dep"))
+    )
 
     assert "kfp-ui" in operator.run("deploy").results["outdated"]
     results = operator.run("refresh").results
@@ -222,10 +224,6 @@ def test_render_bundle_shows_the_bundle(operator: Operator, verified: jubilant.T
     assert "kfp-api:" in bundle
     assert "minio:\n" not in bundle
     assert task.results["excluded"] == ", ".join(EXCLUDED)
-
-
-def _message(status: jubilant.Status) -> str:
-    return status.apps[APPLICATION].units[UNIT].workload_status.message
 
 
 def _applications(operator: Operator) -> set[str]:

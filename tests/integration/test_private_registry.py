@@ -5,10 +5,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator, next_release
+from tests.operator_steps import APPLICATION, Operator, next_release
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.testbed import Testbed
 
@@ -44,7 +43,7 @@ def deployed(operator: Operator, testbed: Testbed | None) -> Operator:
         "registry-credentials", {"username": registry.username, "password": registry.password}
     )
     operator.give_juju_user()
-    operator.juju.wait(lambda status: _message(status).startswith("deployed"))
+    operator.wait_until_says("deployed")
     return operator
 
 
@@ -97,7 +96,7 @@ def test_new_files_are_brought_by_itself(
     deployed.juju.wait(
         lambda _: deployed.juju.config("argo-controller")["executor-image"] == image, delay=5
     )
-    deployed.juju.wait(lambda status: _message(status).startswith("deployed"))
+    deployed.wait_until_says("deployed")
     after = deployed.juju.status().apps
     assert after["argo-controller"].charm_rev == before["argo-controller"].charm_rev + 1
     # Nothing of it is new.
@@ -110,8 +109,3 @@ def _pods(operator: Operator, testbed: Testbed) -> list[dict[str, Any]]:
     output = subprocess.run([*command, namespace], check=True, capture_output=True, text=True)
     items: list[dict[str, Any]] = json.loads(output.stdout)["items"]
     return items
-
-
-def _message(status: jubilant.Status) -> str:
-    unit = status.apps[APPLICATION].units.get(UNIT)
-    return unit.workload_status.message if unit else ""

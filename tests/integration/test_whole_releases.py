@@ -14,7 +14,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator, Site
+from tests.operator_steps import APPLICATION, Operator, Site
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.testbed import Testbed
 
@@ -58,7 +58,7 @@ def test_a_whole_release_runs_from_the_registry(
     podspec = [charm.name for charm in release.charms if charm.podspec]
     operator.configure(**{"excluded-charms": ",".join(podspec)})
     operator.give_juju_user()
-    operator.juju.wait(lambda status: _message(status).startswith("ready"))
+    operator.wait_until_says("ready")
 
     start = time.monotonic()
     before = _used_memory()
@@ -119,8 +119,3 @@ def _used_memory() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     values = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return (values["MemTotal"] - values["MemAvailable"]) // 1024
-
-
-def _message(status: jubilant.Status) -> str:
-    unit = status.apps[APPLICATION].units.get(UNIT)
-    return unit.workload_status.message if unit else ""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from tests.sample_release.compression import Compressor, gzip_writer
 from tests.sample_release.damage import Damage, truncate
 from tests.sample_release.layers import (
@@ -52,6 +54,8 @@ class Layout(enum.Enum):
     """Since Docker 25: ``blobs/sha256/<digest>`` with uncompressed layers."""
     OCI_GZIP = "oci-gzip"
     """The same with compressed layers, as Docker's containerd image store gives them."""
+    OCI_ZSTD = "oci-zstd"
+    """The same with layers that somebody built with Zstandard."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +313,7 @@ def _write_oci(
     # A blob of which a bit was flipped keeps the name that config and manifest have for it.
     names = [_blob_name(plan, layer, blob) for layer, blob in zip(layers, blobs, strict=True)]
     config_digest = hashlib.sha256(config).hexdigest()
-    suffix = "+gzip" if plan.layout is Layout.OCI_GZIP else ""
+    suffix = {Layout.OCI_GZIP: "+gzip", Layout.OCI_ZSTD: "+zstd"}.get(plan.layout, "")
     manifest = _json(
         {
             "schemaVersion": 2,
@@ -344,6 +348,11 @@ def _write_oci(
 def _blob(plan: _Plan, layer: Layer) -> Path:
     if plan.layout is Layout.OCI:
         return layer.path
+    if plan.layout is Layout.OCI_ZSTD:
+        path = layer.path.with_suffix(".tar.zst")
+        with layer.path.open("rb") as content, path.open("wb") as output:
+            zstandard.ZstdCompressor().copy_stream(content, output)
+        return path
     path = layer.path.with_suffix(".tar.gz")
     # A shared layer has the same bytes each time, so making it again changes nothing.
     with (

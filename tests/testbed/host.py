@@ -24,6 +24,7 @@ PACKAGES = (
     "iproute2",
     "iptables",
     "libc6-dev",
+    "nginx-light",
     "pigz",
     "runc",
     "skopeo",

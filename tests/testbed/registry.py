@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,13 @@ from pathlib import Path
 from tests.testbed.host import TestbedError, run
 from tests.testbed.pki import KeyPair
 from tests.testbed.processes import Processes
+
+
+def free_port() -> int:
+    """Find a port of the loopback address that nothing listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)

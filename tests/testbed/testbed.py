@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.testbed import builds, charm_pack, images, namespace, rootfs
 from tests.testbed.controller import Controller, write_wrapper
+from tests.testbed.file_server import FileServer
 from tests.testbed.host import install_packages, run, say, step
 from tests.testbed.kubernetes import Kubernetes
 from tests.testbed.namespace import Namespace
@@ -17,6 +19,7 @@ from tests.testbed.registry import Registry
 _DEFAULT_FOLDER = "/var/lib/ckf-airgap-testbed"
 _OPEN = ("registry", "registry.airgap.test", 5000)
 _CLOSED = ("registry-auth", "registry-auth.airgap.test", 5001)
+_FILES_PORT = 5002
 _USERNAME = "pusher"
 
 
@@ -144,6 +147,25 @@ class Testbed:
     def run(self, args: Sequence[str | Path], stdin: str | None = None) -> str:
         """Run a command inside to its end; gives its output."""
         return run(self.command(args), stdin=stdin)
+
+    @contextmanager
+    def serving(self, folder: Path) -> Generator[FileServer]:
+        """Serve the files of a folder inside, from the node's address, for as long as wanted."""
+        server = FileServer(
+            address=f"{namespace.NODE_ADDRESS}:{_FILES_PORT}",
+            root=folder,
+            state=self.folder / "files",
+            certificate=self._authority.issue("files", namespace.NODE_ADDRESS),
+            processes=self._processes,
+            wrap=self._space.command,
+        )
+        server.stop()
+        shutil.rmtree(server.state, ignore_errors=True)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
     def pack(self, project: Path, output: Path) -> Path:
         """Pack a charm with charmcraft; gives the .charm file."""

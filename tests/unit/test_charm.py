@@ -14,7 +14,7 @@ from ops import testing
 import charm as charm_module
 from charm import CkfAirgapCharm
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.artifacts.sources import FileSource, UrlSource
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ClusterError, ConfigurationError, JujuError, RegistryError
@@ -1017,3 +1017,78 @@ def test_render_bundle_works_on_real_files_without_a_registry(
     # The real core, whose folder stands beside the charm.
     assert charm_module.Installer is Installer
     assert list((unit.folder / "ckf-airgap" / "charms").glob("*.charm"))
+
+
+class TestSources:
+    """Where the archives are taken from."""
+
+    @pytest.fixture
+    def volume(self, unit: Unit) -> Path:
+        """A volume that is attached, empty."""
+        storage = testing.Storage("artifacts")
+        unit.state = dataclasses.replace(unit.state, storages={storage})
+        return Path(storage.get_filesystem(unit.context))
+
+    def test_an_address_goes_before_all_else(
+        self, unit: Unit, installer: FakeInstaller, volume: Path
+    ) -> None:
+        (volume / "images.tar.gz").write_text("content")
+        unit.configure(images_url="https://files.corp/ckf/images.tar.gz")
+        unit.run("push-images")
+        assert installer.inputs is not None
+        address = "https://files.corp/ckf/images.tar.gz"
+        assert installer.inputs.images == UrlSource(address, "images-url")
+        assert installer.inputs.charms == FileSource(unit.paths["charms"])
+        assert installer.push_state == unit.folder / "ckf-airgap" / "images.pushed"
+
+    def test_the_volume_goes_before_the_resources(
+        self, unit: Unit, installer: FakeInstaller, volume: Path
+    ) -> None:
+        for name in ("images.tar.zst", "charms.tar"):
+            (volume / name).write_text("content")
+        # What is not there yet, or is something else, does not count.
+        (volume / "images.tar.gz").touch()
+        (volume / "images.txt").write_text("content")
+        unit.run("push-images")
+        assert installer.inputs is not None
+        assert [source.name for source in (installer.inputs.images, installer.inputs.charms)] == [
+            "images.tar.zst",
+            "charms.tar",
+        ]
+        # It outlives the pod there.
+        assert installer.push_state.name == "images.tar.zst.pushed"
+        assert installer.push_state.parent != unit.folder / "ckf-airgap"
+
+    def test_two_archives_on_the_volume_are_one_too_many(self, unit: Unit, volume: Path) -> None:
+        for name in ("charms.tar.gz", "charms.tar"):
+            (volume / name).write_text("content")
+        assert unit.status() == ops.BlockedStatus(
+            "the volume holds several archives of charms: charms.tar, charms.tar.gz: remove all "
+            "but one of them"
+        )
+
+    def test_an_empty_volume_is_to_be_filled(
+        self, unit: Unit, volume: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        absent("charms")(unit, monkeypatch)
+        message = unit.status().message
+        assert message.startswith("waiting for charms.tar.gz on the volume, or for the resource")
+        assert "juju scp ./charms.tar.gz ckf-airgap/0:/" in message
+
+    @pytest.mark.parametrize(
+        ("address", "problem"),
+        [
+            ("http://files.corp/images.tar.gz", "images-url is not the HTTPS address of a file"),
+            ("https://ann:word@files.corp/images.tar.gz", "images-url has an account in it"),
+            ("https://files.corp", "images-url is not the HTTPS address of a file"),
+        ],
+    )
+    def test_an_address_that_is_not_usable_is_told(
+        self, address: str, problem: str, unit: Unit, installer: FakeInstaller
+    ) -> None:
+        unit.configure(images_url=address)
+        message = unit.status().message
+        assert unit.fail("push-images") == message
+        assert message.startswith(problem)
+        assert "word" not in message.replace("password", "")
+        assert installer.calls == []

@@ -1,0 +1,97 @@
+"""The file server of an air gap: Debian's nginx over TLS."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.testbed.host import TestbedError
+from tests.testbed.pki import KeyPair
+from tests.testbed.processes import Processes
+
+_CONFIGURATION = """
+daemon off;
+user root;
+pid {state}/pid;
+error_log stderr;
+events {{}}
+http {{
+  client_body_temp_path {state}/body;
+  proxy_temp_path {state}/proxy;
+  fastcgi_temp_path {state}/fastcgi;
+  uwsgi_temp_path {state}/uwsgi;
+  scgi_temp_path {state}/scgi;
+  access_log {state}/access.log;
+  server {{
+    listen {address} ssl;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    root {root};
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class FileServer:
+    """A server of the files in a folder.
+
+    Attributes:
+        address: The address and port to listen at.
+        root: The folder.
+        state: A folder for its own files.
+        certificate: Its certificate and key.
+        processes: Where its process is kept.
+        wrap: Turns a command into one that runs where the server is to run.
+    """
+
+    address: str
+    root: Path
+    state: Path
+    certificate: KeyPair
+    processes: Processes
+    wrap: Callable[[Sequence[str | Path]], list[str]]
+
+    def url(self, name: str) -> str:
+        """Give the address of a file."""
+        return f"https://{self.address}/{name}"
+
+    @property
+    def requests(self) -> list[str]:
+        """What it was asked for, a line each."""
+        return self.state.joinpath("access.log").read_text().splitlines()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens.
+
+        Raises:
+            TestbedError: It does not.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        configuration = self.state / "nginx.conf"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                state=self.state,
+                address=self.address,
+                certificate=self.certificate.certificate,
+                key=self.certificate.key,
+                root=self.root,
+            )
+        )
+        self.processes.start(
+            self._name, self.wrap(["nginx", "-p", self.state, "-c", configuration, "-e", "stderr"])
+        )
+        for _ in range(100):
+            self.processes.require(self._name)
+            if self.state.joinpath("access.log").exists():
+                return
+            time.sleep(0.1)
+        raise TestbedError(f"nginx does not start: see {self.processes.log(self._name)}")
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.processes.stop(self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.state.name
