@@ -83,6 +83,7 @@ class Installer:
         self._report = report
         self._record: MutableMapping[str, str] = {} if record is None else record
         self._at_once = at_once
+        self._digests: dict[Path, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -321,7 +322,13 @@ class Installer:
         self, item: PlannedApplication, state: ModelState, model: JujuModel
     ) -> bool:
         """Tell whether an application runs other code; what is not known counts as other."""
-        return self._record.get(self._charm_key(item, state, model)) != _digest(item.file)
+        return self._record.get(self._charm_key(item, state, model)) != self._digest(item.file)
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            with path.open("rb") as file:
+                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digests[path]
 
     def _other_images(self, item: PlannedApplication, model: JujuModel) -> list[str]:
         """List the resources of an application that have another image."""
@@ -340,7 +347,7 @@ class Installer:
         """Keep what was deployed: Juju tells of a local charm no more than a number."""
         state = model.state()
         for item in items:
-            self._record[self._charm_key(item, state, model)] = _digest(item.file)
+            self._record[self._charm_key(item, state, model)] = self._digest(item.file)
             self._record[self._images_key(item, model)] = json.dumps(dict(item.resources))
 
     @contextmanager
@@ -384,8 +391,3 @@ def _resource_file(reference: str, credentials: Credentials) -> str:
             "password": credentials.password,
         }
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
