@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
+import zstandard
 
 from tests.sample_release import (
     DEMO_CHARMS,
@@ -93,7 +94,11 @@ class Saved:
 
 
 def _diff_id(layer: bytes) -> str:
-    content = gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer
+    content = layer
+    if layer.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(layer)
+    if layer.startswith(b"\x28\xb5\x2f\xfd"):
+        content = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(layer)).read()
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -140,7 +145,7 @@ def test_legacy_layout_has_the_manifest_after_the_layers(tmp_path: Path) -> None
         assert names[last + 1 :] == (["repositories"] if saved.repository_tags else [])
 
 
-@pytest.mark.parametrize("layout", [Layout.OCI, Layout.OCI_GZIP])
+@pytest.mark.parametrize("layout", [Layout.OCI, Layout.OCI_GZIP, Layout.OCI_ZSTD])
 def test_oci_layout_is_one(tmp_path: Path, layout: Layout) -> None:
     images, members = _make(tmp_path, ImageOptions(layouts=(layout,), program=STUB))
 
