@@ -25,6 +25,7 @@ from pathlib import Path
 from ckf_airgap.artifacts.byte_stream import drain, open_archive
 from ckf_airgap.artifacts.gzip_codec import decompressor
 from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.memory import use_one_arena
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
@@ -331,6 +332,7 @@ def _only(way: str, archive: Path, *files: Path) -> int:
         with open_archive(FileSource(archive)) as stream:
             drain(stream)
         return 0
+    use_one_arena()
     ca, host_file = files
     host = host_file.read_text()
     client = RegistryClient(host, ca=ca.read_text())

@@ -26,6 +26,7 @@ from ckf_airgap.errors import (
 )
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import Controller, JujuModel
+from ckf_airgap.memory import use_one_arena
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlanSettings, check_settings
 from ckf_airgap.planning.report import plan_report
@@ -604,4 +605,5 @@ def _shortened(text: str, longest: int = _LONGEST_DOCUMENT) -> str:
 
 
 if __name__ == "__main__":
+    use_one_arena()
     ops.main(CkfAirgapCharm, use_juju_for_storage=True)

@@ -21,6 +21,7 @@ from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import read_auth_file
 from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError
+from ckf_airgap.memory import use_one_arena
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import (
     AUTOMATIC,
@@ -64,6 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    use_one_arena()
     arguments = _parser().parse_args(words)
     try:
         answer: _Answer = arguments.run(arguments)

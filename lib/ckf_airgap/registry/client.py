@@ -17,7 +17,7 @@ from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.connection import RegistryConnection, error_detail
 
 # What is sent again from memory where a connection breaks.
-CHUNK_SIZE = 8 * 1024 * 1024
+CHUNK_SIZE = 4 * 1024 * 1024
 _FEW_ATTEMPTS = 4
 _MANIFEST_TYPES = ", ".join(
     (

@@ -24,7 +24,7 @@ from ckf_airgap.errors import ArtifactError
 
 # Each of these is compressed by itself, so that several cores can work at one layer. Its size
 # decides the bytes that come out, and so the digest of the blob.
-_BLOCK_SIZE = 2 * 1024 * 1024
+_BLOCK_SIZE = 1024 * 1024
 _MOST_COMPRESSORS = 4
 
 Piece = bytes | Future[bytes]

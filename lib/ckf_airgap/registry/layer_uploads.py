@@ -1,6 +1,7 @@
 """Layers on their way: found again by their names, sent once however many images have them."""
 
 import re
+import threading
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
@@ -46,6 +47,7 @@ class LayerUploads:
         self._state = state
         self._under_way: dict[str, LayerUpload] = {}
         self._verified: set[str] = set()
+        self._lock = threading.Lock()
         self.arrived_layers = 0
         self.arrived_bytes = 0
 
@@ -110,8 +112,9 @@ class LayerUploads:
             )
             self._state.add_layer(stored, place)
             self._verified.add(stored.diff_id)
-            self.arrived_layers += 1
-            self.arrived_bytes += blob.size
+            with self._lock:
+                self.arrived_layers += 1
+                self.arrived_bytes += blob.size
             return stored
 
         arrival = uploads.send(repository, content.stored_pieces(compressors), arrive)

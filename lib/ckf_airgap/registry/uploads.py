@@ -13,7 +13,7 @@ from ckf_airgap.registry.layer_content import Piece
 # How many blobs are sent at a time, and how many pieces of each wait to be sent: what bounds the
 # memory of a push, together with the size of a piece.
 _WORKERS = 3
-_PIECES_AHEAD = 8
+_PIECES_AHEAD = 4
 _MEMBERS_AHEAD = 3
 _WAIT_SECONDS = 0.5
 
