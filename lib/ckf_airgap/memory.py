@@ -9,9 +9,9 @@ _ARENA_MAX = -8
 def use_one_arena() -> None:
     """Let all threads of this process take memory from one arena, where the C library is glibc.
 
-    It would keep one for each thread (mallopt(3), "M_ARENA_MAX"). A push hands blocks of a megabyte
-    from thread to thread; with an arena for each, what is free in one is of no use to the others,
-    and the process grows to twice the size for as long as the push lasts.
+    It would keep one for each thread (mallopt(3), "M_ARENA_MAX"). A push hands large blocks from
+    thread to thread; with an arena for each, what is free in one is of no use to the others, and
+    the process grows for as long as the push lasts.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
