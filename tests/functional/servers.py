@@ -4,11 +4,11 @@ import http.client
 import http.server
 import ssl
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from tests.functional.conftest import RunningRegistry
 from tests.testbed.pki import Authority
@@ -42,9 +42,18 @@ class Request:
         return self.method == "PATCH" and "Content-Range" not in self.headers
 
 
-# What a proxy does with a request: a status to answer with, "cut" to close the client's connection
-# without an answer, or None to pass it on.
-Fault = Callable[[Request], int | Literal["cut"] | None]
+@dataclass(frozen=True)
+class Answer:
+    """What a proxy answers in place of the registry."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+# What a proxy does with a request: an answer or a bare status to give, "cut" to close the client's
+# connection without an answer, or None to pass it on.
+Fault = Callable[[Request], Answer | int | Literal["cut"] | None]
 
 
 _OF_A_CONNECTION = ("Connection", "Transfer-Encoding")
@@ -62,7 +71,6 @@ class _Proxy(QuietHandler):
     host: str
     context: ssl.SSLContext
     fault: Fault
-    fault_headers: ClassVar[list[tuple[str, str]]] = []
 
     def _pass_on(self) -> None:
         headers = {
@@ -77,17 +85,18 @@ class _Proxy(QuietHandler):
                 return
             body = request.body
             if fault is not None:
-                self._answer(fault, self.fault_headers, b"")
+                answer = Answer(fault) if isinstance(fault, int) else fault
+                self._answer(answer.status, list(answer.headers.items()), answer.body)
                 return
             upstream.request(request.method, request.path, body, headers)
-            answer = upstream.getresponse()
-            content = answer.read()
+            response = upstream.getresponse()
+            content = response.read()
         except OSError:
             self.close_connection = True
             return
         finally:
             upstream.close()
-        self._answer(answer.status, answer.getheaders(), content)
+        self._answer(response.status, response.getheaders(), content)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -144,12 +153,7 @@ def serve(
 
 
 @contextmanager
-def proxy(
-    registry: RunningRegistry,
-    authority: Authority,
-    fault: Fault,
-    fault_headers: Sequence[tuple[str, str]] = (),
-) -> Generator[str]:
+def proxy(registry: RunningRegistry, authority: Authority, fault: Fault) -> Generator[str]:
     """Run a proxy over TLS in front of a registry; gives its host and port."""
 
     class Handler(_Proxy):
@@ -157,6 +161,5 @@ def proxy(
         context = ssl.create_default_context(cafile=str(registry.process.ca))
 
     Handler.fault = staticmethod(fault)
-    Handler.fault_headers = list(fault_headers)
     with serve(Handler, authority) as host:
         yield host

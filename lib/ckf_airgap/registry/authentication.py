@@ -91,8 +91,9 @@ class Authentication:
         scheme, _, rest = challenge.partition(" ")
         with self._lock:
             if scheme.lower() == "basic":
+                # What was refused is sent once more: the service behind may have been restarted.
                 self._is_basic = self._basic is not None
-                return self._is_basic and refused is None
+                return self._is_basic
             if scheme.lower() != "bearer":
                 return False
             known = self._tokens.get(scopes)

@@ -18,6 +18,8 @@ from ckf_airgap.registry.authentication import CREDENTIALS_CURE, Authentication
 _CONNECTIONS = 12
 _REPOSITORY = re.compile(r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/")
 _ALL_SCOPES = "pull,push"
+# As words, or as the distribution project's registry writes them: errno(3) 28 and 122.
+_FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
 
 
 class RegistryConnection:
@@ -226,7 +228,7 @@ def _words_of(response: urllib3.BaseHTTPResponse) -> tuple[str, str] | None:
     if response.status < 400 or not response.closed:
         return None
     body = response.data.lower()
-    if b"no space left" in body or b"disk quota" in body:
+    if _FULL_DISK.search(body):
         return _NO_SPACE
     return _NO_QUOTA if b"quota" in body else None
 

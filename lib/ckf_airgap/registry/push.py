@@ -246,7 +246,8 @@ class _Run:
     ) -> str:
         """Bring an image's blobs together in its repository, then give it its tag."""
         repository = self._location.repository(path)
-        for layer in layers:
+        # An image may have the same layer twice.
+        for layer in {layer.blob.digest: layer for layer in layers}.values():
             self._client.copy_blob(layer.blob, layer.repository, repository)
         config = Blob(image.image_id, len(image.config))
         if not self._client.has_blob(repository, config.digest):
