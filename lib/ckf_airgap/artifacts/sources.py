@@ -1,5 +1,6 @@
 """Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from ckf_airgap.errors import ArtifactError, ConfigurationError
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
 _READ_SIZE = 1024 * 1024
+_UNFIT = re.compile(r"[^!-~]")
 _NO_HEAD = (403, 405, 501)
 
 
@@ -163,7 +165,9 @@ class UrlSource(Source):
         """
         try:
             parts = urlsplit(url)
-            is_usable = bool(parts.scheme == "https" and parts.hostname and parts.path.strip("/"))
+            # Reading the port raises ValueError where it is none.
+            is_file = bool(parts.hostname and parts.path.strip("/")) and parts.port != 0
+            is_usable = is_file and parts.scheme == "https" and not _UNFIT.search(url)
             has_account = bool(parts.username or parts.password)
         except ValueError:
             is_usable = has_account = False

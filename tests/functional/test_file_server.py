@@ -1,0 +1,312 @@
+"""Archives from an HTTPS file server: a real one, and one that does everything wrong."""
+
+import hashlib
+import io
+import os
+import random
+import re
+import tarfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.artifacts.byte_stream import open_archive
+from ckf_airgap.artifacts.sources import UrlSource
+from ckf_airgap.artifacts.tar_stream import read_members
+from ckf_airgap.errors import ArtifactError, ConfigurationError
+from ckf_airgap.registry.push import ImagePusher
+from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import QuietHandler, serve
+from tests.functional.test_interruptions import check_all
+from tests.functional.test_push import IMAGES, archive
+from tests.testbed.file_server import FileServer
+from tests.testbed.pki import Authority
+from tests.testbed.processes import Processes
+from tests.testbed.registry import free_port
+
+RANGE = re.compile(r"bytes=(\d+)-$")
+
+
+@dataclass
+class Faults:
+    """What a file server does wrong.
+
+    Attributes:
+        cuts: After how many bytes of an answer to close the connection, one for each answer.
+        statuses: What to answer first, one for each request.
+        has_ranges: Whether it gives parts of files.
+        has_head: Whether it knows HEAD.
+        has_length: Whether it tells how long a file is.
+        location: Where it sends everybody to.
+        on_request: Called before each answer.
+    """
+
+    cuts: list[int] = field(default_factory=list[int])
+    statuses: list[int] = field(default_factory=list[int])
+    has_ranges: bool = True
+    has_head: bool = True
+    has_length: bool = True
+    location: str = ""
+    on_request: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Served:
+    """A file that is served.
+
+    Attributes:
+        content: The file.
+        faults: What the server does wrong.
+        host: The server.
+        starts: Where in the file each answer began.
+        sent: How many bytes it has sent.
+    """
+
+    content: bytes
+    faults: Faults
+    host: str = ""
+    starts: list[int] = field(default_factory=list[int])
+    sent: int = 0
+
+    def url(self, name: str = "images.tar.gz") -> str:
+        return f"https://{self.host}/ckf/{name}"
+
+    @property
+    def etag(self) -> str:
+        return f'"{hashlib.sha256(self.content).hexdigest()}"'
+
+
+@contextmanager
+def serving(  # noqa: C901
+    authority: Authority, content: bytes, faults: Faults
+) -> Generator[Served]:
+    served = Served(content, faults)
+
+    class Handler(QuietHandler):
+        def do_HEAD(self) -> None:  # noqa: N802
+            if not faults.has_head:
+                self.send_error(405)
+                return
+            self._start(0)
+
+        def do_GET(self) -> None:  # noqa: N802
+            match = RANGE.match(self.headers.get("Range", ""))
+            start = int(match[1]) if match and faults.has_ranges else 0
+            if not self._start(start):
+                return
+            served.starts.append(start)
+            part = served.content[start:]
+            if faults.cuts:
+                part = part[: faults.cuts.pop(0)]
+            self.wfile.write(part)
+            served.sent += len(part)
+            self.close_connection = True
+
+        def _refuse(self) -> None:
+            self.send_response(faults.statuses.pop(0) if faults.statuses else 302)
+            self.send_header("Location", faults.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _start(self, start: int) -> bool:
+            faults.on_request()
+            if faults.statuses or faults.location:
+                self._refuse()
+                return False
+            size = len(served.content)
+            self.send_response(206 if start else 200)
+            if faults.has_length:
+                self.send_header("Content-Length", str(size - start))
+            if faults.has_ranges:
+                self.send_header("Accept-Ranges", "bytes")
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+            self.send_header("ETag", served.etag)
+            self.end_headers()
+            return True
+
+    with serve(Handler, authority) as served.host:
+        yield served
+
+
+def source(served: Served, authority: Authority) -> UrlSource:
+    return UrlSource(served.url(), "images-url", authority.certificate.read_text())
+
+
+def read_all(source: UrlSource) -> bytes:
+    with source.open() as stream:
+        pieces: list[bytes] = []
+        while data := stream.read(1_000_000):
+            pieces.append(data)
+        return b"".join(pieces)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(),
+        Faults(cuts=[100_000, 1, 0, 500_000]),
+        Faults(cuts=[random.Random(5).randrange(400_000) for _ in range(6)]),
+        Faults(cuts=[100_000, 300_000], has_ranges=False),
+        Faults(has_head=False),
+        Faults(statuses=[503, 429, 502]),
+    ],
+    ids=["none", "cuts", "many cuts", "no ranges", "no HEAD", "bad moments"],
+)
+def test_what_can_be_mended_is(faults: Faults, authority: Authority) -> None:
+    content = os.urandom(3_000_000)
+    breaks = faults.has_ranges and bool(faults.cuts)
+    with serving(authority, content, faults) as served:
+        assert read_all(source(served, authority)) == content
+    if breaks:
+        # What has arrived is not asked for again.
+        assert all(served.starts[1:])
+        assert served.sent < len(content) * 1.5
+
+
+def test_a_part_that_nobody_wants_is_not_read(authority: Authority, tmp_path: Path) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as made:
+        for name in ("a", "b", "c"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 30_000_000
+            made.addfile(entry, io.BytesIO(bytes(entry.size)))
+    for has_ranges, parts in ((True, 4), (False, 1)):
+        faults = Faults(has_ranges=has_ranges)
+        with serving(authority, output.getvalue(), faults) as served:
+            with open_archive(source(served, authority)) as stream:
+                assert [member.name for member in read_members(stream, "x")] == ["a", "b", "c"]
+            assert len(served.starts) == parts
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    ("faults", "problem", "cure"),
+    [
+        (Faults(statuses=[404]), "answered 404", "see that the file is there"),
+        (Faults(statuses=[401]), "answered 401", "without an account"),
+        (Faults(location="https://other.corp/x"), "answered 302", "https://other.corp/x"),
+        (Faults(has_length=False), "does not tell the size", "Content-Length"),
+        (Faults(statuses=[503] * 20), "answered 503", "see that the file is there"),
+        (Faults(cuts=[0] * 20), "cannot be reached", "run it again"),
+    ],
+    ids=["404", "401", "redirect", "no length", "503 for good", "cuts for good"],
+)
+def test_what_cannot_be_mended_is_told(
+    faults: Faults, problem: str, cure: str, authority: Authority
+) -> None:
+    with (
+        serving(authority, bytes(1000), faults) as served,
+        pytest.raises(ArtifactError, match=problem) as raised,
+    ):
+        read_all(source(served, authority))
+    assert "images-url" in raised.value.problem
+    assert cure in raised.value.cure
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_file_that_is_replaced_while_it_is_read(authority: Authority) -> None:
+    with serving(authority, os.urandom(2_000_000), Faults(cuts=[700_000])) as served:
+
+        def replace() -> None:
+            if served.starts:
+                served.content = os.urandom(2_000_000)
+
+        served.faults.on_request = replace
+        with pytest.raises(ArtifactError, match="was replaced on its server") as raised:
+            read_all(source(served, authority))
+    assert "run it again" in raised.value.cure
+
+
+def test_another_file_has_another_version(authority: Authority) -> None:
+    with serving(authority, b"one", Faults()) as served:
+        version = source(served, authority).version
+        assert source(served, authority).version == version
+        served.content = b"two"
+        assert source(served, authority).version != version
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_that_is_not_to_be_trusted_or_reached(authority: Authority) -> None:
+    with serving(authority, b"content", Faults()) as served:
+        with pytest.raises(ArtifactError, match="certificate that is not trusted") as raised:
+            _ = UrlSource(served.url(), "images-url").size
+        assert "registry-ca" in raised.value.cure
+    for url, problem in (
+        (f"https://127.0.0.1:{free_port()}/x.tar.gz", "cannot be reached"),
+        ("https://files.invalid/x.tar.gz", "cannot be resolved"),
+    ):
+        with pytest.raises(ArtifactError, match=problem):
+            _ = UrlSource(url, "images-url").size
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://files.corp/x.tar.gz",
+        "files.corp/x.tar.gz",
+        "https://files.corp/",
+        "https:///x.tar.gz",
+        "https://[::1/x.tar.gz",
+        "https://files.corp:port/x.tar.gz",
+        "https://files corp/x.tar.gz",
+        "",
+    ],
+)
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="charms-url is not the HTTPS address"):
+        UrlSource(url, "charms-url")
+
+
+def test_an_account_in_an_address_is_refused_and_not_told() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        UrlSource("https://ann:the-secret-word@files.corp/x.tar.gz", "images-url")
+    assert "the-secret-word" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_push_from_a_server_that_cuts(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    images = archive(tmp_path)
+    content = images.path.read_bytes()
+    cuts = [len(content) // 5] * 4
+    with serving(authority, content, Faults(cuts=cuts)) as served:
+        for pushed in (len(IMAGES), 0):
+            pusher = ImagePusher(registry.client(), registry.location, tmp_path / "pushed")
+            result = pusher.push(source(served, authority))
+            assert len(result.pushed) == pushed
+        assert served.sent == len(content)
+    check_all(registry, images, tmp_path)
+
+
+def test_a_push_from_nginx(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    images = archive(tmp_path)
+    server = FileServer(
+        address=f"127.0.0.1:{free_port()}",
+        root=tmp_path,
+        state=tmp_path / "nginx",
+        certificate=authority.issue("registry", "127.0.0.1", "localhost"),
+        processes=Processes(tmp_path / "run", tmp_path / "log"),
+        wrap=lambda args: [str(arg) for arg in args],
+    )
+    server.start()
+    try:
+        url = server.url(images.path.name)
+        made = UrlSource(url, "images-url", authority.certificate.read_text())
+        pusher = ImagePusher(registry.client(), registry.location, tmp_path / "pushed")
+        assert len(pusher.push(made).pushed) == len(IMAGES)
+        with made.open() as stream:
+            stream.read(1000)
+            stream.skip(5_000)
+            position = stream.position
+        assert position == 6_000
+    finally:
+        server.stop()
+    check_all(registry, images, tmp_path)
