@@ -57,7 +57,7 @@ def read_auth_file(path: Path | None, location: RegistryLocation) -> Credentials
         if path is None:
             return None
     try:
-        document: dict[str, Any] = dict(json.loads(path.read_bytes()))
+        document: dict[str, Any] = json.loads(path.read_bytes())
         entries: dict[str, Any] = dict(document.get("auths") or {})
         helpers: dict[str, Any] = dict(document.get("credHelpers") or {})
         has_helper = bool(document.get("credsStore") or helpers.get(location.host))

@@ -61,7 +61,7 @@ class LayerUploads:
         Returns:
             The layer in the registry or on its way there; None where it has to be sent.
         """
-        name = _shared_name(layer)
+        name = shared_name(layer)
         # In this order: what arrives is known to the state before it is no longer under way.
         if name and name in self._under_way:
             return self._under_way[name]
@@ -118,17 +118,16 @@ class LayerUploads:
             return stored
 
         arrival = uploads.send(repository, content.stored_pieces(compressors), arrive)
-        name = _shared_name(layer)
+        name = shared_name(layer)
         upload = LayerUpload(layer.path, name, arrival, is_confirmed=digest is not None)
         if name:
             self._under_way[name] = upload
         return upload
 
-    def confirm(self, upload: LayerUpload) -> None:
+    def trust(self, name: str | None, layer: StoredLayer) -> None:
         """Trust the name of a layer that has arrived: the config of an image says the same."""
-        upload.is_confirmed = True
-        if upload.name:
-            self._state.add_name(upload.name, upload.arrival.result().diff_id)
+        if name:
+            self._state.add_name(name, layer.diff_id)
 
     def forget(self, upload: LayerUpload) -> None:
         """Send the next layer of that name anew, unless it is known by now."""
@@ -142,7 +141,14 @@ def _digest_in(path: str) -> str | None:
     return f"sha256:{match[1]}" if match else None
 
 
-def _shared_name(layer: LayerContent) -> str | None:
-    """Name a layer that stands under an identifier: equal names then mean equal layers."""
+def shared_name(layer: LayerContent) -> str | None:
+    """Name a layer that stands under an identifier: equal names then mean equal layers.
+
+    Args:
+        layer: The layer.
+
+    Returns:
+        The name, or None where nothing in its path identifies it.
+    """
     identifier = _IDENTIFIER.search(layer.path)
     return f"{identifier[0]}:{layer.size}" if identifier else None

@@ -37,7 +37,7 @@ from ckf_airgap.names import (
 )
 from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
 from ckf_airgap.registry.layer_content import make_compressors
-from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
+from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads, shared_name
 from ckf_airgap.registry.manifest import make_manifest
 from ckf_airgap.registry.progress import Meter, Progress
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer, path_of
@@ -283,6 +283,7 @@ class _MemberPush:
         self._member = member
         self._uploads = layers
         self._layers: list[LayerUpload | StoredLayer] = []
+        self._names: list[str | None] = []
         self._own: list[LayerUpload] = []
         self._damage: ArtifactError | None = None
 
@@ -296,6 +297,7 @@ class _MemberPush:
                 found = self._uploads.send(layer, place, repository, uploads, compressors)
                 self._own.append(found)
             self._layers.append(found)
+            self._names.append(shared_name(layer))
             return len(self._layers) - 1
 
         try:
@@ -332,7 +334,9 @@ class _MemberPush:
                         "save this image again (docker save) and make the archive again",
                     )
         for upload in self._own:
-            self._uploads.confirm(upload)
+            upload.is_confirmed = True
+        for name, layer in zip(self._names, layers, strict=True):
+            self._uploads.trust(name, layer)
 
     def forget(self) -> None:
         """Leave its layers to what is known of them by now."""

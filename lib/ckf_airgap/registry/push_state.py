@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
 
 _FORMAT = 3
+_LONGEST_HEAD = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class PushState:
     def _read(self) -> None:
         try:
             with self._path.open("rb") as file:
-                if json.loads(file.readline()) != self._head:
+                if json.loads(file.readline(_LONGEST_HEAD)) != self._head:
                     return
                 self._end = file.tell()
                 for line in file:
@@ -173,7 +175,10 @@ class PushState:
                 self._end = self._file.tell()
             except OSError as error:
                 # What is there in part is cut off when it is opened again.
-                self._file = None
+                if self._file:
+                    with suppress(OSError):
+                        self._file.close()
+                    self._file = None
                 raise StorageError(
                     f"what has been pushed cannot be remembered in {self._path} "
                     f"({error.strerror})",
