@@ -23,6 +23,7 @@ _PACKAGES = {
     "curl": "curl",
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
+    "nginx": "nginx-light",
     "skopeo": "skopeo",
 }
 _OWN = "the authority of the registry"
