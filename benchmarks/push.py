@@ -318,11 +318,14 @@ def _print_table(costs: list[_Cost]) -> None:
 def _child(*words: str | Path) -> _Cost:
     """Run Python with some words, and see what it takes."""
     start = time.monotonic()
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if status:
-        raise SystemExit(f"{words} failed")
+    with tempfile.TemporaryFile() as said:
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen([sys.executable, *words], stdout=quiet, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            said.seek(0)
+            raise SystemExit(said.read().decode())
     seconds = time.monotonic() - start
     return _Cost("", seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
 

@@ -201,7 +201,7 @@ def test_a_registry_that_takes_no_chunks(
     check_all(registry, images, tmp_path)
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.usefixtures("no_pauses", "resets")
 def test_a_registry_that_is_killed_between_two_images(
     registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +231,7 @@ def test_a_registry_that_is_killed_between_two_images(
     check_all(registry, images, tmp_path)
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.usefixtures("no_pauses", "resets")
 def test_a_registry_that_is_killed_in_the_middle_of_a_layer(
     registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
