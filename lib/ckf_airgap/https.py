@@ -101,7 +101,7 @@ def pause(attempt: int, asked: str | None = None) -> None:
         asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
             understood.
     """
-    if asked and asked.isdigit():
+    if asked and asked.isdecimal():
         time.sleep(min(float(asked), _LONGEST_ASKED_PAUSE) + random.uniform(0, 1))
         return
     # Random, so that clients which failed together do not come back together.

@@ -144,7 +144,22 @@ def test_a_registry_that_limits_the_rate(
     assert len(set(asked)) == len(asked)
 
 
-@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2099 23:59:59 GMT", "-1", "soon"])
+@pytest.mark.parametrize("place", ["https://[::1/upload", "//[/x"])
+def test_a_registry_that_refers_to_nowhere(
+    place: str, registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    def refer(request: Request) -> Answer | None:
+        return Answer(202, b"", {"Location": place}) if request.method == "POST" else None
+
+    with (
+        proxy(registry, authority, refer) as host,
+        pytest.raises(RegistryError, match="which is no address") as raised,
+    ):
+        push_to(host, authority, archive(tmp_path))
+    assert "proxy in front of it" in raised.value.cure
+
+
+@pytest.mark.parametrize("asked", ["\xb2", "86400", "Fri, 31 Dec 2099 23:59:59 GMT", "-1", "soon"])
 def test_a_pause_is_never_too_long(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("ckf_airgap.https.time.sleep", pauses.append)

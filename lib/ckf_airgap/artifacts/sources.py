@@ -226,7 +226,7 @@ class UrlSource(Source):
         headers = response.headers
         _, _, total = headers.get("Content-Range", "").rpartition("/")
         size = total if response.status == 206 else headers.get("Content-Length", "")
-        if not size.isdigit():
+        if not size.isdecimal():
             raise ArtifactError(
                 f"the server of {self._option} does not tell the size of {self.name}",
                 "use a server that gives files as they are, with Content-Length",

@@ -201,7 +201,7 @@ def _apply(extended: dict[str, str], header: tarfile.TarInfo, archive: str) -> N
     header.linkname = extended.get("linkpath", header.linkname)
     size = extended.get("size", "")
     if size:
-        if not size.isdigit():
+        if not size.isdecimal():
             raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
         header.size = int(size)
     if header.size < 0:

@@ -229,8 +229,9 @@ class RegistryClient:
         return self._location(self._connection.request("POST", path, expected=(202,)))
 
     def _close_upload(self, location: str) -> None:
-        """Give an upload up."""
-        self._connection.request("DELETE", location, expected=(200, 202, 204, 404, 405))
+        """Give an upload up; a registry that does not take that back forgets it by itself."""
+        expected = (200, 202, 204, 400, 401, 403, 404, 405, 501)
+        self._connection.request("DELETE", location, expected=expected)
 
     def _close_with_digest(self, repository: str, location: str, blob: Blob) -> Blob:
         response = self._connection.request(
@@ -405,7 +406,7 @@ def _received(response: urllib3.BaseHTTPResponse) -> int:
     """Read from ``Range: 0-N`` how many bytes of an upload have arrived."""
     _, _, last = response.headers.get("Range", "").partition("-")
     # Registries write 0-0 for an upload that holds nothing yet.
-    return int(last) + 1 if last.isdigit() and last != "0" else 0
+    return int(last) + 1 if last.isdecimal() and last != "0" else 0
 
 
 def _is_unknown_upload(body: bytes) -> bool:

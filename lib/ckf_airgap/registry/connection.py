@@ -43,7 +43,13 @@ class RegistryConnection:
 
     def url(self, path: str) -> str:
         """Give the address of a path, or of what a ``Location`` names."""
-        url = urlsplit(urljoin(f"https://{self.host}", path))
+        try:
+            url = urlsplit(urljoin(f"https://{self.host}", path))
+        except ValueError:
+            raise RegistryError(
+                f"registry {self.host} refers to {path!r}, which is no address",
+                "look into the configuration of the registry, or of the proxy in front of it",
+            ) from None
         if url.netloc == self.host:
             # A proxy that ends TLS in front of the registry makes it name itself with http.
             url = url._replace(scheme="https")
