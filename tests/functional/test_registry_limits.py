@@ -144,6 +144,28 @@ def test_a_registry_that_limits_the_rate(
     assert len(set(asked)) == len(asked)
 
 
+def test_a_registry_that_does_not_tell_digests(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    hidden = ("docker-content-digest", "content-length", "connection")
+
+    def hide(request: Request) -> Answer | None:
+        if "/manifests/" not in request.path:
+            return None
+        upstream = request.upstream
+        upstream.request(request.method, request.path, request.body, request.headers)
+        response = upstream.getresponse()
+        body = response.read()
+        headers = {k: v for k, v in response.getheaders() if k.lower() not in hidden}
+        return Answer(response.status, body, headers)
+
+    images = archive(tmp_path)
+    with proxy(registry, authority, hide) as host:
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
+        again = push_to(host, authority, images)
+    assert (again.pushed, again.present) == ((), len(IMAGES))
+
+
 @pytest.mark.parametrize("place", ["https://[::1/upload", "//[/x"])
 def test_a_registry_that_refers_to_nowhere(
     place: str, registry: RunningRegistry, authority: Authority, tmp_path: Path

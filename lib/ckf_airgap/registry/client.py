@@ -114,13 +114,19 @@ class RegistryClient:
         Returns:
             The digest of its manifest, or None where there is no such tag.
         """
-        response = self._connection.request(
-            "HEAD",
-            f"/v2/{repository}/manifests/{tag}",
-            expected=(200, 404),
-            headers={"Accept": _MANIFEST_TYPES},
-        )
-        return response.headers.get("Docker-Content-Digest") if response.status == 200 else None
+        for method in ("HEAD", "GET"):
+            response = self._connection.request(
+                method,
+                f"/v2/{repository}/manifests/{tag}",
+                expected=(200, 404),
+                headers={"Accept": _MANIFEST_TYPES},
+            )
+            if response.status == 404:
+                return None
+            # Registries should tell it, and need not.
+            if digest := response.headers.get("Docker-Content-Digest"):
+                return digest
+        return f"sha256:{hashlib.sha256(response.data).hexdigest()}"
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Tell whether a repository holds a blob."""
