@@ -160,3 +160,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     monkeypatch.setattr("ckf_airgap.https.pause", pause)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers of a few hundred kilobytes be large ones."""
+    monkeypatch.setattr("ckf_airgap.registry.client.CHUNK_SIZE", 65536)
+    monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)

@@ -115,13 +115,6 @@ def check_all(registry: RunningRegistry, images: ImageArchive, folder: Path) -> 
         assert (pulled.image_id, pulled.diff_ids) == (saved.image_id, saved.diff_ids)
 
 
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let layers of a few hundred kilobytes be large ones."""
-    monkeypatch.setattr("ckf_airgap.registry.client.CHUNK_SIZE", 65536)
-    monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)
-
-
 def large_layers(folder: Path) -> ImageArchive:
     options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
     return write_image_archive(IMAGES, folder / "images.tar.gz", options)

@@ -18,7 +18,7 @@ from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Answer, Request, proxy
-from tests.functional.test_interruptions import check_all, log_of
+from tests.functional.test_interruptions import check_all, large_layers, log_of
 from tests.functional.test_push import IMAGES, archive
 from tests.sample_release import ImageArchive
 from tests.testbed.pki import Authority
@@ -117,6 +117,30 @@ def test_a_quota_that_is_used_up(
     assert "raise the quota" in raised.value.cure
     # Asking again would not help.
     assert len(set(asked)) == len(asked)
+
+
+@pytest.mark.usefixtures("no_pauses", "small_chunks")
+@pytest.mark.parametrize("status", [403, 413, 507])
+def test_a_quota_that_is_used_up_in_the_middle_of_a_stream(
+    status: int, registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    body = json.dumps({"errors": [{"code": "DENIED", "message": QUOTA}]}).encode()
+    asked: list[str] = []
+
+    def refuse(request: Request) -> Answer | None:
+        if request.method != "PATCH":
+            return None
+        asked.append(request.path)
+        return Answer(status, body)
+
+    images = large_layers(tmp_path)
+    with (
+        proxy(registry, authority, refuse) as host,
+        pytest.raises(RegistryError, match="quota is used up"),
+    ):
+        push_to(host, authority, images)
+    # Those that were under way, and no other way of sending them.
+    assert len(asked) <= 4
 
 
 def test_a_registry_that_limits_the_rate(

@@ -290,13 +290,18 @@ class RegistryClient:
             raise self._lost(f" ({error})") from error
         if response.status == 202 and content.is_at_end:
             return self._location(response)
-        if response.status in _NOT_THIS_WAY and self._takes_streams:
+        if self._takes_streams and self._is_not_this_way(response):
             self._takes_streams = False
-        elif response.status != 202 and not (
-            response.status in (401, 404) or self._connection.may_pass(response)
-        ):
+        elif self._connection.may_pass(response):
+            https.pause(0, response.headers.get("Retry-After"))
+        elif response.status not in (202, 401, 404):
             raise self._connection.refused("PATCH", response)
         raise self._lost(error_detail(response.data))
+
+    def _is_not_this_way(self, response: urllib3.BaseHTTPResponse) -> bool:
+        """Tell whether another way of sending may be taken."""
+        is_said = self._connection.is_out_of_space(response)
+        return response.status in _NOT_THIS_WAY and not is_said
 
     def _upload_chunks(self, repository: str, location: str, content: "_Hashed") -> str:
         for chunk in content:
@@ -332,7 +337,7 @@ class RegistryClient:
                     return self._location(response)
                 if response.status == 404 and _is_unknown_upload(response.data):
                     raise self._lost(error_detail(response.data))
-                if response.status in _NOT_THIS_WAY and not sent and self._takes_chunks:
+                if not sent and self._takes_chunks and self._is_not_this_way(response):
                     self._takes_chunks = False
                     raise self._lost(error_detail(response.data))
                 if not self._connection.may_pass(response) or attempt == https.ATTEMPTS - 1:

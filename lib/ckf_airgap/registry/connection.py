@@ -145,6 +145,11 @@ class RegistryConnection:
         ) from error
 
     @staticmethod
+    def is_out_of_space(response: urllib3.BaseHTTPResponse) -> bool:
+        """Tell whether a refusal is for want of space, whatever its status."""
+        return _words_of(response) is not None
+
+    @staticmethod
     def may_pass(response: urllib3.BaseHTTPResponse) -> bool:
         """Tell whether the same request may succeed later."""
         return https.is_transient(response.status) and not _words_of(response)
