@@ -25,6 +25,7 @@ from pathlib import Path
 from ckf_airgap.artifacts.byte_stream import drain, open_archive
 from ckf_airgap.artifacts.gzip_codec import decompressor
 from ckf_airgap.artifacts.sources import FileSource
+from tests.measured import run_measured
 from tests.testbed.pki import Authority
 from tests.testbed.processes import Processes
 from tests.testbed.registry import Registry, free_port
@@ -317,17 +318,11 @@ def _print_table(costs: list[_Cost]) -> None:
 
 def _child(*words: str | Path) -> _Cost:
     """Run Python with some words, and see what it takes."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen([sys.executable, *words], stdout=quiet, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            said.seek(0)
-            raise SystemExit(said.read().decode())
-    seconds = time.monotonic() - start
-    return _Cost("", seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+    try:
+        usage = run_measured(words)
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from error
+    return _Cost("", usage.seconds, usage.cpu, usage.peak_mib)
 
 
 def _cpu_of(pid: int, *, with_children: bool = False) -> float:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ckf_airgap.names import ImageReference, image_path
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
+from tests.measured import run_measured
 from tests.sample_release import (
     Damage,
     ImageArchive,
@@ -195,14 +195,10 @@ def test_memory_stays_flat(registry: RunningRegistry, tmp_path: Path) -> None:
         options = ImageOptions(program=b"stub", payload_kib=megabytes * 1024)
         images = write_image_archive(IMAGES[:1], folder / "images.tar.gz", options)
         words = ["push", "--images", images.path, "--registry", f"{registry.location}/{megabytes}"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ckf_airgap", *words, "--registry-ca", registry.process.ca],
-            env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
-            stdout=subprocess.DEVNULL,
+        usage = run_measured(
+            ["-m", "ckf_airgap", *words, "--registry-ca", registry.process.ca],
+            {**os.environ, "PYTHONPATH": ":".join(sys.path)},
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        peaks.append(usage.ru_maxrss // 1024)
-    assert max(peaks) < 200, "MiB at the most"
+        peaks.append(usage.peak_mib)
+    assert max(peaks) < 120, "MiB at the most"
     assert peaks[1] < peaks[0] + 40
