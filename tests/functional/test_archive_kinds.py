@@ -305,7 +305,7 @@ def test_a_push_that_is_killed_sends_no_finished_layer_again(
         while len(stored_blobs(log_of(registry))) < moment and process.poll() is None:
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-    before = log_of(registry)
+    before = settled_log(registry)
     # The registry's last words may be about a blob that the push had not heard of yet.
     known = {json.loads(line)["layer"]["blob"]["digest"] for line in layer_lines(tmp_path)}
     result = push(registry, images.path)
@@ -314,6 +314,15 @@ def test_a_push_that_is_killed_sends_no_finished_layer_again(
     after = stored_blobs(log_of(registry)[len(before) :])
     assert not known & set(after)
     assert len(set(stored_blobs(before)) & set(after)) <= 4
+
+
+def settled_log(registry: RunningRegistry) -> str:
+    """Read the log once it grows no more: of a blob it says after the answer that it is there."""
+    before, log = None, log_of(registry)
+    while log != before:
+        time.sleep(0.3)
+        before, log = log, log_of(registry)
+    return log
 
 
 def layer_lines(folder: Path) -> list[str]:
