@@ -131,6 +131,17 @@ def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]
 
 
 @pytest.fixture
+def outside_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
+    """An empty registry for what stands outside the air gap."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    process = _registry(authority, folder, None)
+    process.start()
+    yield RunningRegistry(process)
+    process.stop()
+
+
+@pytest.fixture
 def closed_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
     """An empty registry that wants an account."""
     process = _registry(authority, tmp_path, "pusher")

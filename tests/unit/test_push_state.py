@@ -7,6 +7,7 @@ import pytest
 
 from ckf_airgap.artifacts.inventory import ArchivedImage
 from ckf_airgap.errors import StorageError
+from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImageReference
 from ckf_airgap.registry.client import Blob
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer
@@ -116,10 +117,10 @@ def test_a_closed_journal_is_opened_again(path: Path) -> None:
 def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = PushState(path, "identity")
 
-    def full() -> BinaryIO:
+    def full(_: Journal) -> BinaryIO:
         return Path("/dev/full").open("wb")
 
-    monkeypatch.setattr(state, "_open", full)
+    monkeypatch.setattr(Journal, "_open", full)
     with pytest.raises(StorageError, match="cannot be remembered") as raised:
         state.add_layer(LAYER, "0/layer.tar")
     assert "make space" in raised.value.cure

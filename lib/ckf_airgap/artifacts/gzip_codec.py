@@ -76,3 +76,94 @@ class GzipMember:
 def decompressor() -> Decompressor:
     """Begin to read a member."""
     return _library.decompressobj(_WINDOW)
+
+
+# What one stored block can hold, and what stands before it (RFC 1951, section 3.2.4).
+_STORED_BLOCK = 65535
+_STORED_HEAD = 5
+# Header with an extra field of one empty subfield, and trailer (RFC 1952, section 2.3).
+_FILLED_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
+_SUBFIELD = b"AG"
+_SUBFIELD_HEAD = 4
+_TRAILER_SIZE = 8
+
+
+def stored_size(size: int) -> int:
+    """Tell how long a member is that ``StoredMember`` makes.
+
+    Args:
+        size: The size of its content, in bytes.
+    """
+    return len(GzipMember.header) + _blocks_size(size) + _TRAILER_SIZE
+
+
+class StoredMember:
+    """A member whose content is stored and not compressed: its length is known beforehand."""
+
+    def __init__(self, size: int) -> None:
+        """Begin one.
+
+        Args:
+            size: The size of its content, in bytes.
+        """
+        self._left = size
+        self._member = GzipMember()
+        self._pending = GzipMember.header
+        self._rest = b""
+
+    def add(self, data: bytes) -> bytes:
+        """Take some of the content; gives what can be written by now."""
+        self._member.add(data)
+        data = self._rest + data if self._rest else data
+        pieces = [self._pending]
+        self._pending = b""
+        start = 0
+        while len(data) - start >= min(_STORED_BLOCK, self._left) and self._left:
+            block = data[start : start + min(_STORED_BLOCK, self._left)]
+            self._left -= len(block)
+            start += len(block)
+            pieces += [_stored_head(len(block), is_last=not self._left), block]
+        self._rest = data[start:]
+        return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        """Give the rest. All of the content must have been added."""
+        return self._pending + self._member.trailer[-_TRAILER_SIZE:]
+
+
+def filled_size(size: int) -> int:
+    """Tell how long a member of ``filled_member`` is at the least.
+
+    Args:
+        size: The size of its content, in bytes.
+    """
+    return len(_FILLED_HEADER) + 2 + _SUBFIELD_HEAD + _blocks_size(size) + _TRAILER_SIZE
+
+
+def filled_member(content: bytes, length: int) -> bytes:
+    """Make a member of a given length, whatever it holds.
+
+    An extra field of its header, which every reader passes over, takes up what is left.
+
+    Args:
+        content: What it holds, not compressed.
+        length: How long it is to be, in bytes: ``filled_size`` of the content, or up to 65,000
+            more.
+    """
+    filling = length - filled_size(len(content))
+    head = struct.pack("<H2sH", _SUBFIELD_HEAD + filling, _SUBFIELD, filling)
+    pieces = [_FILLED_HEADER, head, bytes(filling)]
+    for start in range(0, max(len(content), 1), _STORED_BLOCK):
+        block = content[start : start + _STORED_BLOCK]
+        pieces += [_stored_head(len(block), is_last=start + _STORED_BLOCK >= len(content)), block]
+    member = GzipMember()
+    member.add(content)
+    return b"".join((*pieces, member.trailer[-_TRAILER_SIZE:]))
+
+
+def _blocks_size(size: int) -> int:
+    return max(1, -(-size // _STORED_BLOCK)) * _STORED_HEAD + size
+
+
+def _stored_head(size: int, *, is_last: bool) -> bytes:
+    return struct.pack("<BHH", is_last, size, size ^ 0xFFFF)

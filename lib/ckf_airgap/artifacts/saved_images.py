@@ -204,7 +204,7 @@ def _saved_image(
             layers.append(contents.layer(path))
         except KeyError:
             raise ArtifactError(f"{archive} lacks the layer {path}", _CURE) from None
-    diff_ids, architecture = _read_config(config, archive)
+    diff_ids, architecture = read_config(config, archive)
     if len(diff_ids) != len(layers):
         raise ArtifactError(
             f"{archive} holds {len(layers)} layers of an image that has {len(diff_ids)}", _CURE
@@ -213,8 +213,19 @@ def _saved_image(
     return SavedImage(names, config, tuple(layers), diff_ids, architecture)
 
 
-def _read_config(config: bytes, archive: str) -> tuple[tuple[str, ...], str]:
-    """Read what matters from an image config (OCI Image Specification, "Image Configuration")."""
+def read_config(config: bytes, archive: str) -> tuple[tuple[str, ...], str]:
+    """Read what matters from an image config (OCI Image Specification, "Image Configuration").
+
+    Args:
+        config: The config.
+        archive: Where it stands, for messages.
+
+    Returns:
+        The digests of the uncompressed layers, and the CPU architecture.
+
+    Raises:
+        ArtifactError: It is not a config.
+    """
     document = _json(config, f"the image config in {archive}")
     try:
         diff_ids = tuple(str(item) for item in document["rootfs"]["diff_ids"])

@@ -1,20 +1,16 @@
 """What has been pushed: kept in a journal, so that a push continues where the last one stopped."""
 
-import json
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.errors import StorageError
+from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
 
 _FORMAT = 3
-_LONGEST_HEAD = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -52,9 +48,7 @@ class PushedMember:
 class PushState:
     """The state of the push of one archive into one registry.
 
-    It is a file of JSON lines: one that tells the archive and the registry from others, then one
-    for each layer and each member when it is done. So a push may be killed at any point, and what
-    was done by then is known. A last line that was not written to its end does not count.
+    A line of it is a layer, a name of a layer, or a member, when it is done.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -65,17 +59,13 @@ class PushState:
             identity: Tells the archive and the registry from others. What is there of others is
                 forgotten: a push without it sends more, and nothing wrong.
         """
-        self._path = path
-        self._identity = identity
-        self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
         self._digests: dict[str, StoredLayer] = {}
         self._places: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._members: dict[int, PushedMember] = {}
         self._is_complete = False
-        self._end = 0
-        self._read()
+        head = {"format": _FORMAT, "identity": identity}
+        self._journal = Journal(path, head, self._take, "what has been pushed")
 
     @property
     def is_complete(self) -> bool:
@@ -107,47 +97,25 @@ class PushState:
 
     def add_layer(self, layer: StoredLayer, place: str) -> None:
         """Remember a layer, and where in the archive it stood."""
-        self._add({"layer": asdict(layer), "place": place})
+        self._journal.add({"layer": asdict(layer), "place": place})
 
     def add_name(self, name: str, diff_id: str) -> None:
         """Remember by what name a layer goes, which an image's config has confirmed."""
         if self._names.get(name) != diff_id:
-            self._add({"name": name, "diff_id": diff_id})
+            self._journal.add({"name": name, "diff_id": diff_id})
 
     def add_member(self, number: int, member: PushedMember) -> None:
         """Remember that the images of a member are in the registry."""
-        self._add({"member": number, **asdict(member)})
+        self._journal.add({"member": number, **asdict(member)})
 
     def complete(self) -> None:
         """Remember that there is no more in the archive than this."""
         if not self._is_complete:
-            self._add({"complete": True})
+            self._journal.add({"complete": True})
 
     def close(self) -> None:
         """Close the file. It is opened again when there is something to add."""
-        with self._lock:
-            if self._file:
-                self._file.close()
-                self._file = None
-
-    def _read(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                if json.loads(file.readline(_LONGEST_HEAD)) != self._head:
-                    return
-                self._end = file.tell()
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._take(json.loads(line))
-                    self._end += len(line)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # What could be read so far holds.
-            return
-
-    @property
-    def _head(self) -> dict[str, object]:
-        return {"format": _FORMAT, "identity": self._identity}
+        self._journal.close()
 
     def _take(self, record: Mapping[str, Any]) -> None:
         if "layer" in record:
@@ -161,39 +129,6 @@ class PushState:
             self._members[int(record["member"])] = PushedMember(images, dict(record["manifests"]))
         else:
             self._is_complete = bool(record["complete"])
-
-    def _add(self, record: Mapping[str, Any]) -> None:
-        # As it will be read, and not as it was made: both must be the same.
-        line = json.dumps(record).encode()
-        with self._lock:
-            self._take(json.loads(line))
-            try:
-                if self._file is None:
-                    self._file = self._open()
-                self._file.write(line + b"\n")
-                self._file.flush()
-                self._end = self._file.tell()
-            except OSError as error:
-                # What is there in part is cut off when it is opened again.
-                if self._file:
-                    with suppress(OSError):
-                        self._file.close()
-                    self._file = None
-                raise StorageError(
-                    f"what has been pushed cannot be remembered in {self._path} "
-                    f"({error.strerror})",
-                    "make space there; then run it again: it continues",
-                ) from error
-
-    def _open(self) -> IO[bytes]:
-        if not self._end:
-            file = self._path.open("wb")
-            file.write(json.dumps(self._head).encode() + b"\n")
-            return file
-        file = self._path.open("r+b")
-        file.truncate(self._end)
-        file.seek(self._end)
-        return file
 
 
 def _layer(document: Mapping[str, Any]) -> StoredLayer:

@@ -1,0 +1,166 @@
+"""What a packed archive says of itself: its first member, ``ckf-airgap.json``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ckf_airgap.artifacts.byte_stream import ByteStream, open_archive
+from ckf_airgap.artifacts.sources import Source
+from ckf_airgap.artifacts.tar_stream import TarMember, read_members
+from ckf_airgap.errors import ArtifactError
+
+PACK_MANIFEST = "ckf-airgap.json"
+"""The name of the member."""
+
+_FORMAT = 1
+_LARGEST = 16 * 1024 * 1024
+# Room for the size of the archive, which is only known once the length of this text is.
+_SIZE_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """An image of images.tar.gz.
+
+    Attributes:
+        name: Its name, with a tag.
+        digest: The digest of its manifest in the registry that it came from.
+        image_id: The digest of its config.
+        size: The bytes of its layers as that registry stores them.
+    """
+
+    name: str
+    digest: str
+    image_id: str
+    size: int
+
+
+@dataclass(frozen=True)
+class PackedCharm:
+    """A charm of charms.tar.gz.
+
+    Attributes:
+        name: The charm.
+        file: Its member.
+        sha256: Of the file, 64 hexadecimal digits.
+        size: Of the file, in bytes.
+        revision: Its revision on Charmhub, or None where it did not come from there.
+        channel: The channel it was taken from, likewise.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size: int
+    revision: int | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True)
+class PackManifest:
+    """What was packed, of both archives.
+
+    Attributes:
+        layout: How images.tar.gz holds the images: ``docker`` or ``oci``.
+        architecture: The CPU architecture of the images.
+        images: The images, sorted by name.
+        charms: The charms, sorted by name.
+        bundle: The bundle that they were packed for; empty where there was none.
+        archive_size: The size of the archive that this stands in, in bytes.
+    """
+
+    layout: str
+    architecture: str
+    images: tuple[PackedImage, ...]
+    charms: tuple[PackedCharm, ...]
+    bundle: str = ""
+    archive_size: int = 0
+
+    def encode(self) -> bytes:
+        """Write it: JSON, of the same length whatever the archive's size."""
+        document = {"format": _FORMAT, **asdict(self)}
+        text = json.dumps(document, indent=1)
+        filling = _SIZE_DIGITS - len(str(self.archive_size))
+        return f"{text}{' ' * filling}\n".encode()
+
+    @classmethod
+    def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
+        """Read it.
+
+        Args:
+            content: What the member holds.
+            archive: The archive's name, for messages.
+
+        Returns:
+            The manifest; None for one of a later format, which this cannot read.
+
+        Raises:
+            ArtifactError: It is damaged.
+        """
+        try:
+            document: dict[str, Any] = json.loads(content)
+            if document["format"] != _FORMAT:
+                return None
+            return cls(
+                str(document["layout"]),
+                str(document["architecture"]),
+                tuple(PackedImage(**image) for image in document["images"]),
+                tuple(PackedCharm(**charm) for charm in document["charms"]),
+                str(document["bundle"]),
+                int(document["archive_size"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ArtifactError(
+                f"{PACK_MANIFEST} in {archive} is damaged ({error})",
+                "copy the archive again and compare its checksum with the original",
+            ) from error
+
+
+def read_pack_manifest(archive: Source) -> PackManifest | None:
+    """Read what an archive says of itself, without reading the rest of it.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        Its manifest; None where it begins with something else, as archives do that other tools
+        made.
+
+    Raises:
+        ArtifactError: The archive is not one, or is not as long as it was made.
+    """
+    with open_archive(archive) as stream:
+        manifest = _first_member(stream, archive.name)
+    if manifest and manifest.archive_size != archive.size:
+        raise ArtifactError(
+            f"{archive.name} has {archive.size:,} bytes and was packed with "
+            f"{manifest.archive_size:,}: it was not copied completely",
+            f"copy it again; where it was made anew from its members, leave {PACK_MANIFEST} out",
+        )
+    return manifest
+
+
+def decode_member(member: TarMember, archive: str) -> PackManifest | None:
+    """Read the member that holds the manifest.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    pieces: list[bytes] = []
+    while data := member.read(_LARGEST):
+        pieces.append(data)
+    return PackManifest.decode(b"".join(pieces), archive)
+
+
+def _first_member(stream: ByteStream, archive: str) -> PackManifest | None:
+    for member in read_members(stream, archive):
+        if member.name == PACK_MANIFEST and member.size <= _LARGEST:
+            return decode_member(member, archive)
+        break
+    return None
+
+
+def charms_by_name(manifest: PackManifest) -> Mapping[str, PackedCharm]:
+    """Give the charms of a manifest by their names."""
+    return {charm.name: charm for charm in manifest.charms}

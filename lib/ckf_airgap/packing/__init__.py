@@ -1,0 +1,1 @@
+"""Making images.tar.gz and charms.tar.gz, where the internet is."""

@@ -1,0 +1,257 @@
+"""The two forms of images.tar.gz, as the parts that make them up byte by byte.
+
+Both are gzip files of many members (RFC 1952, section 2.2), which every reader takes for one. Tar
+headers and documents stand in members that are stored, not compressed. A layer is not compressed
+either:
+
+- in the form of ``docker save`` the gzip file of a layer, as its registry has it, **is** a member:
+  uncompressed it is the layer that such an archive holds;
+- in an OCI image layout the blob stands in a stored member, once.
+
+So the place of every part is known before a layer has been fetched: layers can be fetched at the
+same time, written where they belong, and found again after an interruption. What is not known
+before are sizes of uncompressed layers, for tar headers; these have a fixed place and are written
+at the end.
+"""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ckf_airgap.artifacts.gzip_codec import filled_size, stored_size
+from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest
+from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = bytes(2 * _BLOCK)
+_REFERENCE_NAME = "org.opencontainers.image.ref.name"
+LAYOUTS = ("docker", "oci")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Bytes that are known.
+
+    Attributes:
+        content: What they are, not compressed.
+        length: What they take in the file, as a gzip member.
+    """
+
+    content: bytes
+    length: int
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    """A layer.
+
+    Attributes:
+        layer: The layer.
+        pull: An image that has it.
+        is_stored: Whether it stands in a stored gzip member; otherwise it is one itself.
+    """
+
+    layer: RemoteLayer
+    pull: str
+    is_stored: bool
+
+    @property
+    def length(self) -> int:
+        """What it takes in the file."""
+        size = self.layer.blob.size
+        return stored_size(size) if self.is_stored else size
+
+
+Part = Text | LayerPart
+
+
+def assemble(
+    layout: str,
+    images: Sequence[RemoteImage],
+    manifest: PackManifest,
+    sizes: Mapping[str, int],
+) -> list[Part]:
+    """Lay out images.tar.gz.
+
+    Args:
+        layout: ``docker`` or ``oci``.
+        images: The images, in order.
+        manifest: What the archive says of itself; its size is filled in.
+        sizes: The uncompressed size of each layer, by the digest of its blob. Where some are not
+            known yet, the parts have the lengths that they will have, and other content.
+
+    Returns:
+        The parts, in order.
+    """
+    build = _docker_parts if layout == "docker" else _oci_parts
+    total = sum(part.length for part in build(images, manifest, sizes))
+    return list(build(images, replace(manifest, archive_size=total), sizes))
+
+
+def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
+    """Name the ``docker save`` archive of each image, as the public scripts do.
+
+    Args:
+        images: The images.
+
+    Returns:
+        The image's name -> the member's name. No two are the same.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for image in images:
+        stem = re.sub("[/:@]", "-", image.name)
+        number = 2
+        name = f"{stem}.tar"
+        while name in taken:
+            name = f"{stem}_{number}.tar"
+            number += 1
+        taken.add(name)
+        names[image.name] = name
+    return names
+
+
+def _docker_parts(
+    images: Sequence[RemoteImage], manifest: PackManifest, sizes: Mapping[str, int]
+) -> Iterator[Part]:
+    members = member_names(images)
+    text = TextWriter()
+    text.add_file(PACK_MANIFEST, manifest.encode())
+    for image in images:
+        layers = {layer.diff_id: layer for layer in image.layers}
+        document = [
+            {
+                "Config": _blob_path(image.image_id),
+                "RepoTags": [image.name],
+                "Layers": [_blob_path(layer.diff_id) for layer in image.layers],
+            }
+        ]
+        inner = TextWriter()
+        inner.add_file("manifest.json", _json(document))
+        inner.add_file(_blob_path(image.image_id), image.config)
+        size = len(inner.content) + len(_END)
+        for layer in layers.values():
+            padded = _padded(sizes.get(layer.blob.digest, 0))
+            size += padded + len(_header(_blob_path(layer.diff_id), padded))
+        text.add(_header(members[image.name], size) + inner.content)
+        for layer in layers.values():
+            layer_size = sizes.get(layer.blob.digest, 0)
+            text.add_header(_blob_path(layer.diff_id), layer_size)
+            yield text.take()
+            yield LayerPart(layer, image.pull, is_stored=False)
+            text.add(bytes(-layer_size % _BLOCK), room=_BLOCK - 1)
+        text.add_end()
+    text.add_end()
+    yield text.take()
+
+
+def _oci_parts(
+    images: Sequence[RemoteImage], manifest: PackManifest, _: Mapping[str, int]
+) -> Iterator[Part]:
+    text = TextWriter()
+    text.add_file(PACK_MANIFEST, manifest.encode())
+    text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+    text.add_file("index.json", _json(_index(images)))
+    documents = {image.digest: image.manifest for image in images}
+    documents |= {image.image_id: image.config for image in images}
+    for digest, content in documents.items():
+        text.add_file(_blob_path(digest), content)
+    seen = set(documents)
+    for image in images:
+        for layer in image.layers:
+            if layer.blob.digest in seen:
+                continue
+            seen.add(layer.blob.digest)
+            text.add_header(_blob_path(layer.blob.digest), layer.blob.size)
+            yield text.take()
+            yield LayerPart(layer, image.pull, is_stored=True)
+            text.add_padding(layer.blob.size)
+    text.add_end()
+    yield text.take()
+
+
+def _index(images: Iterable[RemoteImage]) -> dict[str, Any]:
+    """Make the index of a layout (OCI Image Specification, "Image Layout", "index.json")."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {
+                "mediaType": image.media_type,
+                "digest": image.digest,
+                "size": len(image.manifest),
+                "annotations": {_REFERENCE_NAME: image.name},
+            }
+            for image in images
+        ],
+    }
+
+
+class TextWriter:
+    """Collects tar headers and small files until they are taken as a part."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._room = 0
+
+    @property
+    def content(self) -> bytes:
+        """What was added since the last part."""
+        return b"".join(self._pieces)
+
+    def add(self, content: bytes, *, room: int | None = None) -> None:
+        """Add bytes.
+
+        Args:
+            content: The bytes.
+            room: How many there could be in their place at the most, where that is not known yet.
+        """
+        self._pieces.append(content)
+        self._room += len(content) if room is None else room
+
+    def add_header(self, name: str, size: int) -> None:
+        """Add the tar header of a file, of which the content comes after this part."""
+        self.add(_header(name, size))
+
+    def add_padding(self, size: int) -> None:
+        """Add what follows the content of a file of that size."""
+        self.add(bytes(-size % _BLOCK))
+
+    def add_file(self, name: str, content: bytes) -> None:
+        """Add a file."""
+        self.add_header(name, len(content))
+        self.add(content)
+        self.add_padding(len(content))
+
+    def add_end(self) -> None:
+        """Add the end of a tar archive."""
+        self.add(_END)
+
+    def take(self) -> Text:
+        """Make a part of what was added, and begin the next."""
+        part = Text(self.content, filled_size(self._room))
+        self.__init__()
+        return part
+
+
+def _header(name: str, size: int) -> bytes:
+    """Make a tar header: of fixed owner, mode and time, so that equal input gives equal bytes."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    # Sizes of 8 GiB and more in the same 512 bytes; names of any length.
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/sha256/{digest.partition(':')[2]}"
+
+
+def _padded(size: int) -> int:
+    return size + -size % _BLOCK
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document).encode()

@@ -1,0 +1,272 @@
+"""The charms: downloaded or taken from a folder, and written into charms.tar.gz."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.artifacts.byte_stream import READ_SIZE
+from ckf_airgap.artifacts.gzip_codec import StoredMember, filled_member, stored_size
+from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import (
+    AirgapError,
+    ArtifactError,
+    ConfigurationError,
+    DownloadError,
+    disk_error,
+    join_errors,
+)
+from ckf_airgap.juju import CharmOrigin, download_charm
+from ckf_airgap.packing.assembly import Text, TextWriter
+from ckf_airgap.skopeo import read_again
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class FetchedCharm:
+    """A charm that is at hand.
+
+    Attributes:
+        file: The charm.
+        packed: What the archive says of it.
+    """
+
+    file: CharmFile
+    packed: PackedCharm
+
+
+class CharmDownloads:
+    """Downloads charms into a folder, each once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        client: str,
+        architecture: str,
+        charmhub_url: str,
+        known: Mapping[str, Mapping[str, Any]],
+        remember: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: Where to. It must exist.
+            client: The juju client.
+            architecture: The CPU architecture.
+            charmhub_url: The address of another Charmhub; empty for the public one.
+            known: What earlier downloads were remembered as, by the text of their origins.
+            remember: Called with what is to be remembered of a download; in any thread.
+        """
+        self._folder = folder
+        self._client = client
+        self._architecture = architecture
+        self._charmhub_url = charmhub_url
+        self._known = known
+        self._remember = remember
+
+    def fetch(
+        self, origins: Sequence[CharmOrigin], on_fetched: Callable[[FetchedCharm], None]
+    ) -> list[FetchedCharm]:
+        """Download charms.
+
+        Args:
+            origins: The charms.
+            on_fetched: Called with each that is there; in another thread.
+
+        Returns:
+            The charms, in the same order.
+
+        Raises:
+            AirgapError: Some cannot be had; the message names all of these.
+        """
+        failures: list[AirgapError] = []
+
+        def fetch(origin: CharmOrigin) -> FetchedCharm | None:
+            try:
+                charm = self._fetch(origin)
+            except AirgapError as error:
+                failures.append(error)
+                return None
+            on_fetched(charm)
+            return charm
+
+        with ThreadPoolExecutor(_AT_ONCE, "charm") as executor:
+            found = list(executor.map(fetch, origins))
+        if failures:
+            raise join_errors(sorted(failures, key=str), "charms cannot be downloaded")
+        return [charm for charm in found if charm]
+
+    def _fetch(self, origin: CharmOrigin) -> FetchedCharm:
+        if known := self._known.get(str(origin)):
+            path = self._folder / str(known["file"])
+            if path.exists():
+                charm = fetched_charm(path, known["revision"], origin.channel)
+                if charm.packed.sha256 == known["sha256"]:
+                    return charm
+        incoming = self._folder / f"{origin.name}.incoming"
+        revision = self._download(origin, incoming)
+        charm = CharmFile.read(incoming, str(origin))
+        if charm.name != origin.name:
+            raise DownloadError(
+                f"charm {origin}",
+                f"cannot be used: what came under this name is the charm {charm.name}",
+                "see with juju info what is there, and correct the name",
+            )
+        name = f"{origin.name}_r{revision}.charm" if revision is not None else None
+        path = self._folder / (name or f"{origin.name}.charm")
+        os.replace(incoming, path)
+        fetched = fetched_charm(path, revision, origin.channel)
+        self._remember(
+            {
+                "charm": str(origin),
+                "file": path.name,
+                "sha256": fetched.packed.sha256,
+                "revision": revision,
+            }
+        )
+        return fetched
+
+    def _download(self, origin: CharmOrigin, target: Path) -> int | None:
+        attempt = 0
+        while True:
+            try:
+                return download_charm(
+                    self._client,
+                    origin,
+                    target,
+                    architecture=self._architecture,
+                    charmhub_url=self._charmhub_url,
+                )
+            except DownloadError as error:
+                if not read_again(error, attempt):
+                    raise
+                attempt += 1
+
+
+def charms_in(folder: Path) -> list[FetchedCharm]:
+    """Read the charms of a folder.
+
+    Args:
+        folder: The folder; its ``.charm`` files count, folders below it do not.
+
+    Returns:
+        The charms, sorted by name.
+
+    Raises:
+        ConfigurationError: The folder is not there, or has no charm.
+        ArtifactError: Some are damaged, or two have one name; the message names all of these.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"{folder} is not a folder", "give with --charms the folder of the .charm files"
+        )
+    found: dict[str, FetchedCharm] = {}
+    failures: list[AirgapError] = []
+    for path in sorted(folder.glob("*.charm")):
+        try:
+            charm = fetched_charm(path, None, None)
+        except ArtifactError as error:
+            failures.append(error)
+            continue
+        other = found.setdefault(charm.file.name, charm)
+        if other is not charm:
+            failures.append(
+                ArtifactError(
+                    f"{path.name} and {other.packed.file} are both the charm {charm.file.name}",
+                    "take one of them out of the folder",
+                )
+            )
+    if failures:
+        raise join_errors(failures, "charms cannot be used")
+    if not found:
+        raise ConfigurationError(
+            f"{folder} holds no .charm file", "download some: juju download CHARM"
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def fetched_charm(path: Path, revision: int | None, channel: str | None) -> FetchedCharm:
+    """Read a charm and hash it.
+
+    Args:
+        path: The ``.charm`` file.
+        revision: Its revision, where that is known.
+        channel: Its channel, likewise.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    charm = CharmFile.read(path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error.strerror})", "download the charm again"
+        ) from error
+    return FetchedCharm(charm, PackedCharm(charm.name, path.name, digest, size, revision, channel))
+
+
+def write_charm_archive(
+    path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest
+) -> None:
+    """Write charms.tar.gz: nothing in it is compressed, for charms are already.
+
+    Args:
+        path: The file to write.
+        charms: The charms, in order.
+        manifest: What the archive says of itself; its size is filled in.
+
+    Raises:
+        StorageError: It cannot be written.
+        ArtifactError: A charm cannot be read any more.
+    """
+    total = sum(
+        part.length if isinstance(part, Text) else stored_size(part.packed.size)
+        for part in _parts(charms, manifest)
+    )
+    manifest = replace(manifest, archive_size=total)
+    try:
+        with path.open("wb") as file:
+            for part in _parts(charms, manifest):
+                if isinstance(part, Text):
+                    file.write(filled_member(part.content, part.length))
+                else:
+                    file.writelines(_stored(part))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def _parts(
+    charms: Iterable[FetchedCharm], manifest: PackManifest
+) -> Iterator[Text | FetchedCharm]:
+    text = TextWriter()
+    text.add_file(PACK_MANIFEST, manifest.encode())
+    for charm in charms:
+        text.add_header(charm.packed.file, charm.packed.size)
+        yield text.take()
+        yield charm
+        text.add_padding(charm.packed.size)
+    text.add_end()
+    yield text.take()
+
+
+def _stored(charm: FetchedCharm) -> Iterator[bytes]:
+    member = StoredMember(charm.packed.size)
+    digest = hashlib.sha256()
+    with charm.file.path.open("rb") as file:
+        while data := file.read(READ_SIZE):
+            digest.update(data)
+            yield member.add(data)
+    if digest.hexdigest() != charm.packed.sha256:
+        raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run it again")
+    yield member.finish()

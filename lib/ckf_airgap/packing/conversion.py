@@ -1,0 +1,125 @@
+"""Layers that a ``docker save`` archive cannot take as they are: compressed anew with gzip."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import zstandard
+
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, ZstdDecoder
+from ckf_airgap.artifacts.gzip_codec import GzipMember, compress_block
+from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
+from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
+from ckf_airgap.registry.client import Blob
+from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, read_again
+
+_GZIP_ENDINGS = ("+gzip", ".gzip")
+_ZSTD_ENDINGS = ("+zstd", ".zstd")
+
+
+def convert_layers(
+    images: Iterable[RemoteImage], skopeo: Skopeo, folder: Path, say: Callable[[str], None]
+) -> list[RemoteImage]:
+    """Fetch the layers that are not gzip, and compress them with it.
+
+    Args:
+        images: The images.
+        skopeo: Reaches their registries.
+        folder: Where to keep what is converted; another run takes it from there.
+        say: Called with a line about each layer.
+
+    Returns:
+        The images, with those layers replaced.
+
+    Raises:
+        AirgapError: A layer cannot be had, or is not what it should be.
+    """
+    converted: dict[str, RemoteLayer] = {}
+    result: list[RemoteImage] = []
+    for image in images:
+        layers: list[RemoteLayer] = []
+        for layer in image.layers:
+            if layer.media_type.endswith(_GZIP_ENDINGS):
+                layers.append(layer)
+                continue
+            digest = layer.blob.digest
+            if digest not in converted:
+                say(f"compressing layer {digest} of {image.name} anew, which is not gzip")
+                with skopeo.blobs() as blobs:
+                    converted[digest] = _convert(layer, image.pull, blobs, folder)
+            layers.append(converted[digest])
+        result.append(dataclasses.replace(image, layers=tuple(layers)))
+    return result
+
+
+def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> RemoteLayer:
+    path = folder / f"{layer.blob.digest.rpartition(':')[2]}.gz"
+    attempt = 0
+    while not path.exists():
+        try:
+            _write(layer, pull, blobs, path)
+        except DownloadError as error:
+            if not read_again(error, attempt):
+                raise
+            attempt += 1
+        except OSError as error:
+            raise disk_error(folder, error) from error
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+    return dataclasses.replace(layer, blob=Blob(f"sha256:{digest}", size), path=path)
+
+
+def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None:
+    source, content = hashlib.sha256(), hashlib.sha256()
+    member = GzipMember()
+    incoming = path.with_suffix(".incoming")
+    with incoming.open("wb") as file:
+        file.write(member.header)
+        for block in _blocks(_decoded(layer, pull, blobs.read(pull, layer.blob), source.update)):
+            content.update(block)
+            member.add(block)
+            file.write(compress_block([block]))
+        file.write(member.trailer)
+    if f"sha256:{source.hexdigest()}" != layer.blob.digest:
+        raise other_bytes(f"layer {layer.blob.digest} of {pull}")
+    if f"sha256:{content.hexdigest()}" != layer.diff_id:
+        raise _damaged(layer, pull, "its content is not what the image's config says")
+    os.replace(incoming, path)
+
+
+def _decoded(
+    layer: RemoteLayer, pull: str, pieces: Iterable[bytes], count: Callable[[bytes], None]
+) -> Iterator[bytes]:
+    is_zstd = layer.media_type.endswith(_ZSTD_ENDINGS)
+    decoder = ZstdDecoder()
+    try:
+        for piece in pieces:
+            count(piece)
+            if is_zstd:
+                yield from decoder.decode(piece)
+            else:
+                yield piece
+    except zstandard.ZstdError as error:
+        raise _damaged(layer, pull, str(error)) from error
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut at fixed places, so that equal layers become equal files."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= READ_SIZE:
+            yield bytes(buffer[:READ_SIZE])
+            del buffer[:READ_SIZE]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _damaged(layer: RemoteLayer, pull: str, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"layer {layer.blob.digest} of {pull} is damaged ({why})",
+        "leave the image out, or pack with --format oci, which takes layers as they are",
+    )

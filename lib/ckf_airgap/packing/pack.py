@@ -1,0 +1,356 @@
+"""The pack: charms and images from outside into charms.tar.gz and images.tar.gz.
+
+All is done in the folder ``partial`` beside the two files, which get their names at the end. A
+pack that is killed goes on from there: charms and layers that have been fetched are not fetched
+again, and a tag that has moved meanwhile is not looked at again.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.artifacts.pack_manifest import PackedImage, PackManifest
+from ckf_airgap.charm_file import wanted_images
+from ckf_airgap.errors import ConfigurationError, PlanError, StorageError, disk_error
+from ckf_airgap.journal import Journal
+from ckf_airgap.juju import CharmOrigin
+from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.packing.archives import FetchProgress, ImageArchiveWriter
+from ckf_airgap.packing.assembly import assemble
+from ckf_airgap.packing.charms import CharmDownloads, FetchedCharm, charms_in, write_charm_archive
+from ckf_airgap.packing.conversion import convert_layers
+from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
+from ckf_airgap.packing.request import distinct_images, juju_images
+from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from ckf_airgap.skopeo import Skopeo
+
+_FORMAT = 1
+_PARTIAL = "partial"
+_IMAGES = "images.tar.gz"
+_CHARMS = "charms.tar.gz"
+# Where the images would be put does not matter to which there must be.
+_SOMEWHERE = RegistryLocation("registry.example")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackRequest:
+    """What to pack.
+
+    Attributes:
+        output: The folder for the two files; made if need be.
+        origins: The charms to download, or none.
+        folder: A folder with charms, or None. With ``origins`` too, only those that they name
+            count.
+        bundle: The text of the bundle that the charms are for; empty for none.
+        images: Images beside those of the charms.
+        juju_version: The controller's version, to pack Juju's own images too; empty for not.
+        layout: ``docker`` or ``oci``.
+        architecture: The CPU architecture.
+        allow_missing: Whether to pack although charms of the release are missing.
+        juju: The juju client.
+        charmhub_url: The address of another Charmhub; empty for the public one.
+    """
+
+    output: Path
+    origins: tuple[CharmOrigin, ...] = ()
+    folder: Path | None = None
+    bundle: str = ""
+    images: tuple[ImageReference, ...] = ()
+    juju_version: str = ""
+    layout: str = "docker"
+    architecture: str = "amd64"
+    allow_missing: bool = False
+    juju: str = "juju"
+    charmhub_url: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Tell what to fetch from what another request fetches; the layout does not count."""
+        what = [
+            sorted(map(str, self.origins)),
+            str(self.folder),
+            self.bundle,
+            sorted(map(str, self.images)),
+            self.juju_version,
+            self.architecture,
+        ]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class PackSteps:
+    """What is told on the way.
+
+    Attributes:
+        say: Called with a line about each step, and each thing that was looked up.
+        fetched: Called now and then with how far the layers are.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    fetched: Callable[[FetchProgress], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed, or would be.
+
+    Attributes:
+        manifest: The charms and images.
+        image_bytes: The size of images.tar.gz, in bytes.
+        charm_bytes: The size of the charms, in bytes.
+        layer_bytes: The bytes of the layers as the registries store them, each counted once.
+        fetched_bytes: How much of that is there already.
+        warnings: What the operator should know.
+    """
+
+    manifest: PackManifest
+    image_bytes: int
+    charm_bytes: int
+    layer_bytes: int
+    fetched_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Memory:
+    """What earlier runs of the same request have found out."""
+
+    charms: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    images: dict[str, str] = field(default_factory=dict[str, str])
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        if "charm" in record:
+            self.charms[str(record["charm"])] = record
+        else:
+            self.images[str(record["image"])] = str(record["digest"])
+
+
+class Packer:
+    """Carries out one request."""
+
+    def __init__(self, request: PackRequest, skopeo: Skopeo, steps: PackSteps) -> None:
+        """Prepare; nothing is fetched yet.
+
+        Args:
+            request: What to pack.
+            skopeo: Reaches the registries.
+            steps: Whom to tell what.
+        """
+        self._request = request
+        self._skopeo = skopeo
+        self._steps = steps
+        self._folder = request.output / _PARTIAL
+        self._memory = _Memory()
+
+    def pack(self, *, dry_run: bool = False) -> Packed:
+        """Pack, or say what would be packed.
+
+        Args:
+            dry_run: Whether to stop before layers are fetched. Charms are downloaded all the
+                same, because only they tell which images there must be; they are kept.
+
+        Returns:
+            What was packed.
+
+        Raises:
+            AirgapError: It cannot be done. What has been fetched is kept for the next run.
+        """
+        self._skopeo.check()
+        with self._locked(), self._remembering() as journal:
+            charms = self._charms(journal)
+            manifest, images, warnings = self._look_up(charms, journal)
+            writer = self._prepare(images, manifest)
+            packed = Packed(
+                manifest,
+                writer.size,
+                sum(charm.packed.size for charm in charms),
+                writer.layer_bytes,
+                writer.fetched_bytes,
+                warnings,
+            )
+            try:
+                self._require_space(packed, writer, dry_run=dry_run)
+                if not dry_run:
+                    self._steps.say(f"fetching {len(images)} images")
+                    writer.fetch(self._skopeo, self._steps.fetched)
+                    writer.finish(assemble(self._request.layout, images, manifest, writer.sizes))
+                    write_charm_archive(self._folder / _CHARMS, charms, manifest)
+            finally:
+                writer.close()
+        if not dry_run:
+            self._publish()
+        return packed
+
+    def _charms(self, journal: Journal) -> list[FetchedCharm]:
+        """Get the charms together."""
+        origins = self._request.origins
+        if self._request.folder:
+            found = charms_in(self._request.folder)
+            return _only(found, origins) if origins else found
+        self._steps.say(f"downloading {len(origins)} charms")
+        folder = self._folder / "charms"
+        folder.mkdir(exist_ok=True)
+        downloads = CharmDownloads(
+            folder,
+            client=self._request.juju,
+            architecture=self._request.architecture,
+            charmhub_url=self._request.charmhub_url,
+            known=self._memory.charms,
+            remember=journal.add,
+        )
+        return downloads.fetch(
+            origins, lambda charm: self._steps.say(f"charm {charm.packed.file} is there")
+        )
+
+    def _look_up(
+        self, charms: Sequence[FetchedCharm], journal: Journal
+    ) -> tuple[PackManifest, list[RemoteImage], tuple[str, ...]]:
+        """Find out which images there must be, and what they consist of."""
+        files = [charm.file for charm in charms]
+        version = self._request.juju_version
+        wanted = distinct_images(
+            (
+                *wanted_images(files),
+                *self._request.images,
+                *(juju_images(version, files) if version else ()),
+            )
+        )
+        warnings = self._check_plan(charms, wanted)
+        self._steps.say(f"looking up {len(wanted)} images")
+        lookup = RemoteImages(self._skopeo, self._request.architecture, self._blob_folder())
+
+        def found(image: RemoteImage) -> None:
+            digest = image.pull.rpartition("@")[2]
+            if self._memory.images.get(str(image.reference)) != digest:
+                journal.add({"image": str(image.reference), "digest": digest})
+
+        images = lookup.find(wanted, dict(self._memory.images), found)
+        manifest = PackManifest(
+            self._request.layout,
+            self._request.architecture,
+            tuple(
+                PackedImage(image.name, image.digest, image.image_id, image.size)
+                for image in images
+            ),
+            tuple(charm.packed for charm in charms),
+            self._request.bundle,
+        )
+        return manifest, images, warnings
+
+    def _check_plan(
+        self, charms: Sequence[FetchedCharm], wanted: Sequence[ImageReference]
+    ) -> tuple[str, ...]:
+        """Plan the deployment from what there will be, to see what it would lack."""
+        settings = PlanSettings(location=_SOMEWHERE, bundle=self._request.bundle)
+        inventory = Inventory(
+            tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
+        )
+        try:
+            plan = make_plan([charm.file for charm in charms], inventory, settings)
+        except PlanError as error:
+            return (error.problem,)
+        if not self._request.allow_missing:
+            _require_complete(plan)
+        return tuple(str(item) for item in (*plan.missing_charms, *plan.missing, *plan.warnings))
+
+    def _prepare(self, images: list[RemoteImage], manifest: PackManifest) -> ImageArchiveWriter:
+        """Lay the archive out."""
+        if self._request.layout == "docker":
+            images[:] = convert_layers(images, self._skopeo, self._blob_folder(), self._steps.say)
+        parts = assemble(self._request.layout, images, manifest, {})
+        return ImageArchiveWriter(self._folder / _IMAGES, parts)
+
+    def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:
+        needed = writer.needed_bytes + packed.charm_bytes
+        free = shutil.disk_usage(self._folder).free
+        self._steps.say(
+            f"{packed.layer_bytes - packed.fetched_bytes:,} bytes to fetch; "
+            f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
+        )
+        if needed > free and not dry_run:
+            raise StorageError(
+                f"{self._request.output} has {free:,} bytes free, and {needed:,} are needed",
+                "make space there, or name another folder with --output; --format oci needs less",
+            )
+
+    def _publish(self) -> None:
+        """Give the archives their names, and leave nothing else behind."""
+        output = self._request.output
+        try:
+            for name in (_CHARMS, _IMAGES):
+                os.replace(self._folder / name, output / name)
+            shutil.rmtree(self._folder)
+        except OSError as error:
+            raise disk_error(output, error) from error
+
+    def _blob_folder(self) -> Path:
+        folder = self._folder / "blobs"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        """Keep another pack out of the folder, for as long as this one runs."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder, os.O_RDONLY)
+        except OSError as error:
+            raise disk_error(self._folder, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"another pack is at work in {self._request.output}",
+                "wait for it, or name another folder with --output",
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _remembering(self) -> Generator[Journal]:
+        head = {"format": _FORMAT, "request": self._request.identity}
+        journal = Journal(
+            self._folder / "journal", head, self._memory.take, "what has been looked up"
+        )
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def _only(charms: Iterable[FetchedCharm], origins: Iterable[CharmOrigin]) -> list[FetchedCharm]:
+    """Take the charms that a bundle names, with the channels that it names."""
+    by_name = {charm.file.name: charm for charm in charms}
+    wanted = {origin.name: origin for origin in origins}
+    lacking = sorted(set(wanted) - set(by_name))
+    if lacking:
+        raise ConfigurationError(
+            f"the folder of the charms lacks {', '.join(lacking)}",
+            "download them (juju download CHARM --channel CHANNEL), or leave --charms out",
+        )
+    return [
+        dataclasses.replace(
+            by_name[name],
+            packed=dataclasses.replace(by_name[name].packed, channel=wanted[name].channel),
+        )
+        for name in sorted(wanted)
+    ]
+
+
+def _require_complete(plan: Plan) -> None:
+    problems: Collection[object] = (*plan.missing_charms, *plan.missing)
+    if problems:
+        raise PlanError(
+            f"what is to be packed lacks {len(problems)} things: " + "; ".join(map(str, problems)),
+            "add them (--charms, --bundle, --add-image), or go on without them: --allow-missing",
+        )

@@ -1,0 +1,258 @@
+"""Images as their registries have them: what each consists of, before a layer is fetched."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ckf_airgap.artifacts.saved_images import read_config
+from ckf_airgap.errors import AirgapError, ArtifactError, DownloadError, disk_error, join_errors
+from ckf_airgap.names import ImageReference
+from ckf_airgap.registry.client import Blob
+from ckf_airgap.skopeo import Skopeo, other_bytes, read_again
+
+_AT_ONCE = 8
+_DEEPEST_INDEX = 3
+_CURE = "see with skopeo inspect --raw what it is; leave it out, or name another"
+
+
+@dataclass(frozen=True)
+class RemoteLayer:
+    """A layer as its registry stores it.
+
+    Attributes:
+        blob: Its blob.
+        media_type: What the manifest says that it is.
+        diff_id: The digest of its uncompressed content.
+        path: The file where it is at hand, or None.
+    """
+
+    blob: Blob
+    media_type: str
+    diff_id: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class RemoteImage:
+    """An image for one CPU architecture, as its registry has it.
+
+    Attributes:
+        reference: As it is asked for.
+        pull: The reference of exactly this image: name and digest.
+        manifest: Its manifest, byte for byte.
+        media_type: The manifest's media type.
+        config: Its config, byte for byte.
+        layers: Its layers, base layer first.
+    """
+
+    reference: ImageReference
+    pull: str
+    manifest: bytes
+    media_type: str
+    config: bytes
+    layers: tuple[RemoteLayer, ...]
+
+    @property
+    def name(self) -> str:
+        """The name that it goes by in an archive: always with a tag, never with a digest."""
+        return f"{self.reference.name}:{self.reference.version}"
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest."""
+        return _digest(self.manifest)
+
+    @property
+    def image_id(self) -> str:
+        """The digest of its config."""
+        return _digest(self.config)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its layers as they are stored."""
+        return sum(layer.blob.size for layer in self.layers)
+
+
+class RemoteImages:
+    """Looks images up, and remembers what it found in a folder."""
+
+    def __init__(self, skopeo: Skopeo, architecture: str, folder: Path) -> None:
+        """Prepare.
+
+        Args:
+            skopeo: Reaches the registries.
+            architecture: The CPU architecture to choose where there are several.
+            folder: Where to keep manifests and configs, by their digests. It must exist.
+        """
+        self._skopeo = skopeo
+        self._architecture = architecture
+        self._folder = folder
+
+    def find(
+        self,
+        references: Iterable[ImageReference],
+        known: dict[str, str],
+        on_found: Callable[[RemoteImage], None] = lambda _: None,
+    ) -> list[RemoteImage]:
+        """Look images up.
+
+        Args:
+            references: The images.
+            known: For images looked up before, the digest found then: a tag may have moved since.
+            on_found: Called with each image that is found, in another thread.
+
+        Returns:
+            The images, in the same order.
+
+        Raises:
+            AirgapError: Some cannot be had; the message names all of these.
+        """
+        failures: list[AirgapError] = []
+
+        def find(reference: ImageReference) -> RemoteImage | None:
+            try:
+                image = self._find(reference, known.get(str(reference)))
+            except AirgapError as error:
+                failures.append(error)
+                return None
+            on_found(image)
+            return image
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="inspect") as executor:
+            found = list(executor.map(find, references))
+        if failures:
+            raise join_errors(sorted(failures, key=str), "images cannot be had")
+        return [image for image in found if image]
+
+    def _find(self, reference: ImageReference, known: str | None) -> RemoteImage:
+        name = reference.name
+        digest = known or reference.digest
+        # skopeo takes no tag beside a digest.
+        asked = f"{name}@{digest}" if digest else f"{name}:{reference.version}"
+        manifest, document = self._manifest(asked, digest)
+        for _ in range(_DEEPEST_INDEX):
+            if "manifests" not in document:
+                break
+            digest = self._choose(document, asked)
+            manifest, document = self._manifest(f"{name}@{digest}", digest)
+        pull = f"{name}@{_digest(manifest)}"
+        try:
+            config = _blob(document["config"])
+            layers = [(_blob(layer), str(layer["mediaType"])) for layer in document["layers"]]
+        except (KeyError, TypeError, ValueError):
+            raise ArtifactError(
+                f"{asked} has a manifest that is none of an image (Docker schema 2 or OCI)", _CURE
+            ) from None
+        content = self._config(pull, config)
+        diff_ids, architecture = read_config(content, asked)
+        if len(diff_ids) != len(layers):
+            raise ArtifactError(
+                f"{asked} has {len(layers)} layers of which its config names {len(diff_ids)}",
+                _CURE,
+            )
+        if architecture and architecture != self._architecture:
+            raise self._wrong_architecture(asked, [architecture])
+        return RemoteImage(
+            reference,
+            pull,
+            manifest,
+            str(document.get("mediaType") or _OCI_MANIFEST),
+            content,
+            tuple(
+                RemoteLayer(blob, media_type, diff_id)
+                for (blob, media_type), diff_id in zip(layers, diff_ids, strict=True)
+            ),
+        )
+
+    def _manifest(self, asked: str, digest: str | None) -> tuple[bytes, dict[str, Any]]:
+        kept = self._kept(digest) if digest else None
+        content = kept or self._skopeo.manifest(asked)
+        if digest and _digest(content) != digest:
+            raise other_bytes(asked)
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise ArtifactError(f"the manifest of {asked} is not JSON", _CURE)
+        if not kept:
+            self._keep(content)
+        return content, cast(dict[str, Any], document)
+
+    def _config(self, pull: str, blob: Blob) -> bytes:
+        if kept := self._kept(blob.digest):
+            return kept
+        attempt = 0
+        while True:
+            try:
+                with self._skopeo.blobs() as blobs:
+                    content = b"".join(blobs.read(pull, blob))
+                break
+            except DownloadError as error:
+                if not read_again(error, attempt):
+                    raise
+                attempt += 1
+        if _digest(content) != blob.digest:
+            raise other_bytes(pull)
+        self._keep(content)
+        return content
+
+    def _choose(self, index: dict[str, Any], asked: str) -> str:
+        """Choose the image of an index for the architecture (OCI Image Specification, "Index")."""
+        offered: list[str] = []
+        try:
+            for entry in cast(list[dict[str, Any]], index["manifests"]):
+                platform: dict[str, Any] = entry.get("platform") or {}
+                if platform.get("os") not in ("linux", None):
+                    continue
+                offered.append(str(platform.get("architecture")))
+                if offered[-1] == self._architecture:
+                    return str(entry["digest"])
+        except (KeyError, TypeError, AttributeError):
+            raise ArtifactError(f"the index of {asked} is damaged", _CURE) from None
+        raise self._wrong_architecture(asked, offered)
+
+    def _wrong_architecture(self, asked: str, offered: list[str]) -> DownloadError:
+        return DownloadError(
+            asked,
+            f"is not there for {self._architecture}, but for "
+            f"{', '.join(dict.fromkeys(offered)) or 'nothing'}",
+            "choose another with --architecture, or name an image that is there for it",
+        )
+
+    def _kept(self, digest: str) -> bytes | None:
+        try:
+            content = (self._folder / digest.rpartition(":")[2]).read_bytes()
+        except OSError:
+            return None
+        return content if _digest(content) == digest else None
+
+    def _keep(self, content: bytes) -> None:
+        path = self._folder / _digest(content).rpartition(":")[2]
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                file.write(content)
+            os.replace(file.name, path)
+        except OSError as error:
+            raise disk_error(self._folder, error) from error
+
+
+_OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def _blob(descriptor: dict[str, Any]) -> Blob:
+    digest = str(descriptor["digest"])
+    algorithm, _, value = digest.partition(":")
+    if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise ValueError(digest)
+    return Blob(digest, int(descriptor["size"]))
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -1,0 +1,256 @@
+"""What is to be packed: the charms that a bundle or a channel map names, and further images."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import yaml
+
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
+from ckf_airgap.juju import CharmOrigin
+from ckf_airgap.names import ImagePath, ImageReference, image_path
+
+_LARGEST_VERSION_WITH_DATABASE = 3
+_JUJU_IMAGES = "ghcr.io/juju"
+_SERIES = {"focal": "ubuntu@20.04", "jammy": "ubuntu@22.04", "noble": "ubuntu@24.04"}
+_HUBS = ("docker.io", "index.docker.io")
+
+
+def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigin, ...]:
+    """List the charms that a bundle deploys.
+
+    Args:
+        text: The bundle (Juju's documentation, "Bundle").
+        from_files: Whether the charms are at hand; otherwise all must come from Charmhub.
+
+    Returns:
+        The charms, sorted by name, each once.
+
+    Raises:
+        ConfigurationError: It is not a bundle, deploys a charm from two places, or none at all.
+    """
+    document = _document(text, "the bundle")
+    applications = document.get("applications") or document.get("services")
+    if not isinstance(applications, dict) or not applications:
+        raise ConfigurationError("the bundle names no applications", "give a bundle of Juju")
+    default = _base(document)
+    found: dict[str, CharmOrigin] = {}
+    failures: list[AirgapError] = []
+    for application, body in cast(dict[str, Any], applications).items():
+        try:
+            origin = _origin(application, body, default, from_files=from_files)
+        except ConfigurationError as error:
+            failures.append(error)
+            continue
+        other = found.setdefault(origin.name, origin)
+        if other != origin:
+            failures.append(
+                ConfigurationError(
+                    f"the bundle deploys {other} and {origin}",
+                    "charms.tar.gz holds a charm once: give both applications the same one",
+                )
+            )
+    if failures:
+        raise join_errors(failures, "applications of the bundle cannot be packed")
+    return tuple(found[name] for name in sorted(found))
+
+
+def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
+    """List the charms of a channel map.
+
+    Args:
+        text: YAML: charm -> channel, or charm -> a map of channel, base, revision.
+
+    Returns:
+        The charms, sorted by name.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    document = _document(text, "the channel map")
+    origins: list[CharmOrigin] = []
+    for name, body in sorted(document.items()):
+        details = {"channel": body} if isinstance(body, str | float | int) else body
+        if not isinstance(details, dict) or set(cast(dict[str, Any], details)) - {
+            "channel",
+            "base",
+            "revision",
+        }:
+            raise ConfigurationError(
+                f"the channel map gives no channel for {name}",
+                "write CHARM: CHANNEL, for example argo-controller: 3.4/stable",
+            )
+        origins.append(_charm(name, cast(dict[str, Any], details), None))
+    return tuple(origins)
+
+
+def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
+    """List the images that Juju itself takes: of its agents, its database, and the charms' bases.
+
+    Args:
+        version: The controller's version, for example ``3.6.8``.
+        charms: The charms that are to be deployed.
+
+    Raises:
+        ConfigurationError: It is not a version.
+    """
+    if not re.fullmatch(r"\d+\.\d+(\.|-[a-z]+)\d+(\.\d+)?", version):
+        raise ConfigurationError(
+            f"--juju-version {version!r} is not a version of Juju", "give it as 3.6.8"
+        )
+    bases = sorted({charm.base for charm in charms if charm.base})
+    tags = [f"jujud-operator:{version}"]
+    if int(version.partition(".")[0]) <= _LARGEST_VERSION_WITH_DATABASE:
+        tags.append("juju-db:4.4")
+    tags += [f"charm-base:{base.replace('@', '-')}" for base in bases]
+    return tuple(parse_image(f"{_JUJU_IMAGES}/{tag}") for tag in tags)
+
+
+def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
+    """Find the images that a file names.
+
+    Args:
+        text: A list, a line for each, with comments behind ``#``; or Kubernetes manifests in YAML,
+            of which every value counts that is an image by its key and by its form.
+        name: What to call the file.
+
+    Returns:
+        The images, each once.
+
+    Raises:
+        ConfigurationError: A line is no image, or the file names none.
+    """
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    words = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
+    if words and all(" " not in word and not word.endswith(":") for word in words):
+        return tuple(dict.fromkeys(parse_image(word) for word in words))
+    found: dict[ImageReference, None] = {}
+    try:
+        for document in yaml.load_all(text, Loader=yaml.BaseLoader):
+            found |= dict.fromkeys(_images_below(document))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"{name} is neither a list of images nor YAML", "write an image on each line"
+        ) from error
+    if not found:
+        raise ConfigurationError(f"{name} names no image", "write an image on each line")
+    return tuple(found)
+
+
+def parse_image(text: str) -> ImageReference:
+    """Read an image reference.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    reference = ImageReference.parse(text)
+    if reference is None:
+        raise ConfigurationError(
+            f"{text!r} is not an image", "give it as HOST/PATH:TAG or HOST/PATH@DIGEST"
+        )
+    return reference
+
+
+def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference]:
+    """Take images once that are written in several ways.
+
+    Args:
+        references: The images.
+
+    Returns:
+        The images, sorted.
+
+    Raises:
+        ConfigurationError: Two would have the same name in the air-gapped registry.
+    """
+    found: dict[str, ImageReference] = {}
+    for reference in sorted(references, key=str):
+        found.setdefault(_canonical(reference), reference)
+    by_path: dict[ImagePath, ImageReference] = {}
+    for reference in found.values():
+        other = by_path.setdefault(image_path(reference), reference)
+        if other is not reference:
+            raise ConfigurationError(
+                f"{other} and {reference} would both be {image_path(reference)} in the "
+                "air-gapped registry",
+                "leave one of them out",
+            )
+    return list(found.values())
+
+
+def _document(text: str, what: str) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{what} is not valid YAML ({error})", "correct it") from error
+    if not isinstance(document, dict) or not document:
+        raise ConfigurationError(f"{what} is not a map", "give a YAML file with a map")
+    return {str(key): value for key, value in cast(dict[Any, Any], document).items()}
+
+
+def _origin(
+    application: str, body: object, default: str | None, *, from_files: bool
+) -> CharmOrigin:
+    details = cast(dict[str, Any], body) if isinstance(body, dict) else {}
+    charm = details.get("charm")
+    if not isinstance(charm, str) or not charm:
+        raise ConfigurationError(
+            f"the bundle does not say which charm {application} is", "add charm: NAME"
+        )
+    if charm.startswith((".", "/", "local:")) and from_files:
+        # charmcraft and juju download put more behind the name: _r12, _ubuntu-24.04-amd64.
+        return CharmOrigin(re.split(r"[_.]", charm.rpartition("/")[2])[0])
+    if charm.startswith((".", "/", "local:")):
+        raise ConfigurationError(
+            f"the bundle deploys {application} from the file {charm}",
+            "give the folder of the charms with --charms",
+        )
+    return _charm(charm.removeprefix("ch:"), details, default)
+
+
+def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
+    revision = details.get("revision")
+    if revision is not None and not isinstance(revision, int):
+        raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")
+    channel = details.get("channel")
+    return CharmOrigin(
+        name, str(channel) if channel is not None else None, _base(details) or default, revision
+    )
+
+
+def _base(details: Mapping[str, Any]) -> str | None:
+    for key in ("base", "default-base"):
+        if isinstance(details.get(key), str):
+            return str(details[key]).removesuffix("/stable")
+    # Of a bundle for Kubernetes it says that, and not on what a charm runs.
+    return _SERIES.get(str(details.get("series")))
+
+
+def _images_below(node: object) -> Iterable[ImageReference]:
+    if isinstance(node, list):
+        for item in cast(list[object], node):
+            yield from _images_below(item)
+    if not isinstance(node, dict):
+        return
+    details = cast(dict[str, object], node)
+    for key, value in details.items():
+        # An environment variable has its name and its value beside each other.
+        name = str(details.get("name")) if key == "value" else key
+        if isinstance(value, str):
+            reference = ImageReference.parse(value)
+            if "image" in name.lower() and "/" in value and reference:
+                yield reference
+        else:
+            yield from _images_below(value)
+
+
+def _canonical(reference: ImageReference) -> str:
+    """Write an image with all that its name leaves out (distribution's reference package)."""
+    first, _, rest = reference.name.partition("/")
+    if not rest or not ("." in first or ":" in first or first == "localhost"):
+        first, rest = "docker.io", reference.name
+    if first in _HUBS:
+        first = "docker.io"
+        rest = rest if "/" in rest else f"library/{rest}"
+    return f"{first}/{rest}:{reference.version}"
