@@ -1,15 +1,13 @@
 """What images.tar.gz really holds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ckf_airgap.artifacts.byte_stream import ByteStream
-from ckf_airgap.artifacts.saved_images import (
-    LayerContent,
-    SavedImage,
-    image_members,
-    read_saved_images,
-)
+from ckf_airgap.artifacts.image_archive import OpenedImages, open_images
+from ckf_airgap.artifacts.image_layout import ImageLayout, LayoutImage, blob_digest
+from ckf_airgap.artifacts.pack_manifest import PackManifest
+from ckf_airgap.artifacts.saved_images import LayerContent, SavedImage, read_saved_images
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImagePath, ImageReference, image_path, wanted_by_member_name
 
@@ -44,10 +42,12 @@ class Inventory:
     Attributes:
         images: The readable ones, in the order of the archive.
         damaged: One error for each member that is not readable.
+        form: ``docker`` for ``docker save`` archives, ``oci`` for an OCI image layout.
     """
 
     images: tuple[ArchivedImage, ...]
     damaged: tuple[ArtifactError, ...] = field(default=())
+    form: str = "docker"
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
@@ -88,16 +88,95 @@ def read_inventory(
         ArtifactError: The archive itself is damaged or ends in the middle.
     """
     wanted = tuple(wanted)
+    opened = open_images(archive, name)
+    read = _read_layout if opened.is_layout else _read_saved
+    images, damaged = read(opened, name, wanted)
+    if opened.manifest:
+        damaged += _lacking(opened.manifest, images, damaged, name)
+    return Inventory(tuple(images), tuple(damaged), opened.form)
+
+
+def _read_saved(
+    opened: OpenedImages, _: str, wanted: tuple[ImageReference, ...]
+) -> tuple[list[ArchivedImage], list[ArtifactError]]:
     images: list[ArchivedImage] = []
     damaged: list[ArtifactError] = []
-    for member in image_members(archive, name):
+    for member in opened.members:
         try:
             saved = read_saved_images(member, member.name, _ignore_layer)
         except ArtifactError as error:
             damaged.append(damaged_member(member.name, error))
         else:
             images += archived_images(member.name, saved, wanted)
-    return Inventory(tuple(images), tuple(damaged))
+    return images, damaged
+
+
+def _read_layout(
+    opened: OpenedImages, name: str, _: tuple[ImageReference, ...]
+) -> tuple[list[ArchivedImage], list[ArtifactError]]:
+    layout = ImageLayout(name)
+    sizes: dict[str, int] = {}
+    for member in opened.members:
+        if layout.take(member) is not None and (digest := blob_digest(member.name)):
+            sizes[digest] = member.size
+    images: list[ArchivedImage] = []
+    damaged: list[ArtifactError] = []
+    for descriptor in layout.index:
+        try:
+            image = layout.image(descriptor)
+            require_layers(image, sizes, layout)
+        except ArtifactError as error:
+            damaged.append(error)
+        else:
+            images.append(layout_image(image))
+    return images, damaged
+
+
+def require_layers(image: LayoutImage, sizes: Mapping[str, int], layout: ImageLayout) -> None:
+    """See that all layers of an image are in its layout.
+
+    Args:
+        image: The image.
+        sizes: The sizes of the layers that have come by, in bytes, by digest.
+        layout: The layout.
+
+    Raises:
+        ArtifactError: One is missing, or is not as long as the manifest says.
+    """
+    for digest, size in image.layers:
+        document = layout.document(digest)
+        found = sizes.get(digest) if document is None else len(document)
+        if found != size:
+            what = "lacks the layer" if found is None else f"has {found} of {size} bytes of"
+            raise ArtifactError(
+                f"{image.label} {what} {digest}",
+                "make the archive again (ckf-airgap pack --format oci)",
+            )
+
+
+def layout_image(image: LayoutImage) -> ArchivedImage:
+    """List an image of a layout."""
+    reference = ImageReference.parse(image.name)
+    names = (reference,) if reference else ()
+    return ArchivedImage(image.label, names, image.image_id, image.architecture)
+
+
+def _lacking(
+    manifest: PackManifest,
+    images: Iterable[ArchivedImage],
+    damaged: Iterable[ArtifactError],
+    archive: str,
+) -> list[ArtifactError]:
+    """Compare an archive with what it says of itself."""
+    found = {str(name): image.image_id for image in images for name in image.names}
+    told = " ".join(error.problem for error in damaged)
+    return [
+        ArtifactError(
+            f"{archive} does not hold {image.name} as it was packed", "copy the archive again"
+        )
+        for image in manifest.images
+        if found.get(image.name) != image.image_id and image.name not in told
+    ]
 
 
 def damaged_member(member: str, error: ArtifactError) -> ArtifactError:

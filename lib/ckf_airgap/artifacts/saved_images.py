@@ -10,11 +10,11 @@ then it is an OCI image layout beside which ``manifest.json`` still stands, with
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream, drain
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.errors import ArtifactError
 
@@ -75,26 +75,6 @@ class SavedImage(Generic[AnyLayer]):
     def image_id(self) -> str:
         """The digest of the config, which is the image's ID."""
         return f"sha256:{hashlib.sha256(self.config).hexdigest()}"
-
-
-def image_members(archive: ByteStream, name: str) -> Iterator[TarMember]:
-    """Walk images.tar.gz: every member that should be a ``docker save`` archive.
-
-    Args:
-        archive: The decompressed archive.
-        name: Its name, for messages.
-
-    Yields:
-        The members whose name ends with ``.tar``, in the order of the archive. What is left of one
-        is skipped when the next is asked for. The archive is read to its end, checksum included.
-
-    Raises:
-        ArtifactError: The archive is damaged or ends in the middle.
-    """
-    for member in read_members(archive, name):
-        if member.kind is MemberKind.FILE and member.name.endswith(".tar"):
-            yield member
-    drain(archive)
 
 
 def read_saved_images(

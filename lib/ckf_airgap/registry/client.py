@@ -1,11 +1,9 @@
 """The registry's HTTP API (OCI Distribution Specification v1.1), as far as a push needs it."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -192,26 +190,26 @@ class RegistryClient:
                 "check the registry's storage, then run it again",
             )
 
-    def put_manifest(self, repository: str, tag: str, manifest: Mapping[str, Any]) -> str:
+    def put_manifest(self, repository: str, tag: str, content: bytes, media_type: str) -> str:
         """Publish a manifest under a tag.
 
         Args:
             repository: Where to.
             tag: The tag.
-            manifest: The manifest; its ``mediaType`` says of what kind it is.
+            content: The manifest.
+            media_type: Its media type.
 
         Returns:
             The digest of the manifest.
         """
-        body = encode_manifest(manifest)
         self._connection.request(
             "PUT",
             f"/v2/{repository}/manifests/{tag}",
             expected=(201,),
-            headers={"Content-Type": str(manifest["mediaType"])},
-            body=body,
+            headers={"Content-Type": media_type},
+            body=content,
         )
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
         path = f"/v2/{repository}/blobs/{blob.digest}"
@@ -390,11 +388,6 @@ class _Hashed:
     @property
     def blob(self) -> Blob:
         return Blob(f"sha256:{self._digest.hexdigest()}", self.size)
-
-
-def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
-    """Write a manifest as the bytes that its digest is made from."""
-    return json.dumps(manifest, indent=2).encode()
 
 
 def _chunk(pieces: Iterator[bytes]) -> bytes:

@@ -2,9 +2,11 @@
 
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
+from ckf_airgap.artifacts.byte_stream import READ_SIZE
 from ckf_airgap.artifacts.saved_images import LayerContent
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.client import Blob, RegistryClient
@@ -78,6 +80,26 @@ class LayerUploads:
         self._verified.add(known.diff_id)
         return known
 
+    def find_blob(
+        self, layer: LayerContent, digest: str, repository: str
+    ) -> LayerUpload | StoredLayer | None:
+        """Recognise a layer that is stored as it stands in the archive, under the same digest.
+
+        Args:
+            layer: The layer.
+            digest: Its digest.
+            repository: Where it would be sent to.
+
+        Returns:
+            As for ``find``: what is not remembered is looked for in that repository, too.
+        """
+        found = self.find(layer, digest)
+        if found is None and self._client.has_blob(repository, digest):
+            found = StoredLayer(digest, digest, Blob(digest, layer.size), repository)
+            self._state.add_layer(found, digest)
+            self._verified.add(digest)
+        return found
+
     def send(
         self,
         layer: LayerContent,
@@ -85,6 +107,8 @@ class LayerUploads:
         repository: str,
         uploads: Uploads,
         compressors: Executor,
+        *,
+        as_it_is: bool = False,
     ) -> LayerUpload:
         """Read a layer to its end and send it.
 
@@ -94,22 +118,25 @@ class LayerUploads:
             repository: Where to.
             uploads: Sends it.
             compressors: Compress it, unless it is compressed.
+            as_it_is: Whether it is a blob already, with a digest for its name; nobody looks into
+                it then.
 
         Raises:
             ArtifactError: Its content is damaged.
         """
-        content = HashedLayer(layer)
+        content = None if as_it_is else HashedLayer(layer)
         digest = _digest_in(layer.path)
 
         def arrive(blob: Blob) -> StoredLayer:
-            if digest and digest not in (content.diff_id, content.source_digest):
+            diff_id = content.diff_id if content else blob.digest
+            source_digest = content.source_digest if content else blob.digest
+            if digest and digest not in (diff_id, source_digest):
                 raise ArtifactError(
                     f"layer {layer.path} is damaged: its content is not that of its name",
                     "save this image again (docker save) and make the archive again",
                 )
-            stored = StoredLayer(
-                content.diff_id, content.source_digest, blob, repository, content.is_zstd
-            )
+            is_zstd = bool(content and content.is_zstd)
+            stored = StoredLayer(diff_id, source_digest, blob, repository, is_zstd)
             self._state.add_layer(stored, place)
             self._verified.add(stored.diff_id)
             with self._lock:
@@ -117,7 +144,8 @@ class LayerUploads:
                 self.arrived_bytes += blob.size
             return stored
 
-        arrival = uploads.send(repository, content.stored_pieces(compressors), arrive)
+        pieces = content.stored_pieces(compressors) if content else _pieces(layer)
+        arrival = uploads.send(repository, pieces, arrive)
         name = shared_name(layer)
         upload = LayerUpload(layer.path, name, arrival, is_confirmed=digest is not None)
         if name:
@@ -133,6 +161,11 @@ class LayerUploads:
         """Send the next layer of that name anew, unless it is known by now."""
         if upload.name:
             self._under_way.pop(upload.name, None)
+
+
+def _pieces(layer: LayerContent) -> Iterator[bytes]:
+    while data := layer.read(READ_SIZE):
+        yield data
 
 
 def _digest_in(path: str) -> str | None:

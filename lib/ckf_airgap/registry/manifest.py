@@ -1,8 +1,8 @@
 """The manifests that are published."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ckf_airgap.registry.client import Blob
 from ckf_airgap.registry.push_state import StoredLayer
@@ -30,7 +30,20 @@ _OCI = _MediaTypes(
 )
 
 
-def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it is published.
+
+    Attributes:
+        media_type: Its media type.
+        content: Its bytes.
+    """
+
+    media_type: str
+    content: bytes
+
+
+def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> Manifest:
     """Make the manifest of an image.
 
     That of Docker (Image Manifest Version 2, Schema 2) is taken by every registry; it has no name
@@ -42,10 +55,10 @@ def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> dict[str, Any]
         layers: Its layers, base layer first.
 
     Returns:
-        The manifest, of the kind that its ``mediaType`` says.
+        The manifest.
     """
     types = _OCI if any(layer.is_zstd for layer in layers) else _DOCKER
-    return {
+    document = {
         "schemaVersion": 2,
         "mediaType": types.manifest,
         "config": {"mediaType": types.config, "size": config.size, "digest": config.digest},
@@ -58,3 +71,4 @@ def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> dict[str, Any]
             for layer in layers
         ],
     }
+    return Manifest(types.manifest, json.dumps(document, indent=2).encode())

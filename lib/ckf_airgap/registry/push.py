@@ -7,24 +7,24 @@ mounted into the right one afterwards. An image gets its manifest and its tag on
 layers has been found to have the digest that its config says.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ckf_airgap.artifacts.byte_stream import open_archive
+from ckf_airgap.artifacts.image_archive import open_images
+from ckf_airgap.artifacts.image_layout import Descriptor, LayoutImage
 from ckf_airgap.artifacts.inventory import (
     ArchivedImage,
     Inventory,
     archived_images,
     damaged_member,
+    layout_image,
 )
-from ckf_airgap.artifacts.saved_images import (
-    LayerContent,
-    SavedImage,
-    image_members,
-    read_saved_images,
-)
+from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
+from ckf_airgap.artifacts.saved_images import LayerContent, SavedImage, read_saved_images
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import TarMember
 from ckf_airgap.errors import ArtifactError
@@ -38,7 +38,8 @@ from ckf_airgap.names import (
 from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
 from ckf_airgap.registry.layer_content import make_compressors
 from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads, shared_name
-from ckf_airgap.registry.manifest import make_manifest
+from ckf_airgap.registry.layout_push import LayoutLayers, LayoutPush
+from ckf_airgap.registry.manifest import Manifest, make_manifest
 from ckf_airgap.registry.progress import Meter, Progress
 from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer, path_of
 from ckf_airgap.registry.uploads import Finisher, Uploads
@@ -110,6 +111,8 @@ class ImagePusher:
         try:
             if state.is_complete and run.is_all_done():
                 return PushResult(state.inventory, (), len(state.inventory.images), 0)
+            # What was not copied completely should be known before the first byte is sent.
+            read_pack_manifest(archive)
             return run.push(archive, Meter(archive.size, self._on_progress))
         finally:
             state.close()
@@ -186,21 +189,86 @@ class _Run:
             ) as uploads,
             Finisher(meter.tick) as finisher,
         ):
-            for number, member in enumerate(image_members(stream, archive.name)):
-                if number in self._outcomes:
-                    continue
-                finisher.raise_failure()
-                known = self._state.members.get(number)
-                if known and self._is_done(known):
-                    self._present += len(known.images)
-                    self._outcomes[number] = None
-                    meter.present(len(known.images))
-                else:
-                    push = _MemberPush(number, member, self._layers)
-                    push.read(self._first_repository(member), uploads, compressors)
-                    finisher.add(lambda push=push: self._finish(push, meter))
-                meter.tick()
+            opened = open_images(stream, archive.name)
+            pipeline = _Pipeline(uploads, compressors, finisher, meter)
+            push = self._push_layout if opened.is_layout else self._push_saved
+            push(archive.name, opened.members, pipeline)
         meter.tick(now=True)
+
+    def _push_saved(self, _: str, members: Iterator[TarMember], pipeline: "_Pipeline") -> None:
+        """Push the ``docker save`` archives that have no outcome yet, and give them one."""
+        meter = pipeline.meter
+        for number, member in enumerate(members):
+            if number in self._outcomes:
+                continue
+            pipeline.finisher.raise_failure()
+            if not self._is_present(number, meter):
+                push = _MemberPush(number, member, self._layers)
+                push.read(self._first_repository(member), pipeline)
+                pipeline.finisher.add(lambda push=push: self._finish(push, meter))
+            meter.tick()
+
+    def _is_present(self, number: int, meter: Meter) -> bool:
+        """Tell whether all of a member is in the registry; then that is its outcome."""
+        known = self._state.members.get(number)
+        if known is None or not self._is_done(known):
+            return False
+        self._present += len(known.images)
+        self._outcomes[number] = None
+        meter.present(len(known.images))
+        return True
+
+    def _push_layout(
+        self, archive: str, members: Iterator[TarMember], pipeline: "_Pipeline"
+    ) -> None:
+        """Push the images of an OCI image layout that have no outcome yet, and give them one."""
+        meter = pipeline.meter
+
+        def is_done(descriptor: Descriptor) -> bool:
+            return descriptor.number in self._outcomes or self._is_present(
+                descriptor.number, meter
+            )
+
+        def repository(image: LayoutImage) -> str:
+            paths = layout_image(image).paths
+            return self._location.repository(paths[0] if paths else STAGING)
+
+        def finish(image: LayoutImage, layers: LayoutLayers) -> None:
+            pipeline.finisher.raise_failure()
+            pipeline.finisher.add(lambda: self._finish_image(image, layers, meter))
+
+        def fail(descriptor: Descriptor, error: ArtifactError) -> None:
+            self._outcomes[descriptor.number] = error
+
+        LayoutPush(
+            archive,
+            self._layers,
+            is_done=is_done,
+            repository=repository,
+            staging=self._location.repository(STAGING),
+            finish=finish,
+            fail=fail,
+        ).run(members, pipeline.uploads, pipeline.compressors)
+
+    def _finish_image(self, image: LayoutImage, layers: LayoutLayers, meter: Meter) -> None:
+        """Tag an image of a layout, once its layers are there and sound."""
+        listed = layout_image(image)
+        try:
+            stored = [_arrived(layers[digest]) for digest, _ in image.layers]
+            manifests: dict[str, str] = {}
+            for path in listed.paths:
+                manifests[str(path)] = self._publish(
+                    Manifest(image.media_type, image.manifest), image.config, stored, path
+                )
+        except ArtifactError as error:
+            self._outcomes[image.number] = ArtifactError(
+                f"{image.label}: {error.problem}", error.cure
+            )
+            return
+        except UploadLostError as error:
+            self._lost = error
+            return
+        self._done(image.number, PushedMember((listed,), manifests), meter)
 
     def _first_repository(self, member: TarMember) -> str:
         """Guess where the layers of a member belong, before it is known."""
@@ -214,7 +282,6 @@ class _Run:
             images = archived_images(push.name, push.saved, self._wanted)
             push.check(layers)
             self._publish_member(push, images, layers, meter)
-            self._outcomes[push.number] = None
         except ArtifactError as error:
             self._outcomes[push.number] = damaged_member(push.name, error)
         except UploadLostError as error:
@@ -231,28 +298,34 @@ class _Run:
         meter: Meter,
     ) -> None:
         manifests: dict[str, str] = {}
-        references: list[str] = []
         for saved, image in zip(push.saved, images, strict=True):
             for path in image.paths:
                 own_layers = [layers[number] for number in saved.layers]
-                manifests[str(path)] = self._publish(saved, own_layers, path)
-                references.append(self._location.reference(path))
-        self._state.add_member(push.number, PushedMember(tuple(images), manifests))
+                manifest = make_manifest(Blob(saved.image_id, len(saved.config)), own_layers)
+                manifests[str(path)] = self._publish(manifest, saved.config, own_layers, path)
+        self._done(push.number, PushedMember(tuple(images), manifests), meter)
+
+    def _done(self, number: int, member: PushedMember, meter: Meter) -> None:
+        """Remember that the images of a member are in the registry."""
+        references = [self._location.reference(path_of(path)) for path in member.manifests]
+        self._state.add_member(number, member)
+        self._outcomes[number] = None
         self._pushed += references
         meter.finished(references)
 
     def _publish(
-        self, image: SavedImage[int], layers: Sequence[StoredLayer], path: ImagePath
+        self, manifest: Manifest, config: bytes, layers: Sequence[StoredLayer], path: ImagePath
     ) -> str:
         """Bring an image's blobs together in its repository, then give it its tag."""
         repository = self._location.repository(path)
         # An image may have the same layer twice.
         for layer in {layer.blob.digest: layer for layer in layers}.values():
             self._client.copy_blob(layer.blob, layer.repository, repository)
-        config = Blob(image.image_id, len(image.config))
-        if not self._client.has_blob(repository, config.digest):
-            self._client.upload_blob(repository, [image.config])
-        return self._client.put_manifest(repository, path.tag, make_manifest(config, layers))
+        if not self._client.has_blob(repository, f"sha256:{hashlib.sha256(config).hexdigest()}"):
+            self._client.upload_blob(repository, [config])
+        return self._client.put_manifest(
+            repository, path.tag, manifest.content, manifest.media_type
+        )
 
     def _is_done(self, member: PushedMember) -> bool:
         """Tell whether the registry still has all of a member, and nobody asks for more of it."""
@@ -265,6 +338,20 @@ class _Run:
             self._client.manifest_digest(self._location.repository(path), path.tag) == digest
             for path, digest in ((path_of(p), d) for p, d in member.manifests.items())
         )
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """What works beside the reading of the archive."""
+
+    uploads: Uploads
+    compressors: ThreadPoolExecutor
+    finisher: Finisher
+    meter: Meter
+
+
+def _arrived(layer: LayerUpload | StoredLayer) -> StoredLayer:
+    return layer if isinstance(layer, StoredLayer) else layer.arrival.result()
 
 
 class _MemberPush:
@@ -287,14 +374,16 @@ class _MemberPush:
         self._own: list[LayerUpload] = []
         self._damage: ArtifactError | None = None
 
-    def read(self, repository: str, uploads: Uploads, compressors: ThreadPoolExecutor) -> None:
+    def read(self, repository: str, pipeline: _Pipeline) -> None:
         """Read it to its end, and begin to send what the registry does not have of it."""
 
         def take(layer: LayerContent) -> int:
             place = f"{self.number}/{layer.path}"
             found = self._uploads.find(layer, place)
             if found is None:
-                found = self._uploads.send(layer, place, repository, uploads, compressors)
+                found = self._uploads.send(
+                    layer, place, repository, pipeline.uploads, pipeline.compressors
+                )
                 self._own.append(found)
             self._layers.append(found)
             self._names.append(shared_name(layer))
