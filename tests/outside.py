@@ -8,6 +8,7 @@ import dataclasses
 import json
 import subprocess
 import tarfile
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -33,12 +34,15 @@ class Outside:
         """What skopeo has to be told."""
         return {"HOME": str(self._home)}
 
-    def fill(self, images: Iterable[str], options: ImageOptions | None = None) -> dict[str, str]:
+    def fill(
+        self, images: Iterable[str], options: ImageOptions | None = None, *more: str
+    ) -> dict[str, str]:
         """Put images there.
 
         Args:
             images: Their names.
             options: How to make them.
+            more: Options for ``skopeo copy``.
 
         Returns:
             Where a name is a digest, the same name with the digest that there is: nobody can make
@@ -53,7 +57,7 @@ class Outside:
                 members.extract(image.file_name, self._folder, filter="data")
                 path = self._folder / image.file_name
                 place = self.place(image.image)
-                self.skopeo("copy", "--quiet", f"docker-archive:{path}", f"docker://{place}")
+                self.skopeo("copy", *more, f"docker-archive:{path}", f"docker://{place}")
                 path.unlink()
                 if "@" in image.image:
                     found = json.loads(self.skopeo("inspect", f"docker://{place}"))["Digest"]
@@ -72,21 +76,34 @@ class Outside:
         tag = ":by-digest" if "@" in image else ""
         return f"{self.registry.host}/{_PATH}/{host}/{rest}{tag}"
 
-    def configure(self) -> None:
-        """Write the registries.conf (containers-registries.conf(5))."""
+    def configure(self, host: str | None = None) -> None:
+        """Write the registries.conf (containers-registries.conf(5)).
+
+        Args:
+            host: What stands before the registry, where something does.
+        """
+        place = host or self.registry.host
         path = self._home / ".config" / "containers" / "registries.conf"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
             "".join(
-                f'[[registry]]\nprefix = "{host}"\n'
-                f'location = "{self.registry.host}/{_PATH}/{host}"\n'
-                for host in sorted(self._hosts)
+                f'[[registry]]\nprefix = "{name}"\nlocation = "{place}/{_PATH}/{name}"\n'
+                for name in sorted(self._hosts)
             )
         )
+
+    def write_account(self, password: str | None) -> Path:
+        """Write an auth file (containers-auth.json(5)) for the registry's account."""
+        pair = b64encode(f"{self.registry.username}:{password}".encode()).decode()
+        path = self._folder / "auth.json"
+        path.write_text(json.dumps({"auths": {self.registry.host: {"auth": pair}}}))
+        return path
 
     def skopeo(self, *words: str) -> str:
         """Run skopeo, which trusts the registry."""
         environment = {"SSL_CERT_FILE": str(self.registry.ca), "PATH": "/usr/bin:/bin"}
+        if self.registry.username:
+            environment["REGISTRY_AUTH_FILE"] = str(self.write_account(self.registry.password))
         return subprocess.run(
             ["skopeo", *words], check=True, capture_output=True, text=True, env=environment
         ).stdout

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from ckf_airgap.artifacts.byte_stream import READ_SIZE, open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
+from ckf_airgap.artifacts.image_archive import image_form
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
 from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import read_auth_file
@@ -344,7 +344,7 @@ def _inspect(arguments: argparse.Namespace) -> _Answer:
             }
             for image in inventory.images
         ]
-        document["format"] = inventory.form
+        document["format"] = image_form(_source(arguments, "images"))
         document["damaged"] = [error.problem for error in inventory.damaged]
         status = _DAMAGED if inventory.damaged else 0
     return _Answer(document, status)
@@ -541,10 +541,9 @@ def _charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
 
 def _inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]) -> Inventory:
     source = _source(arguments, "images")
-    read_pack_manifest(source)
     on_read = report_reading(source, lambda text: print(text, file=sys.stderr))
     with open_archive(source, on_read) as archive:
-        return read_inventory(archive, source.name, wanted_images(charms))
+        return read_inventory(archive, source.name, source.size, wanted_images(charms))
 
 
 def _source(arguments: argparse.Namespace, name: str) -> Source:

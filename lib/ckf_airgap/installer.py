@@ -13,7 +13,6 @@ import yaml
 from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
@@ -147,10 +146,9 @@ class Installer:
         if known is not None:
             return known
         images = self.inputs.images
-        read_pack_manifest(images)
         self._report(f"reading {images.name} to see what it holds")
         with open_archive(images, report_reading(images, self._report)) as archive:
-            return read_inventory(archive, images.name, wanted_images(self.charms))
+            return read_inventory(archive, images.name, images.size, wanted_images(self.charms))
 
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""

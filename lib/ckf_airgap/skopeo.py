@@ -328,6 +328,8 @@ def _failure(image: str, message: str) -> DownloadError:
     host = registry_host(image)
     # It says once more what it was asked for.
     message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
+    if re.search("corrupted blob|does not match digest", message):
+        return other_bytes(image)
     for pattern, problem, cure in _CAUSES:
         if re.search(pattern, message, re.IGNORECASE):
             return DownloadError(

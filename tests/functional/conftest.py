@@ -16,6 +16,7 @@ import pytest
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
+from tests.outside import Outside
 from tests.testbed.pki import Authority
 from tests.testbed.processes import Processes
 from tests.testbed.registry import Registry, free_port
@@ -133,12 +134,21 @@ def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]
 @pytest.fixture
 def outside_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
     """An empty registry for what stands outside the air gap."""
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    process = _registry(authority, folder, None)
+    process = _registry(authority, tmp_path / "outside", None)
     process.start()
     yield RunningRegistry(process)
     process.stop()
+
+
+@pytest.fixture
+def outside(
+    outside_registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Outside:
+    """What stands for the internet; skopeo finds it there."""
+    found = Outside(outside_registry.process, tmp_path)
+    for key, value in found.environment.items():
+        monkeypatch.setenv(key, value)
+    return found
 
 
 @pytest.fixture

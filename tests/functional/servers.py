@@ -73,8 +73,11 @@ class _Proxy(QuietHandler):
     fault: Fault
 
     def _pass_on(self) -> None:
+        # A header may come several times, which means the same as one with all values.
         headers = {
-            name: value for name, value in self.headers.items() if name not in _OF_A_CONNECTION
+            name: ", ".join(self.headers.get_all(name, ()))
+            for name in self.headers
+            if name not in _OF_A_CONNECTION
         }
         upstream = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
         request = Request(self.command, self.path, headers, upstream, self._body)

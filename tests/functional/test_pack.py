@@ -1,32 +1,42 @@
 """The command ``ckf-airgap pack`` against a real registry, with skopeo."""
 
+import fcntl
+import hashlib
 import json
-import tarfile
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.cli import main
 from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import Answer, Fault, Request, proxy
+from tests.functional.test_interruptions import log_of
 from tests.outside import Outside, with_images, write_charms
 from tests.sample_release import ImageOptions, Layout, Release
 from tests.sample_release.naming import repository
+from tests.testbed.pki import Authority
 
 CHARMS = ("minio", "kubeflow-volumes", "jupyter-ui", "istio-pilot", "kfp-api")
 OPTIONS = ImageOptions(program=b"stub", layouts=(Layout.LEGACY, Layout.OCI), payload_kib=300)
+MINIO_AND_VOLUMES = (
+    "minio/minio:RELEASE.2021-09-03T03-56-13Z",
+    "docker.io/kubeflownotebookswg/volumes-web-app:v1.8.0",
+)
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def outside(
-    outside_registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Outside:
-    found = Outside(outside_registry.process, tmp_path)
-    for key, value in found.environment.items():
-        monkeypatch.setenv(key, value)
-    return found
 
 
 @pytest.fixture
@@ -57,10 +67,8 @@ def push(registry: RunningRegistry, folder: Path, *more: str) -> int:
     charms = str(folder / "packed" / "charms.tar.gz")
     ca = str(registry.process.ca)
     place = str(registry.location)
-    return main(
-        ["push", "--images", images, "--charms", charms, "--registry", place]
-        + ["--registry-ca", ca, *more]
-    )
+    arguments = ["push", "--images", images, "--charms", charms, "--registry", place]
+    return main([*arguments, "--registry-ca", ca, *more])
 
 
 @pytest.mark.parametrize("layout", ["docker", "oci"])
@@ -104,3 +112,389 @@ def in_registry(registry: RunningRegistry, image: str) -> str:
 
 def digest(outside: Outside, image: str) -> str:
     return str(json.loads(outside.skopeo("inspect", f"docker://{image}"))["Digest"])
+
+
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_the_manual_way_takes_what_is_packed(
+    layout: str,
+    release: Release,
+    outside: Outside,
+    registry: RunningRegistry,
+    tmp_path: Path,
+    capsys: Captured,
+) -> None:
+    assert main(words(outside, tmp_path, "--format", layout)) == 0
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    subprocess.run(
+        ["tar", "-xzf", tmp_path / "packed" / "images.tar.gz", "-C", unpacked], check=True
+    )
+    by_name = {image["name"]: image for image in document(capsys)["images"]}
+    copied = 0
+    for image in release.images:
+        name = f"{repository(image)}:{in_registry(registry, image).rpartition(':')[2]}"
+        assert name in by_name
+        member = unpacked / f"{name.replace('/', '-').replace(':', '-')}.tar"
+        source = f"docker-archive:{member}" if layout == "docker" else f"oci:{unpacked}:{name}"
+        target = f"{registry.location}/copied/{copied}:1"
+        outside.skopeo("copy", "--quiet", source, f"docker://{target}")
+        diff_ids = registry.pull(target, tmp_path).diff_ids
+        original = RunningRegistry(outside.registry).pull(outside.place(image), tmp_path)
+        assert diff_ids == original.diff_ids
+        copied += 1
+    assert copied == len(release.images) == len(by_name)
+    if layout == "docker":
+        assert len(list(unpacked.glob("*.tar"))) == copied
+    subprocess.run(
+        ["tar", "-xzf", tmp_path / "packed" / "charms.tar.gz", "-C", unpacked], check=True
+    )
+    for path in (tmp_path / "charms").iterdir():
+        assert (unpacked / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.usefixtures("release")
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_the_same_input_gives_the_same_bytes(
+    layout: str, outside: Outside, tmp_path: Path
+) -> None:
+    digests: set[tuple[str, ...]] = set()
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shutil.copytree(tmp_path / "charms", folder / "charms")
+        assert main(words(outside, folder, "--format", layout)) == 0
+        digests.add(archive_digests(folder))
+    assert len(digests) == 1
+
+
+def archive_digests(folder: Path) -> tuple[str, ...]:
+    return tuple(
+        hashlib.sha256((folder / "packed" / name).read_bytes()).hexdigest()
+        for name in ("images.tar.gz", "charms.tar.gz")
+    )
+
+
+@pytest.mark.usefixtures("release")
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+@pytest.mark.parametrize("moment", [0, 3, 12])
+def test_a_pack_that_is_killed_goes_on(
+    moment: int, layout: str, outside: Outside, tmp_path: Path
+) -> None:
+    arguments = words(outside, tmp_path, "--format", layout)
+    partial = tmp_path / "packed" / "partial"
+    journal = partial / "images.tar.gz.journal"
+    with running(arguments) as process:
+        while process.poll() is None and len(lines(journal)) <= moment:
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not list(partial.parent.glob("*.tar.gz"))
+    fetched = {json.loads(line)["layer"] for line in lines(journal)[1:]}
+    before = log_of(RunningRegistry(outside.registry))
+
+    assert main(arguments) == 0
+    after = log_of(RunningRegistry(outside.registry))[len(before) :]
+    again = {digest for digest in fetched if f"/blobs/{digest}" in after}
+    assert len(fetched) >= moment
+    assert again == set()
+    # Tags are looked up once, too.
+    assert not re.search(r"/manifests/(?!sha256:)", after)
+
+    killed = archive_digests(tmp_path)
+    shutil.rmtree(tmp_path / "packed")
+    assert main(arguments) == 0
+    assert archive_digests(tmp_path) == killed
+
+
+def lines(journal: Path) -> list[str]:
+    text = journal.read_text() if journal.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+@contextmanager
+def running(arguments: list[str]) -> Generator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ckf_airgap", *arguments],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+@pytest.mark.usefixtures("release")
+def test_an_interrupt_ends_it_in_a_word(outside: Outside, tmp_path: Path) -> None:
+    arguments = words(outside, tmp_path)
+    with running(arguments) as process:
+        while not lines(tmp_path / "packed" / "partial" / "images.tar.gz.journal"):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("ckf-airgap: interrupted")
+    assert main(arguments) == 0
+
+
+@pytest.mark.usefixtures("release")
+def test_a_tag_that_moves_meanwhile_is_not_followed(outside: Outside, tmp_path: Path) -> None:
+    """What was begun is finished: one release, not parts of two."""
+    arguments = words(outside, tmp_path)
+    assert main([*arguments, "--dry-run"]) == 0
+    first, second = (outside.place(image) for image in MINIO_AND_VOLUMES)
+    before = digest(outside, first)
+    outside.skopeo("copy", "--quiet", f"docker://{second}", f"docker://{first}")
+    assert digest(outside, first) != before
+    assert main(arguments) == 0
+    manifest = read_pack_manifest(FileSource(tmp_path / "packed" / "images.tar.gz"))
+    assert manifest
+    assert before in {image.digest for image in manifest.images}
+
+
+def test_a_dry_run_says_how_much_and_fetches_no_layer(
+    release: Release, outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    arguments = words(outside, tmp_path, "--format", "oci")
+    assert main([*arguments, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    planned = yaml.safe_load(said.out)
+    assert "bytes of disk to fill" in said.err
+    assert not list((tmp_path / "packed").glob("*.tar.gz"))
+    assert planned["layer_bytes_to_fetch"] == planned["layer_bytes"] > 0
+    assert main(arguments) == 0
+    done = document(capsys)
+    assert done.pop("output") == str(tmp_path / "packed")
+    assert planned.pop("output") is None
+    assert done == planned
+    assert (tmp_path / "packed" / "images.tar.gz").stat().st_size == planned["images_bytes"]
+    assert len(done["images"]) == len(release.images)
+
+
+@pytest.mark.usefixtures("release")
+def test_images_that_are_not_there_are_all_named(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    extra = ["docker.io/some/where:1", "gcr.io/else/where:2"]
+    added = [word for image in extra for word in ("--add-image", image)]
+    assert main(words(outside, tmp_path, *added)) == 2
+    error = capsys.readouterr().err
+    assert all(image in error for image in extra)
+    assert "2 images cannot be had" in error
+    assert "correct its name or tag" in error
+    assert not list((tmp_path / "packed").glob("*.tar.gz"))
+
+
+def test_images_that_are_added(
+    release: Release, outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    extra = ["ghcr.io/juju/jujud-operator:3.6.8", "ghcr.io/juju/charm-base:ubuntu-24.04"]
+    extra += ["ghcr.io/juju/juju-db:4.4", "quay.io/team/notebook:1", "python:3.12", "busybox"]
+    outside.fill(extra, OPTIONS)
+    listed = tmp_path / "workloads.txt"
+    listed.write_text("# notebooks\nquay.io/team/notebook:1  # of the team\npython:3.12\n")
+    more = ["--juju-version", "3.6.8", "--add-images", str(listed), "--add-image", "busybox"]
+    assert main(words(outside, tmp_path, *more)) == 0
+    names = {image["name"] for image in document(capsys)["images"]}
+    assert set(extra) - {"busybox"} | {"busybox:latest"} <= names
+    assert len(names) == len(release.images) + len(extra)
+
+
+@pytest.mark.usefixtures("release")
+def test_a_connection_that_breaks_is_taken_up_again(
+    outside: Outside,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.01)
+    seen: set[str] = set()
+
+    def cut_once(request: Request) -> int | str | None:
+        blob = re.search(r"/blobs/(sha256:\w+)$", request.path)
+        if request.method != "GET" or blob is None or blob[1] in seen:
+            return None
+        seen.add(blob[1])
+        return ("cut", 500, 503)[len(seen) % 3]
+
+    with proxy(RunningRegistry(outside.registry), authority, cast(Fault, cut_once)) as host:
+        outside.configure(host)
+        assert main(words(outside, tmp_path)) == 0
+    assert len(seen) > 10
+
+
+@pytest.mark.usefixtures("release")
+def test_bytes_that_are_changed_on_the_way_are_not_taken(
+    outside: Outside,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.01)
+    large = 100_000
+
+    def flip(request: Request) -> Answer | None:
+        if request.method != "GET" or "/blobs/" not in request.path:
+            return None
+        request.upstream.request("GET", request.path, headers=request.headers)
+        content = request.upstream.getresponse().read()
+        if len(content) < large:
+            return Answer(200, content)
+        return Answer(200, content[:-1] + bytes([content[-1] ^ 1]))
+
+    with proxy(RunningRegistry(outside.registry), authority, flip) as host:
+        outside.configure(host)
+        assert main(words(outside, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "other bytes than its digest says" in error
+    assert not list((tmp_path / "packed").glob("*.tar.gz"))
+
+
+@pytest.mark.usefixtures("release")
+@pytest.mark.parametrize("when", ["before", "in the middle"])
+def test_a_disk_that_is_full(when: str, outside: Outside, tmp_path: Path) -> None:
+    arguments = words(outside, tmp_path)
+    program = "import sys; from ckf_airgap.cli import main; sys.exit(main(sys.argv[1:]))"
+    if when != "before":
+        program = (
+            "import collections, shutil; shutil.disk_usage = lambda _: "
+            "collections.namedtuple('U', 'total used free')(10**12, 0, 10**12); " + program
+        )
+    script = 'mount -t tmpfs -o size=600k none "$0" && exec "$@"'
+    (tmp_path / "packed").mkdir()
+    with_disk = ["unshare", "--mount", "sh", "-c", script, tmp_path / "packed"]
+    done = subprocess.run(
+        [*with_disk, sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "make space there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("are needed" in done.stderr) == (when == "before")
+
+
+@pytest.mark.usefixtures("release")
+def test_two_packs_in_one_folder(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    partial = tmp_path / "packed" / "partial"
+    partial.mkdir(parents=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert main(words(outside, tmp_path)) == 2
+    assert "another pack is at work" in capsys.readouterr().err
+    os.close(descriptor)
+    assert main(words(outside, tmp_path)) == 0
+
+
+@pytest.mark.usefixtures("release")
+def test_a_registry_that_is_not_trusted(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    arguments = words(outside, tmp_path)
+    place = arguments.index("--registry-ca")
+    assert main(arguments[:place] + arguments[place + 2 :]) == 2
+    error = capsys.readouterr().err
+    assert "is not trusted" in error
+    assert "--registry-ca" in error
+
+
+def test_a_registry_that_demands_an_account(
+    closed_registry: RunningRegistry,
+    tmp_path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outside = Outside(closed_registry.process, tmp_path)
+    monkeypatch.setenv("HOME", outside.environment["HOME"])
+    release = Release.builtin(("minio",))
+    outside.fill(release.images, OPTIONS)
+    write_charms(release, tmp_path / "charms")
+    arguments = words(outside, tmp_path)
+    for password in (None, "wrong-word"):
+        more = ["--authfile", str(outside.write_account(password))] if password else []
+        assert main([*arguments, *more]) == 2
+        error = capsys.readouterr().err
+        assert "skopeo login docker.io" in error
+        assert "wrong-word" not in error
+        assert not list((tmp_path / "packed").glob("*.tar.gz"))
+    authfile = outside.write_account(closed_registry.process.password)
+    assert main([*arguments, "--authfile", str(authfile)]) == 0
+
+
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_layers_of_zstandard(
+    layout: str, outside: Outside, registry: RunningRegistry, tmp_path: Path, capsys: Captured
+) -> None:
+    release = Release.builtin(("minio", "kubeflow-volumes"))
+    outside.fill(release.images, OPTIONS, "--dest-compress-format", "zstd")
+    write_charms(release, tmp_path / "charms")
+    assert main(words(outside, tmp_path, "--format", layout)) == 0
+    assert ("compressing layer" in capsys.readouterr().err) == (layout == "docker")
+    first = archive_digests(tmp_path)
+    assert main(words(outside, tmp_path, "--format", layout)) == 0
+    assert archive_digests(tmp_path) == first
+    assert push(registry, tmp_path) == 0
+    capsys.readouterr()
+    for image in release.images:
+        pushed = in_registry(registry, image)
+        inspected = [
+            json.loads(outside.skopeo("inspect", f"docker://{place}"))
+            for place in (pushed, outside.place(image))
+        ]
+        if layout == "oci":
+            assert inspected[0]["Digest"] == inspected[1]["Digest"]
+        else:
+            pulled = registry.pull(pushed, tmp_path)
+            config = json.loads(outside.skopeo("inspect", "--config", f"docker://{pushed}"))
+            assert list(pulled.diff_ids) == config["rootfs"]["diff_ids"]
+
+
+def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    release = Release.builtin(("minio",))
+    (image,) = release.images
+    folder, _, last = outside.place(image).partition("/")[2].rpartition("/")
+    name, _, tag = last.partition(":")
+    client = RunningRegistry(outside.registry).client()
+    entries: list[dict[str, Any]] = []
+    for architecture in ("amd64", "arm64"):
+        outside.fill([image], replace(OPTIONS, architectures={image: architecture}))
+        raw = outside.skopeo("inspect", "--raw", f"docker://{outside.place(image)}").encode()
+        entries.append(
+            {
+                "mediaType": json.loads(raw)["mediaType"],
+                "digest": f"sha256:{hashlib.sha256(raw).hexdigest()}",
+                "size": len(raw),
+                "platform": {"os": "linux", "architecture": architecture},
+            }
+        )
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
+    client.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
+    write_charms(release, tmp_path / "charms")
+    for entry in entries:
+        architecture = entry["platform"]["architecture"]
+        assert main(words(outside, tmp_path, "--architecture", architecture)) == 0
+        assert document(capsys)["images"][0]["digest"] == entry["digest"]
+    index["manifests"] = entries[:1]
+    client.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
+    assert main(words(outside, tmp_path, "--architecture", "arm64")) == 2
+    assert "is not there for arm64, but for amd64" in capsys.readouterr().err
+
+
+def test_skopeo_is_there_and_not_too_old(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_charms(Release.builtin(("minio",)), tmp_path / "charms")
+    arguments = ["pack", "--charms", str(tmp_path / "charms"), "--output", str(tmp_path)]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    assert main(arguments) == 2
+    assert "install skopeo" in capsys.readouterr().err
+    (programs / "skopeo").write_text("#!/bin/sh\necho skopeo version 1.4.1\n")
+    (programs / "skopeo").chmod(0o755)
+    assert main(arguments) == 2
+    assert "too old" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Registries that do not mount, that are full, that limit: real ones, or a proxy before one."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,9 +84,10 @@ def test_a_registry_whose_disk_is_full(
     registry.process.stop()
     small = with_disk(160)
     small.process.start()
-    with pytest.raises(RegistryError, match="has no space left") as raised:
+    # It may also confirm a blob of which it cannot write where it is.
+    with pytest.raises(RegistryError, match=r"has no space left|has lost a blob") as raised:
         push_to(small.process.host, authority, images)
-    assert "make space" in raised.value.cure
+    assert re.search("make space|its disk", raised.value.cure)
     small.process.stop()
     large = with_disk(50_000)
     large.process.start()

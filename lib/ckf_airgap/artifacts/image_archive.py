@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from ckf_airgap.artifacts.byte_stream import ByteStream, drain
+from ckf_airgap.artifacts.byte_stream import ByteStream, drain, open_archive
 from ckf_airgap.artifacts.image_layout import belongs_to_layout
 from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 
 
@@ -26,18 +27,15 @@ class OpenedImages:
     manifest: PackManifest | None
     members: Iterator[TarMember]
 
-    @property
-    def form(self) -> str:
-        """What the form is called, on the command line too."""
-        return "oci" if self.is_layout else "docker"
 
-
-def open_images(archive: ByteStream, name: str) -> OpenedImages:
+def open_images(archive: ByteStream, name: str, size: int) -> OpenedImages:
     """Look at the start of images.tar.gz.
 
     Args:
         archive: The decompressed archive.
         name: Its name, for messages.
+        size: Its size as it is stored, in bytes: an archive that says how long it was made, and
+            is not, is refused before the rest of it is read.
 
     Raises:
         ArtifactError: It is damaged or ends in the middle; iterating over its members raises it
@@ -48,6 +46,8 @@ def open_images(archive: ByteStream, name: str) -> OpenedImages:
     for member in members:
         if member.name == PACK_MANIFEST:
             manifest = decode_member(member, name)
+            if manifest:
+                manifest.require_size(size, name)
         elif member.kind is MemberKind.FILE:
             is_layout = belongs_to_layout(member)
             return OpenedImages(
@@ -66,3 +66,20 @@ def _all(
         if not archives_only or (member.kind is MemberKind.FILE and member.name.endswith(".tar")):
             yield member
     drain(archive)
+
+
+def image_form(archive: Source) -> str:
+    """Tell which of the two forms an images.tar.gz has, by how it begins.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        ``docker`` or ``oci``.
+
+    Raises:
+        ArtifactError: It is damaged at its start, or not as long as it was made.
+    """
+    with open_archive(archive) as stream:
+        is_layout = open_images(stream, archive.name, archive.size).is_layout
+    return "oci" if is_layout else "docker"

@@ -26,12 +26,17 @@ _LARGEST_DOCUMENTS = 128 * 1024 * 1024
 _HEAD = 512
 # The name with its host, as containerd and docker write it; then the standard's, of which the
 # specification leaves open how much of a name it is.
-_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+REFERENCE_NAME = "org.opencontainers.image.ref.name"
+_NAMES = ("io.containerd.image.name", REFERENCE_NAME)
+ORIGINAL_MANIFEST = "ckf-airgap.original-manifest"
+"""The annotation with the digest of the manifest that the image had in its registry, where that
+one is of a kind that tools do not find in a layout. It is a blob of the layout too."""
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+"""The media type of a manifest."""
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CURE = "make the archive again (ckf-airgap pack --format oci)"
 
 
@@ -204,7 +209,7 @@ class ImageLayout:
             layers = tuple(
                 (str(layer["digest"]), int(layer["size"])) for layer in document["layers"]
             )
-            media_type = str(document.get("mediaType") or descriptor.media_type or _OCI_MANIFEST)
+            media_type = str(document.get("mediaType") or descriptor.media_type or OCI_MANIFEST)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"the manifest of {name} is damaged ({error})", _CURE) from error
         text = self._sound(config, "the config", name)
@@ -232,7 +237,10 @@ class ImageLayout:
             entries = cast(list[dict[str, Any]], json.loads(content)["manifests"])
             return [
                 Descriptor(
-                    number, _name(entry), str(entry["digest"]), str(entry.get("mediaType") or "")
+                    number,
+                    _name(entry),
+                    _annotation(entry, ORIGINAL_MANIFEST) or str(entry["digest"]),
+                    str(entry.get("mediaType") or ""),
                 )
                 for number, entry in enumerate(entries)
             ]
@@ -249,8 +257,12 @@ class ImageLayout:
 
 
 def _name(entry: dict[str, Any]) -> str:
+    return next(filter(None, (_annotation(entry, key) for key in _NAMES)), "")
+
+
+def _annotation(entry: dict[str, Any], key: str) -> str:
     annotations = cast(dict[str, Any], entry.get("annotations") or {})
-    return next((str(annotations[key]) for key in _NAMES if annotations.get(key)), "")
+    return str(annotations.get(key) or "")
 
 
 def _config_digest(manifest: bytes) -> str | None:

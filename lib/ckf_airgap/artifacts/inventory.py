@@ -42,12 +42,10 @@ class Inventory:
     Attributes:
         images: The readable ones, in the order of the archive.
         damaged: One error for each member that is not readable.
-        form: ``docker`` for ``docker save`` archives, ``oci`` for an OCI image layout.
     """
 
     images: tuple[ArchivedImage, ...]
     damaged: tuple[ArtifactError, ...] = field(default=())
-    form: str = "docker"
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
@@ -72,13 +70,14 @@ class Inventory:
 
 
 def read_inventory(
-    archive: ByteStream, name: str, wanted: Iterable[ImageReference] = ()
+    archive: ByteStream, name: str, size: int, wanted: Iterable[ImageReference] = ()
 ) -> Inventory:
     """List the images of images.tar.gz without keeping anything of their layers.
 
     Args:
         archive: The decompressed archive.
         name: Its name, for messages.
+        size: Its size as it is stored, in bytes.
         wanted: The images that the charms take: they name the images that have no RepoTags.
 
     Returns:
@@ -88,12 +87,12 @@ def read_inventory(
         ArtifactError: The archive itself is damaged or ends in the middle.
     """
     wanted = tuple(wanted)
-    opened = open_images(archive, name)
+    opened = open_images(archive, name, size)
     read = _read_layout if opened.is_layout else _read_saved
     images, damaged = read(opened, name, wanted)
     if opened.manifest:
         damaged += _lacking(opened.manifest, images, damaged, name)
-    return Inventory(tuple(images), tuple(damaged), opened.form)
+    return Inventory(tuple(images), tuple(damaged))
 
 
 def _read_saved(

@@ -84,6 +84,24 @@ class PackManifest:
         filling = _SIZE_DIGITS - len(str(self.archive_size))
         return f"{text}{' ' * filling}\n".encode()
 
+    def require_size(self, size: int, archive: str) -> None:
+        """See that the archive is as long as it was made.
+
+        Args:
+            size: Its size, in bytes.
+            archive: Its name, for messages.
+
+        Raises:
+            ArtifactError: It is not.
+        """
+        if self.archive_size != size:
+            raise ArtifactError(
+                f"{archive} has {size:,} bytes and was packed with {self.archive_size:,}: it was "
+                "not copied completely",
+                f"copy it again; where it was made anew from its members, leave {PACK_MANIFEST} "
+                "out",
+            )
+
     @classmethod
     def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
         """Read it.
@@ -132,12 +150,8 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
     """
     with open_archive(archive) as stream:
         manifest = _first_member(stream, archive.name)
-    if manifest and manifest.archive_size != archive.size:
-        raise ArtifactError(
-            f"{archive.name} has {archive.size:,} bytes and was packed with "
-            f"{manifest.archive_size:,}: it was not copied completely",
-            f"copy it again; where it was made anew from its members, leave {PACK_MANIFEST} out",
-        )
+    if manifest:
+        manifest.require_size(archive.size, archive.name)
     return manifest
 
 

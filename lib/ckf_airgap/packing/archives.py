@@ -267,7 +267,6 @@ class LayerWriter:
 
         Raises:
             DownloadError: It is too long.
-            ArtifactError: It is not gzip.
         """
         self._size += len(data)
         if self._size > self._blob.size:
@@ -307,11 +306,12 @@ class _Gunzip:
         self._part = part
         self._member = decompressor()
         self._digest = hashlib.sha256()
+        self._damage = ""
         self.size = 0
 
     def take(self, data: bytes) -> None:
         try:
-            while data:
+            while data and not self._damage:
                 if self._member.eof:
                     self._member = decompressor()
                 content = self._member.decompress(data, READ_SIZE)
@@ -319,9 +319,12 @@ class _Gunzip:
                 self.size += len(content)
                 data = self._member.unconsumed_tail or self._member.unused_data
         except GZIP_ERRORS as error:
-            raise self._unfit(str(error)) from error
+            # Perhaps it only was damaged on the way, which its digest will tell.
+            self._damage = str(error)
 
     def finish(self) -> None:
+        if self._damage:
+            raise self._unfit(self._damage)
         if not self._member.eof:
             raise self._unfit("it ends in the middle")
         if f"sha256:{self._digest.hexdigest()}" != self._part.layer.diff_id:

@@ -22,12 +22,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckf_airgap.artifacts.gzip_codec import filled_size, stored_size
+from ckf_airgap.artifacts.image_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest
-from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
+from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer, digest_of
 
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
-_REFERENCE_NAME = "org.opencontainers.image.ref.name"
+_DOCKER = "application/vnd.docker"
+_OCI_LAYER = "application/vnd.oci.image.layer"
+_OCI_TYPES = {
+    f"{_DOCKER}.distribution.manifest.v2+json": OCI_MANIFEST,
+    f"{_DOCKER}.container.image.v1+json": "application/vnd.oci.image.config.v1+json",
+    f"{_DOCKER}.image.rootfs.diff.tar": f"{_OCI_LAYER}.v1.tar",
+    f"{_DOCKER}.image.rootfs.diff.tar.gzip": f"{_OCI_LAYER}.v1.tar+gzip",
+    f"{_DOCKER}.image.rootfs.diff.tar.zstd": f"{_OCI_LAYER}.v1.tar+zstd",
+    f"{_DOCKER}.image.rootfs.foreign.diff.tar.gzip": (
+        f"{_OCI_LAYER}.nondistributable.v1.tar+gzip"
+    ),
+}
 LAYOUTS = ("docker", "oci")
 
 
@@ -155,10 +167,11 @@ def _oci_parts(
     text.add_file(PACK_MANIFEST, manifest.encode())
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
-    documents = {image.digest: image.manifest for image in images}
+    documents = {digest_of(manifest): manifest for manifest in map(oci_manifest, images)}
+    documents |= {image.digest: image.manifest for image in images}
     documents |= {image.image_id: image.config for image in images}
-    for digest, content in documents.items():
-        text.add_file(_blob_path(digest), content)
+    for name, content in documents.items():
+        text.add_file(_blob_path(name), content)
     seen = set(documents)
     for image in images:
         for layer in image.layers:
@@ -173,20 +186,46 @@ def _oci_parts(
     yield text.take()
 
 
+def oci_manifest(image: RemoteImage) -> bytes:
+    """Give the manifest of an image as the layout needs it.
+
+    Tools find only manifests of OCI in a layout. One of Docker (Image Manifest Version 2, Schema
+    2) differs from it by the names of its parts; config and layers are the same blobs.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The manifest, that of the registry where it is OCI's.
+    """
+    if image.media_type == OCI_MANIFEST:
+        return image.manifest
+    document = json.loads(image.manifest)
+    for part in (document, document["config"], *document["layers"]):
+        part["mediaType"] = _OCI_TYPES.get(part.get("mediaType"), part.get("mediaType"))
+    return _json(document)
+
+
 def _index(images: Iterable[RemoteImage]) -> dict[str, Any]:
     """Make the index of a layout (OCI Image Specification, "Image Layout", "index.json")."""
+    entries: list[dict[str, Any]] = []
+    for image in images:
+        manifest = oci_manifest(image)
+        annotations = {REFERENCE_NAME: image.name}
+        if manifest != image.manifest:
+            annotations[ORIGINAL_MANIFEST] = image.digest
+        entries.append(
+            {
+                "mediaType": OCI_MANIFEST,
+                "digest": digest_of(manifest),
+                "size": len(manifest),
+                "annotations": annotations,
+            }
+        )
     return {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [
-            {
-                "mediaType": image.media_type,
-                "digest": image.digest,
-                "size": len(image.manifest),
-                "annotations": {_REFERENCE_NAME: image.name},
-            }
-            for image in images
-        ],
+        "manifests": entries,
     }
 
 

@@ -76,34 +76,44 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
     source, content = hashlib.sha256(), hashlib.sha256()
     member = GzipMember()
     incoming = path.with_suffix(".incoming")
-    with incoming.open("wb") as file:
-        file.write(member.header)
-        for block in _blocks(_decoded(layer, pull, blobs.read(pull, layer.blob), source.update)):
-            content.update(block)
-            member.add(block)
-            file.write(compress_block([block]))
-        file.write(member.trailer)
+
+    def pieces() -> Iterator[bytes]:
+        for piece in blobs.read(pull, layer.blob):
+            source.update(piece)
+            yield piece
+
+    stored = pieces()
+    damage = ""
+    try:
+        with incoming.open("wb") as file:
+            file.write(member.header)
+            for block in _blocks(_decoded(layer, stored)):
+                content.update(block)
+                member.add(block)
+                file.write(compress_block([block]))
+            file.write(member.trailer)
+    except zstandard.ZstdError as error:
+        damage = str(error)
+        # Perhaps it only was damaged on the way, which its digest will tell.
+        for _ in stored:
+            pass
     if f"sha256:{source.hexdigest()}" != layer.blob.digest:
         raise other_bytes(f"layer {layer.blob.digest} of {pull}")
-    if f"sha256:{content.hexdigest()}" != layer.diff_id:
-        raise _damaged(layer, pull, "its content is not what the image's config says")
+    if not damage and f"sha256:{content.hexdigest()}" != layer.diff_id:
+        damage = "its content is not what the image's config says"
+    if damage:
+        raise ArtifactError(
+            f"layer {layer.blob.digest} of {pull} is damaged ({damage})",
+            "leave the image out, or pack with --format oci, which takes layers as they are",
+        )
     os.replace(incoming, path)
 
 
-def _decoded(
-    layer: RemoteLayer, pull: str, pieces: Iterable[bytes], count: Callable[[bytes], None]
-) -> Iterator[bytes]:
-    is_zstd = layer.media_type.endswith(_ZSTD_ENDINGS)
+def _decoded(layer: RemoteLayer, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    if not layer.media_type.endswith(_ZSTD_ENDINGS):
+        return iter(pieces)
     decoder = ZstdDecoder()
-    try:
-        for piece in pieces:
-            count(piece)
-            if is_zstd:
-                yield from decoder.decode(piece)
-            else:
-                yield piece
-    except zstandard.ZstdError as error:
-        raise _damaged(layer, pull, str(error)) from error
+    return (data for piece in pieces for data in decoder.decode(piece))
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -116,10 +126,3 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
             del buffer[:READ_SIZE]
     if buffer:
         yield bytes(buffer)
-
-
-def _damaged(layer: RemoteLayer, pull: str, why: str) -> ArtifactError:
-    return ArtifactError(
-        f"layer {layer.blob.digest} of {pull} is damaged ({why})",
-        "leave the image out, or pack with --format oci, which takes layers as they are",
-    )

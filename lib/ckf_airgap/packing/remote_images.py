@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ckf_airgap.artifacts.image_layout import OCI_MANIFEST
 from ckf_airgap.artifacts.saved_images import read_config
 from ckf_airgap.errors import AirgapError, ArtifactError, DownloadError, disk_error, join_errors
 from ckf_airgap.names import ImageReference
@@ -66,12 +67,12 @@ class RemoteImage:
     @property
     def digest(self) -> str:
         """The digest of its manifest."""
-        return _digest(self.manifest)
+        return digest_of(self.manifest)
 
     @property
     def image_id(self) -> str:
         """The digest of its config."""
-        return _digest(self.config)
+        return digest_of(self.config)
 
     @property
     def size(self) -> int:
@@ -141,7 +142,7 @@ class RemoteImages:
                 break
             digest = self._choose(document, asked)
             manifest, document = self._manifest(f"{name}@{digest}", digest)
-        pull = f"{name}@{_digest(manifest)}"
+        pull = f"{name}@{digest_of(manifest)}"
         try:
             config = _blob(document["config"])
             layers = [(_blob(layer), str(layer["mediaType"])) for layer in document["layers"]]
@@ -162,7 +163,7 @@ class RemoteImages:
             reference,
             pull,
             manifest,
-            str(document.get("mediaType") or _OCI_MANIFEST),
+            str(document.get("mediaType") or OCI_MANIFEST),
             content,
             tuple(
                 RemoteLayer(blob, media_type, diff_id)
@@ -173,7 +174,7 @@ class RemoteImages:
     def _manifest(self, asked: str, digest: str | None) -> tuple[bytes, dict[str, Any]]:
         kept = self._kept(digest) if digest else None
         content = kept or self._skopeo.manifest(asked)
-        if digest and _digest(content) != digest:
+        if digest and digest_of(content) != digest:
             raise other_bytes(asked)
         try:
             document = json.loads(content)
@@ -198,7 +199,7 @@ class RemoteImages:
                 if not read_again(error, attempt):
                     raise
                 attempt += 1
-        if _digest(content) != blob.digest:
+        if digest_of(content) != blob.digest:
             raise other_bytes(pull)
         self._keep(content)
         return content
@@ -231,19 +232,16 @@ class RemoteImages:
             content = (self._folder / digest.rpartition(":")[2]).read_bytes()
         except OSError:
             return None
-        return content if _digest(content) == digest else None
+        return content if digest_of(content) == digest else None
 
     def _keep(self, content: bytes) -> None:
-        path = self._folder / _digest(content).rpartition(":")[2]
+        path = self._folder / digest_of(content).rpartition(":")[2]
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 file.write(content)
             os.replace(file.name, path)
         except OSError as error:
             raise disk_error(self._folder, error) from error
-
-
-_OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def _blob(descriptor: dict[str, Any]) -> Blob:
@@ -254,5 +252,6 @@ def _blob(descriptor: dict[str, Any]) -> Blob:
     return Blob(digest, int(descriptor["size"]))
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Give the digest of a manifest or a config."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -23,7 +23,6 @@ from ckf_airgap.artifacts.inventory import (
     damaged_member,
     layout_image,
 )
-from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
 from ckf_airgap.artifacts.saved_images import LayerContent, SavedImage, read_saved_images
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import TarMember
@@ -111,8 +110,6 @@ class ImagePusher:
         try:
             if state.is_complete and run.is_all_done():
                 return PushResult(state.inventory, (), len(state.inventory.images), 0)
-            # What was not copied completely should be known before the first byte is sent.
-            read_pack_manifest(archive)
             return run.push(archive, Meter(archive.size, self._on_progress))
         finally:
             state.close()
@@ -189,7 +186,7 @@ class _Run:
             ) as uploads,
             Finisher(meter.tick) as finisher,
         ):
-            opened = open_images(stream, archive.name)
+            opened = open_images(stream, archive.name, archive.size)
             pipeline = _Pipeline(uploads, compressors, finisher, meter)
             push = self._push_layout if opened.is_layout else self._push_saved
             push(archive.name, opened.members, pipeline)

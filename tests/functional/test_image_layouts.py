@@ -1,0 +1,283 @@
+"""images.tar.gz as an OCI image layout: read, pushed, and damaged in many ways."""
+
+import gzip
+import io
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from ckf_airgap.artifacts.byte_stream import open_archive
+from ckf_airgap.artifacts.image_archive import image_form
+from ckf_airgap.artifacts.inventory import Inventory, read_inventory
+from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.cli import main
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.registry.push import ImagePusher, PushResult
+from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import Request, proxy
+from tests.functional.test_archive_kinds import repack, settled_log, stored_blobs
+from tests.functional.test_interruptions import push_through
+from tests.outside import Outside, write_charms
+from tests.sample_release import Compressor, ImageArchive, ImageOptions, Layout, Release, truncate
+from tests.testbed.pki import Authority
+
+RELEASE = Release.builtin(("minio", "kubeflow-volumes", "jupyter-ui"))
+OPTIONS = ImageOptions(program=b"stub", layouts=(Layout.LEGACY,), payload_kib=300)
+Edit = Callable[[str, bytes], Iterator[tuple[str, bytes]]]
+
+
+@pytest.fixture
+def packed(outside: Outside, tmp_path: Path) -> Path:
+    """An images.tar.gz as ``pack --format oci`` makes it."""
+    outside.fill(RELEASE.images, OPTIONS)
+    write_charms(RELEASE, tmp_path / "charms")
+    words = ["pack", "--charms", str(tmp_path / "charms"), "--output", str(tmp_path)]
+    words += ["--registry-ca", str(outside.registry.ca), "--format", "oci", "--allow-missing"]
+    assert main(words) == 0
+    return tmp_path / "images.tar.gz"
+
+
+def push(registry: RunningRegistry, path: Path) -> PushResult:
+    pusher = ImagePusher(registry.client(), registry.location, path.with_name("pushed"))
+    return pusher.push(FileSource(path))
+
+
+def read(path: Path) -> Inventory:
+    source = FileSource(path)
+    with open_archive(source) as stream:
+        return read_inventory(stream, source.name, source.size)
+
+
+def in_order(path: Path, key: Callable[[str], Any]) -> None:
+    """Write an archive again with its members in another order, and without its manifest."""
+    with tarfile.open(path) as archive:
+        members = {member.name: archive.extractfile(member) for member in archive}
+        content = {name: file.read() for name, file in members.items() if file}
+    content.pop("ckf-airgap.json")
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as new:
+        for name in sorted(content, key=key):
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content[name])
+            new.addfile(entry, io.BytesIO(content[name]))
+    path.write_bytes(gzip.compress(output.getvalue(), 1))
+
+
+@pytest.mark.parametrize("order", ["names", "names backwards"])
+def test_a_layout_in_any_order(
+    order: str, packed: Path, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    sign = 1 if order == "names" else -1
+    in_order(packed, lambda name: [sign * ord(letter) for letter in name])
+    inventory = read(packed)
+    assert image_form(FileSource(packed)) == "oci"
+    assert inventory.damaged == ()
+    assert len(inventory.images) == len(RELEASE.images)
+    result = push(registry, packed)
+    assert len(result.pushed) == len(RELEASE.images)
+    assert result.inventory == inventory
+    for reference in result.pushed:
+        assert registry.pull(reference, tmp_path).diff_ids
+    assert push(registry, packed).pushed == ()
+
+
+def test_a_layout_that_skopeo_makes(
+    outside: Outside, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    outside.fill(RELEASE.images, OPTIONS)
+    layout = tmp_path / "layout"
+    for image in RELEASE.images:
+        outside.skopeo("copy", f"docker://{outside.place(image)}", f"oci:{layout}:{image}")
+    path = tmp_path / "images.tar.gz"
+    subprocess.run(["tar", "-czf", path, "-C", layout, "."], check=True)
+    result = push(registry, path)
+    assert len(result.pushed) == len(RELEASE.images)
+    for reference in result.pushed:
+        assert registry.pull(reference, tmp_path).diff_ids
+
+
+def documents(change: Callable[[dict[str, Any]], None], wanted: str) -> Edit:
+    """Change the index, or all documents that have a key."""
+
+    def edit(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        is_wanted = name == wanted if wanted == "index.json" else f'"{wanted}"'.encode() in content
+        if content[:1] == b"{" and name != "ckf-airgap.json" and is_wanted:
+            document = json.loads(content)
+            change(document)
+            content = json.dumps(document).encode()
+        yield name, content
+
+    return edit
+
+
+def drop(pattern: Callable[[str, bytes], bool]) -> Edit:
+    """Leave out the first member of a kind."""
+    dropped: list[str] = []
+
+    def edit(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        if not dropped and pattern(name, content):
+            dropped.append(name)
+        else:
+            yield name, content
+
+    return edit
+
+
+def first(kind: Callable[[str, bytes], bool], change: Callable[[bytes], bytes]) -> Edit:
+    """Change the first member of a kind."""
+    changed: list[str] = []
+
+    def edit(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        if not changed and kind(name, content):
+            changed.append(name)
+            content = change(content)
+        yield name, content
+
+    return edit
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+
+
+def shortened(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def is_own_layer(name: str, content: bytes) -> bool:
+    """Tell a layer that only one image has: it is large here."""
+    return name.startswith("blobs/") and content[:1] != b"{" and len(content) > 100_000
+
+
+def is_config(name: str, content: bytes) -> bool:
+    return name.startswith("blobs/") and b'"rootfs"' in content and content[:1] == b"{"
+
+
+@pytest.mark.parametrize(
+    ("edit", "words", "seen_by_reading"),
+    [
+        (drop(is_own_layer), "lacks the layer sha256:", True),
+        (first(is_own_layer, flipped), "its content is not that of its name", False),
+        (first(is_own_layer, shortened), "has [0-9]+ of [0-9]+ bytes of sha256:", True),
+        (drop(is_config), "lacks the config of", True),
+        (first(is_config, flipped), "the config of .* is damaged", True),
+    ],
+    ids=["no layer", "layer flipped", "layer shorter", "no config", "config flipped"],
+)
+def test_a_damaged_image_is_named_and_the_others_are_pushed(
+    edit: Edit, words: str, seen_by_reading: bool, packed: Path, registry: RunningRegistry
+) -> None:
+    repack(packed, without_manifest(edit))
+    if seen_by_reading:
+        (error,) = read(packed).damaged
+        assert_matches(words, str(error))
+    result = push(registry, packed)
+    (error,) = result.inventory.damaged
+    assert_matches(words, str(error))
+    assert len(result.pushed) == len(RELEASE.images) - 1
+    again = push(registry, packed)
+    assert (len(again.inventory.damaged), again.pushed) == (1, ())
+
+
+def assert_matches(words: str, text: str) -> None:
+    assert re.search(words, text), text
+
+
+def without_manifest(edit: Edit) -> Edit:
+    def both(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        if name != "ckf-airgap.json":
+            yield from edit(name, content)
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (drop(lambda name, _: name == "index.json"), "holds neither"),
+        (documents(lambda index: index.pop("manifests"), "index.json"), "index.json .* damaged"),
+        (documents(lambda index: index.update(manifests=[1]), "index.json"), "damaged"),
+        (documents(lambda index: index.update(manifests=[{}]), "index.json"), "damaged"),
+    ],
+    ids=["no index", "no manifests", "numbers", "empty"],
+)
+def test_a_layout_without_a_proper_index(
+    edit: Edit, words: str, packed: Path, registry: RunningRegistry
+) -> None:
+    repack(packed, without_manifest(edit))
+    with pytest.raises(ArtifactError, match=words):
+        read(packed)
+    with pytest.raises(ArtifactError, match=words):
+        push(registry, packed)
+
+
+def test_an_index_for_several_architectures(packed: Path, registry: RunningRegistry) -> None:
+    kind = "application/vnd.oci.image.index.v1+json"
+
+    def change(index: dict[str, Any]) -> None:
+        index["manifests"][0]["mediaType"] = kind
+
+    repack(packed, without_manifest(documents(change, "index.json")))
+    result = push(registry, packed)
+    (error,) = result.inventory.damaged
+    assert "several CPU architectures" in str(error)
+    assert len(result.pushed) == len(RELEASE.images) - 1
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.7, 0.99])
+def test_a_copy_that_is_not_complete_is_told_before_anything_is_sent(
+    keep: float, packed: Path, registry: RunningRegistry
+) -> None:
+    truncate(packed, keep)
+    with pytest.raises(ArtifactError, match="was not copied completely"):
+        read(packed)
+    with pytest.raises(ArtifactError, match="was not copied completely") as raised:
+        push(registry, packed)
+    assert "copy it again" in raised.value.cure
+    assert "/blobs/" not in settled_log(registry)
+
+
+def test_a_bit_that_flips_in_the_copy(packed: Path, registry: RunningRegistry) -> None:
+    content = bytearray(packed.read_bytes())
+    content[len(content) // 2] ^= 1
+    packed.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"images\.tar\.gz is damaged"):
+        read(packed)
+    with pytest.raises(ArtifactError, match=r"images\.tar\.gz is damaged"):
+        push(registry, packed)
+
+
+def test_a_connection_that_breaks(
+    packed: Path, registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def cut_once(request: Request) -> Literal["cut"] | None:
+        if request.method not in ("PATCH", "PUT") or len(seen) >= 5:
+            return None
+        seen.append(request.path)
+        return "cut"
+
+    archive = ImageArchive(packed, (), 0, Compressor.best())
+    with proxy(registry, authority, cut_once) as host:
+        pushed = push_through(host, authority, archive, tmp_path / "pushed")
+    assert pushed == len(RELEASE.images)
+    assert len(seen) == 5
+
+
+def test_what_the_registry_has_is_not_sent_again_without_a_journal(
+    packed: Path, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    push(registry, packed)
+    before = settled_log(registry)
+    (tmp_path / "pushed").unlink()
+    assert len(push(registry, packed).pushed) == len(RELEASE.images)
+    after = settled_log(registry)[len(before) :]
+    # Layers are found in their own repositories, or mounted from others.
+    assert stored_blobs(after) == []
