@@ -24,6 +24,7 @@ from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.cli import main
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Answer, Fault, Request, proxy
+from tests.functional.test_archive_kinds import settled_log
 from tests.functional.test_interruptions import log_of
 from tests.outside import Outside, with_images, write_charms
 from tests.sample_release import ImageOptions, Layout, Release
@@ -190,7 +191,7 @@ def test_a_pack_that_is_killed_goes_on(
     assert process.returncode == -signal.SIGKILL
     assert not list(partial.parent.glob("*.tar.gz"))
     fetched = {json.loads(line)["layer"] for line in lines(journal)[1:]}
-    before = log_of(RunningRegistry(outside.registry))
+    before = settled_log(RunningRegistry(outside.registry))
 
     assert main(arguments) == 0
     after = log_of(RunningRegistry(outside.registry))[len(before) :]

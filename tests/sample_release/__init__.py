@@ -40,6 +40,7 @@ from tests.sample_release.release import (
     Release,
     Resource,
     Storage,
+    images_named_by,
     images_wanted_by,
     present_release_folders,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Storage",
     "charm_file",
     "flip_bit",
+    "images_named_by",
     "images_wanted_by",
     "member_name",
     "present_release_folders",

@@ -285,7 +285,7 @@ def images_wanted_by(charm: Charm, available: Sequence[str]) -> set[str]:
     that name, else for those of that repository, else for those of that last name.
     """
     wanted: set[str] = set()
-    for word in _image_words(charm):
+    for word in images_named_by(charm):
         last_name = repository(word).rpartition("/")[2]
         wanted |= (
             {image for image in available if image == word}
@@ -295,7 +295,8 @@ def images_wanted_by(charm: Charm, available: Sequence[str]) -> set[str]:
     return wanted
 
 
-def _image_words(charm: Charm) -> set[str]:
+def images_named_by(charm: Charm) -> set[str]:
+    """List the words of a charm that look like images, also those that no list has."""
     texts = [resource.upstream_source for resource in charm.resources]
     texts.extend(charm.default_files.values())
     texts.extend(str(option.default) for option in charm.options if "image" in option.name)
