@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_archive
+from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.charm_file import CharmFile
@@ -34,11 +35,17 @@ def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     charms: dict[str, tuple[str, CharmFile]] = {}
+    digests: dict[str, str] = {}
+    manifest: PackManifest | None = None
     with open_archive(archive) as stream:
         for member in read_members(stream, archive.name):
+            if member.name == PACK_MANIFEST:
+                manifest = decode_member(member, archive.name)
+                if manifest:
+                    manifest.require_size(archive.size, archive.name)
             if member.kind is not MemberKind.FILE or not _CHARM.search(member.name):
                 continue
-            charm = _unpack(member, folder)
+            charm, digests[member.name] = _unpack(member, folder)
             if charm.name in charms:
                 raise ArtifactError(
                     f"{archive.name} holds the charm {charm.name} twice: in "
@@ -51,13 +58,25 @@ def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
         raise ArtifactError(
             f"{archive.name} holds no .charm file", "make it with tar -czf from the .charm files"
         )
+    if manifest:
+        _require_packed(manifest, digests, archive.name)
     found = tuple(charm for _, (_, charm) in sorted(charms.items()))
     _remove_others(folder, found)
     return found
 
 
-def _unpack(member: TarMember, folder: Path) -> CharmFile:
-    """Write one charm under its final name, whole or not at all."""
+def _require_packed(manifest: PackManifest, digests: Mapping[str, str], archive: str) -> None:
+    """Compare the charms with what their archive says of them."""
+    wrong = [charm.file for charm in manifest.charms if digests.get(charm.file) != charm.sha256]
+    if wrong:
+        raise ArtifactError(
+            f"{archive} does not hold {', '.join(wrong)} as packed",
+            f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
+        )
+
+
+def _unpack(member: TarMember, folder: Path) -> tuple[CharmFile, str]:
+    """Write one charm under its final name, whole or not at all; gives its SHA-256, too."""
     digest = hashlib.sha256()
     temporary = folder / "incoming"
     try:
@@ -73,7 +92,7 @@ def _unpack(member: TarMember, folder: Path) -> CharmFile:
     charm = CharmFile.read(temporary, member.name)
     path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
     os.replace(temporary, path)
-    return dataclasses.replace(charm, path=path)
+    return dataclasses.replace(charm, path=path), digest.hexdigest()
 
 
 def _remove_others(folder: Path, charms: Iterable[CharmFile]) -> None:

@@ -1,7 +1,6 @@
 """What a packed archive says of itself: its first member, ``ckf-airgap.json``."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -173,8 +172,3 @@ def _first_member(stream: ByteStream, archive: str) -> PackManifest | None:
             return decode_member(member, archive)
         break
     return None
-
-
-def charms_by_name(manifest: PackManifest) -> Mapping[str, PackedCharm]:
-    """Give the charms of a manifest by their names."""
-    return {charm.name: charm for charm in manifest.charms}

@@ -71,7 +71,7 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
     document = _document(text, "the channel map")
     origins: list[CharmOrigin] = []
     for name, body in sorted(document.items()):
-        details = {"channel": body} if isinstance(body, str | float | int) else body
+        details = {"channel": body} if body and isinstance(body, str) else body
         if not isinstance(details, dict) or set(cast(dict[str, Any], details)) - {
             "channel",
             "base",
@@ -181,7 +181,8 @@ def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference
 
 def _document(text: str, what: str) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load(text)
+        # Every value as it is written: a channel 1.10 is no number.
+        document = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{what} is not valid YAML ({error})", "correct it") from error
     if not isinstance(document, dict) or not document:
@@ -211,11 +212,14 @@ def _origin(
 
 def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
     revision = details.get("revision")
-    if revision is not None and not isinstance(revision, int):
+    if revision is not None and not str(revision).isdecimal():
         raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")
     channel = details.get("channel")
     return CharmOrigin(
-        name, str(channel) if channel is not None else None, _base(details) or default, revision
+        name,
+        str(channel) if channel else None,
+        _base(details) or default,
+        None if revision is None else int(revision),
     )
 
 

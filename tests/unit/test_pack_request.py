@@ -1,0 +1,165 @@
+"""What is to be packed: bundles, channel maps, lists of images."""
+
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import AirgapError, ConfigurationError
+from ckf_airgap.juju import CharmOrigin
+from ckf_airgap.names import ImageReference
+from ckf_airgap.packing.request import (
+    charms_of_bundle,
+    charms_of_channel_map,
+    distinct_images,
+    images_in,
+    juju_images,
+    parse_image,
+)
+from tests.sample_release import Release, charm_file
+
+MANIFESTS = """
+apiVersion: apps/v1
+kind: Deployment
+spec:
+  template:
+    spec:
+      containers:
+      - name: controller
+        image: gcr.io/knative-releases/knative.dev/serving/cmd/controller@sha256:DIGEST
+        imagePullPolicy: IfNotPresent
+        env:
+        - {name: WEBHOOK_IMAGE, value: "gcr.io/knative-releases/knative.dev/webhook:v1"}
+        - {name: CONFIG, value: "config/logging"}
+---
+kind: ConfigMap
+data:
+  queue-sidecar-image: gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1
+""".replace("DIGEST", "a" * 64)
+
+
+def references(*texts: str) -> list[ImageReference]:
+    return [parse_image(text) for text in texts]
+
+
+def test_a_bundle_names_each_charm_once() -> None:
+    text = """
+    default-base: ubuntu@22.04
+    applications:
+      kfp-db: {charm: mysql-k8s, channel: 8.0/stable}
+      katib-db: {charm: "ch:mysql-k8s", channel: 8.0/stable}
+      argo-controller: {charm: argo-controller, channel: 3.4/stable, base: ubuntu@24.04/stable}
+      minio: {charm: minio, revision: 12, series: focal}
+    """
+    assert charms_of_bundle(text) == (
+        CharmOrigin("argo-controller", "3.4/stable", "ubuntu@24.04"),
+        CharmOrigin("minio", None, "ubuntu@20.04", 12),
+        CharmOrigin("mysql-k8s", "8.0/stable", "ubuntu@22.04"),
+    )
+
+
+def test_the_published_bundles(facts: Path | None) -> None:
+    if facts is None:
+        pytest.skip("no facts about real releases: set CKF_FACTS")
+    for name in ("1.8", "1.9", "1.11"):
+        origins = charms_of_bundle((facts / name / "bundle.yaml").read_text())
+        assert len(origins) == len(set(Release.from_folder(facts / name).applications.values()))
+        assert all(origin.channel for origin in origins)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is not a map"),
+        ("[1]", "is not a map"),
+        ("a: [", "not valid YAML"),
+        ("name: x", "names no applications"),
+        ("applications: {a: {}}", "does not say which charm a is"),
+        ("applications: {a: {charm: ./a.charm}}", "from the file ./a.charm"),
+        ("applications: {a: {charm: b, revision: x}}", "the revision of b is 'x'"),
+        (
+            "applications: {a: {charm: c, channel: '1'}, b: {charm: c, channel: '2'}}",
+            r"deploys c \(1\) and c \(2\)",
+        ),
+    ],
+)
+def test_a_bundle_that_cannot_be_packed(text: str, words: str) -> None:
+    with pytest.raises(AirgapError, match=words):
+        charms_of_bundle(text)
+
+
+def test_the_charms_of_a_bundle_may_be_files_where_they_are_at_hand() -> None:
+    text = "applications: {a: {charm: ./charms/argo-controller_r12.charm}, b: {charm: minio}}"
+    names = [origin.name for origin in charms_of_bundle(text, from_files=True)]
+    assert names == ["argo-controller", "minio"]
+
+
+def test_a_channel_map() -> None:
+    text = """
+    minio: ckf-1.8/stable
+    argo-controller: 3.10
+    x: {revision: 4}
+    y: {channel: 1, base: ubuntu@20.04}
+    """
+    assert charms_of_channel_map(text) == (
+        CharmOrigin("argo-controller", "3.10"),
+        CharmOrigin("minio", "ckf-1.8/stable"),
+        CharmOrigin("x", revision=4),
+        CharmOrigin("y", "1", "ubuntu@20.04"),
+    )
+
+
+@pytest.mark.parametrize("text", ["minio:", "minio: [1]", "minio: {track: 1}", "- minio", ""])
+def test_a_channel_map_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="the channel map"):
+        charms_of_channel_map(text)
+
+
+def test_images_in_a_list() -> None:
+    text = "# mine\n\nbusybox\n- docker.io/a/b:1  # with a bullet\n'c/d@sha256:" + "e" * 64 + "'\n"
+    found = images_in(text, "list")
+    assert list(found) == references("busybox", "docker.io/a/b:1", f"c/d@sha256:{'e' * 64}")
+
+
+def test_images_in_manifests() -> None:
+    place = "gcr.io/knative-releases/knative.dev"
+    assert set(images_in(MANIFESTS, "serving.yaml")) == set(
+        references(
+            f"{place}/serving/cmd/controller@sha256:{'a' * 64}",
+            f"{place}/webhook:v1",
+            f"{place}/serving/cmd/queue:v1",
+        )
+    )
+
+
+@pytest.mark.parametrize("text", ["", "kind: ConfigMap\ndata: {a: b c}\n", "a b: [", "UPPER/CASE"])
+def test_a_file_without_images(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        images_in(text, "file.yaml")
+
+
+def test_images_of_juju(tmp_path: Path) -> None:
+    charms: list[CharmFile] = []
+    for charm in Release.builtin(("minio", "mysql-k8s")).charms:
+        path = tmp_path / f"{charm.name}.charm"
+        path.write_bytes(charm_file(charm))
+        charms.append(CharmFile.read(path))
+    assert list(juju_images("3.6.8", charms)) == references(
+        "ghcr.io/juju/jujud-operator:3.6.8",
+        "ghcr.io/juju/juju-db:4.4",
+        "ghcr.io/juju/charm-base:ubuntu-24.04",
+    )
+    assert not any("juju-db" in str(image) for image in juju_images("4.0-rc1", charms))
+    with pytest.raises(ConfigurationError, match="not a version"):
+        juju_images("latest", charms)
+
+
+def test_images_that_are_the_same_count_once() -> None:
+    same = references("ubuntu:22.04", "docker.io/ubuntu:22.04", "docker.io/library/ubuntu:22.04")
+    assert len(distinct_images(same)) == 1
+    assert distinct_images(references("a/b", "a/b:latest")) == references("a/b")
+
+
+def test_images_that_would_stand_in_one_place_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"would both be team/app:1"):
+        distinct_images(references("gcr.io/team/app:1", "quay.io/team/app:1"))
