@@ -109,7 +109,9 @@ def connected_side(
     registry.start()
     try:
         outside = Outside(registry, folder)
-        named = {image for charm in release.charms for image in images_named_by(charm)}
+        words = {word for charm in release.charms for word in images_named_by(charm)}
+        # The key of a map looks like an image too, but for its end.
+        named = {word for word in words if not word.endswith(":")}
         replaced = outside.fill({*named, *more_images}, ImageOptions())
         release = with_images(replace(release, images=tuple(sorted(named))), replaced)
         charmhub = Charmhub()
