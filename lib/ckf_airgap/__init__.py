@@ -2,5 +2,5 @@
 
 Data flows one way: the two artifacts (``artifacts``, ``charm_file``) give an inventory of images
 and the needs of the charms; ``planning`` resolves one against the other; ``registry`` and ``juju``
-carry the plan out; ``cluster`` verifies the result.
+carry the plan out; ``cluster`` verifies the result. ``packing`` makes the artifacts, outside.
 """

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, open_archive, report_reading
+from ckf_airgap import https
+from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
 from ckf_airgap.artifacts.charms import unpack_charms
 from ckf_airgap.artifacts.image_archive import image_form
 from ckf_airgap.artifacts.inventory import Inventory, read_inventory
@@ -51,6 +52,7 @@ _DAMAGED = 1
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _LINE_SECONDS = 30.0
+_LARGEST_LIST = 16 * 1024 * 1024
 _EPILOG = """exit status:
   0  done
   1  inspect, push: an archive holds damaged members, which are listed
@@ -446,11 +448,8 @@ def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
     images = [parse_image(text) for text in arguments.add_image]
     for place in arguments.add_images:
         if "://" in place:
-            source = UrlSource(place, "--add-images", _certificates(arguments))
-            with source.open() as stream:
-                text = b"".join(iter(lambda s=stream: s.read(READ_SIZE), b"")).decode(
-                    "utf-8", "replace"
-                )
+            content = https.fetch(place, _certificates(arguments), largest=_LARGEST_LIST)
+            text = content.decode("utf-8", "replace")
         else:
             text = _text(Path(place))
         images += images_in(text, place)

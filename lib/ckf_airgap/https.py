@@ -5,11 +5,13 @@ import ssl
 import time
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
 
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, DownloadError
 
 ATTEMPTS = 8
 """How often a request is tried before it has failed: for a minute and a half, about."""
@@ -22,6 +24,9 @@ CA_CURE = (
 _LONGEST_PAUSE = 20.0
 # What a server asks for may be longer than what is waited without being asked; but not an hour.
 _LONGEST_ASKED_PAUSE = 120.0
+_MOST_REFERRALS = 6
+_REFERRALS = (301, 302, 303, 307, 308)
+_PASSING = (429, 502, 503, 504)
 _TIMEOUT = urllib3.Timeout(connect=10, read=300)
 
 
@@ -86,6 +91,51 @@ def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
                 CA_CURE,
             ) from error
     return urllib3.PoolManager(maxsize=count, ssl_context=context, retries=False, timeout=_TIMEOUT)
+
+
+def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
+    """Fetch a small file, wherever its server refers to.
+
+    Args:
+        url: Its address.
+        ca: PEM certificates of the authorities to trust beside those of the system.
+        largest: How many bytes it may have.
+
+    Raises:
+        ConfigurationError: ``ca`` is not a PEM certificate.
+        DownloadError: The file cannot be had.
+    """
+    cure = "see that the address is right and that its server can be reached"
+    pool = connections(ca)
+    place = url
+    for _ in range(_MOST_REFERRALS):
+        if not place.startswith("https://"):
+            raise DownloadError(url, f"is not given over HTTPS, but at {place}", "give the file")
+        try:
+            response = pool.request(
+                "GET",
+                place,
+                redirect=False,
+                retries=urllib3.Retry(total=4, backoff_factor=1, status_forcelist=_PASSING),
+                preload_content=False,
+                headers={"User-Agent": USER_AGENT},
+            )
+            content = response.read(largest + 1)
+            response.close()
+        except (HTTPError, ValueError) as error:
+            raise DownloadError(url, f"cannot be fetched ({error})", cure) from error
+        target = response.headers.get("Location")
+        if target and response.status in _REFERRALS:
+            place = urljoin(place, target)
+            continue
+        if response.status != HTTPStatus.OK:
+            raise DownloadError(
+                url, f"cannot be fetched: its server answers {response.status}", cure
+            )
+        if len(content) > largest:
+            raise DownloadError(url, f"has more than {largest:,} bytes", "give another address")
+        return content
+    raise DownloadError(url, "cannot be fetched: its server refers to others without end", cure)
 
 
 def is_transient(status: int) -> bool:

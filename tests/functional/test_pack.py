@@ -23,7 +23,7 @@ from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
 from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.cli import main
 from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Answer, Fault, Request, proxy
+from tests.functional.servers import Answer, Fault, QuietHandler, Request, proxy, serve
 from tests.functional.test_archive_kinds import settled_log
 from tests.functional.test_interruptions import log_of
 from tests.outside import Outside, with_images, write_charms
@@ -299,6 +299,37 @@ def test_images_that_are_added(
     names = {image["name"] for image in document(capsys)["images"]}
     assert set(extra) - {"busybox"} | {"busybox:latest"} <= names
     assert len(names) == len(release.images) + len(extra)
+
+
+def test_images_of_manifests_at_an_address(
+    release: Release, outside: Outside, authority: Authority, tmp_path: Path, capsys: Captured
+) -> None:
+    """As GitHub gives the files of a release: by way of a referral."""
+    outside.fill(["gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1"], OPTIONS)
+    text = (
+        b"data: {queue-sidecar-image: 'gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1'}"
+    )
+    asked: list[str] = []
+
+    class Files(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            asked.append(self.path)
+            is_there = self.path == "/stored"
+            self.send_response(200 if is_there else 302 if self.path == "/serving.yaml" else 404)
+            self.send_header("Location", "/stored")
+            self.send_header("Content-Length", str(len(text) if is_there else 0))
+            self.end_headers()
+            if is_there:
+                self.wfile.write(text)
+
+    with serve(Files, authority) as host:
+        more = ["--add-images", f"https://{host}/serving.yaml", "--dry-run"]
+        assert main(words(outside, tmp_path, *more)) == 0
+        assert len(document(capsys)["images"]) == len(release.images) + 1
+        assert asked == ["/serving.yaml", "/stored"]
+        more = ["--add-images", f"https://{host}/none.yaml"]
+        assert main(words(outside, tmp_path, *more)) == 2
+    assert "its server answers 404" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("release")
