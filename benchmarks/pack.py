@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sample_images import make_archive
-from benchmarks.tools import DockerDaemon, NotAvailableError, child, new_registry, size_of
+from benchmarks.tools import DockerDaemon, NotAvailableError, child, size_of
 from tests.testbed.pki import Authority
 from tests.testbed.registry import Registry
 
@@ -71,7 +71,7 @@ class _Bench:
     def __init__(self, folder: Path, images: int) -> None:
         self._folder = folder
         self._authority = Authority(folder / "pki")
-        self.outside = new_registry(folder / "outside", self._authority)
+        self.outside = Registry.on_loopback(folder / "outside", self._authority)
         self._images = [f"{self.outside.host}/benchmark/image-{i}:1" for i in range(images)]
 
     def fill(self, layer_size: int, shared_layers: int) -> None:
@@ -149,7 +149,7 @@ class _Bench:
         seconds: list[float] = []
         ways = [self._push] if packed.name.endswith("oci") else [self._push, self._skopeo]
         for way in ways:
-            registry = new_registry(self._folder / "inside", self._authority)
+            registry = Registry.on_loopback(self._folder / "inside", self._authority)
             registry.start()
             start = time.monotonic()
             way(packed.archive, registry)

@@ -28,7 +28,6 @@ from benchmarks.tools import (
     child,
     cpu_of,
     cpu_of_children,
-    new_registry,
     size_of,
 )
 from ckf_airgap.artifacts.byte_stream import drain, open_archive
@@ -140,7 +139,7 @@ class _Bench:
 
     def _new_registry(self, name: str) -> Registry:
         folder = self._folder / f"registry of {name}".replace(" ", "-")
-        return new_registry(folder, self._authority)
+        return Registry.on_loopback(folder, self._authority)
 
     def _registry_cpu(self) -> float:
         pid = self._registry.processes.pid(self._registry.data.name)

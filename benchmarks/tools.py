@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.measured import run_measured
-from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry, free_port
 
 
 @dataclass(frozen=True)
@@ -129,23 +126,3 @@ def cpu_of_children() -> float:
 def size_of(folder: Path) -> int:
     """Give the size of the files below a folder, in MiB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024**2
-
-
-def new_registry(folder: Path, authority: Authority) -> Registry:
-    """Make a registry on the loopback address; it is not started yet.
-
-    Args:
-        folder: Where it keeps everything.
-        authority: Signs its certificate.
-    """
-    port = free_port()
-    return Registry(
-        host=f"127.0.0.1:{port}",
-        address=f"127.0.0.1:{port}",
-        ca=authority.certificate,
-        data=folder / "registry",
-        username=None,
-        certificate=authority.issue("registry", "127.0.0.1", "localhost"),
-        processes=Processes(folder / "run", folder / "log"),
-        wrap=lambda args: [str(arg) for arg in args],
-    )

@@ -18,8 +18,7 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from tests.outside import Outside
 from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry, free_port
+from tests.testbed.registry import Registry
 
 _GZIP = 31
 _PACKAGES = {
@@ -108,24 +107,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("pki"))
 
 
-def _registry(authority: Authority, folder: Path, username: str | None) -> Registry:
-    port = free_port()
-    return Registry(
-        host=f"127.0.0.1:{port}",
-        address=f"127.0.0.1:{port}",
-        ca=authority.certificate,
-        data=folder / "registry",
-        username=username,
-        certificate=authority.issue("registry", "127.0.0.1", "localhost"),
-        processes=Processes(folder / "run", folder / "log"),
-        wrap=lambda args: [str(arg) for arg in args],
-    )
-
-
 @pytest.fixture
 def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
     """An empty registry that everybody may use."""
-    process = _registry(authority, tmp_path, None)
+    process = Registry.on_loopback(tmp_path, authority)
     process.start()
     yield RunningRegistry(process)
     process.stop()
@@ -134,7 +119,7 @@ def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]
 @pytest.fixture
 def outside_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
     """An empty registry for what stands outside the air gap."""
-    process = _registry(authority, tmp_path / "outside", None)
+    process = Registry.on_loopback(tmp_path / "outside", authority)
     process.start()
     yield RunningRegistry(process)
     process.stop()
@@ -154,7 +139,7 @@ def outside(
 @pytest.fixture
 def closed_registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]:
     """An empty registry that wants an account."""
-    process = _registry(authority, tmp_path, "pusher")
+    process = Registry.on_loopback(tmp_path, authority, "pusher")
     process.start()
     yield RunningRegistry(process)
     process.stop()

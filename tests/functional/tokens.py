@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from ckf_airgap.credentials import Credentials
 from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority, KeyPair
-from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry, free_port
+from tests.testbed.registry import Registry
 
 _SERVICE = "testbed"
 _ISSUER = "tokens of the testbed"
@@ -104,16 +103,9 @@ def token_registry(
             self.wfile.write(body)
 
     with serve(Handler, authority) as host:
-        port = free_port()
-        registry = TokenRegistry(
-            host=f"127.0.0.1:{port}",
-            address=f"127.0.0.1:{port}",
-            ca=authority.certificate,
-            data=folder / "token-registry",
-            username=None,
-            certificate=authority.issue("registry", "127.0.0.1", "localhost"),
-            processes=Processes(folder / "run", folder / "log"),
-            wrap=lambda args: [str(arg) for arg in args],
+        registry = TokenRegistry.on_loopback(
+            folder / "with-tokens",
+            authority,
             realm=f"{scheme}://{host}/token",
             trusted=authority.certificate,
         )

@@ -21,8 +21,7 @@ from tests.sample_release import (
     images_named_by,
 )
 from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry, free_port
+from tests.testbed.registry import Registry
 
 
 class ConnectedSide:
@@ -95,17 +94,7 @@ def connected_side(
         more_images: Further images.
     """
     authority = Authority(folder / "pki")
-    port = free_port()
-    registry = Registry(
-        host=f"127.0.0.1:{port}",
-        address=f"127.0.0.1:{port}",
-        ca=authority.certificate,
-        data=folder / "registry",
-        username=None,
-        certificate=authority.issue("registry", "127.0.0.1"),
-        processes=Processes(folder / "run", folder / "log"),
-        wrap=lambda args: [str(arg) for arg in args],
-    )
+    registry = Registry.on_loopback(folder, authority)
     registry.start()
     try:
         outside = Outside(registry, folder)

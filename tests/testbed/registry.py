@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from tests.testbed.host import TestbedError, run
-from tests.testbed.pki import KeyPair
+from tests.testbed.pki import Authority, KeyPair
 from tests.testbed.processes import Processes
 
 
@@ -43,6 +44,31 @@ class Registry:
     certificate: KeyPair
     processes: Processes
     wrap: Callable[[Sequence[str | Path]], list[str]]
+
+    @classmethod
+    def on_loopback(
+        cls, folder: Path, authority: Authority, username: str | None = None, **more: Any
+    ) -> Self:
+        """Describe one on the loopback address, at a port that is free.
+
+        Args:
+            folder: Where it keeps everything.
+            authority: Signs its certificate.
+            username: The account that may do everything, or None where everybody may.
+            more: What a kind of registry has beside that.
+        """
+        host = f"127.0.0.1:{free_port()}"
+        return cls(
+            host=host,
+            address=host,
+            ca=authority.certificate,
+            data=folder / "registry",
+            username=username,
+            certificate=authority.issue("registry", "127.0.0.1", "localhost"),
+            processes=Processes(folder / "run", folder / "log"),
+            wrap=lambda args: [str(arg) for arg in args],
+            **more,
+        )
 
     @property
     def password(self) -> str | None:

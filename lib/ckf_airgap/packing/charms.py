@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ckf_airgap.errors import (
     join_errors,
 )
 from ckf_airgap.juju import CharmOrigin, download_charm
+from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.packing.assembly import Text, TextWriter
 from ckf_airgap.skopeo import read_again
 
@@ -85,22 +85,13 @@ class CharmDownloads:
         Raises:
             AirgapError: Some cannot be had; the message names all of these.
         """
-        failures: list[AirgapError] = []
 
-        def fetch(origin: CharmOrigin) -> FetchedCharm | None:
-            try:
-                charm = self._fetch(origin)
-            except AirgapError as error:
-                failures.append(error)
-                return None
+        def fetch(origin: CharmOrigin) -> FetchedCharm:
+            charm = self._fetch(origin)
             on_fetched(charm)
             return charm
 
-        with ThreadPoolExecutor(_AT_ONCE, "charm") as executor:
-            found = list(executor.map(fetch, origins))
-        if failures:
-            raise join_errors(sorted(failures, key=str), "charms cannot be downloaded")
-        return [charm for charm in found if charm]
+        return all_of(origins, fetch, at_once=_AT_ONCE, failed="charms cannot be downloaded")
 
     def _fetch(self, origin: CharmOrigin) -> FetchedCharm:
         if known := self._known.get(str(origin)):

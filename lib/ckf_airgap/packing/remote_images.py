@@ -5,15 +5,15 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.artifacts.image_layout import OCI_MANIFEST
 from ckf_airgap.artifacts.saved_images import read_config
-from ckf_airgap.errors import AirgapError, ArtifactError, DownloadError, disk_error, join_errors
+from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
+from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.registry.client import Blob
 from ckf_airgap.skopeo import Skopeo, other_bytes, read_again
 
@@ -114,22 +114,13 @@ class RemoteImages:
         Raises:
             AirgapError: Some cannot be had; the message names all of these.
         """
-        failures: list[AirgapError] = []
 
-        def find(reference: ImageReference) -> RemoteImage | None:
-            try:
-                image = self._find(reference, known.get(str(reference)))
-            except AirgapError as error:
-                failures.append(error)
-                return None
+        def find(reference: ImageReference) -> RemoteImage:
+            image = self._find(reference, known.get(str(reference)))
             on_found(image)
             return image
 
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="inspect") as executor:
-            found = list(executor.map(find, references))
-        if failures:
-            raise join_errors(sorted(failures, key=str), "images cannot be had")
-        return [image for image in found if image]
+        return all_of(references, find, at_once=_AT_ONCE, failed="images cannot be had")
 
     def _find(self, reference: ImageReference, known: str | None) -> RemoteImage:
         name = reference.name
