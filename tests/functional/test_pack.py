@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from ckf_airgap.artifacts.image_archive import image_form
 from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
 from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.cli import main
@@ -239,7 +240,9 @@ def test_an_interrupt_ends_it_in_a_word(outside: Outside, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("release")
-def test_a_tag_that_moves_meanwhile_is_not_followed(outside: Outside, tmp_path: Path) -> None:
+def test_a_tag_that_moves_meanwhile_is_not_followed(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
     """What was begun is finished: one release, not parts of two."""
     arguments = words(outside, tmp_path)
     assert main([*arguments, "--dry-run"]) == 0
@@ -247,7 +250,9 @@ def test_a_tag_that_moves_meanwhile_is_not_followed(outside: Outside, tmp_path: 
     before = digest(outside, first)
     outside.skopeo("copy", "--quiet", f"docker://{second}", f"docker://{first}")
     assert digest(outside, first) != before
+    capsys.readouterr()
     assert main(arguments) == 0
+    assert "to begin anew, remove" in capsys.readouterr().err
     manifest = read_pack_manifest(FileSource(tmp_path / "packed" / "images.tar.gz"))
     assert manifest
     assert before in {image.digest for image in manifest.images}
@@ -270,6 +275,27 @@ def test_a_dry_run_says_how_much_and_fetches_no_layer(
     assert done == planned
     assert (tmp_path / "packed" / "images.tar.gz").stat().st_size == planned["images_bytes"]
     assert len(done["images"]) == len(release.images)
+
+
+@pytest.mark.usefixtures("release")
+def test_what_is_packed_already_is_left_as_it_is(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    arguments = words(outside, tmp_path)
+    assert main(arguments) == 0
+    archive = tmp_path / "packed" / "images.tar.gz"
+    before = archive.stat()
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "already" in capsys.readouterr().err
+    assert archive.stat().st_mtime_ns == before.st_mtime_ns
+    assert not (tmp_path / "packed" / "partial").exists()
+    # Not what is damaged, and not what is of another kind.
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert main(arguments) == 0
+    assert archive.stat().st_size == before.st_size
+    assert main([*arguments, "--format", "oci"]) == 0
+    assert image_form(FileSource(archive)) == "oci"
 
 
 @pytest.mark.usefixtures("release")
@@ -466,6 +492,7 @@ def test_layers_of_zstandard(
     assert main(words(outside, tmp_path, "--format", layout)) == 0
     assert ("compressing layer" in capsys.readouterr().err) == (layout == "docker")
     first = archive_digests(tmp_path)
+    shutil.rmtree(tmp_path / "packed")
     assert main(words(outside, tmp_path, "--format", layout)) == 0
     assert archive_digests(tmp_path) == first
     assert push(registry, tmp_path) == 0

@@ -5,7 +5,6 @@ pack that is killed goes on from there: charms and layers that have been fetched
 again, and a tag that has moved meanwhile is not looked at again.
 """
 
-import dataclasses
 import fcntl
 import hashlib
 import json
@@ -13,14 +12,21 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.artifacts.pack_manifest import PackedImage, PackManifest
+from ckf_airgap.artifacts.pack_manifest import PackedImage, PackManifest, read_pack_manifest
+from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.charm_file import wanted_images
-from ckf_airgap.errors import ConfigurationError, PlanError, StorageError, disk_error
+from ckf_airgap.errors import (
+    ArtifactError,
+    ConfigurationError,
+    PlanError,
+    StorageError,
+    disk_error,
+)
 from ckf_airgap.journal import Journal
 from ckf_airgap.juju import CharmOrigin
 from ckf_airgap.names import ImageReference, RegistryLocation
@@ -177,18 +183,33 @@ class Packer:
                 writer.fetched_bytes,
                 warnings,
             )
+            is_there = self._is_there(manifest)
+            if is_there:
+                self._steps.say(f"all of this is in {self._request.output} already")
             try:
-                self._require_space(packed, writer, dry_run=dry_run)
-                if not dry_run:
+                if not is_there:
+                    self._require_space(packed, writer, dry_run=dry_run)
+                if not (dry_run or is_there):
                     self._steps.say(f"fetching {len(images)} images")
                     writer.fetch(self._skopeo, self._steps.fetched)
                     writer.finish(assemble(self._request.layout, images, manifest, writer.sizes))
                     write_charm_archive(self._folder / _CHARMS, charms, manifest)
             finally:
                 writer.close()
-        if not dry_run:
+        if is_there:
+            self._clean_up()
+        elif not dry_run:
             self._publish()
         return packed
+
+    def _is_there(self, manifest: PackManifest) -> bool:
+        """Tell whether an earlier run has made the very same archives."""
+        output = self._request.output
+        try:
+            found = [read_pack_manifest(FileSource(output / name)) for name in (_IMAGES, _CHARMS)]
+        except ArtifactError:
+            return False
+        return all(each and replace(each, archive_size=0) == manifest for each in found)
 
     def _charms(self, journal: Journal) -> list[FetchedCharm]:
         """Get the charms together."""
@@ -288,9 +309,15 @@ class Packer:
         try:
             for name in (_CHARMS, _IMAGES):
                 os.replace(self._folder / name, output / name)
-            shutil.rmtree(self._folder)
         except OSError as error:
             raise disk_error(output, error) from error
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        try:
+            shutil.rmtree(self._folder)
+        except OSError as error:
+            raise disk_error(self._folder, error) from error
 
     def _blob_folder(self) -> Path:
         folder = self._folder / "blobs"
@@ -322,6 +349,10 @@ class Packer:
         journal = Journal(
             self._folder / "journal", head, self._memory.take, "what has been looked up"
         )
+        if self._memory.charms or self._memory.images:
+            self._steps.say(
+                f"going on with what was begun before; to begin anew, remove {self._folder}"
+            )
         try:
             yield journal
         finally:
@@ -339,9 +370,9 @@ def _only(charms: Iterable[FetchedCharm], origins: Iterable[CharmOrigin]) -> lis
             "download them (juju download CHARM --channel CHANNEL), or leave --charms out",
         )
     return [
-        dataclasses.replace(
+        replace(
             by_name[name],
-            packed=dataclasses.replace(by_name[name].packed, channel=wanted[name].channel),
+            packed=replace(by_name[name].packed, channel=wanted[name].channel),
         )
         for name in sorted(wanted)
     ]
