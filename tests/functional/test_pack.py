@@ -543,6 +543,51 @@ def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: C
     assert "is not there for arm64, but for amd64" in capsys.readouterr().err
 
 
+def test_a_folder_without_charms(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "charms").mkdir()
+    assert main(words(outside, tmp_path)) == 2
+    assert "holds no .charm file" in capsys.readouterr().err
+    assert not list((tmp_path / "packed").iterdir())
+    (tmp_path / "charms" / "bad.charm").write_bytes(b"PK nothing")
+    (tmp_path / "charms" / "worse.charm").write_bytes(b"")
+    assert main(words(outside, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "bad.charm" in error
+    assert "worse.charm" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.usefixtures("release")
+def test_charms_of_the_bundle_that_are_not_in_the_folder(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    bundle = tmp_path / "bundle.yaml"
+    bundle.write_text("applications: {a: {charm: minio}, b: {charm: not-here}}")
+    assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 2
+    assert "the folder of the charms lacks not-here" in capsys.readouterr().err
+    bundle.write_text("applications: {a: {charm: minio, channel: 1.8/stable}}")
+    assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 0
+    packed = document(capsys)
+    assert [charm["name"] for charm in packed["charms"]] == ["minio"]
+    assert packed["charms"][0]["channel"] == "1.8/stable"
+    assert len(packed["images"]) == 1
+
+
+def test_a_release_that_lacks_charms_is_refused_unless_that_is_wanted(
+    release: Release, outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    arguments = words(outside, tmp_path)
+    arguments.remove("--allow-missing")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "charm dex-auth" in error
+    assert "--allow-missing" in error
+    assert main([*arguments, "--allow-missing"]) == 0
+    said = document(capsys)
+    assert len(said["images"]) == len(release.images)
+    assert any("dex-auth" in warning for warning in said["warnings"])
+
+
 def test_skopeo_is_there_and_not_too_old(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -342,6 +342,9 @@ class Packer:
             ) from error
         finally:
             os.close(descriptor)
+            # Where nothing came of it, nothing is left.
+            with suppress(OSError):
+                self._folder.rmdir()
 
     @contextmanager
     def _remembering(self) -> Generator[Journal]:
