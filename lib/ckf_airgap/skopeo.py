@@ -9,20 +9,23 @@ with (mirrors in registries.conf, accounts in the auth file, certificates) holds
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ckf_airgap.errors import ConfigurationError, DownloadError
 from ckf_airgap.names import registry_host
 from ckf_airgap.registry.client import Blob
+
+Fetched = TypeVar("Fetched")
 
 _OLDEST = (1, 6)
 _ATTEMPTS = 4
@@ -31,6 +34,8 @@ _READ_SIZE = 1024 * 1024
 # The protocol of the image proxy allows for 32 KiB, in either direction.
 _MESSAGE_SIZE = 32 * 1024
 _STOP_SECONDS = 5
+# skopeo itself waits for ever on a connection on which nothing comes any more.
+_PATIENCE_SECONDS = 120.0
 _INSTALL = "install skopeo 1.6 or newer (apt install skopeo, snap install skopeo)"
 
 
@@ -91,20 +96,22 @@ class Skopeo:
         Args:
             image: A reference with a tag or a digest.
         """
-        for attempt in range(_ATTEMPTS):
+        return retried(lambda: self._inspect(image))
+
+    def _inspect(self, image: str) -> bytes:
+        try:
             done = subprocess.run(
                 [self._settings.program, "inspect", *self._flags(), "--raw", f"docker://{image}"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                timeout=_PATIENCE_SECONDS,
             )
-            if done.returncode == 0:
-                return done.stdout
-            failure = _failure(image, _last_message(done.stderr.decode(errors="replace")))
-            if not failure.may_pass or attempt == _ATTEMPTS - 1:
-                raise failure
-            time.sleep(_PAUSE_SECONDS * 2**attempt)
-        raise AssertionError
+        except subprocess.TimeoutExpired as error:
+            raise _failure(image, _nothing_came()) from error
+        if done.returncode:
+            raise _failure(image, _last_message(done.stderr.decode(errors="replace")))
+        return done.stdout
 
     @contextmanager
     def blobs(self) -> Generator["BlobReader"]:
@@ -174,7 +181,7 @@ class BlobReader:
             self._send(image, "FinishPipe", number)
             # Not buffered: what there is, is given.
             with os.fdopen(pipe, "rb", buffering=0) as stream:
-                while data := stream.read(_READ_SIZE):
+                while data := self._next(image, stream):
                     yield data
             self._receive(image)
             is_complete = True
@@ -182,6 +189,13 @@ class BlobReader:
             if not is_complete:
                 # Whatever it is still busy with is of no use.
                 self.stop()
+
+    def _next(self, image: str, stream: IO[bytes]) -> bytes:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        if not poll.poll(_PATIENCE_SECONDS * 1000):
+            raise _failure(image, _nothing_came())
+        return stream.read(_READ_SIZE)
 
     def interrupt(self) -> None:
         """End whatever is being read; from another thread."""
@@ -201,6 +215,7 @@ class BlobReader:
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._socket = own
+            own.settimeout(_PATIENCE_SECONDS)
             self._process = subprocess.Popen(
                 [*self._command, "--sockfd", str(other.fileno())],
                 pass_fds=[other.fileno()],
@@ -244,6 +259,8 @@ class BlobReader:
         try:
             answer, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_SIZE, 1)
             document: dict[str, Any] = json.loads(answer)
+        except TimeoutError as error:
+            raise _failure(image, _nothing_came()) from error
         except (OSError, ValueError) as error:
             raise self._ended(image, error) from error
         if not document["success"]:
@@ -257,17 +274,26 @@ class BlobReader:
         return _failure(image, f"skopeo ended: {said or error}")
 
 
-def read_again(error: DownloadError, attempt: int) -> bool:
-    """Tell whether to try once more, after a pause that this makes.
+def retried(fetch: Callable[[], Fetched]) -> Fetched:
+    """Fetch something, again after a pause where that failed of what may pass.
 
     Args:
-        error: What went wrong.
-        attempt: How often it did before.
+        fetch: Fetches it.
+
+    Returns:
+        What it gives.
+
+    Raises:
+        DownloadError: It failed for the last time, or of what does not pass.
     """
-    if not error.may_pass or attempt >= _ATTEMPTS - 1:
-        return False
-    time.sleep(_PAUSE_SECONDS * 2**attempt)
-    return True
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return fetch()
+        except DownloadError as error:
+            if not error.may_pass:
+                raise
+        time.sleep(_PAUSE_SECONDS * 2**attempt)
+    return fetch()
 
 
 def other_bytes(what: str) -> DownloadError:
@@ -282,6 +308,10 @@ def other_bytes(what: str) -> DownloadError:
         "see whether a proxy or a mirror stands in between, then run it again: it continues",
         may_pass=True,
     )
+
+
+def _nothing_came() -> str:
+    return f"nothing came for {_PATIENCE_SECONDS:g} s"
 
 
 def _last_message(output: str) -> str:
@@ -306,13 +336,13 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "log in (skopeo login {host}), or wait, and run it again: it continues",
     ),
     (
-        r"unauthorized|authentication required|denied|401|403|credentials|invalid username",
+        r"unauthorized|authentication required|denied|\b40[13]\b|credentials|invalid username",
         "its registry demands an account, refuses the account, or has no such image",
         "skopeo login {host}, or name the file of the accounts with --authfile; and see that the "
         "name is right",
     ),
     (
-        r"manifest unknown|name unknown|repository name not known|not found|404",
+        r"manifest unknown|name unknown|repository name not known|not found|\b404\b",
         "its registry does not have it",
         "correct its name or tag, or leave it out",
     ),

@@ -44,11 +44,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a proxy answers in place of the registry."""
+    """What a proxy answers in place of the registry.
+
+    Attributes:
+        status: Its status.
+        body: Its body.
+        headers: Its headers.
+        never_sent: How many more bytes it announces, which do not come.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    never_sent: int = 0
 
 
 # What a proxy does with a request: an answer or a bare status to give, "cut" to close the client's
@@ -89,7 +97,8 @@ class _Proxy(QuietHandler):
             body = request.body
             if fault is not None:
                 answer = Answer(fault) if isinstance(fault, int) else fault
-                self._answer(answer.status, list(answer.headers.items()), answer.body)
+                headers = list(answer.headers.items())
+                self._answer(answer.status, headers, answer.body, answer.never_sent)
                 return
             upstream.request(request.method, request.path, body, headers)
             response = upstream.getresponse()
@@ -111,13 +120,15 @@ class _Proxy(QuietHandler):
         self.rfile.readline()
         return b"".join(body)
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], content: bytes, never_sent: int = 0
+    ) -> None:
         self.send_response_only(status)
         for name, value in headers:
             if self.command == "HEAD" or name.lower() not in ("content-length", "connection"):
                 self.send_header(name, value)
         if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(content) + never_sent))
         self.end_headers()
         self.wfile.write(content)
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -379,6 +380,78 @@ def test_a_connection_that_breaks_is_taken_up_again(
         outside.configure(host)
         assert main(words(outside, tmp_path)) == 0
     assert len(seen) > 10
+
+
+@pytest.mark.usefixtures("release")
+def test_a_connection_on_which_nothing_comes_any_more_counts_as_broken(
+    outside: Outside,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("ckf_airgap.skopeo._PATIENCE_SECONDS", 1.5)
+    ended = threading.Event()
+    stalls = ["/manifests/", "/blobs/", "in the middle", "in the middle"]
+
+    def stall(request: Request) -> Answer | None:
+        if not stalls or request.method != "GET":
+            return None
+        if stalls[0] in request.path:
+            stalls.pop(0)
+            ended.wait(30)
+            return None
+        if stalls[0] != "in the middle" or "/blobs/" not in request.path:
+            return None
+        stalls.pop(0)
+        request.upstream.request("GET", request.path, headers=request.headers)
+        content = request.upstream.getresponse().read()
+        half = len(content) // 2
+        return Answer(200, content[:half], never_sent=len(content) - half)
+
+    with proxy(RunningRegistry(outside.registry), authority, stall) as host:
+        outside.configure(host)
+        assert main(words(outside, tmp_path)) == 0
+        ended.set()
+    assert not stalls
+
+
+LAYER: dict[str, Any] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 5}
+CONFIG: dict[str, Any] = {"digest": f"sha256:{'1' * 64}", "size": 5}
+NONSENSE: list[Any] = [
+    [],
+    {"config": {}, "layers": []},
+    {"config": CONFIG, "layers": [LAYER]},
+    {"config": CONFIG, "layers": [LAYER | {"digest": f"md5:{'1' * 64}"}]},
+    {"config": CONFIG, "layers": [LAYER | {"digest": CONFIG["digest"], "size": -1}]},
+    {"config": CONFIG, "layers": [LAYER | {"digest": CONFIG["digest"], "size": 1e400}]},
+    {"config": CONFIG | {"size": 10**12}, "layers": []},
+    {"config": CONFIG | {"digest": "sha256:../../../../dev/zero"}, "layers": []},
+    {"manifests": {"a": 1}},
+    {"manifests": [{"platform": []}, 1]},
+    {"manifests": [{"platform": {"architecture": "amd64"}}]},
+    {"manifests": [{"digest": "sha256:/dev/zero", "platform": {"architecture": "amd64"}}]},
+]
+
+
+@pytest.mark.parametrize("manifest", NONSENSE)
+@pytest.mark.usefixtures("release")
+def test_a_registry_that_gives_nonsense(
+    manifest: object, outside: Outside, authority: Authority, tmp_path: Path, capsys: Captured
+) -> None:
+    def nonsense(request: Request) -> Answer | None:
+        if request.method != "GET" or "/manifests/" not in request.path:
+            return None
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        return Answer(200, json.dumps(manifest).encode(), {"Content-Type": kind})
+
+    with proxy(RunningRegistry(outside.registry), authority, nonsense) as host:
+        outside.configure(host)
+        assert main(words(outside, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert re.search("none of an image|is damaged|is not JSON", error), error
+    assert "skopeo inspect --raw" in error
+    assert not list((tmp_path / "packed").glob("*.tar.gz"))
 
 
 @pytest.mark.usefixtures("release")

@@ -163,3 +163,14 @@ def test_images_that_are_the_same_count_once() -> None:
 def test_images_that_would_stand_in_one_place_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"would both be team/app:1"):
         distinct_images(references("gcr.io/team/app:1", "quay.io/team/app:1"))
+
+
+def test_anchors_in_manifests_are_gone_through_once() -> None:
+    layers = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
+    text = "\n".join(["a0: &a0 {image: gcr.io/kept/image:v1}", *layers])
+    assert images_in(text, "some.yaml") == (parse_image("gcr.io/kept/image:v1"),)
+
+
+def test_manifests_that_are_too_deep() -> None:
+    with pytest.raises(ConfigurationError, match=r"some\.yaml is neither a list"):
+        images_in("a: " + "[" * 20_000, "some.yaml")

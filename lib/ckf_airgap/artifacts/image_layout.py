@@ -37,6 +37,7 @@ _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _CURE = "make the archive again (ckf-airgap pack --format oci)"
 
 
@@ -207,10 +208,10 @@ class ImageLayout:
                 raise self._several_architectures(name)
             config = str(document["config"]["digest"])
             layers = tuple(
-                (str(layer["digest"]), int(layer["size"])) for layer in document["layers"]
+                (_digest(layer["digest"]), int(layer["size"])) for layer in document["layers"]
             )
             media_type = str(document.get("mediaType") or descriptor.media_type or OCI_MANIFEST)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _DAMAGE as error:
             raise ArtifactError(f"the manifest of {name} is damaged ({error})", _CURE) from error
         text = self._sound(config, "the config", name)
         _, architecture = read_config(text, name)
@@ -244,7 +245,7 @@ class ImageLayout:
                 )
                 for number, entry in enumerate(entries)
             ]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _DAMAGE as error:
             raise ArtifactError(
                 f"{_INDEX} in {self._archive} is damaged ({error})", _CURE
             ) from error
@@ -263,6 +264,13 @@ def _name(entry: dict[str, Any]) -> str:
 def _annotation(entry: dict[str, Any], key: str) -> str:
     annotations = cast(dict[str, Any], entry.get("annotations") or {})
     return str(annotations.get(key) or "")
+
+
+def _digest(value: object) -> str:
+    """See that a digest is one of those that blobs of a layout have."""
+    if blob_digest(f"blobs/{str(value).replace(':', '/', 1)}") != value:
+        raise ValueError(f"{str(value)[:100]} is not a digest")
+    return str(value)
 
 
 def _config_digest(manifest: bytes) -> str | None:

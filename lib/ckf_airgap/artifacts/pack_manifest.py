@@ -1,8 +1,8 @@
 """What a packed archive says of itself: its first member, ``ckf-airgap.json``."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar, cast
 
 from ckf_airgap.artifacts.byte_stream import ByteStream, open_archive
 from ckf_airgap.artifacts.sources import Source
@@ -11,6 +11,8 @@ from ckf_airgap.errors import ArtifactError
 
 PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
+
+Entry = TypeVar("Entry", "PackedImage", "PackedCharm")
 
 _FORMAT = 1
 _LARGEST = 16 * 1024 * 1024
@@ -122,12 +124,12 @@ class PackManifest:
             return cls(
                 str(document["layout"]),
                 str(document["architecture"]),
-                tuple(PackedImage(**image) for image in document["images"]),
-                tuple(PackedCharm(**charm) for charm in document["charms"]),
+                tuple(_entry(PackedImage, image) for image in document["images"]),
+                tuple(_entry(PackedCharm, charm) for charm in document["charms"]),
                 str(document["bundle"]),
                 int(document["archive_size"]),
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ArtifactError(
                 f"{PACK_MANIFEST} in {archive} is damaged ({error})",
                 "copy the archive again and compare its checksum with the original",
@@ -160,15 +162,28 @@ def decode_member(member: TarMember, archive: str) -> PackManifest | None:
     Raises:
         ArtifactError: It is damaged.
     """
+    if member.size > _LARGEST:
+        raise ArtifactError(
+            f"{PACK_MANIFEST} in {archive} has {member.size:,} bytes, too many for what it is",
+            "make the archive again (ckf-airgap pack)",
+        )
     pieces: list[bytes] = []
     while data := member.read(_LARGEST):
         pieces.append(data)
     return PackManifest.decode(b"".join(pieces), archive)
 
 
+def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
+    entry = kind(**document)
+    for field in fields(entry):
+        if not isinstance(getattr(entry, field.name), cast(type, field.type)):
+            raise TypeError(f"{field.name} of {document} is of the wrong kind")
+    return entry
+
+
 def _first_member(stream: ByteStream, archive: str) -> PackManifest | None:
     for member in read_members(stream, archive):
-        if member.name == PACK_MANIFEST and member.size <= _LARGEST:
+        if member.name == PACK_MANIFEST:
             return decode_member(member, archive)
         break
     return None

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ckf_airgap.artifacts.gzip_codec import (
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.journal import Journal
 from ckf_airgap.packing.assembly import LayerPart, Part, Text
-from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, read_again
+from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 _AT_ONCE = 4
 _WAIT_SECONDS = 0.5
@@ -192,7 +193,8 @@ class ImageArchiveWriter:
                     offset, part = waiting.get_nowait()
                 except queue.Empty:
                     return
-                size = self._fetch_layer(offset, part, blobs, file)
+                fetch = partial(self._fetch_layer, offset, part, blobs, file)
+                size = retried(fetch)
                 if size is not None:
                     file.flush()
                     self._journal.add({"layer": part.layer.blob.digest, "size": size})
@@ -201,29 +203,24 @@ class ImageArchiveWriter:
         self, offset: int, part: LayerPart, blobs: BlobReader, file: "_File"
     ) -> int | None:
         """Fetch one layer; gives its uncompressed size, or None where all is to stop."""
-        attempt = 0
-        while True:
-            before = 0
-            layer = LayerWriter(part)
-            try:
-                for data in _pieces(part, blobs):
-                    if self._stopped.is_set():
-                        return None
-                    offset_now = offset + layer.written
-                    file.write(offset_now, layer.take(data))
-                    before += len(data)
-                    self._count(len(data))
-                offset_now = offset + layer.written
-                file.write(offset_now, layer.finish())
-            except DownloadError as error:
-                self._count(-before)
+        layer = LayerWriter(part)
+        taken = 0
+        try:
+            for data in _pieces(part, blobs):
                 if self._stopped.is_set():
                     return None
-                if not read_again(error, attempt):
-                    raise
-                attempt += 1
-            else:
-                return layer.content_size
+                offset_now = offset + layer.written
+                file.write(offset_now, layer.take(data))
+                taken += len(data)
+                self._count(len(data))
+            offset_now = offset + layer.written
+            file.write(offset_now, layer.finish())
+        except DownloadError:
+            self._count(-taken)
+            if self._stopped.is_set():
+                return None
+            raise
+        return layer.content_size
 
     def _count(self, size: int) -> None:
         with self._lock:

@@ -202,7 +202,8 @@ def oci_manifest(image: RemoteImage) -> bytes:
         return image.manifest
     document = json.loads(image.manifest)
     for part in (document, document["config"], *document["layers"]):
-        part["mediaType"] = _OCI_TYPES.get(part.get("mediaType"), part.get("mediaType"))
+        media_type = str(part.get("mediaType") or "")
+        part["mediaType"] = _OCI_TYPES.get(media_type, media_type)
     return _json(document)
 
 

@@ -22,7 +22,7 @@ from ckf_airgap.errors import (
 from ckf_airgap.juju import CharmOrigin, download_charm
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.packing.assembly import Text, TextWriter
-from ckf_airgap.skopeo import read_again
+from ckf_airgap.skopeo import retried
 
 _AT_ONCE = 4
 
@@ -101,7 +101,15 @@ class CharmDownloads:
                 if charm.packed.sha256 == known["sha256"]:
                     return charm
         incoming = self._folder / f"{origin.name}.incoming"
-        revision = self._download(origin, incoming)
+        revision = retried(
+            lambda: download_charm(
+                self._client,
+                origin,
+                incoming,
+                architecture=self._architecture,
+                charmhub_url=self._charmhub_url,
+            )
+        )
         charm = CharmFile.read(incoming, str(origin))
         if charm.name != origin.name:
             raise DownloadError(
@@ -122,22 +130,6 @@ class CharmDownloads:
             }
         )
         return fetched
-
-    def _download(self, origin: CharmOrigin, target: Path) -> int | None:
-        attempt = 0
-        while True:
-            try:
-                return download_charm(
-                    self._client,
-                    origin,
-                    target,
-                    architecture=self._architecture,
-                    charmhub_url=self._charmhub_url,
-                )
-            except DownloadError as error:
-                if not read_again(error, attempt):
-                    raise
-                attempt += 1
 
 
 def charms_in(folder: Path) -> list[FetchedCharm]:

@@ -10,10 +10,10 @@ import zstandard
 
 from ckf_airgap.artifacts.byte_stream import READ_SIZE, ZstdDecoder
 from ckf_airgap.artifacts.gzip_codec import GzipMember, compress_block
-from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
+from ckf_airgap.errors import ArtifactError, disk_error
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.registry.client import Blob
-from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, read_again
+from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 _GZIP_ENDINGS = ("+gzip", ".gzip")
 _ZSTD_ENDINGS = ("+zstd", ".zstd")
@@ -56,14 +56,9 @@ def convert_layers(
 
 def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> RemoteLayer:
     path = folder / f"{layer.blob.digest.rpartition(':')[2]}.gz"
-    attempt = 0
-    while not path.exists():
+    if not path.exists():
         try:
-            _write(layer, pull, blobs, path)
-        except DownloadError as error:
-            if not read_again(error, attempt):
-                raise
-            attempt += 1
+            retried(lambda: _write(layer, pull, blobs, path))
         except OSError as error:
             raise disk_error(folder, error) from error
     with path.open("rb") as file:

@@ -218,8 +218,7 @@ class Packer:
             found = charms_in(self._request.folder)
             return _only(found, origins) if origins else found
         self._steps.say(f"downloading {len(origins)} charms")
-        folder = self._folder / "charms"
-        folder.mkdir(exist_ok=True)
+        folder = self._subfolder("charms")
         downloads = CharmDownloads(
             folder,
             client=self._request.juju,
@@ -247,7 +246,7 @@ class Packer:
         )
         warnings = self._check_plan(charms, wanted)
         self._steps.say(f"looking up {len(wanted)} images")
-        lookup = RemoteImages(self._skopeo, self._request.architecture, self._blob_folder())
+        lookup = RemoteImages(self._skopeo, self._request.architecture, self._subfolder("blobs"))
 
         def found(image: RemoteImage) -> None:
             digest = image.pull.rpartition("@")[2]
@@ -286,7 +285,9 @@ class Packer:
     def _prepare(self, images: list[RemoteImage], manifest: PackManifest) -> ImageArchiveWriter:
         """Lay the archive out."""
         if self._request.layout == "docker":
-            images[:] = convert_layers(images, self._skopeo, self._blob_folder(), self._steps.say)
+            images[:] = convert_layers(
+                images, self._skopeo, self._subfolder("blobs"), self._steps.say
+            )
         parts = assemble(self._request.layout, images, manifest, {})
         return ImageArchiveWriter(self._folder / _IMAGES, parts)
 
@@ -319,9 +320,12 @@ class Packer:
         except OSError as error:
             raise disk_error(self._folder, error) from error
 
-    def _blob_folder(self) -> Path:
-        folder = self._folder / "blobs"
-        folder.mkdir(exist_ok=True)
+    def _subfolder(self, name: str) -> Path:
+        folder = self._folder / name
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise disk_error(folder, error) from error
         return folder
 
     @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.registry.client import Blob
-from ckf_airgap.skopeo import Skopeo, other_bytes, read_again
+from ckf_airgap.skopeo import Skopeo, other_bytes, retried
 
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
+_LARGEST_CONFIG = 8 * 1024 * 1024
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CURE = "see with skopeo inspect --raw what it is; leave it out, or name another"
 
 
@@ -136,6 +139,8 @@ class RemoteImages:
         pull = f"{name}@{digest_of(manifest)}"
         try:
             config = _blob(document["config"])
+            if config.size > _LARGEST_CONFIG:
+                raise ValueError(config.size)
             layers = [(_blob(layer), str(layer["mediaType"])) for layer in document["layers"]]
         except (KeyError, TypeError, ValueError):
             raise ArtifactError(
@@ -180,20 +185,20 @@ class RemoteImages:
     def _config(self, pull: str, blob: Blob) -> bytes:
         if kept := self._kept(blob.digest):
             return kept
-        attempt = 0
-        while True:
-            try:
-                with self._skopeo.blobs() as blobs:
-                    content = b"".join(blobs.read(pull, blob))
-                break
-            except DownloadError as error:
-                if not read_again(error, attempt):
-                    raise
-                attempt += 1
+        content = retried(lambda: self._read(pull, blob))
         if digest_of(content) != blob.digest:
             raise other_bytes(pull)
         self._keep(content)
         return content
+
+    def _read(self, pull: str, blob: Blob) -> bytes:
+        content = bytearray()
+        with self._skopeo.blobs() as blobs:
+            for piece in blobs.read(pull, blob):
+                content += piece
+                if len(content) > blob.size:
+                    raise other_bytes(pull)
+        return bytes(content)
 
     def _choose(self, index: dict[str, Any], asked: str) -> str:
         """Choose the image of an index for the architecture (OCI Image Specification, "Index")."""
@@ -205,8 +210,8 @@ class RemoteImages:
                     continue
                 offered.append(str(platform.get("architecture")))
                 if offered[-1] == self._architecture:
-                    return str(entry["digest"])
-        except (KeyError, TypeError, AttributeError):
+                    return _digest(entry["digest"])
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ArtifactError(f"the index of {asked} is damaged", _CURE) from None
         raise self._wrong_architecture(asked, offered)
 
@@ -236,11 +241,17 @@ class RemoteImages:
 
 
 def _blob(descriptor: dict[str, Any]) -> Blob:
-    digest = str(descriptor["digest"])
-    algorithm, _, value = digest.partition(":")
-    if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
-        raise ValueError(digest)
-    return Blob(digest, int(descriptor["size"]))
+    size = descriptor["size"]
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(size)
+    return Blob(_digest(descriptor["digest"]), size)
+
+
+def _digest(value: object) -> str:
+    """See that a digest is one: it becomes the name of a file."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(value)
+    return value
 
 
 def digest_of(content: bytes) -> str:

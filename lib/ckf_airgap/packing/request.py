@@ -128,8 +128,8 @@ def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
     found: dict[ImageReference, None] = {}
     try:
         for document in yaml.load_all(text, Loader=yaml.BaseLoader):
-            found |= dict.fromkeys(_images_below(document))
-    except yaml.YAMLError as error:
+            found |= dict.fromkeys(_images_below(document, set()))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"{name} is neither a list of images nor YAML", "write an image on each line"
         ) from error
@@ -231,13 +231,18 @@ def _base(details: Mapping[str, Any]) -> str | None:
     return _SERIES.get(str(details.get("series")))
 
 
-def _images_below(node: object) -> Iterable[ImageReference]:
+def _images_below(node: object, seen: set[int]) -> Iterable[ImageReference]:
+    # An anchor may be referred to from many places.
+    if id(node) in seen:
+        return
     if isinstance(node, list):
+        seen.add(id(cast(object, node)))
         for item in cast(list[object], node):
-            yield from _images_below(item)
+            yield from _images_below(item, seen)
     if not isinstance(node, dict):
         return
     details = cast(dict[str, object], node)
+    seen.add(id(details))
     for key, value in details.items():
         # An environment variable has its name and its value beside each other.
         name = str(details.get("name")) if key == "value" else key
@@ -246,7 +251,7 @@ def _images_below(node: object) -> Iterable[ImageReference]:
             if "image" in name.lower() and "/" in value and reference:
                 yield reference
         else:
-            yield from _images_below(value)
+            yield from _images_below(value, seen)
 
 
 def _canonical(reference: ImageReference) -> str:

@@ -1,0 +1,68 @@
+"""What a packed archive says of itself, and what else may stand there."""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ckf_airgap.artifacts.pack_manifest import (
+    PackedCharm,
+    PackedImage,
+    PackManifest,
+    read_pack_manifest,
+)
+from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.errors import ArtifactError
+
+IMAGE = PackedImage("docker.io/a/b:1", f"sha256:{'1' * 64}", f"sha256:{'2' * 64}", 5)
+CHARM = PackedCharm("minio", "minio_r3.charm", "3" * 64, 7, 3, "stable")
+MANIFEST = PackManifest("oci", "amd64", (IMAGE,), (CHARM,), "applications: {}", 12)
+
+
+def document(**changes: Any) -> str:
+    return json.dumps(json.loads(MANIFEST.encode()) | changes)
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    assert PackManifest.decode(MANIFEST.encode(), "images.tar.gz") == MANIFEST
+
+
+def test_one_of_a_later_format_says_nothing() -> None:
+    assert PackManifest.decode(document(format=2).encode(), "images.tar.gz") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "[" * 100_000,
+        "{}",
+        document(images=None),
+        document(images=["a"]),
+        document(images=[{}]),
+        document(images=[{"name": 1, "digest": "", "image_id": "", "size": 0}]),
+        document(images=[{"name": "", "digest": "", "image_id": "", "size": "0"}]),
+        document(images=[{"name": "", "digest": "", "image_id": "", "size": 0, "more": 0}]),
+        document(charms=[{"name": "", "file": "", "sha256": [], "size": 0}]),
+        document(archive_size="many"),
+        document(archive_size=None),
+        document(archive_size=float("inf")),
+        "\udcff",
+    ],
+)
+def test_a_damaged_one_is_told(text: str) -> None:
+    with pytest.raises(ArtifactError, match=r"ckf-airgap\.json in images\.tar\.gz is damaged"):
+        PackManifest.decode(text.encode(errors="surrogateescape"), "images.tar.gz")
+
+
+def test_one_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "images.tar.gz"
+    member = tarfile.TarInfo("ckf-airgap.json")
+    member.size = 2**40
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(512))
+    with pytest.raises(ArtifactError, match="has 1,099,511,627,776 bytes, too many"):
+        read_pack_manifest(FileSource(path))
