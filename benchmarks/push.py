@@ -30,7 +30,7 @@ from benchmarks.tools import (
     cpu_of_children,
     size_of,
 )
-from ckf_airgap.artifacts.byte_stream import drain, open_archive
+from ckf_airgap.artifacts.byte_stream import open_archive
 from ckf_airgap.artifacts.gzip_codec import decompressor
 from ckf_airgap.artifacts.sources import FileSource
 from tests.testbed.pki import Authority
@@ -50,7 +50,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.decode:
         with open_archive(FileSource(arguments.decode)) as stream:
-            drain(stream)
+            while stream.read(_READ_SIZE):
+                pass
         return 0
     counts = _MEMORY_IMAGES if arguments.memory else (arguments.images,)
     for count in counts:

@@ -36,18 +36,24 @@ class Usage:
     peak_mib: int
 
 
-def run_measured(words: Sequence[str | Path], environment: dict[str, str] | None = None) -> Usage:
+def run_measured(
+    words: Sequence[str | Path],
+    environment: dict[str, str] | None = None,
+    *,
+    fails: bool = False,
+) -> Usage:
     """Run Python with some words, and see what it takes.
 
     Args:
         words: The arguments for the interpreter.
         environment: In place of this process's own.
+        fails: Whether it has to fail, in a word and not of itself.
 
     Returns:
         What it took.
 
     Raises:
-        RuntimeError: It failed; with what it said.
+        RuntimeError: It failed where it should not, or the other way round; with what it said.
     """
     with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as measured:
         process = subprocess.run(
@@ -57,7 +63,8 @@ def run_measured(words: Sequence[str | Path], environment: dict[str, str] | None
             stderr=said,
             check=False,
         )
-        if process.returncode:
-            said.seek(0)
-            raise RuntimeError(said.read().decode())
+        said.seek(0)
+        message = said.read().decode()
+        if bool(process.returncode) != fails or "Traceback" in message:
+            raise RuntimeError(message)
         return Usage(*json.load(measured))

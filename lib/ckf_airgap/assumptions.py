@@ -87,5 +87,5 @@ def _list(value: object) -> list[object]:
 
 def _version(text: str) -> tuple[int, ...]:
     """Give major, minor and patch; what is not given counts as 0, a pre-release as its release."""
-    numbers = [int(number) for number in re.findall(r"\d+", text.partition("-")[0])]
+    numbers = [int(number) for number in re.findall(r"\d{1,9}", text.partition("-")[0])]
     return tuple([*numbers, 0, 0, 0][:3])

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import yaml
-
 from ckf_airgap.assumptions import Assumption
+from ckf_airgap.documents import DocumentError, read_texts
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
-_LARGEST_DOCUMENT = 4 * 1024 * 1024
+_LARGEST_DOCUMENT = 1024 * 1024
 # The rule of Juju for the names of charms.
 _CHARM_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
 _LONGEST_NAME = 128
@@ -284,17 +283,18 @@ class _Documents:
         if self._archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
             raise ArtifactError(f"{name} of {self.label} is too large to be right", _CURE)
         try:
-            # Every value as it is written: a tag 1.10 is no number.
-            return yaml.load(self._archive.read(name), Loader=yaml.BaseLoader)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"{name} of {self.label} is not valid YAML", _CURE) from error
+            return read_texts(self._archive.read(name))
+        except DocumentError as error:
+            raise ArtifactError(
+                f"{name} of {self.label} is not valid YAML{error}", _CURE
+            ) from error
 
 
 def _read(path: Path, documents: _Documents) -> CharmFile:
     metadata = documents.mapping("metadata.yaml", required=True)
     options = _section(documents.mapping("config.yaml"), "options")
     name = metadata.get("name")
-    if not isinstance(name, str) or not _CHARM_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME or not _CHARM_NAME.fullmatch(name):
         raise ArtifactError(
             f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", _CURE
         )
@@ -378,8 +378,8 @@ def _parsed(default: object) -> object:
     if not isinstance(default, str):
         return None
     try:
-        return yaml.load(default, Loader=yaml.BaseLoader)
-    except yaml.YAMLError:
+        return read_texts(default)
+    except DocumentError:
         return default
 
 

@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """Replace what a terminal would obey and what cannot be encoded: names may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for each in text
+    )
+
+
 class AirgapError(Exception):
     """Base of every error that this package raises on purpose.
 
@@ -13,6 +23,7 @@ class AirgapError(Exception):
     """
 
     def __init__(self, problem: str, cure: str) -> None:
+        problem = printable(problem)
         super().__init__(f"{problem}: {cure}")
         self.problem = problem
         self.cure = cure

@@ -27,6 +27,7 @@ _DEFAULT_TAG = "latest"
 _LONGEST_TAG = 128
 # The length that the distribution project allows for a name, host included.
 _LONGEST_NAME = 255
+_LONGEST_REFERENCE = 1024
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class ImageReference:
         Returns:
             The reference, or None where the text is not one.
         """
-        match = _REFERENCE.fullmatch(text)
+        match = _REFERENCE.fullmatch(text) if len(text) <= _LONGEST_REFERENCE else None
         if match is None or len(match["name"]) > _LONGEST_NAME:
             return None
         return cls(match["name"], match["tag"], match["digest"])
@@ -207,7 +208,7 @@ class RegistryLocation:
         problem = _location_problem(text)
         if problem:
             raise ConfigurationError(
-                f"registry {text!r} {problem}",
+                f"registry {text[:_LONGEST_NAME]!r} {problem}",
                 "give it as HOST[:PORT][/PATH], for example registry.corp:5000/ckf",
             )
         match = _LOCATION.fullmatch(text)
@@ -266,6 +267,8 @@ def _location_problem(text: str) -> str:
         return "has a scheme in front"
     if text != text.strip() or " " in text:
         return "has a space in it"
+    if len(text) > _LONGEST_NAME:
+        return "is too long"
     if text.endswith("/"):
         return "ends with a slash"
     match = _LOCATION.fullmatch(text)

@@ -126,7 +126,7 @@ def test_a_missing_file_is_refused(archive: Path, folder: Path) -> None:
 
 def test_a_file_that_is_no_gzip_is_refused(archive: Path, folder: Path) -> None:
     archive.write_bytes(b"PK\x03\x04" + bytes(1000))
-    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is not a tar archive"):
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz is a zip file, not a tar"):
         unpack_charms(FileSource(archive), folder)
 
 

@@ -292,9 +292,3 @@ def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[i
             report(f"reading {source.name}: {position / source.size:.0%}")
 
     return on_read
-
-
-def drain(stream: ByteStream) -> None:
-    """Read a stream to its end, for the checks that come with it."""
-    while stream.read(READ_SIZE):
-        pass

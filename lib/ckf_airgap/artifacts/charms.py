@@ -4,13 +4,15 @@ import dataclasses
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, drain, open_archive
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, open_archive
 from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
+from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_end, read_members
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ArtifactError, StorageError
 
@@ -53,7 +55,7 @@ def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
                     "leave out one of them and make the archive again",
                 )
             charms[charm.name] = member.name, charm
-        drain(stream)
+        read_end(stream, archive.name)
     if not charms:
         raise ArtifactError(
             f"{archive.name} holds no .charm file", "make it with tar -czf from the .charm files"
@@ -79,20 +81,29 @@ def _unpack(member: TarMember, folder: Path) -> tuple[CharmFile, str]:
     """Write one charm under its final name, whole or not at all; gives its SHA-256, too."""
     digest = hashlib.sha256()
     temporary = folder / "incoming"
+    free = shutil.disk_usage(folder).free
+    if member.size > free:
+        raise _no_space(member, f"{free / 1e6:.0f} MB are free")
     try:
         with temporary.open("wb") as file:
             while data := member.read(READ_SIZE):
                 digest.update(data)
                 file.write(data)
     except OSError as error:
-        raise StorageError(
-            f"{member.name} cannot be unpacked ({error.strerror})",
-            f"make space: {member.size / 1e6:.0f} MB are needed for it",
-        ) from error
+        with suppress(OSError):
+            temporary.unlink()
+        raise _no_space(member, str(error.strerror)) from error
     charm = CharmFile.read(temporary, member.name)
     path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
     os.replace(temporary, path)
     return dataclasses.replace(charm, path=path), digest.hexdigest()
+
+
+def _no_space(member: TarMember, why: str) -> StorageError:
+    return StorageError(
+        f"{member.name} cannot be unpacked ({why})",
+        f"make space: {member.size / 1e6:.0f} MB are needed for it",
+    )
 
 
 def _remove_others(folder: Path, charms: Iterable[CharmFile]) -> None:

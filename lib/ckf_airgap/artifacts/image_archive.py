@@ -1,14 +1,15 @@
 """images.tar.gz: which of its two forms it has, and its members."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from ckf_airgap.artifacts.byte_stream import ByteStream, drain, open_archive
+from ckf_airgap.artifacts.byte_stream import ByteStream, open_archive
 from ckf_airgap.artifacts.image_layout import belongs_to_layout
 from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
+from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.errors import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,36 @@ def open_images(archive: ByteStream, name: str, size: int) -> OpenedImages:
                 manifest.require_size(size, name)
         elif member.kind is MemberKind.FILE:
             is_layout = belongs_to_layout(member)
-            return OpenedImages(
-                is_layout,
-                manifest,
-                _all(chain([member], members), archive, archives_only=not is_layout),
-            )
-    drain(archive)
+            everything = chain([member], members)
+            images = everything if is_layout else _saved(everything, name)
+            return OpenedImages(is_layout, manifest, _whole(images, archive, name))
+    read_end(archive, name)
+    if manifest is None:
+        raise _no_images(name)
     return OpenedImages(is_layout=False, manifest=manifest, members=iter(()))
 
 
-def _all(
-    members: Iterator[TarMember], archive: ByteStream, *, archives_only: bool
-) -> Iterator[TarMember]:
+def _saved(members: Iterable[TarMember], archive: str) -> Iterator[TarMember]:
+    """Give those that should be ``docker save`` archives."""
+    is_empty = True
     for member in members:
-        if not archives_only or (member.kind is MemberKind.FILE and member.name.endswith(".tar")):
+        if member.kind is MemberKind.FILE and member.name.endswith(".tar"):
+            is_empty = False
             yield member
-    drain(archive)
+    if is_empty:
+        raise _no_images(archive)
+
+
+def _whole(members: Iterator[TarMember], archive: ByteStream, name: str) -> Iterator[TarMember]:
+    yield from members
+    read_end(archive, name)
+
+
+def _no_images(archive: str) -> ArtifactError:
+    return ArtifactError(
+        f"{archive} holds no images: neither docker save archives (*.tar) nor an OCI image layout",
+        "make it with ckf-airgap pack, or with tar -czf from the archives of docker save",
+    )
 
 
 def image_form(archive: Source) -> str:

@@ -9,13 +9,28 @@ import tarfile
 from collections.abc import Iterator
 from enum import Enum
 
-from ckf_airgap.artifacts.byte_stream import ByteStream, skip
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream, skip
+from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE
 # Extended headers hold names and attributes; more than this is an attack or damage.
 _LONGEST_EXTENDED_HEADER = 1024 * 1024
 _LONGEST_LENGTH_FIELD = 8
+_MOST_DIGITS = 20
+# Longer paths no system has (PATH_MAX).
+_LONGEST_NAME = 4096
+# What may be remembered of members, in bytes: enough for 100,000.
+_MOST_OF_NAMES = 64 * 1024 * 1024
+# Archives are filled up to whole records, which tar lets its user choose (--blocking-factor).
+_LONGEST_FILLING = 64 * 1024 * 1024
+# What is given in the place of a tar archive, by how it begins.
+_OTHERS = {
+    b"PK": "a zip file, ",
+    b"BZh": "compressed with bzip2, ",
+    b"\xfd7zXZ": "compressed with xz, ",
+    b"\x1f\x8b": "compressed with gzip, ",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard, ",
+}
 _CURE = "make the archive again, or copy it again and compare checksums"
 
 
@@ -98,6 +113,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
     """
     extended: dict[str, str] = {}
     is_first = True
+    names_size = 0
     while True:
         header = _read_header(source, archive, is_first)
         if header is None:
@@ -108,9 +124,33 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
             continue
         _apply(extended, header, archive)
         extended = {}
+        names_size += _BLOCK + len(header.name) + len(header.linkname)
+        if names_size > _MOST_OF_NAMES:
+            raise ArtifactError(f"{archive} holds too many members to be right", _CURE)
         member = TarMember(header, source, archive)
         yield member
         member.finish()
+
+
+def read_end(source: ByteStream, archive: str) -> None:
+    """Read what stands behind the last member, for the checks that come with the end.
+
+    Args:
+        source: The archive's bytes, of which all members have been read.
+        archive: Its name, for messages.
+
+    Raises:
+        ArtifactError: It is damaged, or something other than filling stands there.
+    """
+    size = 0
+    while data := source.read(READ_SIZE):
+        size += len(data)
+        if size > _LONGEST_FILLING or any(data):
+            raise ArtifactError(
+                f"{archive} goes on behind its end",
+                "where it was joined from several archives, make one of all their members instead "
+                "(tar -czf)",
+            )
 
 
 _EXTENDED_KINDS = frozenset(
@@ -154,7 +194,8 @@ def _read_header(source: ByteStream, archive: str, is_first: bool) -> tarfile.Ta
         if len(block) == _BLOCK and not any(block):
             return None
         if is_first:
-            raise ArtifactError(f"{archive} is not a tar archive", _CURE) from error
+            found = next((what for start, what in _OTHERS.items() if block.startswith(start)), "")
+            raise ArtifactError(f"{archive} is {found}not a tar archive", _CURE) from error
         what = "ends without its end marker" if len(block) < _BLOCK else "is damaged"
         raise ArtifactError(f"{archive} {what} ({error})", _CURE) from error
 
@@ -197,11 +238,13 @@ def _parse_pax_records(content: bytes, archive: str) -> dict[str, str]:
 
 
 def _apply(extended: dict[str, str], header: tarfile.TarInfo, archive: str) -> None:
-    header.name = extended.get("path", header.name)
-    header.linkname = extended.get("linkpath", header.linkname)
+    header.name = printable(extended.get("path", header.name))
+    header.linkname = printable(extended.get("linkpath", header.linkname))
+    if max(len(header.name), len(header.linkname)) > _LONGEST_NAME:
+        raise ArtifactError(f"{archive} has a member whose name is too long to be right", _CURE)
     size = extended.get("size", "")
     if size:
-        if not size.isdecimal():
+        if not size.isdecimal() or len(size) > _MOST_DIGITS:
             raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
         header.size = int(size)
     if header.size < 0:

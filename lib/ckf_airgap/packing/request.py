@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import yaml
-
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju import CharmOrigin
 from ckf_airgap.names import ImagePath, ImageReference, image_path
@@ -127,9 +126,9 @@ def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
         return tuple(dict.fromkeys(parse_image(word) for word in words))
     found: dict[ImageReference, None] = {}
     try:
-        for document in yaml.load_all(text, Loader=yaml.BaseLoader):
-            found |= dict.fromkeys(_images_below(document, set()))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        for document in read_all_texts(text):
+            found |= dict.fromkeys(_images_below(document))
+    except DocumentError as error:
         raise ConfigurationError(
             f"{name} is neither a list of images nor YAML", "write an image on each line"
         ) from error
@@ -181,10 +180,9 @@ def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference
 
 def _document(text: str, what: str) -> Mapping[str, Any]:
     try:
-        # Every value as it is written: a channel 1.10 is no number.
-        document = yaml.load(text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{what} is not valid YAML ({error})", "correct it") from error
+        document = read_texts(text)
+    except DocumentError as error:
+        raise ConfigurationError(f"{what} is not valid YAML{error}", "correct it") from error
     if not isinstance(document, dict) or not document:
         raise ConfigurationError(f"{what} is not a map", "give a YAML file with a map")
     return {str(key): value for key, value in cast(dict[Any, Any], document).items()}
@@ -231,18 +229,13 @@ def _base(details: Mapping[str, Any]) -> str | None:
     return _SERIES.get(str(details.get("series")))
 
 
-def _images_below(node: object, seen: set[int]) -> Iterable[ImageReference]:
-    # An anchor may be referred to from many places.
-    if id(node) in seen:
-        return
+def _images_below(node: object) -> Iterable[ImageReference]:
     if isinstance(node, list):
-        seen.add(id(cast(object, node)))
         for item in cast(list[object], node):
-            yield from _images_below(item, seen)
+            yield from _images_below(item)
     if not isinstance(node, dict):
         return
     details = cast(dict[str, object], node)
-    seen.add(id(details))
     for key, value in details.items():
         # An environment variable has its name and its value beside each other.
         name = str(details.get("name")) if key == "value" else key
@@ -251,7 +244,7 @@ def _images_below(node: object, seen: set[int]) -> Iterable[ImageReference]:
             if "image" in name.lower() and "/" in value and reference:
                 yield reference
         else:
-            yield from _images_below(value, seen)
+            yield from _images_below(value)
 
 
 def _canonical(reference: ImageReference) -> str:

@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-import yaml
-
+from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.planning.topology import (
     OptionValue,
@@ -30,6 +29,7 @@ _TOP_LEVEL = frozenset(
 )
 _APPLICATION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
 _LARGEST = 1024 * 1024
+_LONGEST_NAME = 128
 _INCLUDES = ("include-file://", "include-base64://")
 
 
@@ -128,11 +128,9 @@ class _Reader:
         if len(text) > _LARGEST:
             raise self.error(f"has {len(text)} characters, which is too many for a bundle")
         try:
-            document: object = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-            place = getattr(error, "problem_mark", None)
-            line = f" (line {place.line + 1})" if place else ""
-            raise self.error(f"is not valid YAML{line}") from error
+            document: object = read_values(text)
+        except DocumentError as error:
+            raise self.error(f"is not valid YAML{error}") from error
         return self._mapping(document, "", _TOP_LEVEL)
 
     def applications(self, document: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -141,7 +139,7 @@ class _Reader:
         for name, body in self._mapping(
             {} if section is None else section, "applications"
         ).items():
-            if not _APPLICATION.fullmatch(name):
+            if len(name) > _LONGEST_NAME or not _APPLICATION.fullmatch(name):
                 raise self.error(f"has an application with the name {name[:80]!r}")
             known = _READ | _DECIDED | _PASSED_ON
             found[name] = None if body is None else self._mapping(body, name, known)
@@ -199,7 +197,7 @@ class _Reader:
 
     def _charm(self, application: str, value: object) -> str:
         name = charm_name(value) if isinstance(value, str) else ""
-        if not _APPLICATION.fullmatch(name):
+        if len(name) > _LONGEST_NAME or not _APPLICATION.fullmatch(name):
             raise self.error(f"names no charm for {application}, but {str(value)[:80]!r}")
         return name
 
