@@ -2,6 +2,7 @@
 """The charm: reads configuration and parameters, calls the core, reports."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -23,6 +24,7 @@ from ckf_airgap.errors import (
     ArtifactError,
     ConfigurationError,
     PlanError,
+    disk_error,
 )
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import Controller, JujuModel
@@ -50,6 +52,7 @@ _POLL_SECONDS = 5
 _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
 _SHOWN_UNITS = 3
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -304,6 +307,10 @@ class CkfAirgapCharm(ops.CharmBase):
             yield
         except AirgapError as error:
             event.fail(str(error))
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            event.fail(str(disk_error(Path(error.filename or self._folder), error)))
 
     @property
     def _configuration(self) -> Configuration:

@@ -86,23 +86,29 @@ def next_release(release: Release) -> Release:
 
 
 class Operator:
-    """An operator with one model."""
+    """An operator with one model.
+
+    Attributes:
+        site: Where the operator works.
+        juju: The operator's juju client.
+        model: The name of the model.
+    """
 
     def __init__(self, site: Site, model: str) -> None:
         self.site = site
         self.juju = jubilant.Juju(cli_binary=site.juju, wait_timeout=600)
-        self._model = model
+        self.model = model
 
     def add_model(self) -> None:
         """Make the model, in place of one that is there."""
         self.destroy_model()
-        self.juju.add_model(self._model)
+        self.juju.add_model(self.model)
 
     def destroy_model(self) -> None:
         """Remove the model with all that is in it, if it is there."""
         names = self.juju.cli("models", "--format", "json", include_model=False)
-        if f'"short-name":"{self._model}"' in names:
-            self.juju.destroy_model(self._model, destroy_storage=True, force=True)
+        if f'"short-name":"{self.model}"' in names:
+            self.juju.destroy_model(self.model, destroy_storage=True, force=True)
 
     def deploy_charm(
         self,
@@ -137,7 +143,7 @@ class Operator:
         """Set the registry, the excluded charms, and further options."""
         values: dict[str, str] = {
             "registry": self.site.registry,
-            "model": self._model,
+            "model": self.model,
             "excluded-charms": ",".join(EXCLUDED),
         }
         if self.site.registry_ca:
@@ -146,7 +152,7 @@ class Operator:
 
     def give_juju_user(self) -> str:
         """Give the charm a Juju user with a new password; gives the password."""
-        user, password = f"{self._model}-deployer", secrets.token_urlsafe(24)
+        user, password = f"{self.model}-deployer", secrets.token_urlsafe(24)
         users = self.juju.cli("users", "--format", "json", include_model=False)
         if f'"{user}"' not in users:
             self.juju.cli("add-user", user, include_model=False)
@@ -154,7 +160,7 @@ class Operator:
             "change-user-password", user, "--no-prompt", include_model=False, stdin=f"{password}\n"
         )
         try:
-            self.juju.cli("grant", user, "admin", self._model, include_model=False)
+            self.juju.cli("grant", user, "admin", self.model, include_model=False)
         except jubilant.CLIError as error:
             if "already has" not in error.stderr:
                 raise
@@ -182,6 +188,10 @@ class Operator:
     def wait_until_says(self, *beginnings: str) -> None:
         """Wait until what the charm's unit says begins with one of these."""
         self.juju.wait(lambda status: self.message(status).startswith(beginnings))
+
+    def wait_for_agent(self) -> None:
+        """Wait until the charm's agent has nothing to do, and stays so."""
+        self.juju.wait(jubilant.all_agents_idle, successes=3)
 
     def run(self, action: str, wait: float = 1800, **parameters: object) -> jubilant.Task:
         """Run an action of the charm to its end.

@@ -8,6 +8,7 @@ an image reference for its value, in ``config.yaml`` or in a default file in ``s
 
 import json
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -227,6 +228,9 @@ class CharmFile:
             EOFError,
             NotImplementedError,
             RuntimeError,
+            # Names of files that are not in the encoding that they should be in, and the like.
+            ValueError,
+            struct.error,
         ) as error:
             raise ArtifactError(f"{label} is not a readable charm ({error})", _CURE) from error
 

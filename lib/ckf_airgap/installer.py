@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -356,6 +357,8 @@ class Installer:
         files: dict[tuple[str, str], Path] = {}
         credentials = self.inputs.registry_credentials
         folder = self.folder / "resources"
+        # What was killed while it used them has left them.
+        shutil.rmtree(folder, ignore_errors=True)
         try:
             if credentials and self.pull_needs_credentials(plan):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -366,8 +369,7 @@ class Installer:
                         files[item.name, resource] = path
             yield files
         finally:
-            for path in files.values():
-                path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(

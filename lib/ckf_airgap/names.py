@@ -205,6 +205,12 @@ class RegistryLocation:
         Raises:
             ConfigurationError: The text is not of that form; the message says in what.
         """
+        if "@" in text:
+            # Perhaps a password; it is not repeated.
+            raise ConfigurationError(
+                "registry has an account in it",
+                "take out what stands before the @, and give it as a secret (registry-credentials)",
+            )
         problem = _location_problem(text)
         if problem:
             raise ConfigurationError(

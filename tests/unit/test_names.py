@@ -125,6 +125,15 @@ def test_a_registry_prefix_is_read(text: str, host: str, path: str) -> None:
         ("registry.corp:0", "out of range"),
         ("registry.corp//ckf", "not a valid name"),
         ("-registry", "not a valid name"),
+        (f"registry.corp:{'1' * 5000}", "is too long"),
+        (f"registry.corp:{'1' * 50}", "out of range"),
+        (f"registry.corp/{'a-' * 100_000}", "is too long"),
+        ("registry.corp/\x1b[2j", "not a valid name"),
+        ("fd00::1", "not a valid name"),
+        ("[fd00::1", "not a valid name"),
+        ("registry.corp:port", "not a valid name"),
+        ("registry.corp/../other", "not a valid name"),
+        ("registry.corp/a?b=c", "not a valid name"),
     ],
 )
 def test_a_wrong_registry_prefix_is_refused_with_its_fault(text: str, problem: str) -> None:
@@ -132,6 +141,13 @@ def test_a_wrong_registry_prefix_is_refused_with_its_fault(text: str, problem: s
         RegistryLocation.parse(text)
     assert problem in raised.value.problem
     assert "registry.corp:5000/ckf" in raised.value.cure
+
+
+def test_a_password_in_a_registry_prefix_is_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="has an account in it") as raised:
+        RegistryLocation.parse("https://user:passphrase@registry.corp")
+    assert "passphrase" not in str(raised.value)
+    assert "registry-credentials" in raised.value.cure
 
 
 def test_an_image_without_a_host_comes_from_docker_hub() -> None:

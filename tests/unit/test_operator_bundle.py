@@ -348,7 +348,19 @@ APP = "applications: {app: {}, other: {}}\n"
         ("name: !!python/object:os.system {}", "is not valid YAML (line 1)"),
         ("name: 2024-13-45", "is not valid YAML"),
         ("name: \x00", "is not valid YAML"),
-        ("[" * 20000, "is not valid YAML"),
+        ("[" * 20000, "is not valid YAML (it is nested too deeply)"),
+        (
+            "\n".join(
+                ["a0: &a0 [x]"]
+                + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+            ),
+            "is not valid YAML (it stands for more than 200000 values)",
+        ),
+        ("a: &a {<<: [*a, *a]}", "is not valid YAML"),
+        (
+            f"applications:\n  ? {'a-' * 50_000}\n  : {{}}\n",
+            "has an application with the name 'a-a-",
+        ),
         ("- app", "is not a map"),
         ("just text", "is not a map"),
         ("1: {}", "has a key that is not text: 1"),

@@ -1,0 +1,1 @@
+"""Fuzzing of all that reads what others wrote; what was found stays in ``corpus``."""

@@ -1,0 +1,141 @@
+"""What is fuzzed: each target takes any bytes, and may raise nothing but the package's errors."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ckf_airgap.artifacts.byte_stream import open_archive
+from ckf_airgap.artifacts.inventory import read_inventory
+from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.documents import DocumentError, read_all_texts, read_values
+from ckf_airgap.errors import AirgapError
+from ckf_airgap.names import (
+    ImageReference,
+    RegistryLocation,
+    archived_paths,
+    image_path,
+    registry_host,
+    wanted_by_member_name,
+)
+from ckf_airgap.packing.request import (
+    charms_of_bundle,
+    charms_of_channel_map,
+    distinct_images,
+    images_in,
+)
+from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+
+CORPUS = Path(__file__).parent / "corpus"
+# What parts the files of a charm in the input.
+_NEXT_FILE = b"\x00\x00"
+_CHARM_FILES = ("metadata.yaml", "config.yaml", "manifest.yaml", "src/default-some-image.json")
+_BUNDLE = "applications: {minio: {charm: minio}, kfp-db: {charm: mysql-k8s}}"
+
+
+def names(data: bytes) -> None:
+    """Image references, registry prefixes, names of members."""
+    text = data.decode(errors="surrogateescape")
+    reference = ImageReference.parse(text)
+    if reference:
+        assert ImageReference.parse(str(reference)) == reference
+        assert image_path(reference) in archived_paths(reference)
+        registry_host(str(reference))
+        wanted_by_member_name(text, [reference])
+        distinct_images([reference])
+    assert str(RegistryLocation.parse(text)) == text
+
+
+def tar(data: bytes) -> None:
+    """images.tar.gz, decompressed: of docker save archives, or an image layout."""
+    inventory = read_inventory(io.BytesIO(data), "images.tar.gz", len(data))
+    assert inventory.images or inventory.damaged or b"ckf-airgap.json" in data
+
+
+def compressed(data: bytes) -> None:
+    """images.tar.gz: gzip, Zstandard, or neither."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with open_archive(FileSource(Path(file.name))) as archive:
+            while archive.read(1024 * 1024):
+                pass
+
+
+def charm(data: bytes) -> None:
+    """The files of a charm that are read."""
+    with tempfile.NamedTemporaryFile() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in zip(_CHARM_FILES, data.split(_NEXT_FILE), strict=False):
+                archive.writestr(name, content)
+        file.flush()
+        found = CharmFile.read(Path(file.name), "some.charm")
+    found.assumes.holds("3.6.8")
+    str(found.assumes)
+    for option in found.image_options:
+        option.value(lambda _: "registry.corp/ckf/some/image:1")
+        option.value(lambda _: None)
+    for image in found.images:
+        ImageReference.parse(image)
+
+
+def charm_file(data: bytes) -> None:
+    """A charm as a file."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        CharmFile.read(Path(file.name), "some.charm")
+
+
+def bundle(data: bytes) -> None:
+    """Bundles and overlays."""
+    text = data.decode(errors="replace")
+    apply_overlay(read_bundle(_BUNDLE), text)
+    read_bundle(text)
+
+
+def request(data: bytes) -> None:
+    """What is to be packed: bundles, channel maps, lists of images and manifests."""
+    text = data.decode(errors="replace")
+    for read in (charms_of_channel_map, charms_of_bundle):
+        try:
+            read(text)
+        except AirgapError:
+            continue
+    images_in(text, "images.txt")
+
+
+def documents(data: bytes) -> None:
+    """YAML."""
+    try:
+        read_values(data)
+        read_all_texts(data)
+    except DocumentError:
+        return
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (names, tar, compressed, charm, charm_file, bundle, request, documents)
+}
+
+
+def run(target: str, data: bytes) -> None:
+    """Give an input to a target.
+
+    Args:
+        target: Its name.
+        data: The input.
+
+    Raises:
+        Exception: Anything but an error of the package: that is what is looked for.
+    """
+    try:
+        TARGETS[target](data)
+    except AirgapError as error:
+        # Whatever it is, it has a cure, can be shown, and is not endless.
+        assert error.cure
+        str(error).encode()
+        assert len(str(error)) < 20_000

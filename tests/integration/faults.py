@@ -1,0 +1,145 @@
+"""What goes wrong in a data centre, brought about on the testbed."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.operator_steps import APPLICATION, UNIT, Operator
+from tests.testbed import Testbed
+
+
+class Task:
+    """An action that was started and not waited for."""
+
+    def __init__(self, operator: Operator, action: str, **parameters: object) -> None:
+        words = [f"{name}={value}" for name, value in parameters.items()]
+        output = operator.juju.cli("run", UNIT, action, *words, "--background", "--format", "json")
+        self._operator = operator
+        self.number = str(json.loads(output)[UNIT]["id"])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What Juju says of it."""
+        return json.loads(self._operator.juju.cli("show-task", self.number, "--format", "json"))
+
+    @property
+    def status(self) -> str:
+        """Its status."""
+        return str(self.document["status"])
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return json.dumps(self.document.get("log", ""))
+
+    def wait_until(self, holds: Callable[[], object], seconds: float = 300) -> None:
+        """Wait for something to happen while it runs."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, self.document
+            time.sleep(0.5)
+
+    def wait_until_runs(self) -> None:
+        """Wait until it has begun."""
+        self.wait_until(lambda: self.status == "running")
+
+    def wait_for_end(self, seconds: float = 900) -> str:
+        """Wait until it has ended, in whatever way; gives its status."""
+        self.wait_until(lambda: self.status not in ("pending", "running", "aborting"), seconds)
+        return self.status
+
+
+def kill_pod(operator: Operator, testbed: Testbed) -> None:
+    """Kill the charm's pod without warning, and wait until there is another with an agent."""
+    before = pod(testbed, operator)["metadata"]["uid"]
+    words = ["delete", "pod", f"{APPLICATION}-0", "--force", "--grace-period=0"]
+    _kubectl(testbed, *words, "--namespace", operator.model)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        try:
+            found = pod(testbed, operator)
+        except subprocess.CalledProcessError:
+            continue
+        if found["metadata"]["uid"] != before and found["status"].get("phase") == "Running":
+            operator.wait_for_agent()
+            return
+        time.sleep(1)
+    raise AssertionError("the pod did not come back")
+
+
+def pod(testbed: Testbed, operator: Operator) -> dict[str, Any]:
+    """Give what Kubernetes says of the charm's pod."""
+    words = ["get", "pod", f"{APPLICATION}-0", "--namespace", operator.model, "-o", "json"]
+    return json.loads(_kubectl(testbed, *words))
+
+
+def processes_of_pod(testbed: Testbed, operator: Operator) -> list[int]:
+    """List the processes of the charm's pod, which all run on this machine."""
+    uid = str(pod(testbed, operator)["metadata"]["uid"])
+    marks = (uid, uid.replace("-", "_"))
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            groups = folder.joinpath("cgroup").read_text()
+        except OSError:
+            continue
+        if any(mark in groups for mark in marks):
+            found.append(int(folder.name))
+    return found
+
+
+def command_of(pid: int) -> str:
+    """Give the command line of a process; an empty string where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def without_network(testbed: Testbed, port: int) -> Generator[None]:
+    """Let nothing of the pods through to a port of the node, for as long as wanted."""
+    rule = ["INPUT", "-s", "10.78.0.0/16", "-p", "tcp", "--dport", str(port), "-j", "DROP"]
+    testbed.run(["iptables", "-I", *rule])
+    try:
+        yield
+    finally:
+        testbed.run(["iptables", "-D", *rule])
+
+
+@contextmanager
+def full_disk(testbed: Testbed, operator: Operator, folder: str) -> Generator[None]:
+    """Let a folder of the charm's container lie on a disk that is full, for as long as wanted."""
+    agent = next(
+        pid for pid in processes_of_pod(testbed, operator) if "containeragent" in command_of(pid)
+    )
+    enter = ["nsenter", f"--target={agent}", "--mount"]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k,mode=0777", "none", folder]
+    subprocess.run([*enter, *mount], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*enter, "umount", folder], check=True)
+
+
+def kill_controller() -> None:
+    """Kill the controller's agent; Pebble starts it again."""
+    (agent,) = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if "jujuagentd machine" in command_of(int(folder.name))
+    ]
+    os.kill(agent, signal.SIGKILL)
+
+
+def _kubectl(testbed: Testbed, *words: str) -> str:
+    done = subprocess.run(
+        [str(testbed.kubectl_wrapper), *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout

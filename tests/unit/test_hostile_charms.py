@@ -1,0 +1,207 @@
+"""charms.tar.gz and charms that somebody made to do harm: one clear error, and nothing outside."""
+
+import io
+import re
+import resource
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.artifacts.charms import unpack_charms
+from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.errors import AirgapError
+from tests.unit.test_charms_archive import files_in, write_archive
+
+METADATA = "name: some\nseries: [kubernetes]\n"
+# Nine levels of ten each, as in "billion laughs".
+LAUGHS = "\n".join(
+    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
+)
+
+
+def charm(**files: str | bytes) -> bytes:
+    """Make a charm; its files are named with an underscore for the dot."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"metadata_yaml": METADATA, **files}.items():
+            archive.writestr(name.replace("_", "."), content)
+    return output.getvalue()
+
+
+def option(name: str, default: str) -> bytes:
+    """Make a charm with one option, whose default value is YAML."""
+    return charm(config_yaml=f"options: {{{name}: {{type: string, default: {default}}}}}")
+
+
+def with_bytes(content: bytes, start: bytes, place: int, new: bytes) -> bytes:
+    """Change bytes of each record of a zip that begins with some bytes."""
+    changed = bytearray(content)
+    for match in re.finditer(re.escape(start), content):
+        position = match.start() + place
+        changed[position : position + len(new)] = new
+    return bytes(changed)
+
+
+def encrypted(content: bytes) -> bytes:
+    """Set the flag of encryption (APPNOTE.TXT, sections 4.3.7 and 4.3.12)."""
+    return with_bytes(with_bytes(content, b"PK\x01\x02", 8, b"\x01"), b"PK\x03\x04", 6, b"\x01")
+
+
+def compressed_otherwise(content: bytes) -> bytes:
+    """Name a way of compression that there is not."""
+    return with_bytes(with_bytes(content, b"PK\x01\x02", 10, b"c"), b"PK\x03\x04", 8, b"c")
+
+
+def smaller_than_it_is(content: bytes) -> bytes:
+    """Let the directory say that files are of 10 bytes."""
+    return with_bytes(content, b"PK\x01\x02", 24, (10).to_bytes(4, "little"))
+
+
+def without_metadata() -> bytes:
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w") as archive:
+        archive.writestr("../metadata.yaml", METADATA)
+    return output.getvalue()
+
+
+CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "not a readable charm"),
+    "a tar": (lambda: tarfile.TarInfo("metadata.yaml").tobuf() * 9, "not a readable charm"),
+    "cut off": (lambda: charm()[:-30], "not a readable charm"),
+    "only its end": (lambda: charm()[-22:], "not a readable charm|has no metadata"),
+    "without metadata": (without_metadata, r"has no metadata\.yaml"),
+    "encrypted": (lambda: encrypted(charm()), "not a readable charm"),
+    "compressed otherwise": (lambda: compressed_otherwise(charm()), "not a readable charm"),
+    "a lie about sizes": (
+        lambda: smaller_than_it_is(charm(metadata_yaml=METADATA * 99)),
+        "not a readable charm|is not valid YAML|names no charm",
+    ),
+    "metadata of a gigabyte": (
+        lambda: charm(metadata_yaml=b"#" * 2**26),
+        r"metadata\.yaml of \S+ is too large",
+    ),
+    "metadata of other bytes": (
+        lambda: charm(metadata_yaml=b"name: \xff\xfe"),
+        r"metadata\.yaml of \S+ is not valid YAML",
+    ),
+    "metadata that explodes": (
+        lambda: charm(metadata_yaml=f"{METADATA}{LAUGHS}"),
+        "stands for more than 200000 values",
+    ),
+    "options that explode": (
+        lambda: charm(
+            config_yaml=f"{LAUGHS}\noptions: {{some-image: {{default: *a9}}}}",
+        ),
+        "stands for more than 200000 values",
+    ),
+    "metadata that holds itself": (
+        lambda: charm(metadata_yaml="name: some\na: &a [*a]"),
+        "is not valid YAML",
+    ),
+    "metadata that is deep": (
+        lambda: charm(metadata_yaml="name: " + "[" * 9999),
+        "nested too deeply",
+    ),
+    "a tag of Python": (
+        lambda: charm(metadata_yaml="name: !!python/object/apply:os.system [touch /tmp/owned]"),
+        "names no charm",
+    ),
+    "a name that leads elsewhere": (
+        lambda: charm(metadata_yaml="name: ../../x"),
+        "names no charm",
+    ),
+    "a name without end": (
+        lambda: charm(metadata_yaml=f"name: {'a-' * 50_000}"),
+        "names no charm, but '(a-)+'",
+    ),
+    "a name that a terminal obeys": (
+        lambda: charm(metadata_yaml='name: "\\e[2J"'),
+        "names no charm",
+    ),
+    "a name that is a map": (lambda: charm(metadata_yaml="name: {a: b}"), "names no charm"),
+    "two documents": (lambda: charm(metadata_yaml="name: some\n---\nname: other"), "not valid"),
+}
+
+
+@pytest.mark.parametrize("name", CHARMS)
+def test_a_hostile_charm_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
+    make, words = CHARMS[name]
+    path = write_archive(tmp_path / "charms.tar.gz", [("bad.charm", make())])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(AirgapError, match=words) as raised:
+        unpack_charms(FileSource(path), tmp_path / "unit" / "charms")
+    assert "bad.charm" in raised.value.problem
+    assert raised.value.cure
+    assert len(str(raised.value)) < 600
+    assert "\x1b" not in str(raised.value)
+    assert files_in(tmp_path) <= {"charms.tar.gz", "unit/charms/incoming"}
+    # In KiB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 200 * 1024
+
+
+ODD: Mapping[str, Callable[[], bytes]] = {
+    "resources that are a list": lambda: charm(metadata_yaml=f"{METADATA}resources: [a]"),
+    "resources of numbers": lambda: charm(metadata_yaml=f"{METADATA}resources: {{a: 1}}"),
+    "an image that is a list": lambda: charm(
+        metadata_yaml=f"{METADATA}resources: {{a: {{type: oci-image, upstream-source: [a]}}}}"
+    ),
+    "relations that are text": lambda: charm(metadata_yaml=f"{METADATA}requires: text"),
+    "a version of many digits": lambda: charm(
+        metadata_yaml=f"{METADATA}assumes: [juju >= {'9' * 5000}]"
+    ),
+    "bases of other kinds": lambda: charm(manifest_yaml="bases: [1, {name: [], channel: {}}]"),
+    "a default that is deep": lambda: option("some-image", f'"{"[" * 5000}"'),
+    "a default that explodes": lambda: charm(
+        config_yaml="options: {some-image: {default: |\n"
+        + "\n".join(f"  {line}" for line in LAUGHS.splitlines())
+        + "\n}}"
+    ),
+    "a default of a megabyte": lambda: option("some-image", f'"{"a-" * 400_000}!"'),
+    "an image of a megabyte": lambda: option("some-image", f'"a/{"a." * 400_000}:"'),
+    "a hub of lists": lambda: option("some-image", '"{global-hub: [a], global-tag: {}}"'),
+    "files of strange names": lambda: charm(
+        **{"src/default-../../x.json": "{}", "/etc/passwd": "", "a" * 60_000: ""}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_in_a_charm_is_no_error_of_this_program(name: str, tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "charms.tar.gz", [("odd.charm", ODD[name]())])
+    try:
+        (found,) = unpack_charms(FileSource(path), tmp_path / "unit" / "charms")
+    except AirgapError as error:
+        assert "odd.charm" in error.problem
+        return
+    assert found.name == "some"
+    assert found.assumes.holds("4.0") in (True, False)
+    assert found.images is not None
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname = size, kind, "/etc/passwd"
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (header("a.charm", 2**45), r"a\.charm cannot be unpacked \(\d+ MB are free\): make space"),
+        (header("a.charm", 0, tarfile.SYMTYPE) + bytes(1024), r"holds no \.charm file"),
+        (header("a.charm", 0, tarfile.CHRTYPE) + bytes(1024), r"holds no \.charm file"),
+        (header("a.charm", 0, tarfile.FIFOTYPE) + bytes(1024), r"holds no \.charm file"),
+        (header("a.charm", 0, tarfile.DIRTYPE) + bytes(1024), r"holds no \.charm file"),
+        (bytes(1024) + b"more" * 512, "goes on behind its end"),
+    ],
+    ids=["a terabyte", "a link", "a device", "a pipe", "a folder", "joined"],
+)
+def test_members_that_are_no_charms(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "charms.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(AirgapError, match=words):
+        unpack_charms(FileSource(path), tmp_path / "unit" / "charms")
+    assert files_in(tmp_path) == {"charms.tar.gz"}
