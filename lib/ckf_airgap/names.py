@@ -209,7 +209,7 @@ class RegistryLocation:
             # Perhaps a password; it is not repeated.
             raise ConfigurationError(
                 "registry has an account in it",
-                "take out what stands before the @, and give it as the secret registry-credentials",
+                "take out what stands before the @; give it as the secret registry-credentials",
             )
         problem = _location_problem(text)
         if problem:
