@@ -150,9 +150,9 @@ class Operator:
             values["registry-ca"] = self.site.registry_ca.read_text()
         self.juju.config(APPLICATION, {**values, **options})
 
-    def give_juju_user(self) -> str:
+    def give_juju_user(self, password: str | None = None) -> str:
         """Give the charm a Juju user with a new password; gives the password."""
-        user, password = f"{self.model}-deployer", secrets.token_urlsafe(24)
+        user, password = f"{self.model}-deployer", password or secrets.token_urlsafe(24)
         users = self.juju.cli("users", "--format", "json", include_model=False)
         if f'"{user}"' not in users:
             self.juju.cli("add-user", user, include_model=False)

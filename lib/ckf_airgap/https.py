@@ -34,9 +34,32 @@ class Cause(Enum):
     """Why a request got no answer."""
 
     UNTRUSTED = "untrusted"
+    EXPIRED = "expired"
+    OTHER_NAME = "other name"
     NO_TLS = "no TLS"
     UNKNOWN_NAME = "unknown name"
     UNREACHABLE = "unreachable"
+
+
+# X509_V_ERR_... of OpenSSL (x509_vfy.h).
+_VERIFICATIONS = {
+    9: Cause.EXPIRED,
+    10: Cause.EXPIRED,
+    62: Cause.OTHER_NAME,
+    64: Cause.OTHER_NAME,
+}
+CERTIFICATE_FAILURES = {
+    Cause.UNTRUSTED: ("has a certificate that is not trusted", CA_CURE),
+    Cause.EXPIRED: (
+        "has a certificate, or one of its authority, that is not valid now",
+        "renew it where it is used, or set the clock that is wrong",
+    ),
+    Cause.OTHER_NAME: (
+        "has a certificate for another name",
+        "use the name that its certificate is for, or give it one for this name",
+    ),
+}
+"""What is wrong with a certificate, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +79,10 @@ class Failure:
         """Tell what a failed request failed of."""
         reason: object = error.reason if isinstance(error, MaxRetryError) else error
         if isinstance(reason, SSLError):
-            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args):
-                return cls(Cause.UNTRUSTED, str(reason))
+            for cause in reason.args:
+                if isinstance(cause, ssl.SSLCertVerificationError):
+                    kind = _VERIFICATIONS.get(cause.verify_code, Cause.UNTRUSTED)
+                    return cls(kind, str(reason))
             # The other side hung up, as a proxy does while the server behind it restarts.
             if not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args):
                 return cls(Cause.NO_TLS, str(reason))

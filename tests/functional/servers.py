@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -140,6 +141,7 @@ def serve(
     handler: type[http.server.BaseHTTPRequestHandler],
     authority: Authority | None,
     name: str = "127.0.0.1",
+    until: datetime | None = None,
 ) -> Generator[str]:
     """Run a server, over TLS where there is an authority; gives its host and port.
 
@@ -147,10 +149,12 @@ def serve(
         handler: What answers.
         authority: Signs its certificate.
         name: The host that the certificate is for.
+        until: When the certificate ends, where that is not in some distant time.
     """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if authority:
-        pair = authority.issue(f"server-{name}", name)
+        ending = f"-until-{until:%Y}" if until else ""
+        pair = authority.issue(f"server-{name}{ending}", name, until=until)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
         server.socket = context.wrap_socket(server.socket, server_side=True)

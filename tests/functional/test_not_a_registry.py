@@ -8,6 +8,7 @@ import socketserver
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,16 @@ class _Page(QuietHandler):
 
 @contextmanager
 def web_server(
-    authority: Authority | None, *, status: int = 200, location: str = "", name: str = "127.0.0.1"
+    authority: Authority | None,
+    *,
+    status: int = 200,
+    location: str = "",
+    name: str = "127.0.0.1",
+    until: datetime | None = None,
 ) -> Generator[str]:
     """Run a web server, over TLS where there is an authority; gives its host and port."""
     handler = type("Handler", (_Page,), {"status": status, "location": location})
-    with serve(handler, authority, name) as host:
+    with serve(handler, authority, name, until) as host:
         yield host
 
 
@@ -85,7 +91,17 @@ def test_a_registry_without_tls(authority: Authority) -> None:
 
 def test_a_certificate_for_another_name(authority: Authority) -> None:
     with web_server(authority, name="other.test") as host:
-        assert "127.0.0.1" in check(host, authority).problem
+        error = check(host, authority)
+    assert "has a certificate for another name" in error.problem
+    assert "127.0.0.1" in error.problem
+    assert "use the name that its certificate is for" in error.cure
+
+
+def test_a_certificate_that_has_expired(authority: Authority) -> None:
+    with web_server(authority, until=datetime(2020, 1, 1, tzinfo=UTC)) as host:
+        error = check(host, authority)
+    assert "not valid now" in error.problem
+    assert "renew it" in error.cure
 
 
 @contextmanager

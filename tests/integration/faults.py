@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,9 +20,14 @@ class Task:
 
     def __init__(self, operator: Operator, action: str, **parameters: object) -> None:
         words = [f"{name}={value}" for name, value in parameters.items()]
-        output = operator.juju.cli("run", UNIT, action, *words, "--background", "--format", "json")
+        command = [operator.site.juju, "run", "--model", operator.model, UNIT, action]
+        done = subprocess.run(
+            [*command, *words, "--background"], check=True, capture_output=True, text=True
+        )
+        match = re.search(r"with task (\d+)", done.stdout + done.stderr)
+        assert match, done
         self._operator = operator
-        self.number = str(json.loads(output)[UNIT]["id"])
+        self.number = match[1]
 
     @property
     def document(self) -> dict[str, Any]:

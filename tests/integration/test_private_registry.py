@@ -2,12 +2,17 @@
 
 import json
 import subprocess
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import pytest
 
-from tests.operator_steps import APPLICATION, Operator, next_release
+from tests.integration.faults import command_of, processes_of_pod
+from tests.integration.leaks import Sightings, files_with, watching
+from tests.operator_steps import APPLICATION, UNIT, Operator, next_release
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.testbed import Testbed
 
@@ -25,8 +30,16 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
     )
 
 
+@dataclass(frozen=True)
+class Secrets:
+    """The passwords that an operator has given, and where they were seen meanwhile."""
+
+    passwords: tuple[str, ...]
+    sightings: Sightings
+
+
 @pytest.fixture(scope="module")
-def deployed(operator: Operator, testbed: Testbed | None) -> Operator:
+def secrets(operator: Operator, testbed: Testbed | None) -> Generator[Secrets]:
     """An operator who asked for nothing, only gave what the charm needs."""
     if testbed is None:
         pytest.skip("this site has no second registry")
@@ -39,11 +52,21 @@ def deployed(operator: Operator, testbed: Testbed | None) -> Operator:
             "auto-deploy": "true",
         }
     )
-    operator.give_secret(
-        "registry-credentials", {"username": registry.username, "password": registry.password}
-    )
-    operator.give_juju_user()
-    operator.wait_until_says("deployed")
+    password = token_urlsafe(24)
+    with watching((registry.password, password)) as sightings:
+        operator.give_secret(
+            "registry-credentials", {"username": registry.username, "password": registry.password}
+        )
+        operator.give_juju_user(password)
+        operator.wait_until_says("deployed")
+        operator.run("preflight")
+        operator.run("verify", timeout=300)
+    yield Secrets((registry.password, password), sightings)
+
+
+@pytest.fixture(scope="module")
+def deployed(operator: Operator, secrets: Secrets) -> Operator:
+    """The operator, after all that."""
     return operator
 
 
@@ -64,16 +87,61 @@ def test_every_pod_can_pull_its_images(deployed: Operator, testbed: Testbed) -> 
     assert any(image.startswith(f"{host}/private/") for image in images)
 
 
-def test_the_password_is_in_the_pull_secrets_alone(deployed: Operator, testbed: Testbed) -> None:
-    password = str(testbed.authenticated_registry.password)
-    shown = deployed.juju.cli("status", "--format", "yaml") + deployed.juju.debug_log(limit=5000)
-    shown += "".join(json.dumps(dict(deployed.juju.config(name))) for name in CHARMS)
-    shown += json.dumps(_pods(deployed, testbed))
-    assert password not in shown
-    files = deployed.juju.ssh(
-        f"{APPLICATION}/0", "find", "/var/lib/juju", "-name", "*.oci-image.yaml"
+def test_no_password_is_in_an_argument_or_an_environment(secrets: Secrets) -> None:
+    assert secrets.sightings.places == set()
+    # It did look, while those ran that are told the passwords.
+    assert secrets.sightings.rounds > 20
+    assert "juju" in secrets.sightings.programs
+
+
+def test_no_password_is_shown_or_logged(
+    deployed: Operator, secrets: Secrets, testbed: Testbed
+) -> None:
+    juju = deployed.juju
+    tasks = [
+        str(task)
+        for operation in json.loads(juju.cli("operations", "--format", "json")).values()
+        for task in operation.get("tasks", {})
+    ]
+    assert tasks
+    shown = {
+        "status": juju.cli("status", "--format", "yaml", "--relations", "--storage"),
+        "unit": juju.cli("show-unit", UNIT),
+        "log": juju.debug_log(limit=100_000),
+        "controller's log": juju.cli(
+            *("debug-log", "--model", "controller", "--limit", "100000", "--no-tail"),
+            include_model=False,
+        ),
+        "options": "".join(json.dumps(dict(juju.config(name))) for name in CHARMS),
+        "bundle": str(deployed.run("render-bundle").results),
+        "tasks": "".join(juju.cli("show-task", task, "--format", "yaml") for task in tasks),
+        "pods": json.dumps(_pods(deployed, testbed)),
+        "output of the unit": _kubectl(
+            testbed, "logs", f"{APPLICATION}-0", "--all-containers", "--namespace", deployed.model
+        ),
+        "events": _kubectl(testbed, "get", "events", "--all-namespaces", "-o", "yaml"),
+    }
+    # Nothing that is empty has been searched.
+    assert all(shown[name] for name in shown), [name for name in shown if not shown[name]]
+    leaks = [
+        name for name, text in shown.items() if any(each in text for each in secrets.passwords)
+    ]
+    assert leaks == []
+
+
+def test_passwords_are_in_files_that_only_their_owner_reads(
+    deployed: Operator, secrets: Secrets, testbed: Testbed
+) -> None:
+    agent = next(
+        pid for pid in processes_of_pod(testbed, deployed) if "containeragent" in command_of(pid)
     )
-    assert not files.strip()
+    root = Path(f"/proc/{agent}/root")
+    found = {
+        path: mode
+        for folder in ("var/lib/juju", "tmp", "home", "root", "var/log", "charm")
+        for path, mode in files_with(secrets.passwords, root / folder).items()
+    }
+    assert {path.name: oct(mode) for path, mode in found.items()} == {"accounts.yaml": "0o600"}
 
 
 def test_preflight_tells_which_options_carry_no_credentials(deployed: Operator) -> None:
@@ -104,8 +172,12 @@ def test_new_files_are_brought_by_itself(
 
 
 def _pods(operator: Operator, testbed: Testbed) -> list[dict[str, Any]]:
-    command = [str(testbed.kubectl_wrapper), "get", "pods", "-o", "json", "--namespace"]
     namespace = operator.juju.status().model.name
-    output = subprocess.run([*command, namespace], check=True, capture_output=True, text=True)
-    items: list[dict[str, Any]] = json.loads(output.stdout)["items"]
+    output = _kubectl(testbed, "get", "pods", "-o", "json", "--namespace", namespace)
+    items: list[dict[str, Any]] = json.loads(output)["items"]
     return items
+
+
+def _kubectl(testbed: Testbed, *words: str) -> str:
+    command = [str(testbed.kubectl_wrapper), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

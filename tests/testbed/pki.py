@@ -1,6 +1,7 @@
 """The testbed's certificate authority and the certificates that it signs."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -31,7 +32,12 @@ class Authority:
         self._authority = trustme.CA.from_pem(self.certificate.read_bytes(), key.read_bytes())
 
     def issue(
-        self, name: str, *identities: str, user: str | None = None, group: str | None = None
+        self,
+        name: str,
+        *identities: str,
+        user: str | None = None,
+        group: str | None = None,
+        until: datetime | None = None,
     ) -> KeyPair:
         """Sign a certificate, unless it is there.
 
@@ -40,6 +46,7 @@ class Authority:
             identities: Host names and addresses that it is for.
             user: The common name: the user that Kubernetes takes its bearer for.
             group: The organization: the group that Kubernetes takes its bearer for.
+            until: When it ends, where that is not in some distant time.
         """
         pair = KeyPair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         if not pair.certificate.exists():
@@ -47,6 +54,8 @@ class Authority:
                 *(identities or (f"{name}.test",)),
                 common_name=user,
                 organization_name=group,
+                not_before=until - timedelta(days=30) if until else None,
+                not_after=until,
                 key_type=trustme.KeyType.RSA,
             )
             leaf.private_key_pem.write_to_path(str(pair.key))

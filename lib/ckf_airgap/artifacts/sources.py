@@ -279,10 +279,7 @@ class UrlSource(Source):
 
 
 _FAILURES = {
-    https.Cause.UNTRUSTED: (
-        "has a certificate that is not trusted",
-        https.CA_CURE,
-    ),
+    **https.CERTIFICATE_FAILURES,
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
         "give the port at which it serves HTTPS in {option}",

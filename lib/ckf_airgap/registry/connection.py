@@ -215,10 +215,7 @@ _REFUSALS = {
     507: _NO_SPACE,
 }
 _FAILURES = {
-    https.Cause.UNTRUSTED: (
-        "has a certificate that is not trusted",
-        https.CA_CURE,
-    ),
+    **https.CERTIFICATE_FAILURES,
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
         "give the port at which it serves HTTPS: juju config ckf-airgap registry=...",
