@@ -61,6 +61,19 @@ class Task:
         return self.status
 
 
+def wait_for_push(testbed: Testbed, place: str) -> None:
+    """Wait until the registry has got the first image below a path."""
+    registry = testbed.registry
+    log = registry.processes.log(registry.data.name)
+    first = re.compile(rf'"PUT /v2/{place}/\S+/manifests/')
+    deadline = time.monotonic() + 120
+    with log.open(errors="replace") as lines:
+        lines.seek(0, os.SEEK_END)
+        while not first.search(lines.read()):
+            assert time.monotonic() < deadline, f"nothing is pushed to {place}"
+            time.sleep(0.02)
+
+
 def kill_pod(operator: Operator, testbed: Testbed) -> None:
     """Kill the charm's pod without warning, and wait until there is another with an agent."""
     before = pod(testbed, operator)["metadata"]["uid"]

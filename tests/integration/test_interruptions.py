@@ -13,6 +13,7 @@ from tests.integration.faults import (
     full_disk,
     kill_controller,
     kill_pod,
+    wait_for_push,
     without_network,
 )
 from tests.operator_steps import APPLICATION, UNIT, Operator
@@ -51,7 +52,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
     return write_release(
         Release.builtin(CHARMS),
         tmp_path_factory.mktemp("interruptions"),
-        ImageOptions(payload_kib=256),
+        ImageOptions(payload_kib=3000),
         CharmOptions(podspec_as_sidecar=True),
     )
 
@@ -67,9 +68,11 @@ def ready(operator: Operator, testbed: Testbed | None) -> Operator:
     return operator
 
 
-def configure(operator: Operator, place: str, **options: str) -> None:
-    registry = f"{operator.site.registry}/interruptions-{place}"
-    operator.configure(**{"registry": registry, "excluded-charms": EXCLUDED, **options})
+def configure(operator: Operator, place: str) -> str:
+    """Let the charm push to a place of its own; gives the path of that in the registry."""
+    registry = f"{operator.site.registry}/interruptions-{place}-{secrets.token_hex(4)}"
+    operator.configure(**{"registry": registry, "excluded-charms": EXCLUDED})
+    return registry.partition("/")[2]
 
 
 def applications(operator: Operator) -> set[str]:
@@ -98,26 +101,26 @@ def failure(operator: Operator, action: str) -> str:
 def test_a_network_that_is_cut_and_comes_back(
     ready: Operator, testbed: Testbed, artifacts: SampleRelease
 ) -> None:
-    configure(ready, "cut")
+    place = configure(ready, "cut")
+    task = Task(ready, "push-images")
+    wait_for_push(testbed, place)
     with without_network(testbed, REGISTRY_PORT):
-        task = Task(ready, "push-images")
-        task.wait_until_runs()
         time.sleep(15)
         assert task.status == "running"
     assert task.wait_for_end() == "completed"
-    results = task.document["results"]
-    assert int(results["pushed-images"]) == len(artifacts.images.images)
+    assert int(task.document["results"]["pushed-images"]) == len(artifacts.images.images)
 
 
 def test_a_registry_that_is_restarted(
     ready: Operator, testbed: Testbed, artifacts: SampleRelease
 ) -> None:
-    configure(ready, "restarted")
+    place = configure(ready, "restarted")
+    task = Task(ready, "push-images")
+    wait_for_push(testbed, place)
     testbed.registry.stop()
     try:
-        task = Task(ready, "push-images")
-        task.wait_until_runs()
         time.sleep(5)
+        assert task.status == "running"
     finally:
         testbed.registry.start()
     assert task.wait_for_end() == "completed"
@@ -127,13 +130,14 @@ def test_a_registry_that_is_restarted(
 def test_a_pod_that_is_killed_while_it_pushes(
     ready: Operator, testbed: Testbed, artifacts: SampleRelease
 ) -> None:
-    configure(ready, "killed")
+    place = configure(ready, "killed")
+    task = Task(ready, "push-images")
+    wait_for_push(testbed, place)
     with without_network(testbed, REGISTRY_PORT):
-        task = Task(ready, "push-images")
-        task.wait_until_runs()
         kill_pod(ready, testbed)
     assert task.wait_for_end() != "completed"
     again = ready.run("push-images")
+    assert count(again, "present-images") > 0
     assert count(again, "pushed-images", "present-images") == len(artifacts.images.images)
 
 

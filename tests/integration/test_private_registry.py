@@ -107,9 +107,9 @@ def test_no_password_is_shown_or_logged(
     shown = {
         "status": juju.cli("status", "--format", "yaml", "--relations", "--storage"),
         "unit": juju.cli("show-unit", UNIT),
-        "log": juju.debug_log(limit=100_000),
+        "log": juju.cli("debug-log", "--replay", "--no-tail"),
         "controller's log": juju.cli(
-            *("debug-log", "--model", "controller", "--limit", "100000", "--no-tail"),
+            *("debug-log", "--model", "controller", "--replay", "--no-tail"),
             include_model=False,
         ),
         "options": "".join(json.dumps(dict(juju.config(name))) for name in CHARMS),
