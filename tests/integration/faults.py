@@ -92,6 +92,14 @@ def kill_pod(operator: Operator, testbed: Testbed) -> None:
     raise AssertionError("the pod did not come back")
 
 
+def kill_action(operator: Operator, testbed: Testbed) -> None:
+    """End the process of the action that runs, without warning."""
+    (process,) = [
+        pid for pid in processes_of_pod(testbed, operator) if "src/charm.py" in command_of(pid)
+    ]
+    os.kill(process, signal.SIGKILL)
+
+
 def pod(testbed: Testbed, operator: Operator) -> dict[str, Any]:
     """Give what Kubernetes says of the charm's pod."""
     words = ["get", "pod", f"{APPLICATION}-0", "--namespace", operator.model, "-o", "json"]

@@ -11,6 +11,7 @@ import pytest
 from tests.integration.faults import (
     Task,
     full_disk,
+    kill_action,
     kill_controller,
     kill_pod,
     wait_for_push,
@@ -137,22 +138,26 @@ def test_a_pod_that_is_killed_while_it_pushes(
         kill_pod(ready, testbed)
     assert task.wait_for_end() != "completed"
     again = ready.run("push-images")
-    assert count(again, "present-images") > 0
+    # What was pushed is remembered in the pod, or on the volume where there is one.
     assert count(again, "pushed-images", "present-images") == len(artifacts.images.images)
 
 
 def test_an_action_that_is_cancelled(
     ready: Operator, testbed: Testbed, artifacts: SampleRelease
 ) -> None:
-    configure(ready, "cancelled")
+    place = configure(ready, "cancelled")
+    first = Task(ready, "push-images")
+    wait_for_push(testbed, place)
     with without_network(testbed, REGISTRY_PORT):
-        task = Task(ready, "deploy")
-        task.wait_until_runs()
-        ready.juju.cli("cancel-task", task.number)
-        assert task.wait_for_end(60) in ("aborted", "cancelled", "failed")
+        second = Task(ready, "deploy")
+        ready.juju.cli("cancel-task", second.number)
+        assert second.wait_for_end() == "cancelled"
+        # Juju 4.1-beta2 refuses to cancel what runs; earlier ones end its process like this.
+        kill_action(ready, testbed)
+        assert first.wait_for_end() == "failed"
     assert applications(ready) == set()
-    ready.wait_for_agent()
     again = ready.run("push-images")
+    assert count(again, "present-images") > 0
     assert count(again, "pushed-images", "present-images") == len(artifacts.images.images)
 
 

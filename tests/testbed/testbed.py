@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.testbed import builds, charm_pack, images, namespace, rootfs
+from tests.testbed import builds, charm_pack, images, large_archive, namespace, rootfs
 from tests.testbed.controller import Controller, write_wrapper
 from tests.testbed.file_server import FileServer
 from tests.testbed.host import install_packages, run, say, step
@@ -20,6 +22,8 @@ _DEFAULT_FOLDER = "/var/lib/ckf-airgap-testbed"
 _OPEN = ("registry", "registry.airgap.test", 5000)
 _CLOSED = ("registry-auth", "registry-auth.airgap.test", 5001)
 _FILES_PORT = 5002
+_SPARE = ("registry-spare", namespace.NODE_ADDRESS, 5003)
+_ARCHIVE_PORT = 5004
 _USERNAME = "pusher"
 
 
@@ -166,6 +170,42 @@ class Testbed:
             yield server
         finally:
             server.stop()
+
+    @contextmanager
+    def large_archive(self, images: int, layer_mib: int) -> Generator[str]:
+        """Serve an images.tar.gz that is made as it is read; gives its address.
+
+        Args:
+            images: How many images it holds.
+            layer_mib: The size of the one layer that each has, in MiB. No two are the same.
+        """
+        name, address = "large-archive", f"{namespace.NODE_ADDRESS}:{_ARCHIVE_PORT}"
+        pair = self._authority.issue("files", namespace.NODE_ADDRESS)
+        script = Path(large_archive.__file__)
+        words = [sys.executable, script, address, pair.certificate, pair.key, images, layer_mib]
+        self._processes.stop(name)
+        self._processes.start(name, self._space.command([str(word) for word in words]))
+        log = self._processes.log(name)
+        try:
+            while not log.exists() or large_archive.READY not in log.read_text():
+                self._processes.require(name)
+                time.sleep(0.2)
+            yield f"https://{address}/images.tar.gz"
+        finally:
+            self._processes.stop(name)
+            log.unlink(missing_ok=True)
+
+    @contextmanager
+    def spare_registry(self) -> Generator[Registry]:
+        """Run one more registry, of which nothing is left."""
+        registry = self._registry(_SPARE, None)
+        shutil.rmtree(registry.data, ignore_errors=True)
+        registry.start()
+        try:
+            yield registry
+        finally:
+            registry.stop()
+            shutil.rmtree(registry.data, ignore_errors=True)
 
     def pack(self, project: Path, output: Path) -> Path:
         """Pack a charm with charmcraft; gives the .charm file."""
