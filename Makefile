@@ -3,10 +3,13 @@ PYTHON ?= python3
 TOOLS := .tox/tools
 TOX := $(TOOLS)/bin/tox
 
-.PHONY: demo test unit testbed-down clean
+.PHONY: demo demo-files test unit testbed-down clean
 
 demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed and show it
 	$(TOX) run -e demo
+
+demo-files: $(TOX) ## Bring the testbed up and make what the tutorial uses, in the folder build
+	$(TOX) run -e demo -- --files
 
 test: $(TOX) ## Run every test, the testbed included
 	$(TOX) run

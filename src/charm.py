@@ -48,6 +48,7 @@ _RESOURCE_FILES = {
 _LONGEST_DOCUMENT = 32_000
 _LONGEST_LIST = 6_000
 _POLL_SECONDS = 5
+_REPLACEMENT_SECONDS = 60
 # Juju keeps a thousand lines of an action's log.
 _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
@@ -245,9 +246,8 @@ class CkfAirgapCharm(ops.CharmBase):
             model = self._login()
             not_active = self._wait_for_units(model, parameters.timeout, Reporter.of_action(event))
             namespaces = self._namespaces(model)
-            report = cluster.report_images(
-                cluster.running_images(namespaces), location.host, model.agent_images()
-            )
+            patience = min(parameters.timeout, _REPLACEMENT_SECONDS)
+            report = self._image_report(namespaces, location.host, model, patience)
             event.set_results(
                 {
                     "namespaces": ", ".join(namespaces),
@@ -271,6 +271,18 @@ class CkfAirgapCharm(ops.CharmBase):
                 }
             )
             self._stored.next_step = "verified: Charmed Kubeflow runs from this registry"
+
+    def _image_report(
+        self, namespaces: Iterable[str], host: str, model: JujuModel, patience: float
+    ) -> cluster.ImageReport:
+        """Look at the images, where pulls fail again: their pods may just be replaced."""
+        deadline = time.monotonic() + patience
+        while True:
+            images = cluster.running_images(namespaces)
+            report = cluster.report_images(images, host, model.agent_images())
+            if not report.not_pulled or time.monotonic() >= deadline:
+                return report
+            time.sleep(_POLL_SECONDS)
 
     def _install(self, reporter: Reporter, *, allow_missing: bool, refresh: bool) -> None:
         """Carry out the whole way, what is done already left as it is."""

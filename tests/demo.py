@@ -1,6 +1,7 @@
 """The main job on the testbed, as an operator does it: ``make demo``."""
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import jubilant
 
 from tests.operator_steps import PROJECT, UNIT, Operator, make_artifacts, testbed_site
+from tests.sample_release import SampleRelease
 from tests.testbed import Testbed, TestbedError
 
 _MODEL = "kubeflow"
@@ -17,7 +19,11 @@ def main() -> int:
     """Bring the testbed up and deploy to it; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m tests.demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=PROJECT / "build", help="for what is made")
-    output: Path = parser.parse_args().output
+    parser.add_argument(
+        "--files", action="store_true", help="make what an operator needs, and deploy nothing"
+    )
+    arguments = parser.parse_args()
+    output: Path = arguments.output
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -32,6 +38,10 @@ def main() -> int:
         artifacts = make_artifacts(output)
         say("Packing the charm")
         charm = testbed.pack(PROJECT, output)
+        if arguments.files:
+            _give_files(testbed, output, charm, artifacts)
+            say(f"Done. All is in {output}; end the air gap with: make testbed-down")
+            return 0
         say("juju add-model, juju deploy, juju config")
         operator.add_model()
         operator.deploy_charm(charm, artifacts)
@@ -52,6 +62,21 @@ def main() -> int:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _give_files(testbed: Testbed, output: Path, charm: Path, artifacts: SampleRelease) -> None:
+    """Put everything into one folder, under the names that the documents use."""
+    for name, source in (
+        ("ckf-airgap_amd64.charm", charm),
+        ("images.tar.gz", artifacts.images.path),
+        ("charms.tar.gz", artifacts.charms.path),
+        ("bundle.yaml", artifacts.bundle),
+        ("ca.crt", testbed.registry.ca),
+        ("juju", testbed.juju_client),
+    ):
+        if source.resolve() != (output / name).resolve():
+            shutil.copy(source, output / name)
+    (output / "environment").write_text(f"export PATH={testbed.juju_wrapper.parent}:$PATH\n")
 
 
 def _show(task: jubilant.Task) -> None:

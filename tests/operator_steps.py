@@ -189,10 +189,6 @@ class Operator:
         """Wait until what the charm's unit says begins with one of these."""
         self.juju.wait(lambda status: self.message(status).startswith(beginnings))
 
-    def wait_for_agent(self) -> None:
-        """Wait until the charm's agent has nothing to do, and stays so."""
-        self.juju.wait(jubilant.all_agents_idle, successes=3)
-
     def run(self, action: str, wait: float = 1800, **parameters: object) -> jubilant.Task:
         """Run an action of the charm to its end.
 

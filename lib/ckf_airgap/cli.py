@@ -89,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
         The exit status.
     """
     use_one_arena()
-    arguments = _parser().parse_args(words)
+    arguments = make_parser().parse_args(words)
     try:
         answer: _Answer = arguments.run(arguments)
         if arguments.format == "json":
@@ -111,7 +111,8 @@ def main(words: Sequence[str] | None = None) -> int:
     return answer.status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command: its subcommands and their options."""
     parser = argparse.ArgumentParser(
         "ckf-airgap",
         description="Charmed Kubeflow for air-gapped clusters: what the charm of this name does, "

@@ -15,7 +15,13 @@ import jubilant
 import yaml
 
 from ckf_airgap.credentials import Credentials, write_private
-from ckf_airgap.errors import AirgapError, ConfigurationError, DownloadError, JujuError
+from ckf_airgap.errors import (
+    AirgapError,
+    ConfigurationError,
+    DownloadError,
+    JujuError,
+    StorageError,
+)
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
@@ -533,6 +539,11 @@ def _translate(output: str) -> AirgapError:
 
 
 _KNOWN_FAILURES: dict[str, Callable[[str], AirgapError]] = {
+    "no space left on device": lambda _: StorageError(
+        "the disk is full on which the juju client keeps its files",
+        "make space on the disk of the unit's node, then run the action again: it continues where "
+        "it stopped",
+    ),
     "invalid entity name or password": lambda _: ConfigurationError(
         "the controller refuses the user or the password of juju-credentials",
         "juju update-secret NAME username=... password=...; to make them: " + _CREDENTIALS_CURE,

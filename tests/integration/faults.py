@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jubilant
+
 from tests.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
@@ -86,7 +88,8 @@ def kill_pod(operator: Operator, testbed: Testbed) -> None:
         except subprocess.CalledProcessError:
             continue
         if found["metadata"]["uid"] != before and found["status"].get("phase") == "Running":
-            operator.wait_for_agent()
+            # Juju 4.1-beta2 may call the new agent lost although it works: what is run next waits
+            # for it.
             return
         time.sleep(1)
     raise AssertionError("the pod did not come back")
@@ -155,14 +158,24 @@ def full_disk(testbed: Testbed, operator: Operator, folder: str) -> Generator[No
         subprocess.run([*enter, "umount", folder], check=True)
 
 
-def kill_controller() -> None:
-    """Kill the controller's agent; Pebble starts it again."""
+def kill_controller(operator: Operator) -> None:
+    """Kill the controller's agent, which Pebble starts again; wait until it answers."""
     (agent,) = [
         int(folder.name)
         for folder in Path("/proc").glob("[0-9]*")
         if "jujuagentd machine" in command_of(int(folder.name))
     ]
     os.kill(agent, signal.SIGKILL)
+    time.sleep(3)
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            operator.juju.status()
+        except jubilant.CLIError:
+            time.sleep(2)
+        else:
+            return
+    raise AssertionError("the controller does not come back")
 
 
 def _kubectl(testbed: Testbed, *words: str) -> str:

@@ -1,0 +1,121 @@
+"""Every command of the documents, in their order, on the testbed."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.operator_steps import PROJECT, Operator, testbed_site
+from tests.testbed import Testbed
+
+_BLOCK = re.compile(
+    r"^```sh(?P<attributes>[^\n]*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+_PRELUDE = """
+set -eu -o pipefail
+ckf-airgap() { %s -m ckf_airgap "$@"; }
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands of a document.
+
+    Attributes:
+        commands: Lines of a shell.
+        tested_by: The test that runs the like where these cannot be run here, or None.
+    """
+
+    commands: str
+    tested_by: str | None
+
+
+def blocks(document: str) -> list[Block]:
+    text = PROJECT.joinpath("docs", document).read_text()
+    return [
+        Block(match["commands"], match["attributes"].partition("tested-by=")[2].strip() or None)
+        for match in _BLOCK.finditer(text)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(testbed: Testbed | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make demo-files`` makes."""
+    if testbed is None:
+        pytest.skip("the documents are tried on the testbed")
+    output = tmp_path_factory.mktemp("documents")
+    words = ["-m", "tests.demo", "--files", "--output", str(output)]
+    subprocess.run([sys.executable, *words], check=True, cwd=PROJECT)
+    output.joinpath("other-ca.crt").write_bytes(output.joinpath("ca.crt").read_bytes())
+    return output
+
+
+@pytest.fixture
+def no_model(testbed: Testbed) -> Generator[None]:
+    """Neither before nor after."""
+    operator = Operator(testbed_site(testbed), "kubeflow")
+    operator.destroy_model()
+    yield
+    operator.destroy_model()
+
+
+def run(document: str, folder: Path, testbed: Testbed, changes: Mapping[str, str]) -> str:
+    """Run the commands of a document; gives what they print.
+
+    Args:
+        document: Its file.
+        folder: Where to run them.
+        testbed: Where they have their effect.
+        changes: What stands in the document, and what to take for it here.
+    """
+    script = _PRELUDE % sys.executable + ". ./environment\n"
+    for number, block in enumerate(blocks(document), 1):
+        if block.tested_by:
+            continue
+        commands = block.commands
+        for old, new in changes.items():
+            commands = commands.replace(old, new)
+        script += f"echo '=== block {number}'\n{commands}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    last = done.stdout.rpartition("=== block")[2]
+    assert done.returncode == 0, f"{document}, block {last}\n{done.stderr[-2000:]}"
+    assert testbed.is_healthy()
+    return done.stdout
+
+
+@pytest.mark.usefixtures("no_model")
+def test_the_tutorial(folder: Path, testbed: Testbed) -> None:
+    user = f"deployer-{folder.parent.name}".replace("_", "-").lower()
+    changes = {"make demo-files": "", "cd build\n": "", "cd ..": "", "deployer": user}
+    output = run("tutorial.md", folder, testbed, changes)
+    assert "nothing to do" in output
+    assert "come from registry.airgap.test:5000" in output
+    assert not re.search(r"^(warning|error) ", output, re.MULTILINE), output
+
+
+@pytest.mark.usefixtures("no_model")
+def test_the_how_to_guides(folder: Path, testbed: Testbed) -> None:
+    with testbed.serving(folder) as server:
+        changes = {
+            "registry.corp:5000": testbed.registry.host,
+            "https://files.corp/": server.url(""),
+            "/snap/juju/current/bin/juju": "./juju",
+            "deployer": f"guided-{folder.parent.name}".replace("_", "-").lower(),
+        }
+        output = run("how-to.md", folder, testbed, changes)
+    assert "every unit is active" in output
+
+
+@pytest.mark.parametrize("document", ["tutorial.md", "how-to.md"])
+def test_what_is_tested_elsewhere_is(document: str) -> None:
+    found = blocks(document)
+    assert found
+    for block in found:
+        if block.tested_by:
+            assert PROJECT.joinpath(block.tested_by).exists()
