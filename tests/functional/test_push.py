@@ -182,7 +182,7 @@ def test_a_truncated_archive_is_told(
 def test_a_file_that_is_no_archive_is_told(registry: RunningRegistry, tmp_path: Path) -> None:
     images = archive(tmp_path)
     images.path.write_bytes(b"PK\x03\x04 not what it should be")
-    with pytest.raises(ArtifactError, match="is not a tar archive"):
+    with pytest.raises(ArtifactError, match="is a zip file, not a tar archive"):
         push(registry, images)
 
 

@@ -16,8 +16,8 @@ from tests.integration.faults import (
     Task,
     full_disk,
     kill_action,
-    kill_controller,
     kill_pod,
+    restart_controller,
     wait_for_push,
     without_network,
 )
@@ -164,12 +164,13 @@ def test_an_action_that_is_cancelled(
 
 
 def test_two_actions_at_once_follow_each_other(ready: Operator, testbed: Testbed) -> None:
-    configure(ready, "two")
+    place = configure(ready, "two")
+    first = Task(ready, "push-images")
+    wait_for_push(testbed, place)
     with without_network(testbed, REGISTRY_PORT):
-        first, second = Task(ready, "push-images"), Task(ready, "push-images")
-        first.wait_until_runs()
+        second = Task(ready, "push-images")
         time.sleep(3)
-        assert second.status == "pending"
+        assert (first.status, second.status) == ("running", "pending")
     assert first.wait_for_end() == second.wait_for_end() == "completed"
     assert int(first.document["results"]["pushed-images"]) > 0
     assert int(second.document["results"]["pushed-images"]) == 0
@@ -253,7 +254,7 @@ def test_a_controller_that_is_restarted(ready: Operator) -> None:
     before = applications(ready)
     task = Task(ready, "deploy")
     task.wait_until(lambda: len(applications(ready)) > len(before))
-    kill_controller(ready)
+    restart_controller(ready)
     assert applications(ready) >= before
 
 

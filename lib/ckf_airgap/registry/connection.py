@@ -157,6 +157,8 @@ class RegistryConnection:
     def refused(self, method: str, response: urllib3.BaseHTTPResponse) -> RegistryError:
         """Say what an answer means that was not expected."""
         known = _words_of(response) or _REFUSALS.get(response.status)
+        if b"BLOB_UNKNOWN" in response.data:
+            known = _LOST_BLOB
         detail = error_detail(response.data)
         if known:
             problem, cure = known
@@ -201,6 +203,11 @@ _NO_SPACE = ("has no space left", "make space in its storage, then run it again"
 _NO_QUOTA = (
     "refuses more for this project or account: its quota is used up",
     "raise the quota or delete what is not needed, then run it again: it continues",
+)
+# Of the OCI distribution specification, "Error codes": also as MANIFEST_BLOB_UNKNOWN.
+_LOST_BLOB = (
+    "has lost a blob that it had confirmed",
+    "look at its disk, which may be full, and at its log; then run it again: it continues",
 )
 _REFUSALS = {
     401: ("refused the credentials, or wants some", CREDENTIALS_CURE),
