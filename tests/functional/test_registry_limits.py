@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,16 @@ def test_a_registry_whose_disk_is_full(
     assert len(push_to(large.process.host, authority, images).pushed) == len(IMAGES)
     check_all(large, images, tmp_path)
     large.process.stop()
+
+
+def test_a_registry_that_is_slow(
+    registry: RunningRegistry, authority: Authority, tmp_path: Path
+) -> None:
+    """Each answer takes a while, as from the other side of the world."""
+    images = archive(tmp_path)
+    with proxy(registry, authority, lambda _: time.sleep(0.1)) as host:
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
+    check_all(registry, images, tmp_path)
 
 
 @pytest.mark.usefixtures("no_pauses")
