@@ -15,6 +15,7 @@ from tests.testbed import Testbed
 _BLOCK = re.compile(
     r"^```sh(?P<attributes>[^\n]*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE
 )
+_MOST_SECONDS = 900
 _PRELUDE = """
 set -eu -o pipefail
 ckf-airgap() { %s -m ckf_airgap "$@"; }
@@ -80,13 +81,20 @@ def run(document: str, folder: Path, testbed: Testbed, changes: Mapping[str, str
         for old, new in changes.items():
             commands = commands.replace(old, new)
         script += f"echo '=== block {number}'\n{commands}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
-    )
-    last = done.stdout.rpartition("=== block")[2]
-    assert done.returncode == 0, f"{document}, block {last}\n{done.stderr[-2000:]}"
+    # Into a file: of what hangs, there is to be seen where.
+    output = folder / f"{document}.log"
+    with output.open("w") as log:
+        done = subprocess.run(
+            ["timeout", str(_MOST_SECONDS), "bash", "-c", script],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    text = output.read_text()
+    assert done.returncode == 0, f"{document}, block {text.rpartition('=== block')[2][-3000:]}"
     assert testbed.is_healthy()
-    return done.stdout
+    return text
 
 
 @pytest.mark.usefixtures("no_model")
