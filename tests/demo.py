@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jubilant
 
-from tests.operator_steps import PROJECT, UNIT, Operator, make_artifacts, testbed_site
+from tests.operator_steps import PROJECT, UNIT, Operator, make_artifacts, site_of_testbed
 from tests.sample_release import SampleRelease
 from tests.testbed import Testbed, TestbedError
 
@@ -33,7 +33,7 @@ def main() -> int:
         say("Bringing up an air-gapped Kubernetes and Juju")
         testbed = Testbed()
         testbed.up()
-        operator = Operator(testbed_site(testbed), _MODEL)
+        operator = Operator(site_of_testbed(testbed), _MODEL)
         say("Making images.tar.gz and charms.tar.gz")
         artifacts = make_artifacts(output)
         say("Packing the charm")

@@ -43,7 +43,7 @@ class Site:
     registry_ca: Path | None
 
 
-def testbed_site(testbed: Testbed) -> Site:
+def site_of_testbed(testbed: Testbed) -> Site:
     """Give the testbed as a site."""
     return Site(
         juju=str(testbed.juju_wrapper),

@@ -17,6 +17,7 @@ from ckf_airgap.artifacts.inventory import Inventory, read_inventory
 from ckf_airgap.artifacts.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
+from ckf_airgap.errors import JujuError
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import (
@@ -220,6 +221,7 @@ class Installer:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
         plan = plan.without_incomplete()
+        _require_staying(plan, model.state())
         changes: list[str] = []
         with self._resource_files(plan) as files:
             if refresh:
@@ -374,6 +376,17 @@ class Installer:
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
             self.registry, self.inputs.settings.location, self._push_state, on_progress
+        )
+
+
+def _require_staying(plan: Plan, state: ModelState) -> None:
+    """See that nothing of the plan is being removed, which looks as if it were there."""
+    leaving = sorted(item.name for item in plan.applications if item.name in state.leaving)
+    if leaving:
+        raise JujuError(
+            f"{', '.join(leaving)} cannot be deployed while it is being removed from the model",
+            "wait until juju status does not list it any more (juju remove-application --force "
+            "where it is stuck), then run the action again",
         )
 
 

@@ -26,6 +26,7 @@ from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 _CONTROLLER = "airgap"
+_LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
 _AGENT_STARTS = frozenset({"", "allocating"})
 _CREDENTIALS_CURE = (
@@ -84,6 +85,7 @@ class ModelState:
             another revision of the charm.
         charms: For each application its charm with the revision, for example ``minio-3``. A number
             is given once in a model.
+        leaving: The applications that are being removed.
     """
 
     applications: frozenset[str]
@@ -91,6 +93,7 @@ class ModelState:
     not_active: Mapping[str, str]
     starting: frozenset[str] = frozenset()
     charms: Mapping[str, str] = field(default_factory=dict[str, str])
+    leaving: frozenset[str] = frozenset()
 
     def has_relation(self, relation: Relation) -> bool:
         """Tell whether a relation exists."""
@@ -173,6 +176,7 @@ class JujuModel:
             _not_active(status),
             _starting(status),
             {name: f"{app.charm_name}-{app.charm_rev}" for name, app in status.apps.items()},
+            frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
         )
 
     def versions(self) -> JujuVersions:

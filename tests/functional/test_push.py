@@ -111,6 +111,22 @@ def test_an_image_that_was_deleted_comes_back(registry: RunningRegistry, tmp_pat
     assert registry.tags(repository) == [tag]
 
 
+def test_a_registry_that_has_lost_everything_gets_it_again(
+    registry: RunningRegistry, tmp_path: Path
+) -> None:
+    """What is remembered is not believed, for none of the blobs that the same layer makes."""
+    images = archive(tmp_path)
+    push(registry, images)
+    registry.process.stop()
+    registry.process.data.rename(tmp_path / "lost")
+    registry.process.start()
+    assert len(push(registry, images).pushed) == len(IMAGES)
+    for saved in images.images:
+        repository, tag = path_in_registry(saved.repository_tags[0])
+        pulled = registry.pull(f"{registry.location}/{repository}:{tag}", tmp_path)
+        assert pulled.image_id == saved.image_id
+
+
 def test_a_push_without_its_state_works(registry: RunningRegistry, tmp_path: Path) -> None:
     images = archive(tmp_path)
     push(registry, images)

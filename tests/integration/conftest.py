@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator_steps import PROJECT, Operator, Site, make_artifacts, testbed_site
+from tests.operator_steps import PROJECT, Operator, Site, make_artifacts, site_of_testbed
 from tests.sample_release import SampleRelease
 from tests.testbed import Testbed
 
@@ -33,7 +33,7 @@ def testbed(request: pytest.FixtureRequest) -> Testbed | None:
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest, testbed: Testbed | None) -> Site:
     if testbed:
-        return testbed_site(testbed)
+        return site_of_testbed(testbed)
     registry = request.config.getoption("--registry")
     if not registry:
         pytest.fail(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator_steps import PROJECT, Operator, testbed_site
+from tests.operator_steps import PROJECT, Operator, site_of_testbed
 from tests.testbed import Testbed
 
 _BLOCK = re.compile(
@@ -58,7 +58,7 @@ def folder(testbed: Testbed | None, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def no_model(testbed: Testbed) -> Generator[None]:
     """Neither before nor after."""
-    operator = Operator(testbed_site(testbed), "kubeflow")
+    operator = Operator(site_of_testbed(testbed), "kubeflow")
     operator.destroy_model()
     yield
     operator.destroy_model()

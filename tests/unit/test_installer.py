@@ -9,6 +9,7 @@ import yaml
 
 from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.credentials import Credentials
+from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.names import RegistryLocation
@@ -33,6 +34,7 @@ class FakeModel(JujuModel):
         self.pairs: set[Relation] = set()
         self.done: list[str] = []
         self.fails_at = ""
+        self.leaving: frozenset[str] = frozenset()
 
     def state(self) -> ModelState:
         sides: dict[Side, frozenset[str]] = {}
@@ -40,7 +42,8 @@ class FakeModel(JujuModel):
             for side, other in (pair, tuple(reversed(pair))):
                 sides[side] = sides.get(side, frozenset()) | {other.application}
         charms = {name: f"{name}-{self.revisions.get(name, 0)}" for name in self.applications}
-        return ModelState(frozenset(self.applications), sides, {}, charms=charms)
+        present = frozenset(self.applications)
+        return ModelState(present, sides, {}, charms=charms, leaving=self.leaving)
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
         names = [
@@ -190,6 +193,17 @@ def test_an_application_that_was_removed_by_hand_comes_back(installer: Installer
     installer.deploy(plan, model)
     assert model.done[0] == "bundle of 1"
     assert set(model.done[1:]) == {"relate"}
+
+
+def test_an_application_that_is_being_removed_is_not_taken_for_there(
+    installer: Installer,
+) -> None:
+    model = FakeModel()
+    model.leaving = frozenset({"kfp-api", "of-the-operator"})
+    with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed") as raised:
+        installer.deploy(installer.plan(), model)
+    assert "run the action again" in raised.value.cure
+    assert model.done == []
 
 
 def test_credentials_to_pull_are_in_files_that_do_not_stay(

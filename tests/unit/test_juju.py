@@ -621,6 +621,15 @@ def test_an_agent_of_another_charm_than_the_application_is_starting(
     assert state.charms["new"] == "x-1"
 
 
+def test_an_application_that_is_being_removed_is_told_apart(
+    fake: FakeJuju, model: JujuModel
+) -> None:
+    staying, dying, dead = app(), app(), app()
+    dying["life"], dead["life"] = "dying", "dead"
+    fake.answer("status", status(staying=staying, dying=dying, dead=dead))
+    assert model.state().leaving == {"dying", "dead"}
+
+
 def test_access_and_versions_are_told(fake: FakeJuju, model: JujuModel) -> None:
     information = {
         "name": "admin/kubeflow",

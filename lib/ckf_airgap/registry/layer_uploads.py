@@ -48,7 +48,8 @@ class LayerUploads:
         self._client = client
         self._state = state
         self._under_way: dict[str, LayerUpload] = {}
-        self._verified: set[str] = set()
+        # By repository and digest of the blob: what a layer holds may be stored as several blobs.
+        self._verified: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self.arrived_layers = 0
         self.arrived_bytes = 0
@@ -73,11 +74,11 @@ class LayerUploads:
             or self._state.layer_at(place)
             or (self._state.layer_named(name) if name else None)
         )
-        if known is None or known.diff_id in self._verified:
+        if known is None or (known.repository, known.blob.digest) in self._verified:
             return known
         if not self._client.has_blob(known.repository, known.blob.digest):
             return None
-        self._verified.add(known.diff_id)
+        self._verified.add((known.repository, known.blob.digest))
         return known
 
     def find_blob(
@@ -97,7 +98,7 @@ class LayerUploads:
         if found is None and self._client.has_blob(repository, digest):
             found = StoredLayer(digest, digest, Blob(digest, layer.size), repository)
             self._state.add_layer(found, digest)
-            self._verified.add(digest)
+            self._verified.add((repository, digest))
         return found
 
     def send(
@@ -138,7 +139,7 @@ class LayerUploads:
             is_zstd = bool(content and content.is_zstd)
             stored = StoredLayer(diff_id, source_digest, blob, repository, is_zstd)
             self._state.add_layer(stored, place)
-            self._verified.add(stored.diff_id)
+            self._verified.add((repository, blob.digest))
             with self._lock:
                 self.arrived_layers += 1
                 self.arrived_bytes += blob.size
