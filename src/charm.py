@@ -471,7 +471,10 @@ class CkfAirgapCharm(ops.CharmBase):
                 f"juju grant-secret NAME {self.app.name}",
             ) from None
         try:
-            return Credentials(content["username"], content["password"])
+            # A value that was read from a file, as password#file= does, ends with its last line.
+            return Credentials(
+                content["username"].rstrip("\r\n"), content["password"].rstrip("\r\n")
+            )
         except KeyError as error:
             raise ConfigurationError(
                 f"the secret of {option} has no {error.args[0]}",

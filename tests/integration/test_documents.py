@@ -3,11 +3,12 @@
 import re
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.operator_steps import PROJECT, Operator, site_of_testbed
 from tests.testbed import Testbed
@@ -73,7 +74,7 @@ def run(document: str, folder: Path, testbed: Testbed, changes: Mapping[str, str
         testbed: Where they have their effect.
         changes: What stands in the document, and what to take for it here.
     """
-    script = _PRELUDE % sys.executable + ". ./environment\n"
+    script = f"cd {folder}\n" + _PRELUDE % sys.executable + ". ./environment\n"
     for number, block in enumerate(blocks(document), 1):
         if block.tested_by:
             continue
@@ -85,16 +86,29 @@ def run(document: str, folder: Path, testbed: Testbed, changes: Mapping[str, str
     output = folder / f"{document}.log"
     with output.open("w") as log:
         done = subprocess.run(
-            ["timeout", str(_MOST_SECONDS), "bash", "-c", script],
-            cwd=folder,
+            testbed.command(["timeout", str(_MOST_SECONDS), "bash", "-c", script]),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,
         )
     text = output.read_text()
     assert done.returncode == 0, f"{document}, block {text.rpartition('=== block')[2][-3000:]}"
+    # The juju client does not fail with an action that was waited for.
+    assert not re.search(r"^(Action id \d+ failed|\s*error  )", text, re.MULTILINE), text
     assert testbed.is_healthy()
     return text
+
+
+def keep_in_bundle(path: Path, names: Collection[str]) -> None:
+    """Take all other applications out of a bundle, so that it is deployed in less time."""
+    bundle = yaml.safe_load(path.read_text())
+    bundle["applications"] = {name: bundle["applications"][name] for name in names}
+    bundle["relations"] = [
+        pair
+        for pair in bundle["relations"]
+        if all(endpoint.partition(":")[0] in names for endpoint in pair)
+    ]
+    path.write_text(yaml.safe_dump(bundle, sort_keys=False))
 
 
 @pytest.mark.usefixtures("no_model")
@@ -104,11 +118,18 @@ def test_the_tutorial(folder: Path, testbed: Testbed) -> None:
     output = run("tutorial.md", folder, testbed, changes)
     assert "nothing to do" in output
     assert "come from registry.airgap.test:5000" in output
-    assert not re.search(r"^(warning|error) ", output, re.MULTILINE), output
 
 
 @pytest.mark.usefixtures("no_model")
 def test_the_how_to_guides(folder: Path, testbed: Testbed) -> None:
+    few = (
+        "argo-controller",
+        "kubeflow-dashboard",
+        "kubeflow-profiles",
+        "kubeflow-volumes",
+        "minio",
+    )
+    keep_in_bundle(folder / "bundle.yaml", few)
     with testbed.serving(folder) as server:
         changes = {
             "registry.corp:5000": testbed.registry.host,

@@ -312,6 +312,9 @@ def test_a_user_who_may_only_look(ready: Operator) -> None:
     ready.give_secret("juju-credentials", {"username": user, "password": password})
     try:
         ready.juju.cli("remove-relation", "kubeflow-dashboard:links", "kubeflow-volumes")
+        ready.juju.wait(
+            lambda status: "links" not in status.apps["kubeflow-dashboard"].relations, timeout=120
+        )
         message = failure(ready, "add-relations")
         assert f"{user}" in message
         assert "juju grant" in message

@@ -570,6 +570,16 @@ def test_the_latest_content_of_a_secret_counts(unit: Unit, installer: FakeInstal
     assert installer.inputs.registry_credentials == Credentials("pusher", "changed")
 
 
+def test_a_password_that_was_read_from_a_file_has_no_line_break(
+    unit: Unit, installer: FakeInstaller
+) -> None:
+    content = {"username": "pusher\n", "password": " of a file \r\n"}
+    unit.give_secrets(unit.juju, testing.Secret(content, id=unit.registry.id))
+    unit.run("push-images")
+    assert installer.inputs is not None
+    assert installer.inputs.registry_credentials == Credentials("pusher", " of a file ")
+
+
 class FakePreflight:
     """The checks, with findings that were chosen."""
 
