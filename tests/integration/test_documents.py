@@ -17,6 +17,13 @@ _BLOCK = re.compile(
     r"^```sh(?P<attributes>[^\n]*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _MOST_SECONDS = 900
+_FEW = (
+    "argo-controller",
+    "kubeflow-dashboard",
+    "kubeflow-profiles",
+    "kubeflow-volumes",
+    "minio",
+)
 _PRELUDE = """
 set -eu -o pipefail
 ckf-airgap() { %s -m ckf_airgap "$@"; }
@@ -122,14 +129,7 @@ def test_the_tutorial(folder: Path, testbed: Testbed) -> None:
 
 @pytest.mark.usefixtures("no_model")
 def test_the_how_to_guides(folder: Path, testbed: Testbed) -> None:
-    few = (
-        "argo-controller",
-        "kubeflow-dashboard",
-        "kubeflow-profiles",
-        "kubeflow-volumes",
-        "minio",
-    )
-    keep_in_bundle(folder / "bundle.yaml", few)
+    keep_in_bundle(folder / "bundle.yaml", _FEW)
     with testbed.serving(folder) as server:
         changes = {
             "registry.corp:5000": testbed.registry.host,
