@@ -127,6 +127,25 @@ def test_a_registry_that_has_lost_everything_gets_it_again(
         assert pulled.image_id == saved.image_id
 
 
+# A blob that is compressed in the archive is known by its digest, whatever it is called.
+@pytest.mark.parametrize("layout", ALL_LAYOUTS)
+def test_of_the_next_release_only_the_new_layers_are_sent(
+    layout: Layout, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    old = archive(tmp_path, IMAGES[:4], layouts=(layout,))
+    push(registry, old)
+    before = registry.uploads()
+    new = archive(tmp_path, (IMAGES[0], *IMAGES[2:]), layouts=(layout,))
+    result = push(registry, new)
+    assert len(result.pushed) == len(new.images)
+
+    def layers(images: ImageArchive) -> set[str]:
+        return {diff_id for saved in images.images for diff_id in saved.diff_ids}
+
+    # Two images have a config and a manifest; of the three that are there, the manifests.
+    assert registry.uploads() - before == 2 * 2 + 3 + len(layers(new) - layers(old))
+
+
 def test_a_push_without_its_state_works(registry: RunningRegistry, tmp_path: Path) -> None:
     images = archive(tmp_path)
     push(registry, images)

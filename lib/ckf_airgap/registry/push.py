@@ -120,7 +120,7 @@ class ImagePusher:
         return state.inventory if state.is_complete else None
 
     def _load_state(self, archive: Source) -> PushState:
-        return PushState(self._state_file, f"{self._location} {archive.version}")
+        return PushState(self._state_file, str(self._location), archive.version)
 
 
 class _Run:

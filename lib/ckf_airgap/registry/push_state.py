@@ -1,5 +1,6 @@
 """What has been pushed: kept in a journal, so that a push continues where the last one stopped."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,32 @@ class PushedMember:
 class PushState:
     """The state of the push of one archive into one registry.
 
-    A line of it is a layer, a name of a layer, or a member, when it is done.
+    A line of it is a layer, a name of a layer, or a member, when it is done; or the archive that
+    the lines behind it are of. Layers outlive their archive: the next release has most of them.
     """
 
-    def __init__(self, path: Path, identity: str) -> None:
+    def __init__(self, path: Path, registry: str, archive: str) -> None:
         """Read what is there.
 
         Args:
             path: The file. It need not exist; its folder must.
-            identity: Tells the archive and the registry from others. What is there of others is
+            registry: Tells the place in the registry from others. What is there of others is
                 forgotten: a push without it sends more, and nothing wrong.
+            archive: Tells the archive from others. Of others only the layers are known.
         """
+        self._archive = ""
         self._digests: dict[str, StoredLayer] = {}
         self._places: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._members: dict[int, PushedMember] = {}
         self._is_complete = False
-        head = {"format": _FORMAT, "identity": identity}
+        head = {"format": _FORMAT, "registry": registry}
         self._journal = Journal(path, head, self._take, "what has been pushed")
+        self._lock = threading.Lock()
+        # Written with the first line of this archive: looking alone changes nothing.
+        self._unwritten_archive = archive if archive != self._archive else None
+        if self._unwritten_archive is not None:
+            self._begin_archive(archive)
 
     @property
     def is_complete(self) -> bool:
@@ -97,28 +106,43 @@ class PushState:
 
     def add_layer(self, layer: StoredLayer, place: str) -> None:
         """Remember a layer, and where in the archive it stood."""
-        self._journal.add({"layer": asdict(layer), "place": place})
+        self._add({"layer": asdict(layer), "place": place})
 
     def add_name(self, name: str, diff_id: str) -> None:
         """Remember by what name a layer goes, which an image's config has confirmed."""
         if self._names.get(name) != diff_id:
-            self._journal.add({"name": name, "diff_id": diff_id})
+            self._add({"name": name, "diff_id": diff_id})
 
     def add_member(self, number: int, member: PushedMember) -> None:
         """Remember that the images of a member are in the registry."""
-        self._journal.add({"member": number, **asdict(member)})
+        self._add({"member": number, **asdict(member)})
 
     def complete(self) -> None:
         """Remember that there is no more in the archive than this."""
         if not self._is_complete:
-            self._journal.add({"complete": True})
+            self._add({"complete": True})
 
     def close(self) -> None:
         """Close the file. It is opened again when there is something to add."""
         self._journal.close()
 
+    def _add(self, record: Mapping[str, Any]) -> None:
+        with self._lock:
+            if self._unwritten_archive is not None:
+                self._journal.add({"archive": self._unwritten_archive})
+                self._unwritten_archive = None
+        self._journal.add(record)
+
+    def _begin_archive(self, archive: str) -> None:
+        self._archive = archive
+        self._places.clear()
+        self._members.clear()
+        self._is_complete = False
+
     def _take(self, record: Mapping[str, Any]) -> None:
-        if "layer" in record:
+        if "archive" in record:
+            self._begin_archive(str(record["archive"]))
+        elif "layer" in record:
             layer = _layer(record["layer"])
             self._digests[layer.diff_id] = self._digests[layer.source_digest] = layer
             self._places[str(record["place"])] = layer.diff_id
