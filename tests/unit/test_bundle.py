@@ -7,14 +7,14 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 from tests.conftest import PROJECT
-from tests.sample_release import Release, charm_file
+from tests.sample_release import Release
+from tests.unit.artifacts import charm_files, inventory_of
 
 TEMPLATES = PROJECT / "templates"
 FILE = Path("/var/lib/ckf airgap/charms/minio_1234567.charm")
@@ -149,16 +149,11 @@ def test_the_bundle_of_the_builtin_release_has_no_empty_strings(
     archived: str, excluded: str, tmp_path: Path
 ) -> None:
     release = Release.builtin()
-    charms: list[CharmFile] = []
-    for charm in release.charms:
-        path = tmp_path / f"{charm.name}.charm"
-        path.write_bytes(charm_file(charm))
-        charms.append(CharmFile.read(path))
-    references = filter(None, map(ImageReference.parse, release.images))
-    images = tuple(ArchivedImage("x.tar", (name,), "sha256:0", "amd64") for name in references)
+    charms = charm_files(release.charms, tmp_path)
+    images = inventory_of(release.images)
     plan = make_plan(
         charms,
-        Inventory(images if archived == "all" else ()),
+        images if archived == "all" else Inventory(()),
         PlanSettings(
             location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=excluded
         ),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from tests.unit.artifacts import inventory_of
 
 RELEASES = "gcr.io/knative-releases/knative.dev"
 DIGEST = "c9c582f530155d22c01b43957ae0dba549b1cc903f77ec6cc1acb9ae9085be62"
@@ -42,13 +42,8 @@ def knative(folder: Path, name: str, files: dict[str, str] | None = None) -> Cha
 
 
 def plan(charm: CharmFile, *images: str) -> Plan:
-    references = [reference for image in images if (reference := ImageReference.parse(image))]
-    archived = tuple(
-        ArchivedImage(f"{number}.tar", (reference,), "sha256:0", "amd64")
-        for number, reference in enumerate(references)
-    )
     location = RegistryLocation("registry.corp:5000", "ckf")
-    return make_plan([charm], Inventory(archived), PlanSettings(location=location))
+    return make_plan([charm], inventory_of(images), PlanSettings(location=location))
 
 
 def options(made: Plan) -> dict[str, object]:

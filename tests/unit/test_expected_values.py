@@ -7,11 +7,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings, make_plan
-from tests.sample_release import RETAG_REGISTRY, Release, charm_file, retagged_name
+from tests.sample_release import RETAG_REGISTRY, Release, retagged_name
+from tests.unit.artifacts import charm_files, inventory_of
 
 PREFIX = "registry.corp:5000/ckf"
 # What no name in the list equals, and which image the public scripts take in its place.
@@ -32,16 +31,9 @@ def release(facts: Path | None) -> Path:
 
 def test_all_values_equal_those_worked_out_by_hand(release: Path, tmp_path: Path) -> None:
     real = Release.from_folder(release)
-    charms: list[CharmFile] = []
-    for charm in real.charms:
-        path = tmp_path / f"{charm.name}.charm"
-        path.write_bytes(charm_file(charm))
-        charms.append(CharmFile.read(path))
-    references = filter(None, map(ImageReference.parse, real.images))
-    images = tuple(ArchivedImage("x.tar", (name,), "sha256:0", "amd64") for name in references)
-    plan = make_plan(
-        charms, Inventory(images), PlanSettings(location=RegistryLocation.parse(PREFIX))
-    )
+    charms = charm_files(real.charms, tmp_path)
+    images = inventory_of(real.images)
+    plan = make_plan(charms, images, PlanSettings(location=RegistryLocation.parse(PREFIX)))
     held = set(real.images)
 
     def resolved(image: str) -> str:

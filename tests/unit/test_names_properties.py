@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.artifacts.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, PlainImageOption
 from ckf_airgap.names import (
     ImagePath,
@@ -23,6 +23,7 @@ from ckf_airgap.names import (
 from ckf_airgap.planning.image_finder import ImageFinder
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import RETAG_REGISTRY, member_name, retagged_name
+from tests.unit.artifacts import inventory_of
 
 # Image, name after the public retag script, members saved from the list of new and of old names.
 TABLE = [
@@ -163,15 +164,6 @@ LOCATIONS = st.builds(location_of, HOSTS, st.lists(COMPONENTS, max_size=3))
 examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def inventory(*names: str) -> Inventory:
-    images: list[ArchivedImage] = []
-    for number, name in enumerate(names):
-        reference = ImageReference.parse(name)
-        assert reference is not None, name
-        images.append(ArchivedImage(f"{number}.tar", (reference,), f"sha256:{number}", "amd64"))
-    return Inventory(tuple(images))
-
-
 def charm(image: str) -> CharmFile:
     """Make a charm that takes one image, by a resource and by an option."""
     return CharmFile(
@@ -233,7 +225,7 @@ def test_an_image_that_is_archived_under_its_name_is_found(
     image: Image, others: list[Image], location: RegistryLocation, data: st.DataObject
 ) -> None:
     names = data.draw(st.permutations([str(image), *map(str, others)]))
-    assert_found(image, inventory(*names), location)
+    assert_found(image, inventory_of(names), location)
 
 
 @examples
@@ -255,7 +247,7 @@ def test_an_image_that_is_archived_as_the_public_script_retags_it_is_found(
     reference = ImageReference.parse(retagged[0])
     assert reference is not None
     assert image_path(reference) == image.path
-    assert_found(image, inventory(*data.draw(st.permutations(retagged))), location)
+    assert_found(image, inventory_of(data.draw(st.permutations(retagged))), location)
 
 
 def assert_found(image: Image, held: Inventory, location: RegistryLocation) -> None:
@@ -317,7 +309,7 @@ def readings(image: Image) -> set[ImagePath]:
 @given(neighbours())
 def test_another_image_does_not_pass_for_the_one_that_is_wanted(pair: tuple[Image, Image]) -> None:
     archived, wanted = pair
-    resolution = Resolver(inventory(str(archived))).resolve(str(wanted))
+    resolution = Resolver(inventory_of([str(archived)])).resolve(str(wanted))
     assert resolution.path in (archived.path, None)
     if wanted.path == archived.path:
         assert resolution.by is Match.EXACT
@@ -336,7 +328,7 @@ def test_the_image_with_the_very_name_goes_before_another_reading(
 ) -> None:
     wanted, other = pair
     for names in ((wanted, other), (other, wanted)):
-        resolution = Resolver(inventory(*map(str, names))).resolve(str(wanted))
+        resolution = Resolver(inventory_of(map(str, names))).resolve(str(wanted))
         assert (resolution.by, resolution.path) == (Match.EXACT, wanted.path)
 
 
@@ -425,7 +417,7 @@ def assert_row(image: str, retagged: str, new_member: str, old_member: str) -> N
         assert retagged.removeprefix(f"{RETAG_REGISTRY}/") in (str(path), path.repository)
         assert image_path(new_reference) == path
     for name in (image, retagged) if new_reference else (image,):
-        resolution = Resolver(inventory(name, "x/unrelated:1")).resolve(image)
+        resolution = Resolver(inventory_of([name, "x/unrelated:1"])).resolve(image)
         assert (resolution.by, resolution.path) == (Match.EXACT, path), name
     unrelated = ImageReference("x/unrelated", "1")
     assert wanted_by_member_name(old_member, [unrelated, reference]) == reference

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.operator_bundle import apply_overlay, charm_name, read_bundle
 from ckf_airgap.planning.plan import (
     Plan,
@@ -22,6 +21,7 @@ from ckf_airgap.planning.plan import (
 )
 from ckf_airgap.planning.topology import Relation, Side, Topology, TopologyApplication
 from tests.sample_release import Charm, Endpoint, Option, Resource, charm_file
+from tests.unit.artifacts import charm_files, inventory_of
 
 PREFIX = "registry.corp:5000/ckf"
 
@@ -507,16 +507,7 @@ relations:
 """
 
 
-def inventory(*names: str) -> Inventory:
-    images: list[ArchivedImage] = []
-    for number, name in enumerate(names):
-        reference = ImageReference.parse(name)
-        assert reference
-        images.append(ArchivedImage(f"{number}.tar", (reference,), f"sha256:{number}", "amd64"))
-    return Inventory(tuple(images))
-
-
-HELD = inventory(API_IMAGE, OPTION_IMAGE)
+HELD = inventory_of([API_IMAGE, OPTION_IMAGE])
 
 
 def settings(bundle: str = BUNDLE, overlay: str = "") -> PlanSettings:
@@ -530,13 +521,7 @@ def planned(plan: Plan, name: str = "api") -> PlannedApplication:
 
 @pytest.fixture(scope="module")
 def charms(tmp_path_factory: pytest.TempPathFactory) -> tuple[CharmFile, ...]:
-    folder = tmp_path_factory.mktemp("charms")
-    result: list[CharmFile] = []
-    for charm in (API, DATABASE, STORE):
-        path = folder / f"{charm.name}.charm"
-        path.write_bytes(charm_file(charm))
-        result.append(CharmFile.read(path))
-    return tuple(result)
+    return charm_files((API, DATABASE, STORE), tmp_path_factory.mktemp("charms"))
 
 
 def test_a_bundle_takes_the_place_of_the_topology(charms: tuple[CharmFile, ...]) -> None:
@@ -604,7 +589,7 @@ def test_an_overlay_wins_over_the_archive(charms: tuple[CharmFile, ...]) -> None
 
 
 def test_an_image_that_the_overlay_gives_is_not_missing(charms: tuple[CharmFile, ...]) -> None:
-    nothing = make_plan(charms, inventory(), settings())
+    nothing = make_plan(charms, inventory_of([]), settings())
     assert {item.image: item.wanted_by for item in nothing.missing} == {
         API_IMAGE: ("api/oci-image",),
         OPTION_IMAGE: ("api/launcher-image",),
@@ -612,13 +597,13 @@ def test_an_image_that_the_overlay_gives_is_not_missing(charms: tuple[CharmFile,
     assert planned(nothing).lacking == ("oci-image",)
 
     resource = "applications: {api: {resources: {oci-image: 'registry.corp:5000/api:2'}}}"
-    plan = make_plan(charms, inventory(), settings(overlay=resource))
+    plan = make_plan(charms, inventory_of([]), settings(overlay=resource))
     assert [item.image for item in plan.missing] == [OPTION_IMAGE]
     assert planned(plan).lacking == ()
     assert planned(plan).resources == {"oci-image": "registry.corp:5000/api:2"}
 
     option = "applications: {api: {options: {launcher-image: 'registry.corp:5000/launcher:2'}}}"
-    plan = make_plan(charms, inventory(), settings(overlay=option))
+    plan = make_plan(charms, inventory_of([]), settings(overlay=option))
     assert [item.image for item in plan.missing] == [API_IMAGE]
     assert planned(plan).options == {"launcher-image": "registry.corp:5000/launcher:2"}
 
@@ -628,7 +613,7 @@ def test_an_image_that_another_application_takes_stays_missing(
 ) -> None:
     two = "applications: {api: {}, second: {charm: api}}"
     overlay = "applications: {api: {resources: {oci-image: 'registry.corp:5000/api:2'}}}"
-    plan = make_plan(charms, inventory(OPTION_IMAGE), settings(two, overlay))
+    plan = make_plan(charms, inventory_of([OPTION_IMAGE]), settings(two, overlay))
     assert [(item.image, item.wanted_by) for item in plan.missing] == [
         (API_IMAGE, ("second/oci-image",))
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from ckf_airgap.artifacts.byte_stream import open_archive
 from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory, read_inventory
+from ckf_airgap.artifacts.inventory import read_inventory
 from ckf_airgap.artifacts.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
@@ -18,6 +18,7 @@ from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import Charm, Release, SampleRelease, charm_file, retagged_name
+from tests.unit.artifacts import charm_files, inventory_of
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
 PREFIX = "registry.corp:5000/ckf"
@@ -32,28 +33,8 @@ ENDPOINTS = {
 }
 
 
-def inventory(names: Iterable[str]) -> Inventory:
-    """Make an inventory of images that each have one name."""
-    images: list[ArchivedImage] = []
-    for number, name in enumerate(names):
-        reference = ImageReference.parse(name)
-        assert reference, name
-        images.append(ArchivedImage(f"{number}.tar", (reference,), f"sha256:{number}", "amd64"))
-    return Inventory(tuple(images))
-
-
 def settings(**values: str) -> PlanSettings:
     return PlanSettings(location=LOCATION, **values)
-
-
-def write_charms(charms: Iterable[Charm], folder: Path) -> tuple[CharmFile, ...]:
-    folder.mkdir(exist_ok=True)
-    result: list[CharmFile] = []
-    for charm in charms:
-        path = folder / f"{charm.name}.charm"
-        path.write_bytes(charm_file(charm))
-        result.append(CharmFile.read(path))
-    return tuple(result)
 
 
 def application(plan: Plan, name: str) -> PlannedApplication:
@@ -68,7 +49,7 @@ def sides(pairs: Iterable[tuple[object, object]]) -> set[frozenset[str]]:
 
 @pytest.fixture(scope="module")
 def charms(tmp_path_factory: pytest.TempPathFactory) -> tuple[CharmFile, ...]:
-    return write_charms(Release.builtin().charms, tmp_path_factory.mktemp("charms"))
+    return charm_files(Release.builtin().charms, tmp_path_factory.mktemp("charms"))
 
 
 @pytest.mark.parametrize(
@@ -88,15 +69,15 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> tuple[CharmFile, ...]:
     ],
 )
 def test_an_image_is_found(image: str, archived: str, by: Match, to: str) -> None:
-    resolver = Resolver(inventory([archived, "x/unrelated:1"]))
+    resolver = Resolver(inventory_of([archived, "x/unrelated:1"]))
     resolution = resolver.resolve(image)
     assert (resolution.by, str(resolution.path), resolution.note) == (by, to, "")
 
 
 def test_the_nearest_kind_of_match_counts() -> None:
-    resolver = Resolver(inventory(["gcr.io/a/b:1", "gcr.io/a/b:2", "quay.io/c/b:1"]))
+    resolver = Resolver(inventory_of(["gcr.io/a/b:1", "gcr.io/a/b:2", "quay.io/c/b:1"]))
     assert resolver.resolve("gcr.io/a/b:1").by is Match.EXACT
-    resolver = Resolver(inventory(["gcr.io/a/b:2", "quay.io/c/b:1"]))
+    resolver = Resolver(inventory_of(["gcr.io/a/b:2", "quay.io/c/b:1"]))
     assert str(resolver.resolve("gcr.io/a/b:1").path) == "a/b:2"
 
 
@@ -110,17 +91,17 @@ def test_the_nearest_kind_of_match_counts() -> None:
     ],
 )
 def test_nothing_is_guessed(archived: list[str], note: str) -> None:
-    resolution = Resolver(inventory(archived)).resolve("gcr.io/a/b:1")
+    resolution = Resolver(inventory_of(archived)).resolve("gcr.io/a/b:1")
     assert (resolution.by, resolution.path, resolution.note) == (None, None, note)
 
 
 def test_one_image_under_two_names_is_not_ambiguous() -> None:
-    resolver = Resolver(inventory(["gcr.io/a/b:2", "172.17.0.2:5000/a/b:2"]))
+    resolver = Resolver(inventory_of(["gcr.io/a/b:2", "172.17.0.2:5000/a/b:2"]))
     assert resolver.resolve("gcr.io/a/b:1").by is Match.REPOSITORY
 
 
 def test_what_is_no_reference_is_not_found() -> None:
-    resolution = Resolver(inventory(["a/b:1"])).resolve("docker.io/istio/:1")
+    resolution = Resolver(inventory_of(["a/b:1"])).resolve("docker.io/istio/:1")
     assert (resolution.path, resolution.note) == (None, "not a valid image reference")
 
 
@@ -153,7 +134,7 @@ def test_the_builtin_release_is_planned_from_its_two_files(
 def test_every_image_of_an_application_comes_from_the_registry(
     charms: tuple[CharmFile, ...],
 ) -> None:
-    plan = make_plan(charms, inventory(Release.builtin().images), SETTINGS)
+    plan = make_plan(charms, inventory_of(Release.builtin().images), SETTINGS)
     for item in plan.applications:
         assert all(image.startswith(f"{PREFIX}/") for image in item.resources.values())
     assert application(plan, "kubeflow-profiles").resources == {
@@ -181,7 +162,7 @@ def test_options_name_the_model_and_those_that_a_charm_lacks_are_left_out(tmp_pa
     options = "options:\n  namespace: {type: string}\n  istio.gateway.namespace: {type: string}\n"
     path = tmp_path / "knative-serving.charm"
     path.write_bytes(charm_file(Charm("knative-serving"), None, {"config.yaml": options}))
-    plan = make_plan([CharmFile.read(path)], inventory([]), settings(model="mine"))
+    plan = make_plan([CharmFile.read(path)], inventory_of([]), settings(model="mine"))
     assert application(plan, "knative-serving").options == {
         "namespace": "knative-serving",
         "istio.gateway.namespace": "mine",
@@ -204,7 +185,7 @@ def test_options_name_the_model_and_those_that_a_charm_lacks_are_left_out(tmp_pa
 def test_charms_are_excluded_by_kind_or_by_name(
     setting: str, excluded: set[str], charms: tuple[CharmFile, ...]
 ) -> None:
-    plan = make_plan(charms, inventory([]), settings(excluded_charms=setting))
+    plan = make_plan(charms, inventory_of([]), settings(excluded_charms=setting))
     assert {item.name for item in plan.excluded} == excluded
     assert {item.name for item in plan.bundled} == {i.name for i in plan.applications} - excluded
     bundled = {str(side) for relation in plan.bundled_relations for side in relation}
@@ -215,7 +196,7 @@ def test_charms_are_excluded_by_kind_or_by_name(
 
 def test_excluding_what_is_not_there_is_refused(charms: tuple[CharmFile, ...]) -> None:
     with pytest.raises(ConfigurationError, match=r"excluded-charms names minoi.*minio"):
-        make_plan(charms, inventory([]), settings(excluded_charms="argo-controller,minoi"))
+        make_plan(charms, inventory_of([]), settings(excluded_charms="argo-controller,minoi"))
 
 
 def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, ...]) -> None:
@@ -230,7 +211,7 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
         "gcr.io/google-containers/busybox": ("kfp-api/cache-image",),
     }
     held = [image for image in Release.builtin().images if image not in gone]
-    plan = make_plan(charms, inventory(held), SETTINGS)
+    plan = make_plan(charms, inventory_of(held), SETTINGS)
     assert {item.image: item.wanted_by for item in plan.missing} == gone
     assert not {item.image for item in plan.resolved} & set(gone)
     # What is missing is left out, never set to an empty string.
@@ -248,7 +229,7 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
 
 def test_what_came_close_to_a_missing_image_is_told(charms: tuple[CharmFile, ...]) -> None:
     held = [*Release.builtin().images, "gcr.io/ml-pipeline/frontend:2.0.4"]
-    plan = make_plan(charms, inventory(held), SETTINGS)
+    plan = make_plan(charms, inventory_of(held), SETTINGS)
     (missing,) = plan.missing
     assert str(missing) == (
         "gcr.io/ml-pipeline/frontend:2.0.3 (for kfp-profile-controller/custom_images; several "
@@ -258,7 +239,7 @@ def test_what_came_close_to_a_missing_image_is_told(charms: tuple[CharmFile, ...
 
 def test_all_missing_images_of_a_hub_are_listed(charms: tuple[CharmFile, ...]) -> None:
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
-    plan = make_plan(pilot, inventory([]), SETTINGS)
+    plan = make_plan(pilot, inventory_of([]), SETTINGS)
     assert {item.image: item.wanted_by for item in plan.missing} == {
         "docker.io/istio/pilot:1.17.3": ("istio-pilot/image-configuration",),
         "docker.io/istio/proxyv2:1.17.3": ("istio-pilot/image-configuration",),
@@ -269,7 +250,7 @@ def test_images_that_one_hub_cannot_name_count_as_missing(
     charms: tuple[CharmFile, ...],
 ) -> None:
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
-    held = inventory(["docker.io/istio/pilot:1.17.3", "quay.io/else/proxyv2:1.17.3"])
+    held = inventory_of(["docker.io/istio/pilot:1.17.3", "quay.io/else/proxyv2:1.17.3"])
     plan = make_plan(pilot, held, SETTINGS)
     assert "image-configuration" not in application(plan, "istio-pilot").options
     assert [item.image for item in plan.missing] == [
@@ -282,23 +263,23 @@ def test_images_that_one_hub_cannot_name_count_as_missing(
 def test_a_charm_of_no_application_is_warned_about(
     charms: tuple[CharmFile, ...], tmp_path: Path
 ) -> None:
-    (stranger,) = write_charms([Charm("stranger")], tmp_path)
-    plan = make_plan((*charms, stranger), inventory([]), SETTINGS)
+    (stranger,) = charm_files([Charm("stranger")], tmp_path)
+    plan = make_plan((*charms, stranger), inventory_of([]), SETTINGS)
     assert plan.warnings[0].problem == (
         "charm stranger belongs to no application of this deployment and is not deployed"
     )
     assert not [item for item in plan.applications if item.charm == "stranger"]
     with pytest.raises(PlanError, match=r"no charm of this deployment, but stranger"):
-        make_plan([stranger], inventory([]), SETTINGS)
+        make_plan([stranger], inventory_of([]), SETTINGS)
 
 
 def test_relations_that_the_charms_cannot_make_are_left_out(
     charms: tuple[CharmFile, ...], tmp_path: Path
 ) -> None:
-    (minio,) = write_charms([Charm("minio")], tmp_path)
+    (minio,) = charm_files([Charm("minio")], tmp_path)
     plan = make_plan(
         (*(charm for charm in charms if charm.name != "minio"), minio),
-        inventory([]),
+        inventory_of([]),
         SETTINGS,
     )
     assert not [s for pair in plan.relations for s in pair if s.application == "minio"]
@@ -329,8 +310,8 @@ def test_real_releases_resolve_as_counted_by_hand(
     if facts is None or not (facts / release).is_dir():
         pytest.skip(f"no facts about CKF {release}: set CKF_FACTS")
     real = Release.from_folder(facts / release)
-    charms = write_charms(real.charms, tmp_path / "charms")
-    plan = make_plan(charms, inventory(map(rename, real.images)), SETTINGS)
+    charms = charm_files(real.charms, tmp_path / "charms")
+    plan = make_plan(charms, inventory_of(map(rename, real.images)), SETTINGS)
 
     assert {item.name: item.charm for item in plan.applications} == real.applications
     assert len(plan.applications) == applications
@@ -362,14 +343,14 @@ def test_the_gateways_service_has_the_type_that_is_wanted(
     kind: str, expected: str | None, tmp_path: Path
 ) -> None:
     gateway = one_charm(tmp_path, "istio-gateway", "  gateway_service_type: {default: X}\n")
-    plan = make_plan([gateway], inventory([]), settings(gateway_service_type=kind))
+    plan = make_plan([gateway], inventory_of([]), settings(gateway_service_type=kind))
     options = application(plan, "istio-ingressgateway").options
     assert options.get("gateway_service_type") == expected
 
 
 def test_a_type_that_no_charm_takes_is_warned_about(tmp_path: Path) -> None:
     charm = one_charm(tmp_path, "minio")
-    plan = make_plan([charm], inventory([]), settings(gateway_service_type="NodePort"))
+    plan = make_plan([charm], inventory_of([]), settings(gateway_service_type="NodePort"))
     assert "no charm at hand has it" in plan.warnings[0].problem
 
 
@@ -386,7 +367,7 @@ def test_knative_does_not_resolve_tags_of_the_registry(
 ) -> None:
     options = f"  registries-skipping-tag-resolving: {{default: '{default}'}}\n"
     charm = one_charm(tmp_path, "knative-serving", options)
-    plan = make_plan([charm], inventory([]), SETTINGS)
+    plan = make_plan([charm], inventory_of([]), SETTINGS)
     found = application(plan, "knative-serving").options["registries-skipping-tag-resolving"]
     assert found == expected
 
@@ -397,44 +378,46 @@ def test_old_charms_learn_of_dex_by_an_option(name: str, tmp_path: Path) -> None
     new = "requires: {dex-oidc-config: {interface: dex-oidc-config}}\n"
     for metadata, expected in (("", "http://dex-auth.mine.svc:5556"), (new, None)):
         charm = one_charm(tmp_path, name, option, metadata)
-        plan = make_plan([charm], inventory([]), settings(model="mine"))
+        plan = make_plan([charm], inventory_of([]), settings(model="mine"))
         assert application(plan, name).options.get("public-url") == expected
 
 
 def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> None:
     old = one_charm(tmp_path, "tensorboard-controller")
-    (warning,) = make_plan([old], inventory([]), SETTINGS).warnings
+    (warning,) = make_plan([old], inventory_of([]), SETTINGS).warnings
     assert "tensorboard-controller uses tensorflow/tensorflow" in warning.problem
     assert "mirror its registry from registry.corp:5000" in warning.cure
     new = one_charm(tmp_path, "tensorboard-controller", "  tensorboard-image: {default: a/b:1}\n")
-    plan = make_plan([new], inventory([]), SETTINGS)
+    plan = make_plan([new], inventory_of([]), SETTINGS)
     assert plan.warnings == ()
     assert [item.image for item in plan.missing] == ["a/b:1"]
 
 
 def test_the_plugin_of_istio_counts_where_the_operator_uses_it(tmp_path: Path) -> None:
     pilot = one_charm(tmp_path, "istio-pilot", "  cni-bin-dir: {}\n  cni-conf-dir: {}\n")
-    assert make_plan([pilot], inventory([]), SETTINGS).warnings == ()
+    assert make_plan([pilot], inventory_of([]), SETTINGS).warnings == ()
     overlay = "applications: {istio-pilot: {options: {cni-bin-dir: /a, cni-conf-dir: /b}}}"
-    (warning,) = make_plan([pilot], inventory([]), settings(overlay=overlay)).warnings
+    (warning,) = make_plan([pilot], inventory_of([]), settings(overlay=overlay)).warnings
     assert "istio/install-cni" in warning.problem
 
 
 def test_a_resource_whose_image_nobody_names_bars_its_application(tmp_path: Path) -> None:
     charm = one_charm(tmp_path, "minio", metadata="resources: {oci-image: {type: oci-image}}\n")
-    plan = make_plan([charm], inventory([]), SETTINGS)
+    plan = make_plan([charm], inventory_of([]), SETTINGS)
     assert [item.name for item in plan.incomplete] == ["minio"]
     assert plan.without_incomplete().applications == ()
     assert "does not say which image its resource oci-image is" in plan.warnings[0].problem
     overlay = "applications: {minio: {resources: {oci-image: 'h:5/minio:1'}}}"
-    plan = make_plan([charm], inventory([]), settings(overlay=overlay))
+    plan = make_plan([charm], inventory_of([]), settings(overlay=overlay))
     assert application(plan, "minio").resources == {"oci-image": "h:5/minio:1"}
     assert plan.incomplete == ()
 
 
 def test_charms_that_every_release_has_are_missed(charms: tuple[CharmFile, ...]) -> None:
     have = [charm for charm in charms if charm.name != "mysql-k8s"]
-    missing = {item.name: item for item in make_plan(have, inventory([]), SETTINGS).missing_charms}
+    missing = {
+        item.name: item for item in make_plan(have, inventory_of([]), SETTINGS).missing_charms
+    }
     # Of two applications that are deployed from one charm, and of which others need the relation.
     assert missing["mysql-k8s"].applications == ("katib-db", "kfp-db")
     assert "requires it" in missing["mysql-k8s"].wanted_by
@@ -448,6 +431,6 @@ def test_a_partner_that_not_every_release_has_is_missed_by_who_requires_it(
 ) -> None:
     envoy = one_charm(tmp_path, "envoy", metadata="requires: {grpc: {interface: k8s-service}}\n")
     found = {
-        item.name: item for item in make_plan([envoy], inventory([]), SETTINGS).missing_charms
+        item.name: item for item in make_plan([envoy], inventory_of([]), SETTINGS).missing_charms
     }
     assert found["mlmd"].wanted_by == "envoy:grpc requires it"
