@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, open_archive
-from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings, make_plan

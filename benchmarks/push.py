@@ -30,9 +30,9 @@ from benchmarks.tools import (
     cpu_of_children,
     size_of,
 )
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.gzip_codec import decompressor
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.gzip_codec import decompressor
+from ckf_airgap.archives.sources import FileSource
 from tests.testbed.pki import Authority
 from tests.testbed.registry import Registry
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import jubilant
 
 from ckf_airgap import rollout
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.names import RegistryLocation

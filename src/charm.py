@@ -17,7 +17,7 @@ from typing import cast
 import ops
 
 from ckf_airgap import cluster
-from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
+from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import (
     AirgapError,

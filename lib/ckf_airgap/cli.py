@@ -16,11 +16,11 @@ import yaml
 from tqdm import tqdm
 
 from ckf_airgap import https
-from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
-from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.image_archive import image_form
-from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.sources import FileSource, Source, UrlSource
+from ckf_airgap.archives.byte_stream import open_archive, report_reading
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.image_archive import image_form
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import read_auth_file
 from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError

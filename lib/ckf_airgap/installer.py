@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from ckf_airgap.artifacts.byte_stream import open_archive, report_reading
-from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.sources import Source
+from ckf_airgap.archives.byte_stream import open_archive, report_reading
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import JujuError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ckf_airgap import cluster
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.errors import AirgapError, PlanError
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from ckf_airgap.artifacts.sources import FileSource, StoredStream
+from ckf_airgap.archives.sources import FileSource, StoredStream
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
 from tests.functional.test_interruptions import check_all, log_of

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.sources import UrlSource
-from ckf_airgap.artifacts.tar_stream import read_members
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.sources import UrlSource
+from ckf_airgap.archives.tar_stream import read_members
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.image_archive import image_form
-from ckf_airgap.artifacts.inventory import Inventory, read_inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_archive import image_form
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.cli import main
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient

@@ -20,9 +20,9 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.image_archive import image_form
-from ckf_airgap.artifacts.pack_manifest import read_pack_manifest
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.image_archive import image_form
+from ckf_airgap.archives.pack_manifest import read_pack_manifest
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.cli import main
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Answer, Fault, QuietHandler, Request, proxy, serve

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry

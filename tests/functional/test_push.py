@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference, image_path
 from ckf_airgap.registry.progress import Progress

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import trustme
 
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError, RegistryError
 from ckf_airgap.names import RegistryLocation

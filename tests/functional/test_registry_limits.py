@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ckf_airgap import https
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.names import RegistryLocation

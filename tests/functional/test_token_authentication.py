@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap import https
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.names import RegistryLocation

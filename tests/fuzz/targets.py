@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.inventory import read_inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.inventory import read_inventory
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.documents import DocumentError, read_all_texts, read_values
 from ckf_airgap.errors import AirgapError

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import ImageReference
 from tests.sample_release import Charm, charm_file

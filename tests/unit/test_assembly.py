@@ -8,13 +8,13 @@ import tarfile
 
 import pytest
 
-from ckf_airgap.artifacts.gzip_codec import (
+from ckf_airgap.archives.gzip_codec import (
     StoredMember,
     filled_member,
     filled_size,
     stored_size,
 )
-from ckf_airgap.artifacts.pack_manifest import PackedImage, PackManifest
+from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.assembly import LayerPart, Part, Text, assemble, member_names
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer

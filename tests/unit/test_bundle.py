@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan

@@ -13,8 +13,8 @@ from ops import testing
 
 import charm as charm_module
 from charm import CkfAirgapCharm
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.artifacts.sources import FileSource, UrlSource
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.sources import FileSource, UrlSource
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ClusterError, ConfigurationError, JujuError, RegistryError

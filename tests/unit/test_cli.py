@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ckf_airgap.artifacts import byte_stream
+from ckf_airgap.archives import byte_stream
 from ckf_airgap.cli import main
 from tests.sample_release import (
     CharmOptions,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import AirgapError
 from tests.unit.test_charms_archive import files_in, write_archive
 

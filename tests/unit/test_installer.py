@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer

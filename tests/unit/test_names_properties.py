@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, PlainImageOption
 from ckf_airgap.names import (
     ImagePath,

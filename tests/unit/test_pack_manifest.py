@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ckf_airgap.artifacts.pack_manifest import (
+from ckf_airgap.archives.pack_manifest import (
     PackedCharm,
     PackedImage,
     PackManifest,
     read_pack_manifest,
 )
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 
 IMAGE = PackedImage("docker.io/a/b:1", f"sha256:{'1' * 64}", f"sha256:{'2' * 64}", 5)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.charms import unpack_charms
-from ckf_airgap.artifacts.inventory import read_inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.inventory import read_inventory
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import ImageReference, RegistryLocation

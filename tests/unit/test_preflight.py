@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from ckf_airgap import preflight as preflight_module
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.assumptions import Assumption
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.cluster import ClusterFacts, Node

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pytest
 
-from ckf_airgap.artifacts.inventory import ArchivedImage
+from ckf_airgap.archives.inventory import ArchivedImage
 from ckf_airgap.errors import StorageError
 from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImageReference

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from ckf_airgap.artifacts.tar_stream import MemberKind, read_members
+from ckf_airgap.archives.tar_stream import MemberKind, read_members
 from ckf_airgap.errors import ArtifactError
 
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE
-from ckf_airgap.artifacts.gzip_codec import (
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.gzip_codec import (
     GZIP_ERRORS,
     StoredMember,
     decompressor,

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ckf_airgap.artifacts.gzip_codec import filled_size, stored_size
-from ckf_airgap.artifacts.image_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
-from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest
+from ckf_airgap.archives.gzip_codec import filled_size, stored_size
+from ckf_airgap.archives.image_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer, digest_of
 
 _BLOCK = tarfile.BLOCKSIZE

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE
-from ckf_airgap.artifacts.gzip_codec import StoredMember, filled_member, stored_size
-from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_size
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import (
     AirgapError,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import zstandard
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, ZstdDecoder
-from ckf_airgap.artifacts.gzip_codec import GzipMember, compress_block
+from ckf_airgap.archives.byte_stream import READ_SIZE, ZstdDecoder
+from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import ArtifactError, disk_error
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.registry.client import Blob

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
-from ckf_airgap.artifacts.pack_manifest import PackedImage, PackManifest, read_pack_manifest
-from ckf_airgap.artifacts.sources import FileSource
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest, read_pack_manifest
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import wanted_images
 from ckf_airgap.errors import (
     ArtifactError,

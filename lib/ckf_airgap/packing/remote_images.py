@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ckf_airgap.artifacts.image_layout import OCI_MANIFEST
-from ckf_airgap.artifacts.saved_images import read_config
+from ckf_airgap.archives.image_layout import OCI_MANIFEST
+from ckf_airgap.archives.saved_images import read_config
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.all_of import all_of

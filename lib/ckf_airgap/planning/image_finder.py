@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions

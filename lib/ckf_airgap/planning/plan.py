@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum
 
-from ckf_airgap.artifacts.inventory import Inventory
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.names import ImagePath, ImageReference, archived_paths, image_path
 
 

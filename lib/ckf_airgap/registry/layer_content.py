@@ -7,19 +7,19 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import zstandard
 
-from ckf_airgap.artifacts.byte_stream import (
+from ckf_airgap.archives.byte_stream import (
     READ_SIZE,
     ZSTD_MAGIC,
     ZstdDecoder,
 )
-from ckf_airgap.artifacts.gzip_codec import (
+from ckf_airgap.archives.gzip_codec import (
     GZIP_ERRORS,
     GZIP_MAGIC,
     GzipMember,
     compress_block,
     decompressor,
 )
-from ckf_airgap.artifacts.saved_images import LayerContent
+from ckf_airgap.archives.saved_images import LayerContent
 from ckf_airgap.errors import ArtifactError
 
 # Each of these is compressed by itself, so that several cores can work at one layer. Its size

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE
-from ckf_airgap.artifacts.saved_images import LayerContent
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.saved_images import LayerContent
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.client import Blob, RegistryClient
 from ckf_airgap.registry.layer_content import HashedLayer

@@ -8,15 +8,15 @@ In any other order layers go to the staging repository and are mounted from ther
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 
-from ckf_airgap.artifacts.image_layout import (
+from ckf_airgap.archives.image_layout import (
     Descriptor,
     ImageLayout,
     LayoutImage,
     blob_digest,
 )
-from ckf_airgap.artifacts.inventory import require_layers
-from ckf_airgap.artifacts.saved_images import LayerContent
-from ckf_airgap.artifacts.tar_stream import TarMember
+from ckf_airgap.archives.inventory import require_layers
+from ckf_airgap.archives.saved_images import LayerContent
+from ckf_airgap.archives.tar_stream import TarMember
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
 from ckf_airgap.registry.push_state import StoredLayer

@@ -13,19 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import open_archive
-from ckf_airgap.artifacts.image_archive import open_images
-from ckf_airgap.artifacts.image_layout import Descriptor, LayoutImage
-from ckf_airgap.artifacts.inventory import (
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_archive import open_images
+from ckf_airgap.archives.image_layout import Descriptor, LayoutImage
+from ckf_airgap.archives.inventory import (
     ArchivedImage,
     Inventory,
     archived_images,
     damaged_member,
     layout_image,
 )
-from ckf_airgap.artifacts.saved_images import LayerContent, SavedImage, read_saved_images
-from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import TarMember
+from ckf_airgap.archives.saved_images import LayerContent, SavedImage, read_saved_images
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.archives.tar_stream import TarMember
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import (
     ImagePath,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.artifacts.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob

@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import zstandard
 
-from ckf_airgap.artifacts.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, decompressor
-from ckf_airgap.artifacts.sources import Source, StoredStream
+from ckf_airgap.archives.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, decompressor
+from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024

@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE
-from ckf_airgap.artifacts.saved_images import read_config
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.saved_images import read_config
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember
 from ckf_airgap.errors import ArtifactError
 
 _BLOB = re.compile(r"(?:.*/)?blobs/(sha256)/([0-9a-f]{64})")

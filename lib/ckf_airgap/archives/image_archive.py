@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from ckf_airgap.artifacts.byte_stream import ByteStream, open_archive
-from ckf_airgap.artifacts.image_layout import belongs_to_layout
-from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
-from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.archives.byte_stream import ByteStream, open_archive
+from ckf_airgap.archives.image_layout import belongs_to_layout
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
 from ckf_airgap.errors import ArtifactError
 
 

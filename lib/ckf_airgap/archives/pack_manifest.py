@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
-from ckf_airgap.artifacts.byte_stream import ByteStream, open_archive
-from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import TarMember, read_members
+from ckf_airgap.archives.byte_stream import ByteStream, open_archive
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.archives.tar_stream import TarMember, read_members
 from ckf_airgap.errors import ArtifactError
 
 PACK_MANIFEST = "ckf-airgap.json"

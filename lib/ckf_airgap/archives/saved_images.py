@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_members
+from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_members
 from ckf_airgap.errors import ArtifactError
 
 Layer = TypeVar("Layer")

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from enum import Enum
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, ByteStream, skip
+from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream, skip
 from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ckf_airgap.artifacts.byte_stream import READ_SIZE, open_archive
-from ckf_airgap.artifacts.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
-from ckf_airgap.artifacts.sources import Source
-from ckf_airgap.artifacts.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ArtifactError, StorageError
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ckf_airgap.artifacts.byte_stream import ByteStream
-from ckf_airgap.artifacts.image_archive import OpenedImages, open_images
-from ckf_airgap.artifacts.image_layout import ImageLayout, LayoutImage, blob_digest
-from ckf_airgap.artifacts.pack_manifest import PackManifest
-from ckf_airgap.artifacts.saved_images import LayerContent, SavedImage, read_saved_images
+from ckf_airgap.archives.byte_stream import ByteStream
+from ckf_airgap.archives.image_archive import OpenedImages, open_images
+from ckf_airgap.archives.image_layout import ImageLayout, LayoutImage, blob_digest
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.saved_images import LayerContent, SavedImage, read_saved_images
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImagePath, ImageReference, image_path, wanted_by_member_name
 
