@@ -59,8 +59,7 @@ def _measure(made: SampleRelease, folder: Path, rounds: int) -> None:
 
     def read_images() -> None:
         nonlocal inventory
-        with open_archive(FileSource(made.images.path)) as archive:
-            inventory = read_inventory(archive, "images.tar.gz", 0, wanted_images(charms))
+        inventory = read_inventory(FileSource(made.images.path), wanted_images(charms))
 
     def decode() -> None:
         for path in (made.charms.path, made.images.path):

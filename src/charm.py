@@ -205,7 +205,11 @@ class CkfAirgapCharm(ops.CharmBase):
         with self._failing(event):
             self._check_inputs()
             reporter = Reporter.of_action(event)
-            event.set_results(_push_results(self._push(self._installer(reporter), reporter)))
+            result = self._push(self._installer(reporter), reporter)
+            event.set_results(_push_results(result))
+            lost = result.inventory.perhaps_lost
+            if lost:
+                event.fail(f"{lost[0].file} is not pushed: {lost[0].reason}: {lost[0].cure}")
 
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:
         with self._failing(event):
@@ -589,6 +593,7 @@ def _push_results(result: PushResult) -> dict[str, object]:
         "pushed-images": len(result.pushed),
         "present-images": result.present,
         "uploaded-bytes": result.uploaded_bytes,
+        "passed-over-files": len(result.inventory.passed_over),
     }
 
 

@@ -16,14 +16,19 @@ import yaml
 from tqdm import tqdm
 
 from ckf_airgap import https
-from ckf_airgap.archives.byte_stream import open_archive, report_reading
+from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import unpack_charms
-from ckf_airgap.archives.image_archive import image_form
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import read_auth_file
-from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError
+from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError, disk_error
+from ckf_airgap.inspection import (
+    attention,
+    findings_document,
+    inspection_table,
+    inventory_document,
+)
 from ckf_airgap.memory import use_one_arena
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.packing.archives import FetchProgress
@@ -48,14 +53,15 @@ from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher
 from ckf_airgap.skopeo import Skopeo, SkopeoSettings
 
-_DAMAGED = 1
+_NEEDS_ATTENTION = 1
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _LINE_SECONDS = 30.0
 _LARGEST_LIST = 16 * 1024 * 1024
 _EPILOG = """exit status:
   0  done
-  1  inspect, push: an archive holds damaged members, which are listed
+  1  inspect, push: something in an archive is damaged, has no name, or is not pushed although it
+     may be an image; all of it is listed with what to do
   2  it could not be done; what is wrong and what to do about it is on standard error
 
 FILE|URL is a file, or the https address of one, which is read as a stream.
@@ -73,10 +79,17 @@ these are configured with count.
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a command prints, and its exit status."""
+    """What a command prints, and its exit status.
+
+    Attributes:
+        document: The answer.
+        status: The exit status.
+        table: The part of it that is shown as a table, where that is asked for.
+    """
 
     document: dict[str, Any]
     status: int = 0
+    table: str = ""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -92,12 +105,19 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(words)
     try:
         answer: _Answer = arguments.run(arguments)
-        if arguments.format == "json":
+        if arguments.format == "table":
+            text = answer.table
+        elif arguments.format == "json":
             text = json.dumps(answer.document, indent=2) + "\n"
         else:
-            text = yaml.safe_dump(answer.document, sort_keys=False, allow_unicode=True, width=100)
-        sys.stdout.write(text)
-        sys.stdout.flush()
+            # What the output's encoding lacks is escaped, in the way of YAML.
+            text = yaml.safe_dump(
+                answer.document,
+                sort_keys=False,
+                allow_unicode=_encoding().startswith("utf"),
+                width=100,
+            )
+        _print(text)
     except AirgapError as error:
         print(f"ckf-airgap: error: {error}", file=sys.stderr)
         return _BAD_INPUT
@@ -109,6 +129,25 @@ def main(words: Sequence[str] | None = None) -> int:
         print("ckf-airgap: interrupted", file=sys.stderr)
         return _INTERRUPTED
     return answer.status
+
+
+def _encoding() -> str:
+    """Tell the encoding of the output; none matters where that is closed or no file."""
+    return str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+
+
+def _print(text: str) -> None:
+    shown = text.encode(_encoding(), "backslashreplace").decode(_encoding())
+    try:
+        print(shown, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail again at the end of the process.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        raise disk_error("standard output", error) from error
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -162,7 +201,7 @@ def _add_inspect(add: Callable[..., argparse.ArgumentParser]) -> None:
     inspect = add("inspect", help=text, description=f"{text[0].upper()}{text[1:]}.")
     inspect.set_defaults(run=_inspect)
     _add_artifacts(inspect)
-    _add_format(inspect)
+    _add_format(inspect, "table", "yaml", "json")
 
 
 def _add_push(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -296,6 +335,13 @@ def _add_artifacts(parser: argparse.ArgumentParser, required: Sequence[str] = ()
         metavar="FILE",
         help="PEM certificates to trust beside those of the system",
     )
+    parser.add_argument(
+        "--architecture",
+        default="",
+        metavar="CPU",
+        help="which to take of an image that is there for several, for example amd64 (default: "
+        "such an image is refused)",
+    )
 
 
 def _add_registry(parser: argparse.ArgumentParser) -> None:
@@ -304,9 +350,10 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_format(parser: argparse.ArgumentParser) -> None:
+def _add_format(parser: argparse.ArgumentParser, *formats: str) -> None:
+    formats = formats or ("yaml", "json")
     parser.add_argument(
-        "--format", choices=("yaml", "json"), default="yaml", help="(default: %(default)s)"
+        "--format", choices=formats, default=formats[0], help="(default: %(default)s)"
     )
 
 
@@ -323,7 +370,7 @@ def _plan(arguments: argparse.Namespace) -> _Answer:
     check_settings(settings)
     charms = _charms(arguments)
     inventory = _inventory(arguments, charms)
-    inventory.require_undamaged(arguments.images)
+    inventory.require_sound(arguments.images)
     plan = make_plan(charms, inventory, settings)
     return _Answer(plan_document(plan, settings.location))
 
@@ -332,25 +379,14 @@ def _inspect(arguments: argparse.Namespace) -> _Answer:
     if arguments.charms is None and arguments.images is None:
         raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
     document: dict[str, Any] = {}
-    status = 0
     charms = _charms(arguments)
     if arguments.charms:
         document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
-    if arguments.images:
-        inventory = _inventory(arguments, charms)
-        document["images"] = [
-            {
-                "member": image.member,
-                "names": [str(name) for name in image.names],
-                "image_id": image.image_id,
-                "architecture": image.architecture,
-            }
-            for image in inventory.images
-        ]
-        document["format"] = image_form(_source(arguments, "images"))
-        document["damaged"] = [error.problem for error in inventory.damaged]
-        status = _DAMAGED if inventory.damaged else 0
-    return _Answer(document, status)
+    inventory = _inventory(arguments, charms) if arguments.images else None
+    if inventory:
+        document |= inventory_document(inventory)
+    status = _NEEDS_ATTENTION if inventory and inventory.needs_attention else 0
+    return _Answer(document, status, inspection_table(charms, inventory, arguments.images))
 
 
 def _push(arguments: argparse.Namespace) -> _Answer:
@@ -370,16 +406,19 @@ def _push(arguments: argparse.Namespace) -> _Answer:
     ) as bar:
         show = _Bar(bar).show if not bar.disable else _Lines().show
         state = arguments.state or _state_file(images)
-        result = ImagePusher(client, location, state, show).push(images, wanted)
+        pusher = ImagePusher(client, location, state, show, architecture=arguments.architecture)
+        result = pusher.push(images, wanted)
     inventory = result.inventory
+    for line in attention(inventory):
+        print(f"ckf-airgap: {line}", file=sys.stderr)
     document = {
         "pushed": list(result.pushed),
         "present": result.present,
         "uploaded_bytes": result.uploaded_bytes,
         "unnamed": [image.member for image in inventory.unnamed],
-        "damaged": [error.problem for error in inventory.damaged],
+        **findings_document(inventory),
     }
-    return _Answer(document, _DAMAGED if inventory.damaged else 0)
+    return _Answer(document, _NEEDS_ATTENTION if inventory.needs_attention else 0)
 
 
 def _pack(arguments: argparse.Namespace) -> _Answer:
@@ -542,8 +581,9 @@ def _charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
 def _inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]) -> Inventory:
     source = _source(arguments, "images")
     on_read = report_reading(source, lambda text: print(text, file=sys.stderr))
-    with open_archive(source, on_read) as archive:
-        return read_inventory(archive, source.name, source.size, wanted_images(charms))
+    return read_inventory(
+        source, wanted_images(charms), architecture=arguments.architecture, on_read=on_read
+    )
 
 
 def _source(arguments: argparse.Namespace, name: str) -> Source:

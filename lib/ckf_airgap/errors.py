@@ -3,19 +3,89 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+MOST_MESSAGE_BYTES = 2_000
+"""The size of a message, in UTF-8: what it quotes of others has no limit of its own."""
+_MOST_CURE_BYTES = 1_000
+_MOST_LIST_BYTES = 1_000
+# Of a reason among several, and of the names that it is given for.
+_LEAST_PART_BYTES = 300
+_LEAST_NAMES_BYTES = 100
+_ELLIPSIS = " ... "
+
 
 def printable(text: str) -> str:
-    """Replace what a terminal would obey and what cannot be encoded: names may hold anything."""
+    """Replace what a terminal would obey and what cannot be encoded: names may hold anything.
+
+    A tab becomes a space. A line feed is replaced like every other control character: a name must
+    not make lines of its own.
+    """
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        each if each.isprintable() else " " if each == "\t" else "\N{REPLACEMENT CHARACTER}"
         for each in text
     )
 
 
+def listed(
+    items: Sequence[str], *, most_bytes: int = _MOST_LIST_BYTES, separator: str = "; "
+) -> str:
+    """Join items as far as they fit, and count the rest.
+
+    Args:
+        items: Any number of them, of any length.
+        most_bytes: The size of the result in UTF-8; at least 50.
+        separator: What stands between two.
+
+    Returns:
+        One printable line. It ends with ``and N more`` where items had to be left out.
+    """
+    room = most_bytes - len(f"{separator}and {len(items)} more")
+    shown: list[str] = []
+    size = fitting = 0
+    for item in items:
+        text = _shown(item, most_bytes)
+        size += _size(text) + (len(separator) if shown else 0)
+        if size > most_bytes:
+            break
+        shown.append(text)
+        if size <= room:
+            fitting = len(shown)
+    else:
+        return separator.join(shown)
+    if not fitting:
+        shown = [_shown(items[0], room)]
+        fitting = 1
+    return separator.join([*shown[:fitting], f"and {len(items) - fitting} more"])
+
+
+def _shown(text: str, most_bytes: int) -> str:
+    """Bring a text into one printable line; a long one is cut in its middle."""
+    if len(text) > 2 * most_bytes:
+        # Nothing between these can be left in the end, and it may be very much.
+        text = f"{text[:most_bytes]}{_ELLIPSIS}{text[-most_bytes:]}"
+    if "\n" in text:
+        text = " ".join(line for each in text.split("\n") if (line := each.strip()))
+    text = printable(text)
+    data = text.encode()
+    if len(data) <= most_bytes:
+        return text
+    room = max(0, most_bytes - len(_ELLIPSIS))
+    # At a cut in the middle of a character its bytes are dropped.
+    head = data[: room - room // 2].decode(errors="ignore")
+    tail = data[len(data) - room // 2 :].decode(errors="ignore")
+    return f"{head}{_ELLIPSIS}{tail}"
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
 class AirgapError(Exception):
     """Base of every error that this package raises on purpose.
+
+    Problem and cure are made printable, one line each, and both together have at most
+    ``MOST_MESSAGE_BYTES``: they may quote what others have named.
 
     Args:
         problem: What happened, and to what. One sentence without a full stop.
@@ -23,10 +93,9 @@ class AirgapError(Exception):
     """
 
     def __init__(self, problem: str, cure: str) -> None:
-        problem = printable(problem)
-        super().__init__(f"{problem}: {cure}")
-        self.problem = problem
-        self.cure = cure
+        self.cure = _shown(cure, _MOST_CURE_BYTES)
+        self.problem = _shown(problem, MOST_MESSAGE_BYTES - _size(f": {self.cure}"))
+        super().__init__(f"{self.problem}: {self.cure}")
 
 
 class ConfigurationError(AirgapError):
@@ -41,11 +110,11 @@ class StorageError(AirgapError):
     """A disk of this machine is full, or cannot be written to."""
 
 
-def disk_error(path: Path, error: OSError) -> StorageError:
+def disk_error(path: Path | str, error: OSError) -> StorageError:
     """Say of a file or folder that it cannot be written to.
 
     Args:
-        path: The file or folder.
+        path: The file or folder, or what to call it.
         error: What the system says.
     """
     return StorageError(
@@ -88,7 +157,7 @@ class ClusterError(AirgapError):
 
 
 def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
-    """Make one error of several, which names them all.
+    """Make one error of several: their number, and of each what fits.
 
     Args:
         errors: One or more.
@@ -103,6 +172,16 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
             by_reason.setdefault(error.reason, []).append(error.what)
         else:
             by_reason[error.problem] = []
-    problems = (" ".join(filter(None, [", ".join(n), reason])) for reason, n in by_reason.items())
-    cures = dict.fromkeys(error.cure for error in errors)
-    return AirgapError(f"{len(errors)} {what}: {'; '.join(problems)}", "; ".join(cures))
+    cure = listed(list(dict.fromkeys(error.cure for error in errors)))
+    count = f"{len(errors)} {what}: "
+    room = max(MOST_MESSAGE_BYTES - _size(f"{count}: {cure}"), _LEAST_PART_BYTES)
+    # Where there are few reasons, all of them are shown, if need be in part.
+    part = max(room // len(by_reason) - len("; "), _LEAST_PART_BYTES)
+    problems: list[str] = []
+    for reason, names in by_reason.items():
+        if names:
+            left = part - _size(_shown(reason, part)) - 1
+            shown = listed(names, most_bytes=max(left, _LEAST_NAMES_BYTES), separator=", ")
+            reason = f"{shown} {reason}"
+        problems.append(_shown(reason, part))
+    return AirgapError(f"{count}{listed(problems, most_bytes=room)}", cure)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from ckf_airgap.archives.byte_stream import open_archive, report_reading
+from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
@@ -32,6 +33,8 @@ from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import STAGING, ImagePusher, PushResult
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +137,11 @@ class Installer:
             RegistryError: The registry fails or refuses.
         """
         result = self._pusher(on_progress).push(self.inputs.images, wanted_images(self.charms))
-        result.inventory.require_undamaged(self.inputs.images.name)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
+        for entry in result.inventory.perhaps_lost:
+            self._report(f"{entry.file} is not pushed: {entry.reason}: {entry.cure}")
+        result.inventory.require_sound(self.inputs.images.name)
         return result
 
     def inventory(self) -> Inventory:
@@ -149,13 +154,17 @@ class Installer:
             return known
         images = self.inputs.images
         self._report(f"reading {images.name} to see what it holds")
-        with open_archive(images, report_reading(images, self._report)) as archive:
-            return read_inventory(archive, images.name, images.size, wanted_images(self.charms))
+        return read_inventory(
+            images,
+            wanted_images(self.charms),
+            architecture=_architecture(),
+            on_read=report_reading(images, self._report),
+        )
 
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""
         inventory = self.inventory()
-        inventory.require_undamaged(self.inputs.images.name)
+        inventory.require_sound(self.inputs.images.name)
         return self.plan_from(inventory)
 
     def plan_from(self, inventory: Inventory) -> Plan:
@@ -375,7 +384,11 @@ class Installer:
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
-            self.registry, self.inputs.settings.location, self._push_state, on_progress
+            self.registry,
+            self.inputs.settings.location,
+            self._push_state,
+            on_progress,
+            architecture=_architecture(),
         )
 
 
@@ -406,3 +419,8 @@ def _resource_file(reference: str, credentials: Credentials) -> str:
             "password": credentials.password,
         }
     )
+
+
+def _architecture() -> str:
+    """Name the CPU architecture of the nodes as images do: the unit runs on one of them."""
+    return _ARCHITECTURES.get(platform.machine(), "")

@@ -150,37 +150,54 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     return frozenset(paths)
 
 
-def wanted_by_member_name(member: str, wanted: Iterable[ImageReference]) -> ImageReference | None:
-    """Find which wanted image an archive member's file name stands for.
+class MemberNames:
+    """Names images that have no name by the files that hold them.
 
-    The public scripts name a member after its image with ``/`` and ``:`` turned into ``-``. That
+    The public scripts name a file after its image with ``/`` and ``:`` turned into ``-``. That
     cannot be turned back, so the wanted names are turned forward and compared.
-
-    Args:
-        member: The member's path in images.tar.gz.
-        wanted: The images that the charms take.
-
-    Returns:
-        The image with the longest matching name, or None where none or more than one matches.
     """
-    stem = member.rpartition("/")[2].removesuffix(".tar")
-    exact: list[ImageReference] = []
-    matches: dict[ImageReference, int] = {}
-    for reference in wanted:
-        digest = f"@{reference.digest}" if reference.digest else ""
-        tag = f":{reference.tag}" if reference.tag else ""
-        original = re.sub("[/:]", "-", f"{reference.name}{tag}{digest}")
-        path = image_path(reference)
-        is_plain = reference.tag is None and reference.digest is None
-        retagged = re.sub("[/:]", "-", path.repository if is_plain else str(path))
-        if stem == original:
-            exact.append(reference)
-        elif stem == retagged or stem.endswith(f"-{retagged}"):
-            matches[reference] = len(retagged)
-    longest = max(matches.values(), default=0)
-    found = exact or [each for each, length in matches.items() if length == longest]
-    # Two ways to write one image are no two images.
-    return found[0] if len({image_path(reference) for reference in found}) == 1 else None
+
+    def __init__(self, wanted: Iterable[ImageReference]) -> None:
+        """Prepare.
+
+        Args:
+            wanted: The images that the charms take.
+        """
+        self._originals: dict[str, set[ImageReference]] = {}
+        self._retagged: dict[str, set[ImageReference]] = {}
+        for reference in wanted:
+            digest = f"@{reference.digest}" if reference.digest else ""
+            tag = f":{reference.tag}" if reference.tag else ""
+            original = re.sub("[/:]", "-", f"{reference.name}{tag}{digest}")
+            path = image_path(reference)
+            is_plain = reference.tag is None and reference.digest is None
+            retagged = re.sub("[/:]", "-", path.repository if is_plain else str(path))
+            self._originals.setdefault(original, set()).add(reference)
+            self._retagged.setdefault(retagged, set()).add(reference)
+
+    def find(self, file_name: str) -> ImageReference | None:
+        """Find which wanted image the name of a file stands for.
+
+        Args:
+            file_name: The base name of the file, without its ending.
+
+        Returns:
+            The image with the longest matching name, or None where none or more than one matches.
+        """
+        if len(file_name) > _LONGEST_REFERENCE:
+            return None
+        found = self._originals.get(file_name)
+        # What stands in front of the name is the registry that it was retagged for.
+        rest: str | None = file_name
+        while not found and rest is not None:
+            found = self._retagged.get(rest)
+            _, hyphen, rest = rest.partition("-")
+            rest = rest if hyphen else None
+        if not found:
+            return None
+        # Two ways to write one image are no two images.
+        is_one = len({image_path(reference) for reference in found}) == 1
+        return min(found, key=str) if is_one else None
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ class Preflight:
         except AirgapError as error:
             self._error("images", error.problem, error.cure)
             return None
-        for error in inventory.damaged:
+        for error in (*inventory.damaged, *inventory.conflicts):
             self._error("images", error.problem, error.cure)
         for image in inventory.unnamed:
             self._warning(
@@ -193,7 +193,9 @@ class Preflight:
                 f"{image.member} has no name, and no charm asks for it",
                 "it is not pushed; save it by its name (docker save NAME) if it is needed",
             )
-        if not inventory.damaged:
+        for entry in inventory.perhaps_lost:
+            self._warning("images", f"{entry.file} is not pushed: {entry.reason}", entry.cure)
+        if not inventory.damaged and not inventory.conflicts:
             self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
         return inventory
 

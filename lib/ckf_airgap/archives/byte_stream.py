@@ -4,25 +4,27 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Protocol, runtime_checkable
 
-import zstandard
-
-from ckf_airgap.archives.gzip_codec import GZIP_ERRORS, GZIP_MAGIC, decompressor
+from ckf_airgap.archives.decoding import (
+    LONGEST_MAGIC,
+    Compression,
+    Decoder,
+    DecodingError,
+    compression_of,
+    make_decoder,
+)
 from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
-# What is decoded at a time: small enough that what does not fit into a block is soon copied.
+# What is read to be decoded at a time.
 _PIECE = 128 * 1024
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _REPORT_SECONDS = 30.0
-# Blocks that the decoder is ahead of the reader: some milliseconds of work for either.
+# Decoded blocks ahead of the reader, of MOST_DECODED bytes each at the most: 8 MiB. They are some
+# milliseconds of work for either.
 _BLOCKS_AHEAD = 8
-# Four bytes can stand for 128 KiB (RFC 8878, section 3.1.1.2): what a small piece can grow to is
-# still bearable.
-_ZSTD_PIECE = 4096
 _CURE = "copy it again and compare its checksum with the original"
 
 
@@ -61,22 +63,43 @@ def skip(stream: ByteStream, size: int) -> int:
     return size - left
 
 
-class _Decoder:
-    """Decodes in a thread of its own, a few blocks ahead of whoever reads."""
+class ArchiveStream(ByteStream, Protocol):
+    """An archive, decoded."""
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    @property
+    def garbage(self) -> bool:
+        """Whether something that is not compressed follows what is; known at the end."""
+        ...
+
+
+class DecodedStream:
+    """A stream over decoded blocks.
+
+    Whatever is raised by the blocks is raised by ``read`` and ``skip``, and again by each further
+    call.
+    """
+
+    def __init__(self, blocks: Generator[bytes], decoder: Decoder) -> None:
+        """Begin to read.
+
+        Args:
+            blocks: The blocks; none of them is empty.
+            decoder: Makes them, and knows what follows.
+        """
         self._blocks = blocks
-        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
-        self._stopped = threading.Event()
+        self._decoder = decoder
         self._block = b""
         self._start = 0
-        self._is_at_end = False
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
-        self._thread.start()
+
+    @property
+    def garbage(self) -> bool:
+        """Whether something that is not compressed follows what is; known at the end."""
+        return self._decoder.garbage
 
     def read(self, size: int, /) -> bytes:
-        if not self._left() and not self._is_at_end:
+        """Give one byte or more, ``size`` at the most; none at the end."""
+        if not self._left():
             self._next_block()
         start = self._start
         self._start = min(start + size, len(self._block))
@@ -85,60 +108,109 @@ class _Decoder:
         return self._block[start : self._start]
 
     def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
         left = size
-        while left:
-            if not self._left():
-                if not self._is_at_end:
-                    self._next_block()
-                if not self._left():
-                    break
+        while left and (self._left() or self._next_block()):
             passed = min(left, self._left())
             self._start += passed
             left -= passed
         return size - left
 
     def close(self) -> None:
-        """End the thread, whether or not all has been read."""
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._thread.join()
+        """Give back the memory that it holds, whether or not all has been read."""
+        self._blocks.close()
 
     def _left(self) -> int:
         return len(self._block) - self._start
 
-    def _next_block(self) -> None:
-        self._block, self._start = b"", 0
+    def _next_block(self) -> bytes:
         if self._failure:
             raise self._failure
-        item = self._queue.get()
-        if item is None:
-            self._is_at_end = True
-        elif isinstance(item, BaseException):
-            self._failure = item
-            raise item
-        else:
-            self._block = item
-
-    def _run(self) -> None:
+        self._block, self._start = b"", 0
         try:
-            for block in self._blocks:
-                if self._stopped.is_set():
+            self._block = next(self._blocks, b"")
+        except BaseException as error:
+            self._failure = error
+            raise
+        return self._block
+
+
+def decoded(stream: ByteStream, compression: Compression, name: str) -> DecodedStream:
+    """Decode a stream in the calling thread, as it is read.
+
+    Args:
+        stream: The stream, for example a member of an archive.
+        compression: How it is compressed.
+        name: What to call it in messages.
+
+    Returns:
+        The decoded bytes, to be closed. Its ``read`` and ``skip`` raise ArtifactError where the
+        stream is damaged or ends in the middle.
+    """
+    decoder = make_decoder(compression)
+
+    def pieces() -> Iterator[bytes]:
+        while data := stream.read(_PIECE):
+            yield data
+
+    return DecodedStream(_blocks(pieces(), decoder, name), decoder)
+
+
+def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[bytes]:
+    try:
+        for data in pieces:
+            yield from decoder.decode(data)
+            if decoder.garbage:
+                break
+    except DecodingError as error:
+        raise error.as_artifact_error(name, _CURE) from error
+    finally:
+        decoder.close()
+    if not decoder.is_complete:
+        raise ArtifactError(
+            f"{name} ends in the middle: it was not copied or made completely", _CURE
+        )
+
+
+def _made_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
+    """Make blocks in a thread of its own, a few ahead of whoever takes them."""
+    made: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+    is_stopped = threading.Event()
+
+    def make() -> None:
+        try:
+            for block in blocks:
+                if is_stopped.is_set():
                     return
-                if block:
-                    self._queue.put(block)
+                made.put(block)
         # Whatever it is, it is for the reader to know.
         except BaseException as error:
-            self._queue.put(error)
+            made.put(error)
         else:
-            self._queue.put(None)
+            made.put(None)
+        finally:
+            blocks.close()
+
+    thread = threading.Thread(target=make, name="decoder", daemon=True)
+    thread.start()
+    try:
+        while (block := made.get()) is not None:
+            if isinstance(block, BaseException):
+                raise block
+            yield block
+    finally:
+        is_stopped.set()
+        while thread.is_alive():
+            # It may be waiting for room.
+            with suppress(queue.Empty):
+                made.get(timeout=0.05)
+        thread.join()
 
 
 class _Plain:
     """An archive that is not compressed: what nobody wants of it is not even read."""
+
+    garbage = False
 
     def __init__(self, head: bytes, rest: StoredStream, on_read: Callable[[int], None]) -> None:
         self._head = head
@@ -165,17 +237,19 @@ class _Plain:
 @contextmanager
 def open_archive(
     source: Source, on_read: Callable[[int], None] = lambda _: None
-) -> Generator[ByteStream]:
+) -> Generator[ArchiveStream]:
     """Open an archive as a stream, decoded by what it begins with.
 
     Args:
-        source: The archive: gzip of one or more members (RFC 1952, section 2.2), Zstandard (RFC
-            8878), or not compressed.
+        source: The archive: gzip of one or more members (RFC 1952, section 2.2), Zstandard of one
+            or more frames (RFC 8878, section 3.1), or not compressed.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
 
     Yields:
         The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated archive.
+        Where something that is not compressed follows what is, the stream ends there, as with
+        gzip, and its ``garbage`` is set.
 
     Raises:
         ArtifactError: The archive cannot be opened, or is empty.
@@ -184,18 +258,16 @@ def open_archive(
         head = stored.read(READ_SIZE)
         if not head:
             raise ArtifactError(f"{source.name} is empty", "give the file again")
-        if head.startswith(GZIP_MAGIC):
-            blocks = _gunzip(_pieces(head, stored, on_read), source.name)
-        elif head.startswith(ZSTD_MAGIC):
-            blocks = _unzstd(_pieces(head, stored, on_read), source.name)
-        else:
+        while len(head) < LONGEST_MAGIC and (data := stored.read(READ_SIZE)):
+            head += data
+        compression = compression_of(head)
+        if compression is Compression.NONE:
             yield _Plain(head, stored, on_read)
             return
-        decoder = _Decoder(blocks)
-        try:
-            yield decoder
-        finally:
-            decoder.close()
+        decoder = make_decoder(compression)
+        blocks = _blocks(_pieces(head, stored, on_read), decoder, source.name)
+        with closing(DecodedStream(_made_ahead(blocks), decoder)) as stream:
+            yield stream
 
 
 def _pieces(head: bytes, stored: StoredStream, on_read: Callable[[int], None]) -> Iterator[bytes]:
@@ -204,76 +276,6 @@ def _pieces(head: bytes, stored: StoredStream, on_read: Callable[[int], None]) -
         on_read(stored.position)
         yield data
         data = stored.read(_PIECE)
-
-
-def _gunzip(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
-    member = decompressor()
-    try:
-        for data in pieces:
-            while data:
-                if member.eof:
-                    # Padding after the last member is no member.
-                    if not data.strip(b"\0"):
-                        break
-                    member = decompressor()
-                yield member.decompress(data, READ_SIZE)
-                data = member.unconsumed_tail or member.unused_data
-    except GZIP_ERRORS as error:
-        raise ArtifactError(f"{name} is damaged ({error})", _CURE) from error
-    if not member.eof:
-        raise _ends_in_the_middle(name)
-
-
-def _unzstd(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
-    decoder = ZstdDecoder()
-    try:
-        for data in pieces:
-            yield from decoder.decode(data)
-    except zstandard.ZstdError as error:
-        raise ArtifactError(f"{name} is damaged ({error})", _CURE) from error
-    if not decoder.is_at_end:
-        raise _ends_in_the_middle(name)
-
-
-class ZstdDecoder:
-    """Decodes Zstandard frames that follow each other (RFC 8878, section 3.1).
-
-    The library's own reader takes a frame that breaks off for a complete one.
-    """
-
-    def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor().decompressobj()
-        self._is_fresh = True
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether what was given ends with a frame."""
-        return self._decompressor.eof or self._is_fresh
-
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        """Decode some more bytes.
-
-        Args:
-            data: The bytes.
-
-        Yields:
-            What they hold.
-
-        Raises:
-            zstandard.ZstdError: They are damaged.
-        """
-        for start in range(0, len(data), _ZSTD_PIECE):
-            piece = data[start : start + _ZSTD_PIECE]
-            while piece:
-                if self._decompressor.eof:
-                    self._decompressor = zstandard.ZstdDecompressor().decompressobj()
-                self._is_fresh = False
-                yield self._decompressor.decompress(piece)
-                piece = self._decompressor.unused_data
-
-
-def _ends_in_the_middle(name: str) -> ArtifactError:
-    return ArtifactError(f"{name} ends in the middle: it was not copied or made completely", _CURE)
 
 
 def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[int], None]:

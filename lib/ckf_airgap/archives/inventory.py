@@ -1,38 +1,57 @@
 """What images.tar.gz really holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ckf_airgap.archives.byte_stream import ByteStream
-from ckf_airgap.archives.image_archive import OpenedImages, open_images
-from ckf_airgap.archives.image_layout import ImageLayout, LayoutImage, blob_digest
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_reader import MOST_PASSES, ImageReader
 from ckf_airgap.archives.pack_manifest import PackManifest
-from ckf_airgap.archives.saved_images import LayerContent, SavedImage, read_saved_images
-from ckf_airgap.errors import ArtifactError
-from ckf_airgap.names import ImagePath, ImageReference, image_path, wanted_by_member_name
+from ckf_airgap.archives.read_images import (
+    LayerFile,
+    NestedArchive,
+    PassedOver,
+    ReadImage,
+    Role,
+    Verdict,
+)
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError, listed
+from ckf_airgap.names import ImagePath, ImageReference, MemberNames, image_path
 
 
 @dataclass(frozen=True)
 class ArchivedImage:
-    """One image of images.tar.gz.
+    """One image of images.tar.gz, or one artifact.
 
     Attributes:
         member: The member of images.tar.gz that holds it.
-        names: The references it goes by: its RepoTags, or the wanted image that its member's file
-            name stands for. Empty where neither tells.
+        names: The references it goes by: those that the archive has for it, or the wanted image
+            that its member's file name stands for. Empty where neither tells.
         image_id: The digest of its config.
-        architecture: Its CPU architecture, for example ``amd64``.
+        architecture: Its CPU architecture, for example ``amd64``; empty for an artifact.
+        artifact_type: What it is where it is no image, for example ``text/spdx+json``; else empty.
+        identity: What tells it from others of its names: the digest of its config, of an artifact
+            that of its manifest.
     """
 
     member: str
     names: tuple[ImageReference, ...]
     image_id: str
     architecture: str
+    artifact_type: str = ""
+    identity: str = ""
 
     @property
     def paths(self) -> tuple[ImagePath, ...]:
         """Where it is pushed to, below the registry prefix."""
         return tuple(dict.fromkeys(image_path(name) for name in self.names))
+
+    @property
+    def description(self) -> str:
+        """What to call it where another one has the same path."""
+        cpu = f", {self.architecture}" if self.architecture else ""
+        name = str(self.names[0]) if self.names else "an image without a name"
+        return f"{name} (in {self.member}{cpu}, {self.image_id[:19]})"
 
 
 @dataclass(frozen=True)
@@ -40,45 +59,139 @@ class Inventory:
     """The images of one images.tar.gz.
 
     Attributes:
-        images: The readable ones, in the order of the archive.
-        damaged: One error for each member that is not readable.
+        images: The readable ones, in the order of the archive, each once.
+        damaged: One error for each member or image that is not readable.
+        artifacts: What has a manifest and is no image: signatures, charts, SBOMs.
+        passed_over: The files that are not pushed, with the reason.
+        conflicts: One error for each path that two different images would have in the registry.
     """
 
     images: tuple[ArchivedImage, ...]
     damaged: tuple[ArtifactError, ...] = field(default=())
+    artifacts: tuple[ArchivedImage, ...] = field(default=())
+    passed_over: tuple[PassedOver, ...] = field(default=())
+    conflicts: tuple[ArtifactError, ...] = field(default=())
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
         """The images that nothing tells the name of: nobody can ask for them."""
         return tuple(image for image in self.images if not image.names)
 
-    def require_undamaged(self, archive: str) -> None:
-        """Refuse to go on with an archive that holds damaged members.
+    @property
+    def perhaps_lost(self) -> tuple[PassedOver, ...]:
+        """The files passed over that may be images."""
+        return tuple(entry for entry in self.passed_over if entry.may_be_image)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether an operator has to look at what was found: something of it is not pushed."""
+        return bool(self.damaged or self.conflicts or self.unnamed or self.perhaps_lost)
+
+    def require_sound(self, archive: str) -> None:
+        """Refuse to go on with an archive of which parts are damaged or contradict each other.
 
         Args:
             archive: What to call it.
 
         Raises:
-            ArtifactError: It holds some; the message names all of them.
+            ArtifactError: There are some; the message names them.
         """
-        if self.damaged:
-            listed = "; ".join(error.problem for error in self.damaged)
-            raise ArtifactError(
-                f"{archive} holds {len(self.damaged)} damaged archives: {listed}",
-                "save these images again (docker save), make the archive again and give it again",
-            )
+        for errors, what in ((self.damaged, "damaged images"), (self.conflicts, "conflicts")):
+            if errors:
+                problems = listed([error.problem for error in errors])
+                cures = listed(list(dict.fromkeys(error.cure for error in errors)))
+                raise ArtifactError(f"{archive} holds {len(errors)} {what}: {problems}", cures)
+
+
+class InventoryBuilder:
+    """Collects what is found in an archive while it is read."""
+
+    def __init__(self, member_names: MemberNames) -> None:
+        """Begin with nothing.
+
+        Args:
+            member_names: Names the images that the archive has no names for.
+        """
+        self._member_names = member_names
+        self._images: list[ArchivedImage] = []
+        self._artifacts: list[ArchivedImage] = []
+        self._owners: dict[ImagePath, ArchivedImage] = {}
+        self._conflicts: list[ArtifactError] = []
+        self.damaged: list[ArtifactError] = []
+        self.passed_over: list[PassedOver] = []
+
+    def describe(self, image: ReadImage[object]) -> ArchivedImage:
+        """Name an image as it is listed."""
+        parsed = [ImageReference.parse(text) for text in image.names]
+        names = tuple(reference for reference in parsed if reference is not None)
+        if not names and image.file_name and not image.artifact_type:
+            match = self._member_names.find(image.file_name)
+            names = (match,) if match else ()
+        identity = image.image_id
+        if image.artifact_type and image.manifest:
+            identity = image.manifest.digest
+        return ArchivedImage(
+            image.member, names, image.image_id, image.architecture, image.artifact_type, identity
+        )
+
+    def add(self, image: ArchivedImage) -> tuple[ImagePath, ...]:
+        """List an image.
+
+        Returns:
+            The paths that are its own. Of two images with one path the first in the archive has
+            it, whenever the archive is read.
+        """
+        own: list[ImagePath] = []
+        repeated = None
+        for path in image.paths:
+            owner = self._owners.setdefault(path, image)
+            if owner is image:
+                own.append(path)
+            elif owner.identity == image.identity:
+                repeated = owner
+            else:
+                self._conflicts.append(_conflict(path, owner, image))
+        if repeated and not own:
+            reason = f"{image.names[0]} again, as in {repeated.member}"
+            self.passed_over.append(PassedOver(image.member, reason))
+        else:
+            (self._artifacts if image.artifact_type else self._images).append(image)
+        return tuple(own)
+
+    def is_undisputed(self, image: ArchivedImage) -> bool:
+        """Tell whether no other image has one of the paths of an image that was added."""
+        owners = (self._owners[path] for path in image.paths)
+        return all(owner.identity == image.identity for owner in owners)
+
+    def build(self) -> Inventory:
+        """Give what was collected."""
+        return Inventory(
+            tuple(self._images),
+            tuple(self.damaged),
+            tuple(self._artifacts),
+            tuple(self.passed_over),
+            tuple(self._conflicts),
+        )
 
 
 def read_inventory(
-    archive: ByteStream, name: str, size: int, wanted: Iterable[ImageReference] = ()
+    source: Source,
+    wanted: Iterable[ImageReference] = (),
+    *,
+    architecture: str = "",
+    on_read: Callable[[int], None] = lambda _: None,
+    on_file: Callable[[str, Verdict], None] = lambda *_: None,
 ) -> Inventory:
     """List the images of images.tar.gz without keeping anything of their layers.
 
     Args:
-        archive: The decompressed archive.
-        name: Its name, for messages.
-        size: Its size as it is stored, in bytes.
-        wanted: The images that the charms take: they name the images that have no RepoTags.
+        source: The archive.
+        wanted: The images that the charms take: they name the images that have no names.
+        architecture: The CPU architecture to take where an image is there for several; empty
+            where none is preferred.
+        on_read: Called with the position in the source, in bytes, after each read; perhaps in
+            another thread.
+        on_file: Called with each file of the archive, and what has become of it.
 
     Returns:
         The inventory; damaged members are listed in it.
@@ -86,89 +199,58 @@ def read_inventory(
     Raises:
         ArtifactError: The archive itself is damaged or ends in the middle.
     """
-    wanted = tuple(wanted)
-    opened = open_images(archive, name, size)
-    read = _read_layout if opened.is_layout else _read_saved
-    images, damaged = read(opened, name, wanted)
-    if opened.manifest:
-        damaged += _lacking(opened.manifest, images, damaged, name)
-    return Inventory(tuple(images), tuple(damaged))
+    names = MemberNames(wanted)
+    roles: Mapping[str, Role] = {}
+    for _ in range(MOST_PASSES):
+        sink = _Listing(names, on_file)
+        reader = ImageReader(
+            source.name, source.size, sink, architecture=architecture, roles=roles
+        )
+        with open_archive(source, on_read) as archive:
+            roles = reader.read(archive)
+            if archive.garbage:
+                sink.builder.passed_over.append(garbage_behind(source.name))
+        if not roles:
+            sink.builder.damaged += lacking_images(reader.manifest, sink.builder, source.name)
+            break
+    else:
+        raise nested_too_deeply(source.name)
+    return sink.builder.build()
 
 
-def _read_saved(
-    opened: OpenedImages, _: str, wanted: tuple[ImageReference, ...]
-) -> tuple[list[ArchivedImage], list[ArtifactError]]:
-    images: list[ArchivedImage] = []
-    damaged: list[ArtifactError] = []
-    for member in opened.members:
-        try:
-            saved = read_saved_images(member, member.name, _ignore_layer)
-        except ArtifactError as error:
-            damaged.append(damaged_member(member.name, error))
-        else:
-            images += archived_images(member.name, saved, wanted)
-    return images, damaged
+def garbage_behind(archive: str) -> PassedOver:
+    """Warn of bytes that follow the end of a compressed archive."""
+    reason = "something else than compressed data stands behind its end, and is not read"
+    return PassedOver(archive, reason, is_warning=True)
 
 
-def _read_layout(
-    opened: OpenedImages, name: str, _: tuple[ImageReference, ...]
-) -> tuple[list[ArchivedImage], list[ArtifactError]]:
-    layout = ImageLayout(name)
-    sizes: dict[str, int] = {}
-    for member in opened.members:
-        if layout.take(member) is not None and (digest := blob_digest(member.name)):
-            sizes[digest] = member.size
-    images: list[ArchivedImage] = []
-    damaged: list[ArtifactError] = []
-    for descriptor in layout.index:
-        try:
-            image = layout.image(descriptor)
-            require_layers(image, sizes, layout)
-        except ArtifactError as error:
-            damaged.append(error)
-        else:
-            images.append(layout_image(image))
-    return images, damaged
+def nested_too_deeply(archive: str) -> ArtifactError:
+    """Refuse an archive of which each reading would find that it has to be read again."""
+    return ArtifactError(
+        f"it cannot be told which files of {archive} are layers, and which are archives",
+        "make an archive of the archives that docker save makes, and of nothing else",
+    )
 
 
-def require_layers(image: LayoutImage, sizes: Mapping[str, int], layout: ImageLayout) -> None:
-    """See that all layers of an image are in its layout.
+def lacking_images(
+    manifest: PackManifest | None, builder: InventoryBuilder, archive: str
+) -> list[ArtifactError]:
+    """Compare an archive with what it says of itself.
 
     Args:
-        image: The image.
-        sizes: The sizes of the layers that have come by, in bytes, by digest.
-        layout: The layout.
+        manifest: What it says, if it says anything.
+        builder: What was found in it.
+        archive: Its name, for messages.
 
-    Raises:
-        ArtifactError: One is missing, or is not as long as the manifest says.
+    Returns:
+        An error for each image that it does not hold as it was packed, and of which nothing
+        else is told.
     """
-    for digest, size in image.layers:
-        document = layout.document(digest)
-        found = sizes.get(digest) if document is None else len(document)
-        if found != size:
-            what = "lacks the layer" if found is None else f"has {found} of {size} bytes of"
-            raise ArtifactError(
-                f"{image.label} {what} {digest}",
-                "make the archive again (ckf-airgap pack --format oci)",
-            )
-
-
-def layout_image(image: LayoutImage) -> ArchivedImage:
-    """List an image of a layout."""
-    reference = ImageReference.parse(image.name)
-    names = (reference,) if reference else ()
-    return ArchivedImage(image.label, names, image.image_id, image.architecture)
-
-
-def _lacking(
-    manifest: PackManifest,
-    images: Iterable[ArchivedImage],
-    damaged: Iterable[ArtifactError],
-    archive: str,
-) -> list[ArtifactError]:
-    """Compare an archive with what it says of itself."""
-    found = {str(name): image.image_id for image in images for name in image.names}
-    told = " ".join(error.problem for error in damaged)
+    if manifest is None:
+        return []
+    inventory = builder.build()
+    found = {str(name): image.image_id for image in inventory.images for name in image.names}
+    told = {word for error in inventory.damaged for word in error.problem.split()}
     return [
         ArtifactError(
             f"{archive} does not hold {image.name} as it was packed", "copy the archive again"
@@ -178,34 +260,43 @@ def _lacking(
     ]
 
 
-def damaged_member(member: str, error: ArtifactError) -> ArtifactError:
-    """Say of damage inside a member which member it is, and how to get another."""
-    problem = error.problem if member in error.problem else f"{member}: {error.problem}"
-    return ArtifactError(problem, "save this image again (docker save), make the archive again")
+class _Listing:
+    """The sink that keeps nothing but the list."""
+
+    sends = False
+
+    def __init__(self, names: MemberNames, on_file: Callable[[str, Verdict], None]) -> None:
+        self.builder = InventoryBuilder(names)
+        self._on_file = on_file
+
+    def has(self, archive: NestedArchive) -> bool:
+        return False
+
+    def read(self, archive: NestedArchive) -> None:
+        """Nothing follows from it."""
+
+    def needs(self, image: ReadImage[int]) -> bool:
+        return True
+
+    def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
+        return layer.size
+
+    def image(self, image: ReadImage[int]) -> None:
+        self.builder.add(self.builder.describe(image))
+
+    def damaged(self, file: str, error: ArtifactError) -> None:
+        self.builder.damaged.append(error)
+
+    def passed_over(self, entry: PassedOver) -> None:
+        self.builder.passed_over.append(entry)
+
+    def account(self, file: str, verdict: Verdict) -> None:
+        self._on_file(file, verdict)
 
 
-def archived_images(
-    member: str, saved: Iterable[SavedImage[object]], wanted: Iterable[ImageReference]
-) -> list[ArchivedImage]:
-    """Name the images of one member.
-
-    Args:
-        member: The member's path in images.tar.gz.
-        saved: The images in it.
-        wanted: The images that the charms take.
-
-    Returns:
-        One entry for each image.
-    """
-    result: list[ArchivedImage] = []
-    for image in saved:
-        parsed = [ImageReference.parse(text) for text in image.names]
-        names = tuple(reference for reference in parsed if reference is not None)
-        if not names and (match := wanted_by_member_name(member, wanted)):
-            names = (match,)
-        result.append(ArchivedImage(member, names, image.image_id, image.architecture))
-    return result
-
-
-def _ignore_layer(_: LayerContent) -> None:
-    """Take a layer for granted: whoever pushes it checks it."""
+def _conflict(path: ImagePath, first: ArchivedImage, second: ArchivedImage) -> ArtifactError:
+    return ArtifactError(
+        f"two different images would be {path} in the registry: {first.description} and "
+        f"{second.description}; the second is not pushed",
+        "leave one of them out of the archive, or save it under another name (docker tag)",
+    )

@@ -7,14 +7,26 @@ in memory, and reads extended headers of any size.
 
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream, skip
+from ckf_airgap.archives.sparse import (
+    SparseMap,
+    SparseStream,
+    old_sparse_map,
+    pax_key_is_kept,
+    pax_pair,
+    pax_sparse_map,
+    real_name,
+)
 from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE
-# Extended headers hold names and attributes; more than this is an attack or damage.
-_LONGEST_EXTENDED_HEADER = 1024 * 1024
+# The extended headers of a member hold names, attributes and maps of sparse files; more than this
+# is an attack or damage.
+_LONGEST_EXTENDED_HEADERS = 1024 * 1024
+_KEPT_KEYS = frozenset({"path", "linkpath", "size"})
 _LONGEST_LENGTH_FIELD = 8
 _MOST_DIGITS = 20
 # Longer paths no system has (PATH_MAX).
@@ -49,17 +61,26 @@ class TarMember:
     Attributes:
         name: The member's path as it stands in the archive.
         kind: What it is.
-        size: The size of its content in bytes; 0 for all but files.
+        size: The size of its content in bytes, holes included; 0 for all but files.
         link_target: For a symbolic or hard link, what it points to.
     """
 
-    def __init__(self, header: tarfile.TarInfo, source: ByteStream, archive: str) -> None:
+    def __init__(
+        self,
+        header: tarfile.TarInfo,
+        source: ByteStream,
+        archive: str,
+        sparse: SparseMap | None = None,
+    ) -> None:
         self.name = header.name
         self.kind = _kind(header)
-        self.size = header.size if self.kind is MemberKind.FILE else 0
+        stored_size = header.size if self.kind is MemberKind.FILE else 0
+        self.size = sparse.size if sparse else stored_size
         self.link_target = header.linkname
         self.is_hard_link = header.islnk()
         self._source = source
+        self._content = SparseStream(source, sparse) if sparse else source
+        self._padding = -stored_size % _BLOCK
         self._archive = archive
         self._left = self.size
 
@@ -72,7 +93,7 @@ class TarMember:
         wanted = min(size, self._left)
         if not wanted:
             return b""
-        data = self._source.read(wanted)
+        data = self._content.read(wanted)
         if not data:
             raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
         self._left -= len(data)
@@ -85,7 +106,7 @@ class TarMember:
             ArtifactError: The archive ends inside this member.
         """
         wanted = min(size, self._left)
-        if skip(self._source, wanted) < wanted:
+        if skip(self._content, wanted) < wanted:
             raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
         self._left -= wanted
         return wanted
@@ -93,13 +114,12 @@ class TarMember:
     def finish(self) -> None:
         """Pass over what is left of the content and its padding."""
         self.skip(self._left)
-        padding = -self.size % _BLOCK
-        if skip(self._source, padding) < padding:
+        if skip(self._source, self._padding) < self._padding:
             raise ArtifactError(f"{self._archive} ends after {self.name}", _CURE)
 
 
 def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
-    """Walk a tar archive (POSIX ustar and pax, IEEE Std 1003.1; GNU long names).
+    """Walk a tar archive (POSIX ustar and pax, IEEE Std 1003.1; GNU long names, sparse files).
 
     Args:
         source: The archive's bytes.
@@ -111,23 +131,25 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
     Raises:
         ArtifactError: The archive is not a tar archive, damaged, or ends without its end marker.
     """
-    extended: dict[str, str] = {}
+    extended = _Extended(archive)
     is_first = True
     names_size = 0
     while True:
-        header = _read_header(source, archive, is_first)
-        if header is None:
+        found = _read_header(source, archive, is_first)
+        if found is None:
             return
+        header, block = found
         is_first = False
         if header.type in _EXTENDED_KINDS:
-            extended |= _read_extended_header(header, source, archive)
+            extended.read(header, source)
             continue
-        _apply(extended, header, archive)
-        extended = {}
+        extended.apply(header)
+        sparse = extended.sparse_map(header, block, source)
+        extended = _Extended(archive)
         names_size += _BLOCK + len(header.name) + len(header.linkname)
         if names_size > _MOST_OF_NAMES:
             raise ArtifactError(f"{archive} holds too many members to be right", _CURE)
-        member = TarMember(header, source, archive)
+        member = TarMember(header, source, archive, sparse)
         yield member
         member.finish()
 
@@ -165,7 +187,7 @@ _EXTENDED_KINDS = frozenset(
 
 
 def _kind(header: tarfile.TarInfo) -> MemberKind:
-    if header.isreg() and not header.issparse():
+    if header.isreg():
         return MemberKind.FILE
     if header.issym() or header.islnk():
         return MemberKind.LINK
@@ -183,13 +205,15 @@ def _read_exactly(source: ByteStream, size: int) -> bytes:
     return data
 
 
-def _read_header(source: ByteStream, archive: str, is_first: bool) -> tarfile.TarInfo | None:
-    """Read the next header block; None at the end marker."""
+def _read_header(
+    source: ByteStream, archive: str, is_first: bool
+) -> tuple[tarfile.TarInfo, bytes] | None:
+    """Read the next header, and give its block too; None at the end marker."""
     block = _read_exactly(source, _BLOCK)
     if is_first and not block:
         raise ArtifactError(f"{archive} is empty", _CURE)
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), block
     except tarfile.TarError as error:
         if len(block) == _BLOCK and not any(block):
             return None
@@ -200,52 +224,91 @@ def _read_header(source: ByteStream, archive: str, is_first: bool) -> tarfile.Ta
         raise ArtifactError(f"{archive} {what} ({error})", _CURE) from error
 
 
-def _read_extended_header(
-    header: tarfile.TarInfo, source: ByteStream, archive: str
-) -> dict[str, str]:
-    if not 0 <= header.size <= _LONGEST_EXTENDED_HEADER:
-        raise ArtifactError(
-            f"{archive} has an extended header of {header.size} bytes, which cannot be right",
-            _CURE,
-        )
-    padded = header.size + -header.size % _BLOCK
-    content = _read_exactly(source, padded)
-    if len(content) < padded:
-        raise ArtifactError(f"{archive} ends in the middle of an extended header", _CURE)
-    content = content[: header.size]
-    if header.type == tarfile.XGLTYPE:
-        return {}
-    if header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
-        key = "path" if header.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
-        return {key: content.rstrip(b"\0").decode("utf-8", "surrogateescape")}
-    return _parse_pax_records(content, archive)
+@dataclass
+class _Extended:
+    """The extended headers in front of one member.
 
+    Attributes:
+        archive: The archive, for messages.
+        records: What they say, as far as it is used.
+        parts: The stored parts of a sparse file, in the one format that repeats keys for them.
+        size: How many bytes they take up.
+    """
 
-def _parse_pax_records(content: bytes, archive: str) -> dict[str, str]:
-    """Read the records (length, key, value, line feed) of a pax extended header."""
-    records: dict[str, str] = {}
-    start = 0
-    while start < len(content):
-        digits, _, _ = content[start : start + _LONGEST_LENGTH_FIELD].partition(b" ")
-        end = start + (int(digits) if digits.isdigit() else 0)
-        record = content[start + len(digits) + 1 : end - 1]
-        key, equals, value = record.partition(b"=")
-        if not equals or not start < end <= len(content):
-            raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
-        records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-        start = end
-    return records
+    archive: str
+    records: dict[str, str] = field(default_factory=dict[str, str])
+    parts: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    size: int = 0
 
+    def read(self, header: tarfile.TarInfo, source: ByteStream) -> None:
+        """Read one."""
+        self.size += _BLOCK + max(header.size, 0)
+        if header.size < 0 or self.size > _LONGEST_EXTENDED_HEADERS:
+            raise ArtifactError(
+                f"{self.archive} has extended headers of {self.size} bytes for one member, which "
+                "cannot be right",
+                _CURE,
+            )
+        padded = header.size + -header.size % _BLOCK
+        content = _read_exactly(source, padded)
+        if len(content) < padded:
+            raise ArtifactError(f"{self.archive} ends in the middle of an extended header", _CURE)
+        content = content[: header.size]
+        if header.type == tarfile.XGLTYPE:
+            return
+        if header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            key = "path" if header.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
+            self.records[key] = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        else:
+            self._parse(content)
 
-def _apply(extended: dict[str, str], header: tarfile.TarInfo, archive: str) -> None:
-    header.name = printable(extended.get("path", header.name))
-    header.linkname = printable(extended.get("linkpath", header.linkname))
-    if max(len(header.name), len(header.linkname)) > _LONGEST_NAME:
-        raise ArtifactError(f"{archive} has a member whose name is too long to be right", _CURE)
-    size = extended.get("size", "")
-    if size:
-        if not size.isdecimal() or len(size) > _MOST_DIGITS:
-            raise ArtifactError(f"{archive} has a damaged extended header", _CURE)
-        header.size = int(size)
-    if header.size < 0:
-        raise ArtifactError(f"{archive} gives a negative size for {header.name}", _CURE)
+    def _parse(self, content: bytes) -> None:
+        """Read the records (length, key, value, line feed) of a pax extended header."""
+        start = 0
+        while start < len(content):
+            digits, _, _ = content[start : start + _LONGEST_LENGTH_FIELD].partition(b" ")
+            end = start + (int(digits) if digits.isdigit() else 0)
+            record = content[start + len(digits) + 1 : end - 1]
+            name, equals, value = record.partition(b"=")
+            if not equals or not start < end <= len(content):
+                raise self._damaged()
+            key, text = name.decode("ascii", "replace"), value.decode("utf-8", "surrogateescape")
+            pax_pair(key, text, self.parts, self.archive)
+            if key in _KEPT_KEYS or pax_key_is_kept(key):
+                self.records[key] = text
+            start = end
+
+    def apply(self, header: tarfile.TarInfo) -> None:
+        """Let a header say what they say in its place."""
+        name = real_name(self.records, self.records.get("path", header.name))
+        header.name = printable(name)
+        header.linkname = printable(self.records.get("linkpath", header.linkname))
+        if max(len(header.name), len(header.linkname)) > _LONGEST_NAME:
+            raise ArtifactError(
+                f"{self.archive} has a member whose name is too long to be right", _CURE
+            )
+        size = self.records.get("size", "")
+        if size:
+            if not size.isascii() or not size.isdecimal() or len(size) > _MOST_DIGITS:
+                raise self._damaged()
+            header.size = int(size)
+        if header.size < 0:
+            raise ArtifactError(f"{self.archive} gives a negative size for {header.name}", _CURE)
+
+    def sparse_map(
+        self, header: tarfile.TarInfo, block: bytes, source: ByteStream
+    ) -> SparseMap | None:
+        """Give the map of a sparse file, which is read from the archive; None for others."""
+
+        def read_block() -> bytes:
+            return _read_exactly(source, _BLOCK)
+
+        file = f"{header.name} in {self.archive}"
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            return old_sparse_map(block, read_block, header.size, file)
+        if not header.isreg():
+            return None
+        return pax_sparse_map(self.records, self.parts, read_block, header.size, file)
+
+    def _damaged(self) -> ArtifactError:
+        return ArtifactError(f"{self.archive} has a damaged extended header", _CURE)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckf_airgap.archives.gzip_codec import filled_size, stored_size
-from ckf_airgap.archives.image_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
+from ckf_airgap.archives.oci_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer, digest_of
 

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import zstandard
-
-from ckf_airgap.archives.byte_stream import READ_SIZE, ZstdDecoder
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.decoding import Compression, DecodingError, make_decoder
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import ArtifactError, disk_error
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
@@ -87,8 +86,8 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
                 member.add(block)
                 file.write(compress_block([block]))
             file.write(member.trailer)
-    except zstandard.ZstdError as error:
-        damage = str(error)
+    except DecodingError as error:
+        damage = error.reason
         # Perhaps it only was damaged on the way, which its digest will tell.
         for _ in stored:
             pass
@@ -107,8 +106,16 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
 def _decoded(layer: RemoteLayer, pieces: Iterable[bytes]) -> Iterator[bytes]:
     if not layer.media_type.endswith(_ZSTD_ENDINGS):
         return iter(pieces)
-    decoder = ZstdDecoder()
-    return (data for piece in pieces for data in decoder.decode(piece))
+    return _unzstd(pieces)
+
+
+def _unzstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    decoder = make_decoder(Compression.ZSTD)
+    try:
+        for piece in pieces:
+            yield from decoder.decode(piece)
+    finally:
+        decoder.close()
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:

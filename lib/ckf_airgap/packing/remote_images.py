@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ckf_airgap.archives.image_layout import OCI_MANIFEST
-from ckf_airgap.archives.saved_images import read_config
+from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.oci_layout import OCI_MANIFEST
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.all_of import all_of
@@ -147,14 +147,15 @@ class RemoteImages:
                 f"{asked} has a manifest that is none of an image (Docker schema 2 or OCI)", _CURE
             ) from None
         content = self._config(pull, config)
-        diff_ids, architecture = read_config(content, asked)
-        if len(diff_ids) != len(layers):
+        details = read_config(content, asked, _CURE)
+        count = len(details.diff_ids)
+        if count != len(layers):
             raise ArtifactError(
-                f"{asked} has {len(layers)} layers of which its config names {len(diff_ids)}",
+                f"{asked} has {len(layers)} layers of which its config names {count}",
                 _CURE,
             )
-        if architecture and architecture != self._architecture:
-            raise self._wrong_architecture(asked, [architecture])
+        if details.architecture and details.architecture != self._architecture:
+            raise self._wrong_architecture(asked, [details.architecture])
         return RemoteImage(
             reference,
             pull,
@@ -163,7 +164,7 @@ class RemoteImages:
             content,
             tuple(
                 RemoteLayer(blob, media_type, diff_id)
-                for (blob, media_type), diff_id in zip(layers, diff_ids, strict=True)
+                for (blob, media_type), diff_id in zip(layers, details.diff_ids, strict=True)
             ),
         )
 

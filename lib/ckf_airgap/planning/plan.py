@@ -1,7 +1,7 @@
 """The plan: every application with its images and options, every relation, and what is missing."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -244,8 +244,20 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
             *_unused_charms(topology, by_name),
             *_without_effect(settings, applications),
             *(PlanWarning(*warning) for warning in finder.warnings),
+            *_not_pushed(inventory),
         ),
     )
+
+
+def _not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
+    """Name what images.tar.gz has that may be an image somebody counts on."""
+    for image in inventory.unnamed:
+        yield PlanWarning(
+            f"an image in {image.member} has no name, and no charm asks for it: it is not pushed",
+            "save it by its name (docker save NAME) if it is needed",
+        )
+    for entry in inventory.perhaps_lost:
+        yield PlanWarning(f"{entry.file} is not pushed: {entry.reason}", entry.cure)
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,17 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
-import zstandard
-
-from ckf_airgap.archives.byte_stream import (
-    READ_SIZE,
-    ZSTD_MAGIC,
-    ZstdDecoder,
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.decoding import (
+    Compression,
+    Decoder,
+    DecodingError,
+    compression_of,
+    make_decoder,
 )
-from ckf_airgap.archives.gzip_codec import (
-    GZIP_ERRORS,
-    GZIP_MAGIC,
-    GzipMember,
-    compress_block,
-    decompressor,
-)
-from ckf_airgap.archives.saved_images import LayerContent
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.file_content import FileStream
+from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import ArtifactError
 
 # Each of these is compressed by itself, so that several cores can work at one layer. Its size
@@ -41,16 +37,23 @@ class HashedLayer:
     """A layer's content, hashed on the way: what is stored, and what it holds uncompressed.
 
     Attributes:
-        is_zstd: Whether it is stored compressed with Zstandard, as it stands in the archive.
+        stored_as: How it is compressed in the registry: as in the archive, where it is.
         diff_id: The digest of the uncompressed content, once it has been read to its end.
-        source_digest: The digest of the content as it stands in the archive, likewise.
     """
 
-    def __init__(self, layer: LayerContent) -> None:
-        self._layer = layer
-        self.is_zstd = layer.head.startswith(ZSTD_MAGIC)
+    def __init__(self, path: str, content: FileStream) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            path: Where the layer stands, for messages.
+            content: The layer as it stands in the archive.
+        """
+        self._path = path
+        self._content = content
+        self._kept_as = compression_of(content.head)
+        is_plain = self._kept_as is Compression.NONE
+        self.stored_as = Compression.GZIP if is_plain else self._kept_as
         self.diff_id = ""
-        self.source_digest = ""
 
     def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
         """Give the layer as it is to be stored, in pieces of a few megabytes at the most.
@@ -61,11 +64,9 @@ class HashedLayer:
         Raises:
             ArtifactError: It is damaged.
         """
-        if self.is_zstd:
-            return self._keep_zstd()
-        if self._layer.head.startswith(GZIP_MAGIC):
-            return self._keep_gzip()
-        return self._compress(compressors)
+        if self._kept_as is Compression.NONE:
+            return self._compress(compressors)
+        return self._keep(make_decoder(self._kept_as))
 
     def _compress(self, compressors: Executor) -> Iterator[Piece]:
         digest = hashlib.sha256()
@@ -77,56 +78,30 @@ class HashedLayer:
                 member.add(data)
             yield compressors.submit(compress_block, block)
         yield member.trailer
-        self.diff_id = self.source_digest = f"sha256:{digest.hexdigest()}"
+        self.diff_id = f"sha256:{digest.hexdigest()}"
 
     def _read_block(self) -> list[bytes]:
         block: list[bytes] = []
         size = 0
-        while size < _BLOCK_SIZE and (data := self._layer.read(_BLOCK_SIZE - size)):
+        while size < _BLOCK_SIZE and (data := self._content.read(_BLOCK_SIZE - size)):
             block.append(data)
             size += len(data)
         return block
 
-    def _keep_gzip(self) -> Iterator[Piece]:
-        source, content = hashlib.sha256(), hashlib.sha256()
-        member = decompressor()
-        while data := self._layer.read(READ_SIZE):
-            yield data
-            source.update(data)
-            while data:
-                if member.eof:
-                    # Several gzip members may follow each other (RFC 1952, section 2.2).
-                    member = decompressor()
-                try:
-                    content.update(member.decompress(data, READ_SIZE))
-                except GZIP_ERRORS as error:
-                    raise self._damaged(str(error)) from error
-                data = member.unconsumed_tail or member.unused_data
-        if not member.eof:
-            raise self._damaged("it ends in the middle")
-        self._set(source.hexdigest(), content.hexdigest())
-
-    def _keep_zstd(self) -> Iterator[Piece]:
-        source, content = hashlib.sha256(), hashlib.sha256()
-        decoder = ZstdDecoder()
-        while data := self._layer.read(READ_SIZE):
-            yield data
-            source.update(data)
-            try:
+    def _keep(self, decoder: Decoder) -> Iterator[Piece]:
+        """Keep the bytes, and decode them for the digest of what they hold."""
+        digest = hashlib.sha256()
+        try:
+            while data := self._content.read(READ_SIZE):
+                yield data
                 for piece in decoder.decode(data):
-                    content.update(piece)
-            except zstandard.ZstdError as error:
-                raise self._damaged(str(error)) from error
-        if not decoder.is_at_end:
-            raise self._damaged("it ends in the middle")
-        self._set(source.hexdigest(), content.hexdigest())
-
-    def _set(self, source: str, content: str) -> None:
-        self.source_digest = f"sha256:{source}"
-        self.diff_id = f"sha256:{content}"
-
-    def _damaged(self, why: str) -> ArtifactError:
-        return ArtifactError(
-            f"layer {self._layer.path} is damaged ({why})",
-            "save this image again (docker save) and make the archive again",
-        )
+                    digest.update(piece)
+            if not decoder.is_complete:
+                raise ArtifactError(
+                    f"layer {self._path} is damaged (it ends in the middle)", RESAVE
+                )
+        except DecodingError as error:
+            raise error.as_artifact_error(f"layer {self._path}", RESAVE) from error
+        finally:
+            decoder.close()
+        self.diff_id = f"sha256:{digest.hexdigest()}"

@@ -7,32 +7,37 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
-from ckf_airgap.archives.saved_images import LayerContent
+from ckf_airgap.archives.decoding import Compression, compression_of
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.read_images import LayerFile, Role
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.client import Blob, RegistryClient
+from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
 from ckf_airgap.registry.layer_content import HashedLayer
 from ckf_airgap.registry.push_state import PushState, StoredLayer
 from ckf_airgap.registry.uploads import Uploads
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
-_DIGEST_PATH = re.compile(r"(?:.*/)?blobs/sha256/([0-9a-f]{64})")
 
 
 @dataclass(eq=False)
 class LayerUpload:
-    """A layer that is being sent.
+    """A layer in the registry, or on its way there.
 
     Attributes:
-        path: Its path in the ``docker save`` archive.
-        name: The name by which it is known again in other members; None where it has none.
+        path: Its path in its archive.
+        name: The name by which it is known again in other archives; None where it has none.
         arrival: What it is stored as, once it is there.
+        is_sent: Whether this push sends it; otherwise it was recognised.
+        is_by_name: Whether it was recognised by nothing but its name.
         is_confirmed: Whether it is known to be what its name says.
     """
 
     path: str
     name: str | None
     arrival: Future[StoredLayer] = field(repr=False)
+    is_sent: bool
     is_confirmed: bool
+    is_by_name: bool = False
 
 
 class LayerUploads:
@@ -47,98 +52,63 @@ class LayerUploads:
         """
         self._client = client
         self._state = state
-        self._under_way: dict[str, LayerUpload] = {}
+        self._under_way: dict[tuple[Role, str], LayerUpload] = {}
         # By repository and digest of the blob: what a layer holds may be stored as several blobs.
         self._verified: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self.arrived_layers = 0
         self.arrived_bytes = 0
 
-    def find(self, layer: LayerContent, place: str) -> LayerUpload | StoredLayer | None:
-        """Recognise a layer by its name alone, before anything of it is read.
+    def find(self, layer: LayerFile, repository: str) -> LayerUpload | None:
+        """Recognise a layer before anything of it is read.
 
         Args:
             layer: The layer.
-            place: Where in the whole archive it stands.
+            repository: Where it would be sent to; a blob that is not remembered is looked for
+                there.
 
         Returns:
             The layer in the registry or on its way there; None where it has to be sent.
         """
         name = shared_name(layer)
         # In this order: what arrives is known to the state before it is no longer under way.
-        if name and name in self._under_way:
-            return self._under_way[name]
-        digest = _digest_in(layer.path)
-        known = (
-            (self._state.layer_of(digest) if digest else None)
-            or self._state.layer_at(place)
-            or (self._state.layer_named(name) if name else None)
-        )
-        if known is None or (known.repository, known.blob.digest) in self._verified:
-            return known
-        if not self._client.has_blob(known.repository, known.blob.digest):
-            return None
-        self._verified.add((known.repository, known.blob.digest))
-        return known
-
-    def find_blob(
-        self, layer: LayerContent, digest: str, repository: str
-    ) -> LayerUpload | StoredLayer | None:
-        """Recognise a layer that is stored as it stands in the archive, under the same digest.
-
-        Args:
-            layer: The layer.
-            digest: Its digest.
-            repository: Where it would be sent to.
-
-        Returns:
-            As for ``find``: what is not remembered is looked for in that repository, too.
-        """
-        found = self.find(layer, digest)
-        if found is None and self._client.has_blob(repository, digest):
-            found = StoredLayer(digest, digest, Blob(digest, layer.size), repository)
-            self._state.add_layer(found, digest)
-            self._verified.add((repository, digest))
-        return found
+        if name and (layer.role, name) in self._under_way:
+            return self._under_way[layer.role, name]
+        known = self._known(layer)
+        if known and not self._is_there(known.repository, known.blob.digest):
+            known = None
+        if not known and layer.role is Role.BLOB and layer.digest:
+            known = self._look_up(layer, layer.digest, repository)
+        if known:
+            return _arrived(layer.path, name, known)
+        named = self._state.layer_named(name) if name and not layer.digest else None
+        if (
+            named
+            and layer.role is Role.LAYER
+            and self._is_there(named.repository, named.blob.digest)
+        ):
+            return _arrived(layer.path, name, named, is_by_name=True)
+        return None
 
     def send(
-        self,
-        layer: LayerContent,
-        place: str,
-        repository: str,
-        uploads: Uploads,
-        compressors: Executor,
-        *,
-        as_it_is: bool = False,
+        self, layer: LayerFile, repository: str, uploads: Uploads, compressors: Executor
     ) -> LayerUpload:
         """Read a layer to its end and send it.
 
         Args:
             layer: The layer.
-            place: Where in the whole archive it stands.
             repository: Where to.
             uploads: Sends it.
-            compressors: Compress it, unless it is compressed.
-            as_it_is: Whether it is a blob already, with a digest for its name; nobody looks into
-                it then.
+            compressors: Compress it, unless it is compressed or a blob.
 
         Raises:
             ArtifactError: Its content is damaged.
         """
-        content = None if as_it_is else HashedLayer(layer)
-        digest = _digest_in(layer.path)
+        content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
         def arrive(blob: Blob) -> StoredLayer:
-            diff_id = content.diff_id if content else blob.digest
-            source_digest = content.source_digest if content else blob.digest
-            if digest and digest not in (diff_id, source_digest):
-                raise ArtifactError(
-                    f"layer {layer.path} is damaged: its content is not that of its name",
-                    "save this image again (docker save) and make the archive again",
-                )
-            is_zstd = bool(content and content.is_zstd)
-            stored = StoredLayer(diff_id, source_digest, blob, repository, is_zstd)
-            self._state.add_layer(stored, place)
+            stored = _stored(layer, content, blob, repository)
+            self._state.add_layer(stored, layer.place)
             self._verified.add((repository, blob.digest))
             with self._lock:
                 self.arrived_layers += 1
@@ -148,34 +118,104 @@ class LayerUploads:
         pieces = content.stored_pieces(compressors) if content else _pieces(layer)
         arrival = uploads.send(repository, pieces, arrive)
         name = shared_name(layer)
-        upload = LayerUpload(layer.path, name, arrival, is_confirmed=digest is not None)
+        is_confirmed = layer.digest is not None
+        upload = LayerUpload(layer.path, name, arrival, is_sent=True, is_confirmed=is_confirmed)
         if name:
-            self._under_way[name] = upload
+            self._under_way[layer.role, name] = upload
         return upload
 
-    def trust(self, name: str | None, layer: StoredLayer) -> None:
-        """Trust the name of a layer that has arrived: the config of an image says the same."""
-        if name:
-            self._state.add_name(name, layer.diff_id)
+    def confirm(self, upload: LayerUpload, diff_id: str) -> None:
+        """See that a layer that has arrived is what an image's config says.
+
+        Args:
+            upload: The layer.
+            diff_id: The digest of its uncompressed content according to the config.
+
+        Raises:
+            ArtifactError: It was read, and is another one.
+            UploadLostError: It was recognised by its name, which another image has for another
+                layer: the image has to be read again.
+        """
+        found = upload.arrival.result().diff_id
+        if found == diff_id:
+            upload.is_confirmed = True
+            if upload.name:
+                self._state.add_name(upload.name, diff_id)
+            return
+        if upload.name and upload.is_by_name:
+            self._state.add_name(upload.name, "")
+            raise UploadLostError(
+                f"layer {upload.path} has the name of another layer", "run it again"
+            )
+        raise ArtifactError(
+            f"layer {upload.path} is damaged: its content is {found or 'not known'} where the "
+            f"config of its image says {diff_id}",
+            RESAVE,
+        )
 
     def forget(self, upload: LayerUpload) -> None:
         """Send the next layer of that name anew, unless it is known by now."""
         if upload.name:
-            self._under_way.pop(upload.name, None)
+            for role in (Role.LAYER, Role.BLOB):
+                if self._under_way.get((role, upload.name)) is upload:
+                    del self._under_way[role, upload.name]
+
+    def _known(self, layer: LayerFile) -> StoredLayer | None:
+        """Find a layer that an earlier push, or this one, has remembered."""
+        if layer.role is Role.BLOB:
+            return self._state.blob(layer.digest or "")
+        at_place = self._state.layer_at(layer.place)
+        known = self._state.layer_of(layer.digest) if layer.digest else None
+        return known or (at_place if at_place and at_place.diff_id else None)
+
+    def _is_there(self, repository: str, digest: str) -> bool:
+        if (repository, digest) not in self._verified:
+            if not self._client.has_blob(repository, digest):
+                return False
+            self._verified.add((repository, digest))
+        return True
+
+    def _look_up(self, layer: LayerFile, digest: str, repository: str) -> StoredLayer | None:
+        if not self._is_there(repository, digest):
+            return None
+        found = _stored(layer, None, Blob(digest, layer.size), repository)
+        self._state.add_layer(found, layer.place)
+        return found
 
 
-def _pieces(layer: LayerContent) -> Iterator[bytes]:
-    while data := layer.read(READ_SIZE):
+def _stored(
+    layer: LayerFile, content: HashedLayer | None, blob: Blob, repository: str
+) -> StoredLayer:
+    """Describe a layer as it was stored; raises ArtifactError where it is not what it claims."""
+    if content:
+        stored = StoredLayer(blob, repository, content.diff_id, content.stored_as)
+    else:
+        compression = compression_of(layer.content.head)
+        is_plain = compression is Compression.NONE
+        stored = StoredLayer(blob, repository, blob.digest if is_plain else "", compression)
+    if layer.digest not in (None, stored.diff_id, blob.digest):
+        raise ArtifactError(
+            f"layer {layer.path} is damaged: its content is not that of its name", RESAVE
+        )
+    return stored
+
+
+def _arrived(
+    path: str, name: str | None, layer: StoredLayer, *, is_by_name: bool = False
+) -> LayerUpload:
+    arrival: Future[StoredLayer] = Future()
+    arrival.set_result(layer)
+    return LayerUpload(
+        path, name, arrival, is_sent=False, is_confirmed=True, is_by_name=is_by_name
+    )
+
+
+def _pieces(layer: LayerFile) -> Iterator[bytes]:
+    while data := layer.content.read(READ_SIZE):
         yield data
 
 
-def _digest_in(path: str) -> str | None:
-    """Read the digest that a layer's path claims (OCI Image Layout, "Blobs")."""
-    match = _DIGEST_PATH.fullmatch(path)
-    return f"sha256:{match[1]}" if match else None
-
-
-def shared_name(layer: LayerContent) -> str | None:
+def shared_name(layer: LayerFile) -> str | None:
     """Name a layer that stands under an identifier: equal names then mean equal layers.
 
     Args:

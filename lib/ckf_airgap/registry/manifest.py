@@ -1,9 +1,11 @@
 """The manifests that are published."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.oci_layout import OCI_MANIFEST
 from ckf_airgap.registry.client import Blob
 from ckf_airgap.registry.push_state import StoredLayer
 
@@ -12,21 +14,22 @@ from ckf_airgap.registry.push_state import StoredLayer
 class _MediaTypes:
     manifest: str
     config: str
-    gzip_layer: str
-    zstd_layer: str
+    layers: Mapping[Compression, str]
 
 
 _DOCKER = _MediaTypes(
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.container.image.v1+json",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "",
+    {Compression.GZIP: "application/vnd.docker.image.rootfs.diff.tar.gzip"},
 )
 _OCI = _MediaTypes(
-    "application/vnd.oci.image.manifest.v1+json",
+    OCI_MANIFEST,
     "application/vnd.oci.image.config.v1+json",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
+    {
+        Compression.NONE: "application/vnd.oci.image.layer.v1.tar",
+        Compression.GZIP: "application/vnd.oci.image.layer.v1.tar+gzip",
+        Compression.ZSTD: "application/vnd.oci.image.layer.v1.tar+zstd",
+    },
 )
 
 
@@ -47,8 +50,8 @@ def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> Manifest:
     """Make the manifest of an image.
 
     That of Docker (Image Manifest Version 2, Schema 2) is taken by every registry; it has no name
-    for layers compressed with Zstandard, which that of OCI has (Image Specification, "Image
-    Manifest").
+    for layers that are not compressed with gzip, which that of OCI has (Image Specification,
+    "Image Manifest").
 
     Args:
         config: The image's config.
@@ -57,14 +60,15 @@ def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> Manifest:
     Returns:
         The manifest.
     """
-    types = _OCI if any(layer.is_zstd for layer in layers) else _DOCKER
+    are_gzip = all(layer.compression is Compression.GZIP for layer in layers)
+    types = _DOCKER if are_gzip else _OCI
     document = {
         "schemaVersion": 2,
         "mediaType": types.manifest,
         "config": {"mediaType": types.config, "size": config.size, "digest": config.digest},
         "layers": [
             {
-                "mediaType": types.zstd_layer if layer.is_zstd else types.gzip_layer,
+                "mediaType": types.layers[layer.compression],
                 "size": layer.blob.size,
                 "digest": layer.blob.digest,
             }

@@ -1,17 +1,19 @@
 """What has been pushed: kept in a journal, so that a push continues where the last one stopped."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.read_images import NestedArchive, PassedOver
 from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -19,38 +21,37 @@ class StoredLayer:
     """A layer that the registry holds.
 
     Attributes:
-        diff_id: The digest of its uncompressed content.
-        source_digest: The digest of its content as it stands in the archive.
         blob: The blob as it is stored.
         repository: One repository that holds it.
-        is_zstd: Whether it is compressed with Zstandard; otherwise it is with gzip.
+        diff_id: The digest of its uncompressed content; empty where nobody looked into it.
+        compression: How it is compressed.
     """
 
-    diff_id: str
-    source_digest: str
     blob: Blob
     repository: str
-    is_zstd: bool = False
+    diff_id: str
+    compression: Compression
 
 
 @dataclass(frozen=True)
-class PushedMember:
-    """A member of images.tar.gz whose images are all in the registry.
+class PushedImage:
+    """An image of the archive that is in the registry.
 
     Attributes:
-        images: What it holds.
-        manifests: The digest of the manifest behind each path (``repository:tag``).
+        image: What it is.
+        manifests: The digest of the manifest behind each path that is its own.
     """
 
-    images: tuple[ArchivedImage, ...]
-    manifests: Mapping[str, str]
+    image: ArchivedImage
+    manifests: Mapping[ImagePath, str]
 
 
 class PushState:
     """The state of the push of one archive into one registry.
 
-    A line of it is a layer, a name of a layer, or a member, when it is done; or the archive that
-    the lines behind it are of. Layers outlive their archive: the next release has most of them.
+    A line of it is a layer, a name of a layer, an image, or a nested archive, when it is done; or
+    the archive that the lines behind it are of. Layers outlive their archive: the next release
+    has most of them.
     """
 
     def __init__(self, path: Path, registry: str, archive: str) -> None:
@@ -63,10 +64,13 @@ class PushState:
             archive: Tells the archive from others. Of others only the layers are known.
         """
         self._archive = ""
-        self._digests: dict[str, StoredLayer] = {}
+        self._by_diff_id: dict[str, StoredLayer] = {}
+        self._by_blob: dict[str, StoredLayer] = {}
         self._places: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        self._members: dict[int, PushedMember] = {}
+        self._images: dict[str, PushedImage] = {}
+        self._nested: dict[NestedArchive, tuple[str, ...]] = {}
+        self._passed_over: tuple[PassedOver, ...] = ()
         self._is_complete = False
         head = {"format": _FORMAT, "registry": registry}
         self._journal = Journal(path, head, self._take, "what has been pushed")
@@ -84,43 +88,64 @@ class PushState:
     @property
     def inventory(self) -> Inventory:
         """What the archive holds, as far as it has been read."""
-        members = (member for _, member in sorted(self._members.items()))
-        return Inventory(tuple(image for member in members for image in member.images))
+        listed = [pushed.image for pushed in self._images.values()]
+        return Inventory(
+            tuple(image for image in listed if not image.artifact_type),
+            artifacts=tuple(image for image in listed if image.artifact_type),
+            passed_over=self._passed_over,
+        )
 
     @property
-    def members(self) -> Mapping[int, PushedMember]:
-        """The members that are done, by their number in the archive."""
-        return self._members
+    def images(self) -> Mapping[str, PushedImage]:
+        """The images that are done, by what tells them from the archive's others."""
+        return self._images
+
+    def images_of(self, nested: NestedArchive) -> Sequence[str] | None:
+        """Give the images of a nested archive that is done; None where it is not."""
+        return self._nested.get(nested)
 
     def layer_of(self, digest: str) -> StoredLayer | None:
-        """Find a layer by the digest of its content, be that compressed or not."""
-        return self._digests.get(digest)
+        """Find a layer of known content by a digest, of the content or of the blob."""
+        found = self._by_diff_id.get(digest) or self._by_blob.get(digest)
+        return found if found and found.diff_id else None
+
+    def blob(self, digest: str) -> StoredLayer | None:
+        """Find a layer by the digest of its blob."""
+        return self._by_blob.get(digest)
 
     def layer_at(self, place: str) -> StoredLayer | None:
         """Find the layer that stood at a place of this archive."""
-        return self._digests.get(self._places.get(place, ""))
+        return self._by_blob.get(self._places.get(place, ""))
 
     def layer_named(self, name: str) -> StoredLayer | None:
-        """Find a layer by the name that it goes by in several members."""
-        return self._digests.get(self._names.get(name, ""))
+        """Find a layer by the name that it goes by in several archives."""
+        return self._by_diff_id.get(self._names.get(name, ""))
 
     def add_layer(self, layer: StoredLayer, place: str) -> None:
         """Remember a layer, and where in the archive it stood."""
-        self._add({"layer": asdict(layer), "place": place})
+        record = {**asdict(layer), "compression": layer.compression.value}
+        self._add({"layer": record, "place": place})
 
     def add_name(self, name: str, diff_id: str) -> None:
-        """Remember by what name a layer goes, which an image's config has confirmed."""
-        if self._names.get(name) != diff_id:
+        """Remember by what name a layer goes; an empty digest forgets it."""
+        if self._names.get(name, "") != diff_id:
             self._add({"name": name, "diff_id": diff_id})
 
-    def add_member(self, number: int, member: PushedMember) -> None:
-        """Remember that the images of a member are in the registry."""
-        self._add({"member": number, **asdict(member)})
+    def add_image(self, key: str, pushed: PushedImage) -> None:
+        """Remember that an image is in the registry."""
+        manifests = [
+            [path.repository, path.tag, digest] for path, digest in pushed.manifests.items()
+        ]
+        self._add({"image": key, **asdict(pushed.image), "manifests": manifests})
 
-    def complete(self) -> None:
+    def add_nested(self, nested: NestedArchive, images: Sequence[str]) -> None:
+        """Remember that all images of a nested archive are in the registry."""
+        self._add({"nested": asdict(nested), "images": images})
+
+    def complete(self, passed_over: Sequence[PassedOver]) -> None:
         """Remember that there is no more in the archive than this."""
         if not self._is_complete:
-            self._add({"complete": True})
+            self._add({"complete": [asdict(entry) for entry in passed_over]})
 
     def close(self) -> None:
         """Close the file. It is opened again when there is something to add."""
@@ -136,7 +161,9 @@ class PushState:
     def _begin_archive(self, archive: str) -> None:
         self._archive = archive
         self._places.clear()
-        self._members.clear()
+        self._images.clear()
+        self._nested.clear()
+        self._passed_over = ()
         self._is_complete = False
 
     def _take(self, record: Mapping[str, Any]) -> None:
@@ -144,33 +171,39 @@ class PushState:
             self._begin_archive(str(record["archive"]))
         elif "layer" in record:
             layer = _layer(record["layer"])
-            self._digests[layer.diff_id] = self._digests[layer.source_digest] = layer
-            self._places[str(record["place"])] = layer.diff_id
+            self._by_blob[layer.blob.digest] = layer
+            if layer.diff_id:
+                self._by_diff_id[layer.diff_id] = layer
+            self._places[str(record["place"])] = layer.blob.digest
         elif "name" in record:
             self._names[str(record["name"])] = str(record["diff_id"])
-        elif "member" in record:
-            images = tuple(_image(image) for image in record["images"])
-            self._members[int(record["member"])] = PushedMember(images, dict(record["manifests"]))
+        elif "image" in record:
+            self._images[str(record["image"])] = _image(record)
+        elif "nested" in record:
+            nested = NestedArchive(**record["nested"])
+            self._nested[nested] = tuple(map(str, record["images"]))
         else:
-            self._is_complete = bool(record["complete"])
+            self._passed_over = tuple(PassedOver(**entry) for entry in record["complete"])
+            self._is_complete = True
 
 
 def _layer(document: Mapping[str, Any]) -> StoredLayer:
     return StoredLayer(
-        document["diff_id"],
-        document["source_digest"],
         Blob(**document["blob"]),
         document["repository"],
-        document["is_zstd"],
+        document["diff_id"],
+        Compression(document["compression"]),
     )
 
 
-def _image(document: Mapping[str, Any]) -> ArchivedImage:
-    names = tuple(ImageReference(**name) for name in document["names"])
-    return ArchivedImage(document["member"], names, document["image_id"], document["architecture"])
-
-
-def path_of(text: str) -> ImagePath:
-    """Read an image path back from its text form ``repository:tag``."""
-    repository, _, tag = text.rpartition(":")
-    return ImagePath(repository, tag)
+def _image(record: Mapping[str, Any]) -> PushedImage:
+    image = ArchivedImage(
+        record["member"],
+        tuple(ImageReference(**name) for name in record["names"]),
+        record["image_id"],
+        record["architecture"],
+        record["artifact_type"],
+        record["identity"],
+    )
+    manifests = {ImagePath(name, tag): digest for name, tag, digest in record["manifests"]}
+    return PushedImage(image, manifests)

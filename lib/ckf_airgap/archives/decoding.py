@@ -1,0 +1,409 @@
+"""Decoders of gzip (RFC 1952) and Zstandard (RFC 8878): bounded memory, whatever they are given."""
+
+import threading
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Protocol, cast
+
+from backports import zstd
+from isal import igzip_lib
+
+from ckf_airgap.errors import ArtifactError
+
+GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# The magic numbers 0x184D2A50 to 0x184D2A5F, little endian (RFC 8878, section 3.1.2).
+_SKIPPABLE_FIRST = range(0x50, 0x60)
+_SKIPPABLE_REST = b"\x2a\x4d\x18"
+LONGEST_MAGIC = 4
+"""As many bytes as ``compression_of`` needs to see, at the most."""
+
+MOST_DECODED = 1024 * 1024
+"""The size of a decoded piece, in bytes, at the most."""
+# What a member is fed at first and then. Behind the end of a member what is left is copied, so
+# that members of a few bytes must not be given many.
+_FIRST_STEP = 4096
+_STEP = 128 * 1024
+
+_MIB = 1024 * 1024
+# What zstd decodes by default: --long=27.
+_LARGEST_WINDOW = 128 * _MIB
+# Level 19 has a window of 8 MiB: a layer of that level can be in any archive.
+_ALL_WINDOWS = _LARGEST_WINDOW + 8 * _MIB
+
+
+class Compression(Enum):
+    """How bytes are compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+def compression_of(head: bytes) -> Compression:
+    """Tell how something is compressed by how it begins.
+
+    Args:
+        head: Its first bytes, ``LONGEST_MAGIC`` or more where it has as many.
+
+    Returns:
+        The compression. Zstandard may begin with a skippable frame, as pzstd writes it (RFC 8878,
+        section 3.1.2).
+    """
+    if head.startswith(GZIP_MAGIC):
+        return Compression.GZIP
+    if head.startswith(_ZSTD_MAGIC) or _is_skippable(head):
+        return Compression.ZSTD
+    return Compression.NONE
+
+
+def _is_skippable(head: bytes) -> bool:
+    return head[1:LONGEST_MAGIC] == _SKIPPABLE_REST and head[0] in _SKIPPABLE_FIRST
+
+
+class DecodingError(Exception):
+    """Bytes that cannot be decoded.
+
+    Args:
+        reason: Why, as a clause, for example "incorrect checksum".
+        cure: What to do where the bytes are not damaged, but ask for too much; None where they
+            are damaged.
+
+    Attributes:
+        reason: As given.
+        cure: As given.
+    """
+
+    def __init__(self, reason: str, cure: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.cure = cure
+
+    def as_artifact_error(self, name: str, cure: str) -> ArtifactError:
+        """Say it of an artifact or a part of one.
+
+        Args:
+            name: What to call it.
+            cure: What to do where it is damaged.
+        """
+        if self.cure is None:
+            return ArtifactError(f"{name} is damaged ({self.reason})", cure)
+        return ArtifactError(f"{name} is whole, but {self.reason}", self.cure)
+
+
+class WindowAllowance:
+    """Memory that all open Zstandard frames of the process share for their windows.
+
+    An archive and a layer in it are decoded at the same time. Each with a window of its own at the
+    limit would take twice as much memory as either.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Begin with nothing taken.
+
+        Args:
+            size: How many bytes there are.
+        """
+        self._size = size
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """How many bytes are taken at present."""
+        return self._taken
+
+    def take(self, size: int) -> None:
+        """Take a part of it.
+
+        Args:
+            size: How many bytes.
+
+        Raises:
+            DecodingError: So many are not left. None are taken then.
+        """
+        with self._lock:
+            if self._taken + size > self._size:
+                raise DecodingError(
+                    "archive and layer both use large windows, of more than "
+                    f"{self._size // _MIB} MiB together",
+                    "compress one of them again with a level of at most 19 and without --long",
+                )
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give a part back.
+
+        Args:
+            size: How many bytes.
+        """
+        with self._lock:
+            self._taken -= size
+
+
+WINDOWS = WindowAllowance(_ALL_WINDOWS)
+
+
+class Decoder(Protocol):
+    """Decodes bytes that are given piece by piece."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what was given so far ends where it may end."""
+        ...
+
+    @property
+    def garbage(self) -> bool:
+        """Whether something else follows the compressed data. It is ignored."""
+        ...
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Decode some more bytes.
+
+        Args:
+            data: The bytes, as many as there are.
+
+        Yields:
+            What they hold, in pieces of 1 to ``MOST_DECODED`` bytes. All pieces have to be taken
+            before more is given.
+
+        Raises:
+            DecodingError: They are damaged, or need too much memory.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the memory that it holds. Nothing can be decoded any more."""
+        ...
+
+
+def make_decoder(compression: Compression) -> Decoder:
+    """Make the decoder for a compression.
+
+    Args:
+        compression: The compression; with ``NONE`` bytes come out as they went in.
+    """
+    match compression:
+        case Compression.NONE:
+            return _PlainDecoder()
+        case Compression.GZIP:
+            return GzipDecoder()
+        case Compression.ZSTD:
+            return ZstdDecoder()
+
+
+class _PlainDecoder:
+    is_complete = True
+    garbage = False
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), MOST_DECODED):
+            yield data[start : start + MOST_DECODED]
+
+    def close(self) -> None:
+        pass
+
+
+class _Member(Protocol):
+    """What the libraries have to read one gzip member or one Zstandard frame."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _NotAMemberError(Exception):
+    """What stands at the place of a member does not begin like one."""
+
+
+class _MembersDecoder(ABC):
+    """Decodes members that follow each other; zeros between and behind them are padding."""
+
+    _library_errors: tuple[type[Exception], ...]
+    _name: str
+
+    def __init__(self) -> None:
+        self._member: _Member | None = None
+        # The beginning of the next member where it is too short to tell.
+        self._head = b""
+        self._has_members = False
+        self.garbage = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what was given ends with a member, or with padding or garbage behind one."""
+        return self._has_members and self._member is None and not self._head
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Decode some more bytes; see ``Decoder``."""
+        block: list[bytes] = []
+        size = 0
+        try:
+            for piece in self._pieces(data):
+                # Members of a few bytes make many short pieces.
+                if size + len(piece) > MOST_DECODED:
+                    yield b"".join(block)
+                    block, size = [], 0
+                block.append(piece)
+                size += len(piece)
+        except DecodingError:
+            self.close()
+            # What came before the damage may be all that is wanted.
+            if size:
+                yield b"".join(block)
+            raise
+        if size:
+            yield b"".join(block)
+
+    def close(self) -> None:
+        """Give back the memory that it holds."""
+        self._member = None
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        start = 0
+        while start < len(data) and not self.garbage:
+            if self._member is None:
+                start += self._padding(data, start)
+                given = data[start : start + _FIRST_STEP]
+                piece, self._head = self._head + given, b""
+                self._member = self._begin(piece)
+                if self._member is None:
+                    # Garbage, or too little to tell: no more than a few bytes.
+                    return
+            else:
+                given = piece = data[start : start + _STEP]
+            start += len(given)
+            yield self._decompress(self._member, piece)
+            while not self._member.eof and not self._member.needs_input:
+                yield self._decompress(self._member, b"")
+            if self._member.eof:
+                start -= len(self._member.unused_data)
+                self._has_members = True
+                self.close()
+
+    def _padding(self, data: bytes, start: int) -> int:
+        """Tell how many zeros stand here that belong to no member."""
+        if self._head or not self._has_members:
+            return 0
+        end = start
+        while data[end : end + 1] == b"\0":
+            zeros = data[end : end + _FIRST_STEP]
+            end += len(zeros) - len(zeros.lstrip(b"\0"))
+        return end - start
+
+    def _begin(self, piece: bytes) -> _Member | None:
+        try:
+            member = self._open(piece) if piece else None
+        except _NotAMemberError:
+            if not self._has_members:
+                raise DecodingError(f"it does not begin like {self._name}") from None
+            self.garbage = True
+            return None
+        if member is None:
+            self._head = piece
+        return member
+
+    def _decompress(self, member: _Member, data: bytes) -> bytes:
+        try:
+            return member.decompress(data, MOST_DECODED)
+        except self._library_errors as error:
+            raise DecodingError(str(error)) from error
+
+    @abstractmethod
+    def _open(self, head: bytes) -> _Member | None:
+        """Begin a member; None where more of it is needed to do so.
+
+        Raises:
+            _NotAMemberError: It is none.
+        """
+
+
+class GzipDecoder(_MembersDecoder):
+    """Decodes gzip members that follow each other (RFC 1952, section 2.2)."""
+
+    _library_errors = (cast(type[Exception], igzip_lib.error), zlib.error)
+    _name = "gzip"
+
+    def _open(self, head: bytes) -> _Member | None:
+        if not head.startswith(GZIP_MAGIC[: len(head)]):
+            raise _NotAMemberError
+        if len(head) < len(GZIP_MAGIC):
+            return None
+        library: Any = igzip_lib
+        return library.IgzipDecompressor(library.DECOMP_GZIP)
+
+
+class ZstdDecoder(_MembersDecoder):
+    """Decodes Zstandard frames that follow each other, skippable ones too (RFC 8878, section 3.1).
+
+    A frame takes its window from ``WINDOWS`` for as long as it is open.
+    """
+
+    _library_errors = (zstd.ZstdError,)
+    _name = "Zstandard"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window = 0
+
+    def close(self) -> None:
+        """Give back the memory that it holds."""
+        super().close()
+        WINDOWS.give_back(self._window)
+        self._window = 0
+
+    def _open(self, head: bytes) -> _Member | None:
+        magic = head[:LONGEST_MAGIC]
+        is_skippable = magic[0] in _SKIPPABLE_FIRST and _SKIPPABLE_REST.startswith(magic[1:])
+        if not is_skippable and not _ZSTD_MAGIC.startswith(magic):
+            raise _NotAMemberError
+        if len(magic) < LONGEST_MAGIC:
+            return None
+        window = 0 if is_skippable else window_of(head)
+        if window is None:
+            return None
+        if window > _LARGEST_WINDOW:
+            raise DecodingError(
+                f"it was made with a window of {-(-window // _MIB)} MiB "
+                f"(zstd --long={(window - 1).bit_length()} or --ultra)",
+                "make it again with at most --long=27",
+            )
+        WINDOWS.take(window)
+        self._window = window
+        return zstd.ZstdDecompressor()
+
+
+def window_of(head: bytes) -> int | None:
+    """Read how large the window of a Zstandard frame is.
+
+    Args:
+        head: The frame's beginning. The header ends after 18 bytes at the most (RFC 8878, section
+            3.1.1.1).
+
+    Returns:
+        The size in bytes: of the window (section 3.1.1.1.2), or of the content where all of it is
+        the window (section 3.1.1.1.1.2). None where ``head`` ends before it.
+    """
+    # Behind the magic number and the descriptor.
+    start = 5
+    if len(head) < start:
+        return None
+    descriptor = head[start - 1]
+    if not descriptor & 0x20:
+        if len(head) == start:
+            return None
+        exponent, mantissa = divmod(head[start], 8)
+        base = 1 << (10 + exponent)
+        return base + base // 8 * mantissa
+    start += (0, 1, 2, 4)[descriptor & 3]
+    end = start + (1, 2, 4, 8)[descriptor >> 6]
+    if len(head) < end:
+        return None
+    size = int.from_bytes(head[start:end], "little")
+    return size + 256 if end - start == 2 else size

@@ -1,0 +1,154 @@
+"""The images that ``manifest.json`` describes, put together from the files of its archive."""
+
+import posixpath
+from collections.abc import Iterator
+from typing import Generic
+
+from ckf_airgap.archives.docker_manifest import RESAVE, DockerImage, read_docker_manifest
+from ckf_airgap.archives.file_content import without_ending
+from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.oci_layout import blob_digest, sha256_of
+from ckf_airgap.archives.read_images import Layer, ReadImage, Verdict
+from ckf_airgap.archives.scope import File, Found, Scope
+from ckf_airgap.errors import ArtifactError
+
+
+class DockerImages(Generic[Layer]):
+    """What the manifests of one archive describe.
+
+    Attributes:
+        layer_paths: The paths of all layers that are described.
+        failed: The names of the images of which something is lacking or damaged.
+        failed_folders: The folders of manifests that are damaged as a whole.
+    """
+
+    def __init__(self, scope: Scope[Layer], architecture: str) -> None:
+        """Begin without a manifest.
+
+        Args:
+            scope: The files of the archive.
+            architecture: The CPU architecture to take where there are several; empty: any.
+        """
+        self._scope = scope
+        self._architecture = architecture
+        self._entries: list[tuple[str, list[DockerImage]]] = []
+        self.layer_paths: set[str] = set()
+        self.failed: set[str] = set()
+        self.failed_folders: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add_manifest(self, content: bytes, folder: str) -> list[ArtifactError]:
+        """Add a manifest; gives an error for each damaged entry of it.
+
+        Raises:
+            ArtifactError: It is damaged as a whole.
+        """
+        try:
+            found = read_docker_manifest(content, self._scope.at.label, is_at_top=not folder)
+        except ArtifactError:
+            self.failed_folders.add(folder)
+            raise
+        if found is None:
+            return []
+        images, damaged = found
+        if damaged:
+            self.failed_folders.add(folder)
+        self._entries.append((folder, images))
+        for image in images:
+            paths = (posixpath.join(folder, path) for path in image.layers)
+            self.layer_paths.update(map(posixpath.normpath, paths))
+        return damaged
+
+    def found(self, problems: list[ArtifactError]) -> Iterator[Found[Layer]]:
+        """Give the images whose files are all there, at the end of the archive.
+
+        Args:
+            problems: Gets an error for each image of which something is lacking or damaged.
+        """
+        found: dict[str, Found[Layer]] = {}
+        for folder, entries in self._entries:
+            for entry in entries:
+                try:
+                    image = self._image(entry, folder, is_single=len(entries) == 1)
+                except ArtifactError as error:
+                    problems.append(error)
+                    self.failed.update(entry.names)
+                else:
+                    found.setdefault(image.image.key, image)
+        return self._of_wanted_platforms(list(found.values()))
+
+    def _image(self, entry: DockerImage, folder: str, *, is_single: bool) -> Found[Layer]:
+        scope = self._scope
+        path = scope.resolve(posixpath.join(folder, entry.config))
+        config, document = scope.documents.get(path), scope.files.get(path)
+        if document and config is None:
+            raise ArtifactError(
+                f"the image config of {entry.label} is not that of an image", RESAVE
+            )
+        if config is None or document is None:
+            raise ArtifactError(
+                f"{scope.at.label} lacks the config {entry.config!r} of {entry.label}", RESAVE
+            )
+        digest = sha256_of(config)
+        layers: list[File[Layer]] = []
+        try:
+            if blob_digest(path) not in (None, digest):
+                raise ArtifactError(
+                    f"the image config of {entry.label} is damaged: it is not what its name says",
+                    RESAVE,
+                )
+            details = read_config(config, entry.label, RESAVE)
+            layers += self._layers(entry, folder, len(details.diff_ids))
+        except ArtifactError:
+            document.decide(Verdict.DAMAGED)
+            raise
+        member = scope.at.holder or folder or scope.at.label
+        image = ReadImage[Layer](
+            key=f"{scope.at.place}#{digest}#{' '.join(entry.names)}",
+            member=member,
+            file_name=without_ending(member) if is_single else "",
+            names=entry.names,
+            config=config,
+            image_id=digest,
+            platform=details.platform,
+            architecture=details.architecture,
+            diff_ids=details.diff_ids,
+            manifest=None,
+            keeps_manifest=False,
+            artifact_type="",
+            layers=(),
+        )
+        return Found(image, tuple(layers), (document,))
+
+    def _layers(self, entry: DockerImage, folder: str, count: int) -> list[File[Layer]]:
+        paths = [posixpath.join(folder, path) for path in entry.layers]
+        files = [file for file in map(self._scope.file, paths) if file]
+        problem = ""
+        if len(files) < len(paths):
+            lacking = next(path for path in paths if not self._scope.file(path))
+            problem = f"{self._scope.at.label} lacks the layer {lacking} of {entry.label}"
+        elif len(files) != count:
+            problem = (
+                f"{self._scope.at.label} holds {len(files)} layers of {entry.label}, whose config "
+                f"lists {count}"
+            )
+        if problem:
+            for file in files:
+                file.decide(Verdict.DAMAGED)
+            raise ArtifactError(problem, RESAVE)
+        return files
+
+    def _of_wanted_platforms(self, found: list[Found[Layer]]) -> Iterator[Found[Layer]]:
+        """Leave out images of which the wanted CPU architecture is there under the same names."""
+        fitting = {
+            each.image.names for each in found if each.image.architecture == self._architecture
+        }
+        for each in found:
+            image = each.image
+            if image.names in fitting and image.architecture != self._architecture and image.names:
+                for file in (*each.layers, *each.documents):
+                    file.reason = f"an image for {image.platform}, which is not wanted"
+            else:
+                yield each

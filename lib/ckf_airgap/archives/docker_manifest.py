@@ -1,0 +1,106 @@
+"""``manifest.json`` of an archive made by ``docker save``.
+
+The format is described in the Docker Image Specification v1.2.0, "Combined Image JSON + Filesystem
+Changeset Format": for each image its config, its tags and its layers, by their paths in the
+archive. Docker before 25 names a layer ``<id>/layer.tar``; since then ``blobs/sha256/<digest>``.
+podman, crane, jib and kaniko write the same document with paths of their own.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ckf_airgap.archives.image_config import MOST_LAYERS
+from ckf_airgap.archives.json_document import items_of, parse_json, text_of
+from ckf_airgap.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+"""The name of the document."""
+RESAVE = "save this image again (docker save), then make the archive again"
+"""What to do about a damaged image of such an archive."""
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class DockerImage:
+    """An image as ``manifest.json`` describes it.
+
+    Attributes:
+        config: The path of its config.
+        names: Its RepoTags; empty where it was saved by ID.
+        layers: The paths of its layers, base layer first.
+    """
+
+    config: str
+    names: tuple[str, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.names[0] if self.names else self.config
+
+
+def read_docker_manifest(
+    content: bytes, archive: str, *, is_at_top: bool
+) -> tuple[list[DockerImage], list[ArtifactError]] | None:
+    """Read ``manifest.json``.
+
+    Args:
+        content: The document.
+        archive: The archive that holds it, for messages.
+        is_at_top: Whether it stands at the top of the archive: elsewhere a list may be of
+            anything, for web applications have files of this name too.
+
+    Returns:
+        The images, and an error for each entry that is damaged; None where the document describes
+        something else.
+
+    Raises:
+        ArtifactError: It is not JSON, or is damaged as a whole.
+    """
+    entries = parse_json(content, f"{MANIFEST} in {archive}", RESAVE)
+    if not is_at_top and not _names_config(entries):
+        return None
+    if isinstance(entries, dict) and "schemaVersion" in entries:
+        raise ArtifactError(
+            f"{archive} is a folder as skopeo copy writes it to dir:, which is not read",
+            "copy the image to docker-archive: or oci-archive: instead",
+        )
+    is_list = isinstance(entries, list) and any(isinstance(entry, dict) for entry in entries)
+    if not is_list:
+        raise ArtifactError(f"{MANIFEST} in {archive} is not a list of images", RESAVE)
+    images: list[DockerImage] = []
+    damaged: list[ArtifactError] = []
+    for entry in cast(list[Any], entries):
+        try:
+            images.append(_image(entry))
+        except TypeError as error:
+            damaged.append(
+                ArtifactError(f"{MANIFEST} in {archive} has a damaged entry ({error})", RESAVE)
+            )
+    return images, damaged
+
+
+def _names_config(entries: object) -> bool:
+    first = cast(list[object], entries)[:1] if isinstance(entries, list) else []
+    return any(isinstance(entry, dict) and "Config" in entry for entry in first)
+
+
+def _image(entry: object) -> DockerImage:
+    if not isinstance(entry, dict):
+        raise TypeError(f"{str(entry)[:_SHOWN]} is not an image")
+    fields = cast(dict[str, Any], entry)
+    config = text_of(fields, "Config")
+    if not config:
+        raise TypeError("it names no config")
+    layers = _texts(fields, "Layers")
+    if len(layers) > MOST_LAYERS:
+        raise TypeError(f"{len(layers)} layers are too many for an image")
+    return DockerImage(config, _texts(fields, "RepoTags"), layers)
+
+
+def _texts(fields: dict[str, Any], key: str) -> tuple[str, ...]:
+    items = items_of(fields, key)
+    if not all(isinstance(item, str) for item in items):
+        raise TypeError(f"{key} is not a list of texts")
+    return tuple(items)

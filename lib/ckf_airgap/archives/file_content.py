@@ -1,0 +1,184 @@
+"""What a file in an archive is, told by how it begins and by nothing else."""
+
+import posixpath
+import re
+import tarfile
+from dataclasses import dataclass
+from enum import Enum
+
+from ckf_airgap.archives.byte_stream import ByteStream, skip
+from ckf_airgap.archives.decoding import Compression, DecodingError, compression_of, make_decoder
+from ckf_airgap.archives.json_document import LARGEST_DOCUMENT
+
+HEAD_SIZE = 64 * 1024
+"""How much of a file is looked at, in bytes: enough for the extended headers of a first member."""
+_BLOCK = tarfile.BLOCKSIZE
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_OTHERS = {
+    b"PK\x03\x04": "a zip file",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"\x04\x22\x4d\x18": "compressed with LZ4",
+}
+# What stands first in an archive of images, whichever tool made it.
+_IMAGE_MEMBER = re.compile(
+    r"manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|(?:sha256:)?[0-9a-f]{64}"
+    r"(?:/.*|\.json|\.tar|\.tar\.gz)?|[0-9a-f]{64}/(?:layer\.tar|json|VERSION)|.+\.tar"
+)
+# Members of these names are archives, or were meant to be.
+_ARCHIVE_NAME = re.compile(
+    r".*\.(?:tar|tgz|tzst|txz|tbz2?|oci)(?:\.[a-z0-9]{1,4})?", re.IGNORECASE
+)
+_ENDING = re.compile(r"\.(?:tar(?:\.(?:gz|zst|zstd|xz|bz2))?|tgz|tzst|txz|oci)$", re.IGNORECASE)
+
+
+class Shape(Enum):
+    """What a file is."""
+
+    TAR = "a tar archive"
+    DOCUMENT = "a JSON document"
+    EMPTY = "empty"
+    OTHER = "something else"
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """What the first bytes of a file tell.
+
+    Attributes:
+        shape: What it is, decompressed where it is compressed.
+        compression: How it is compressed.
+        first: The path of the first member where it is a tar archive; empty where it has none.
+        what: In words what it is where that is nothing that is read here.
+    """
+
+    shape: Shape
+    compression: Compression
+    first: str = ""
+    what: str = ""
+
+    @property
+    def begins_like_images(self) -> bool:
+        """Whether it is a tar archive of which the first member belongs to images."""
+        return bool(_IMAGE_MEMBER.fullmatch(self.first))
+
+
+def tell_content(head: bytes, size: int) -> FileContent:
+    """Tell what a file is.
+
+    Args:
+        head: Its first bytes, ``HEAD_SIZE`` of them or all.
+        size: The size of the file, in bytes.
+
+    Returns:
+        What it is. A compressed file that cannot be decoded is something else.
+    """
+    compression = compression_of(head)
+    if compression is not Compression.NONE:
+        return _tell_compressed(head, compression)
+    first = _first_member(head)
+    if first is not None:
+        return FileContent(Shape.TAR, compression, first)
+    if not size:
+        return FileContent(Shape.EMPTY, compression)
+    if head.lstrip()[:1] in (b"{", b"[") and size <= LARGEST_DOCUMENT:
+        return FileContent(Shape.DOCUMENT, compression)
+    what = next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
+    return FileContent(Shape.OTHER, compression, what=what)
+
+
+def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
+    decoder = make_decoder(compression)
+    content = b""
+    try:
+        for piece in decoder.decode(head):
+            content += piece
+            if len(content) >= HEAD_SIZE:
+                break
+    except DecodingError as error:
+        what = f"{compression.value} data that cannot be decoded ({error})"
+        return FileContent(Shape.OTHER, compression, what=what)
+    finally:
+        decoder.close()
+    first = _first_member(content)
+    if first is None:
+        what = f"compressed with {compression.value}, and no tar archive inside"
+        return FileContent(Shape.OTHER, compression, what=what)
+    return FileContent(Shape.TAR, compression, first)
+
+
+def _first_member(head: bytes) -> str | None:
+    """Give the path of the first member of a tar archive; None where it is none."""
+    start = 0
+    longest = ""
+    while True:
+        block = head[start : start + _BLOCK]
+        if len(block) == _BLOCK and not any(block):
+            return longest
+        try:
+            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (tarfile.TarError, ValueError):
+            return longest if start else None
+        if header.type not in _EXTENDED:
+            return longest or posixpath.normpath(header.name)
+        if header.type == tarfile.GNUTYPE_LONGNAME:
+            name = head[start + _BLOCK : start + _BLOCK + max(header.size, 0)]
+            longest = posixpath.normpath(name.rstrip(b"\0").decode("utf-8", "replace"))
+        start += _BLOCK + max(header.size, 0) + -max(header.size, 0) % _BLOCK
+
+
+def is_archive_name(path: str) -> bool:
+    """Tell whether a file is named like an archive, so that an operator took it for one."""
+    return bool(_ARCHIVE_NAME.fullmatch(posixpath.basename(path)))
+
+
+def without_ending(path: str) -> str:
+    """Give the base name of an archive without what tells that it is one."""
+    return _ENDING.sub("", posixpath.basename(path))
+
+
+class FileStream:
+    """A file whose first bytes have been looked at, from its start.
+
+    Attributes:
+        head: Those first bytes.
+    """
+
+    def __init__(self, head: bytes, rest: ByteStream | None) -> None:
+        self.head = head
+        self._unread_head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to ``size`` bytes; none at the end."""
+        if self._unread_head:
+            data, self._unread_head = self._unread_head[:size], self._unread_head[size:]
+            return data
+        return self._rest.read(size) if self._rest else b""
+
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, or what is left; gives how many."""
+        passed = min(size, len(self._unread_head))
+        self._unread_head = self._unread_head[passed:]
+        if size > passed and self._rest:
+            passed += skip(self._rest, size - passed)
+        return passed
+
+
+def read_head(stream: ByteStream, size: int) -> bytes:
+    """Read the first bytes of a file: ``HEAD_SIZE`` of them, or all where it has fewer."""
+    head = b""
+    while len(head) < min(HEAD_SIZE, size):
+        data = stream.read(min(HEAD_SIZE, size) - len(head))
+        if not data:
+            break
+        head += data
+    return head

@@ -1,0 +1,67 @@
+"""The config of an image (OCI Image Specification v1.1, "Image Configuration")."""
+
+import re
+from dataclasses import dataclass
+
+from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
+from ckf_airgap.errors import ArtifactError
+
+MOST_LAYERS = 1000
+"""The most layers of an image that are believed: overlay file systems take 128 to 500."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Every config has one of these; a JSON file that has none describes something else.
+_KEYS = frozenset({"architecture", "config", "history", "os", "rootfs"})
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What matters of a config.
+
+    Attributes:
+        diff_ids: The digests of the uncompressed layers, base layer first. Empty where the config
+            lists none, as tools write it for an image without layers.
+        architecture: The CPU architecture, for example ``amd64``.
+        os: The operating system, for example ``linux``.
+    """
+
+    diff_ids: tuple[str, ...]
+    architecture: str
+    os: str
+
+    @property
+    def platform(self) -> str:
+        """Operating system and architecture as tools write them: ``linux/amd64``."""
+        return f"{self.os or 'linux'}/{self.architecture or 'unknown'}"
+
+
+def read_config(content: bytes, image: str, cure: str) -> ImageConfig:
+    """Read an image config.
+
+    Args:
+        content: The config.
+        image: The image, for messages.
+        cure: What to do where it is damaged.
+
+    Raises:
+        ArtifactError: It is not the config of an image.
+    """
+    document = parse_object(content, f"the image config of {image}", cure)
+    if not _KEYS & document.keys():
+        raise ArtifactError(f"the image config of {image} is not that of an image", cure)
+    try:
+        diff_ids = tuple(items_of(member_of(document, "rootfs"), "diff_ids"))
+    except TypeError as error:
+        raise ArtifactError(f"the image config of {image} is damaged ({error})", cure) from error
+    if len(diff_ids) > MOST_LAYERS:
+        raise ArtifactError(
+            f"the image config of {image} lists {len(diff_ids)} layers, too many for an image",
+            cure,
+        )
+    for diff_id in diff_ids:
+        if not isinstance(diff_id, str) or not _DIGEST.fullmatch(diff_id):
+            raise ArtifactError(
+                f"the image config of {image} lists a layer by {str(diff_id)[:100]!r}, which is "
+                "not a SHA-256 digest",
+                cure,
+            )
+    return ImageConfig(diff_ids, text_of(document, "architecture"), text_of(document, "os"))

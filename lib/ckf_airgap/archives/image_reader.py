@@ -1,0 +1,202 @@
+"""The reader of images.tar.gz, whatever form it has.
+
+It walks the archive once and gives what it finds to a sink: the push, or the inventory. What a
+file is, is told by its content: a nested archive is walked too, a layer goes to the sink as it
+comes by, a JSON document is kept until the end of its archive. Which image a layer belongs to is
+often known only at that end. Where it turns out there that a file was read as the wrong thing, the
+archive has to be read again, with that known.
+"""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Generic
+
+from ckf_airgap.archives.accounts import NO_IMAGES, is_chart
+from ckf_airgap.archives.allowance import Allowance
+from ckf_airgap.archives.byte_stream import ByteStream, decoded
+from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.file_content import (
+    FileContent,
+    FileStream,
+    Shape,
+    read_head,
+    tell_content,
+)
+from ckf_airgap.archives.image_scope import ImageScope, Reading
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.archives.read_images import (
+    ImageSink,
+    Layer,
+    NestedArchive,
+    PassedOver,
+    Role,
+    Verdict,
+)
+from ckf_airgap.archives.scope import File, Position
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.errors import ArtifactError, listed
+
+# An archive of archives of archives is one too many already.
+_DEEPEST = 4
+# How often the archive is read at the most; each time may find one level of nesting more.
+MOST_PASSES = _DEEPEST + 1
+_DOCUMENT_READ = 1024 * 1024
+
+
+class ImageReader(Generic[Layer]):
+    """Reads images.tar.gz from its start to its end, once."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        sink: ImageSink[Layer],
+        *,
+        architecture: str = "",
+        roles: Mapping[str, Role] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            name: The name of the archive, for messages.
+            size: Its size as it is stored, in bytes: an archive that says how long it was made,
+                and is not, is refused before the rest of it is read.
+            sink: Whoever wants the images.
+            architecture: The CPU architecture to take where an image is there for several; empty
+                where none is preferred.
+            roles: As what some files are to be read, from an earlier pass.
+        """
+        self._name = name
+        self._size = size
+        self._sink = sink
+        self._reading = Reading(sink, architecture, dict(roles or {}), Allowance())
+        self._found = 0
+        self._hints: list[PassedOver] = []
+        self.manifest: PackManifest | None = None
+        self.wrong: dict[str, Role] = {}
+
+    def read(self, archive: ByteStream) -> Mapping[str, Role]:
+        """Read the archive.
+
+        Args:
+            archive: The archive, decompressed.
+
+        Returns:
+            As what files have to be read that were read as something else: then the archive is to
+            be read again, with these. Empty where all is said.
+
+        Raises:
+            ArtifactError: The archive itself is damaged, ends in the middle, or holds no images.
+        """
+        self._walk(ImageScope(Position(self._name), self._reading), archive)
+        read_end(archive, self._name)
+        if not self._found and not self.wrong and self.manifest is None:
+            hints = listed([f"{each.file}: {each.reason}" for each in self._hints[:9]])
+            raise ArtifactError(
+                f"{self._name} holds no images: neither archives of docker save nor an OCI image "
+                f"layout{'; ' if hints else ''}{hints}",
+                "make it with ckf-airgap pack, or with tar -czf from the archives of docker save",
+            )
+        return {**self._reading.roles, **self.wrong} if self.wrong else {}
+
+    def _walk(self, scope: ImageScope[Layer], stream: ByteStream) -> None:
+        """Read one archive to its end; raises ArtifactError where it is damaged."""
+        try:
+            for number, member in enumerate(read_members(stream, scope.at.label)):
+                self._take(scope, member, f"{scope.at.place}{number}")
+            scope.finish()
+        finally:
+            scope.close()
+        self._found += scope.found
+        self._hints += scope.hints[: 9 - len(self._hints)]
+        self.wrong.update(scope.wrong)
+
+    def _take(self, scope: ImageScope[Layer], member: TarMember, place: str) -> None:
+        path = posixpath.normpath(member.name)
+        if member.kind is MemberKind.DIRECTORY:
+            return
+        if member.kind is MemberKind.LINK:
+            scope.add_link(path, member.link_target, is_hard=member.is_hard_link)
+            return
+        if scope.at.depth == 0 and path == PACK_MANIFEST and self.manifest is None:
+            self._take_pack_manifest(member)
+            return
+        file = File[Layer](path, place, member.size, Role.NOTHING)
+        if member.kind is MemberKind.OTHER:
+            file.what = "a device or a pipe"
+            scope.add(file)
+            return
+        head = read_head(member, member.size)
+        content = tell_content(head, member.size)
+        file.is_tar = content.shape is Shape.TAR
+        file.is_plain = content.compression is Compression.NONE
+        file.what = content.what
+        file.role = scope.role(path, place, content)
+        scope.add(file)
+        self._read(scope, file, content, FileStream(head, member))
+
+    def _read(
+        self, scope: ImageScope[Layer], file: File[Layer], content: FileContent, stream: FileStream
+    ) -> None:
+        if file.role is Role.DOCUMENT:
+            pieces = list(iter(lambda: stream.read(_DOCUMENT_READ), b""))
+            scope.add_document(file, b"".join(pieces))
+        elif file.role is Role.ARCHIVE:
+            self._descend(scope, file, content, stream)
+        elif file.role in (Role.LAYER, Role.BLOB):
+            scope.take_layer(file, scope.layer_file(file, stream))
+
+    def _descend(
+        self, scope: ImageScope[Layer], file: File[Layer], content: FileContent, stream: FileStream
+    ) -> None:
+        """Read an archive in the archive."""
+        label = scope.at.named(file.path)
+        file.decide(Verdict.ARCHIVE)
+        nested = NestedArchive(file.place, label, file.size)
+        if self._sink.has(nested):
+            self._found += 1
+            return
+        if scope.at.depth + 1 >= _DEEPEST:
+            file.verdict = None
+            file.what = f"an archive in {_DEEPEST} others"
+            return
+        inner = ImageScope(scope.at.inside(file.path, file.place), self._reading)
+        try:
+            if content.compression is Compression.NONE:
+                self._walk(inner, stream)
+                read_end(stream, label)
+            else:
+                unpacked = decoded(stream, content.compression, label)
+                try:
+                    self._walk(inner, unpacked)
+                    read_end(unpacked, label)
+                finally:
+                    unpacked.close()
+            if not inner.files and not inner.links:
+                raise ArtifactError(f"{label} is empty: it holds no file", RESAVE)
+        except ArtifactError as error:
+            file.error = _damaged(label, error)
+            file.verdict = Verdict.DAMAGED
+            self._found += 1
+            self._sink.damaged(label, file.error)
+            return
+        if not inner.found and not inner.wrong:
+            file.verdict = None
+            file.what = "a Helm chart" if is_chart(inner) else NO_IMAGES
+            file.reason = file.what if is_chart(inner) else ""
+        elif not inner.wrong and inner.is_sound:
+            self._sink.read(nested)
+
+    def _take_pack_manifest(self, member: TarMember) -> None:
+        self.manifest = decode_member(member, self._name)
+        if self.manifest:
+            self.manifest.require_size(self._size, self._name)
+        self._sink.account(PACK_MANIFEST, Verdict.IMAGE)
+
+
+def _damaged(member: str, error: ArtifactError) -> ArtifactError:
+    """Say of damage inside a nested archive which one it is."""
+    problem = error.problem if member in error.problem else f"{member}: {error.problem}"
+    # A copy of the whole archive would have the same damage: its checksum was found right.
+    return ArtifactError(problem, RESAVE if "copy it again" in error.cure else error.cure)

@@ -1,0 +1,386 @@
+"""One archive of images: as what its files are read, and which images they make up."""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from ckf_airgap.archives.accounts import Accounts
+from ckf_airgap.archives.allowance import Allowance
+from ckf_airgap.archives.docker_images import DockerImages
+from ckf_airgap.archives.docker_manifest import MANIFEST, RESAVE
+from ckf_airgap.archives.file_content import FileContent, FileStream, Shape, without_ending
+from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
+from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
+from ckf_airgap.archives.read_images import (
+    ImageSink,
+    Layer,
+    LayerFile,
+    PassedOver,
+    ReadImage,
+    Role,
+    Verdict,
+)
+from ckf_airgap.archives.scope import File, Found, Position, Scope
+from ckf_airgap.errors import ArtifactError
+
+# Where the tools put layers: docker, podman and buildah, crane and jib.
+_LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
+_OF_DOCKER = "layer.tar"
+# JSON of other kinds may be large and many: SBOMs, provenance, the files of a web application.
+_DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
+_SMALL = 64 * 1024
+# How many layers the images may wait for together before any of them has come by.
+_MOST_AWAITED = 200_000
+_DOCKER_HUB = re.compile(r"^(?:docker\.io/)?(?:library/)?")
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Layer]):
+    """What goes for the whole archive while it is read.
+
+    Attributes:
+        sink: Whoever wants the images.
+        architecture: The CPU architecture to take where there are several; empty: any.
+        roles: As what some files are to be read, by their places.
+        allowance: Counts what is kept.
+    """
+
+    sink: ImageSink[Layer]
+    architecture: str
+    roles: Mapping[str, Role]
+    allowance: Allowance
+
+
+@dataclass(eq=False)
+class _Awaited(Generic[Layer]):
+    """An image of a layout that is known before its layers.
+
+    Attributes:
+        entry: What the index lists it as.
+        candidate: Its manifest and config.
+        image: What is given to the sink.
+        is_needed: Whether the sink needs its layers.
+        left: The digests of the layers that have not come by.
+    """
+
+    entry: LayoutEntry
+    candidate: Candidate
+    image: ReadImage[Layer]
+    is_needed: bool
+    left: set[str]
+
+
+class ImageScope(Scope[Layer]):
+    """An archive: takes its files as they come by, and gives its images to the sink.
+
+    Attributes:
+        wrong: As what files have to be read that were read as something else.
+        found: How many images, artifacts and damaged ones it has.
+        is_sound: Whether nothing of it is damaged.
+        hints: Files that may be images, and are not read.
+    """
+
+    def __init__(self, at: Position, reading: Reading[Layer]) -> None:
+        """Begin one.
+
+        Args:
+            at: Where it stands.
+            reading: What goes for the whole archive.
+        """
+        super().__init__(at, reading.allowance)
+        self._sink = reading.sink
+        self._roles = reading.roles
+        self._layouts = LayoutImages(at.label, self.contents, reading.architecture)
+        self._docker = DockerImages(self, reading.architecture)
+        self._problems: list[ArtifactError] = []
+        self._awaited: dict[str, list[_Awaited[Layer]]] = {}
+        self._awaited_count = 0
+        self.wrong: dict[str, Role] = {}
+        self.found = 0
+        self.is_sound = True
+        self.hints: list[PassedOver] = []
+
+    def role(self, path: str, place: str, content: FileContent) -> Role:
+        """Decide as what a file is read, by what it holds and what is known of the archive."""
+        if place in self._roles:
+            return self._roles[place]
+        if content.shape is Shape.DOCUMENT:
+            return Role.DOCUMENT
+        is_tar = content.shape is Shape.TAR
+        digest = blob_digest(path)
+        if digest:
+            return Role.LAYER if is_tar and digest not in self._awaited else Role.BLOB
+        if path in self._docker.layer_paths or posixpath.basename(path) == _OF_DOCKER:
+            return Role.LAYER
+        if not is_tar:
+            return Role.NOTHING
+        is_among_images = _LAYER_PATH.fullmatch(path) or self._docker or self._layouts.entries
+        if is_among_images and not content.begins_like_images:
+            return Role.LAYER
+        return Role.ARCHIVE
+
+    def add(self, file: File[Layer]) -> None:
+        """Note a file that comes by."""
+        self.keep(file.path, file.what)
+        earlier = self.files.get(file.path)
+        if earlier:
+            earlier.reason = "a later file has the same path"
+            self.replaced.append(earlier)
+        self.files[file.path] = file
+        digest = blob_digest(file.path)
+        if digest:
+            self.blobs.setdefault(digest, file)
+
+    def add_document(self, file: File[Layer], content: bytes) -> None:
+        """Keep a JSON document, and see what is known with it."""
+        name, folder = posixpath.basename(file.path), posixpath.dirname(file.path)
+        digest = blob_digest(file.path)
+        is_root = name in (MANIFEST, INDEX)
+        is_small_blob = digest and len(content) <= _SMALL
+        if not (is_root or is_small_blob or any(key in content for key in _DOCUMENT_KEYS)):
+            self._pass_document(file, content, digest)
+            return
+        self.keep(content)
+        self.documents[file.path] = content
+        if digest:
+            self.contents.setdefault(digest, content)
+            self._expect(self._layouts.awaiting(digest))
+            return
+        try:
+            if name == MANIFEST:
+                self._problems += self._docker.add_manifest(content, folder)
+            elif name == INDEX:
+                self._expect(self._layouts.add_index(content, folder) or [])
+        except ArtifactError as error:
+            self._problems.append(error)
+
+    def layer_file(self, file: File[Layer], content: FileStream) -> LayerFile:
+        """Describe a file as a layer."""
+        holder = without_ending(self.at.holder or posixpath.dirname(file.path))
+        digest = blob_digest(file.path)
+        return LayerFile(file.path, holder, file.place, file.size, digest, file.role, content)
+
+    def take_layer(self, file: File[Layer], layer: LayerFile) -> None:
+        """Give a layer to the sink, unless it is known that no image needs it."""
+        awaited = self._awaited.get(layer.digest or "", [])
+        owner = next((each for each in awaited if each.is_needed), None)
+        may_be_needed = not awaited and not (layer.digest and self._layouts.is_known)
+        if owner or may_be_needed or file.place in self._roles:
+            self._give_layer(file, layer, owner.image if owner else None)
+        for each in awaited:
+            each.left.discard(layer.digest or "")
+            if not each.left:
+                self._give_awaited(each)
+
+    def finish(self) -> None:
+        """Give the images that are left, and say what has become of every file.
+
+        Raises:
+            ArtifactError: It holds layers, and nothing that says of which images.
+        """
+        found = {each.image.key: each for each in self._docker.found(self._problems)}
+        found.update((each.image.key, each) for each in self._of_layouts(found))
+        for each in found.values():
+            self._require_roles(each)
+        has_images = bool(self.found or found)
+        accounts = Accounts(self, self._sink, found.values(), has_images=has_images)
+        self.wrong.update((place, Role.ARCHIVE) for place in accounts.misread(self._roles))
+        if self.wrong:
+            return
+        for each in found.values():
+            self._give(each)
+        if not self.found:
+            self._require_description()
+        for error in self._problems:
+            self.found += 1
+            self.is_sound = False
+            self._sink.damaged(self.at.holder or self.at.label, error)
+        self.hints = accounts.settle()
+        self.found += accounts.damaged
+        self.is_sound = self.is_sound and not accounts.damaged
+
+    def _pass_document(self, file: File[Layer], content: bytes, digest: str | None) -> None:
+        """Leave a document that describes no image; it may be content of an artifact."""
+        file.role, file.what = Role.NOTHING, "a JSON document of another kind"
+        if digest:
+            file.role = Role.BLOB
+            self.take_layer(file, self._from_memory(file, content))
+
+    def _from_memory(self, file: File[Layer], content: bytes) -> LayerFile:
+        return self.layer_file(replace(file, role=Role.BLOB), FileStream(content, None))
+
+    def _give_layer(
+        self, file: File[Layer], layer: LayerFile, image: ReadImage[Layer] | None
+    ) -> None:
+        try:
+            file.layer = self._sink.layer(layer, image)
+        except ArtifactError as error:
+            file.error = error
+
+    def _expect(self, entries: Sequence[LayoutEntry]) -> None:
+        """Await the layers of images of which nothing else is unknown, and no layer came by."""
+        for entry, candidate in self._layouts.known(entries):
+            digests = {layer.digest for layer in candidate.manifest.layers}
+            is_early = digests and not any(digest in self.blobs for digest in digests)
+            self._awaited_count += len(digests)
+            if not is_early or self._awaited_count > _MOST_AWAITED:
+                continue
+            image = self._layout_image(entry, candidate)
+            awaited = _Awaited(entry, candidate, image, self._sink.needs(image), digests)
+            for digest in digests:
+                self._awaited.setdefault(digest, []).append(awaited)
+
+    def _give_awaited(self, awaited: _Awaited[Layer]) -> None:
+        """Give an image of which the last layer has come by."""
+        found = self._layout_found(awaited.entry, awaited.candidate)
+        if self._lacks(awaited.candidate) or any(file.error for file in found.layers):
+            # It is told at the end.
+            return
+        if not awaited.is_needed:
+            awaited.entry.is_done = True
+            self.found += 1
+            found.decide(Verdict.IMAGE)
+        elif all(file.layer is not None for file in found.layers):
+            awaited.entry.is_done = True
+            self._give(found)
+
+    def _of_layouts(self, docker: dict[str, Found[Layer]]) -> list[Found[Layer]]:
+        """Find the images of the layouts that were not given yet, and that docker has not."""
+        keys = {each.image.image_id: key for key, each in docker.items()}
+        names = {_familiar(name) for each in docker.values() for name in each.image.names}
+        failed = set(map(_familiar, self._docker.failed))
+        result: list[Found[Layer]] = []
+        for entry in self._layouts.entries:
+            name = _familiar(entry.descriptors[0].name)
+            if entry.is_done or name in failed or entry.folder in self._docker.failed_folders:
+                continue
+            try:
+                candidate, others = self._layouts.choose(entry, self._lacks)
+            except ArtifactError as error:
+                if name not in names:
+                    self._problems.append(error)
+                continue
+            self._pass_over(others)
+            found = self._layout_found(entry, candidate)
+            key = keys.get(candidate.manifest.config.digest)
+            if key:
+                docker[key] = _merged(docker[key], found)
+            elif found.image.artifact_type and not found.image.names:
+                self._pass_over([candidate])
+            else:
+                result.append(found)
+        return result
+
+    def _layout_found(self, entry: LayoutEntry, candidate: Candidate) -> Found[Layer]:
+        manifest = candidate.manifest
+        layers = [self.blobs[layer.digest] for layer in manifest.layers]
+        config = self.blobs.get(manifest.config.digest)
+        if config and config.role is not Role.DOCUMENT:
+            # An artifact may have a config of any kind, which is sent as its layers are.
+            layers.append(config)
+        documents = [self.blobs.get(manifest.digest), config]
+        image = self._layout_image(entry, candidate)
+        return Found(image, tuple(layers), tuple(filter(None, documents)))
+
+    def _layout_image(self, entry: LayoutEntry, candidate: Candidate) -> ReadImage[Layer]:
+        manifest, details = candidate.manifest, candidate.details
+        holder = self.at.holder or entry.folder
+        is_single = self._layouts.counts[entry.folder] == 1
+        name = candidate.descriptor.name or entry.descriptors[0].name
+        return ReadImage[Layer](
+            key=f"{self.at.place}#{manifest.digest}#{name}",
+            member=holder or self.at.label,
+            file_name=without_ending(holder) if is_single else "",
+            names=(name,) if name else (),
+            config=self.contents.get(manifest.config.digest, b""),
+            image_id=manifest.config.digest,
+            platform=candidate.platform,
+            architecture=details.architecture if details else "",
+            diff_ids=details.diff_ids if details else (),
+            manifest=manifest,
+            keeps_manifest=True,
+            artifact_type=manifest.artifact_type,
+            layers=(),
+        )
+
+    def _lacks(self, candidate: Candidate) -> str:
+        """Say which blob of a manifest is not there; an empty text where all are."""
+        blobs = list(candidate.manifest.layers)
+        if not candidate.details:
+            blobs.append(candidate.manifest.config)
+        for blob in blobs:
+            file = self.blobs.get(blob.digest)
+            if file is None:
+                return f"lacks the layer {blob.digest}"
+            if file.size != blob.size:
+                return f"has {file.size} of {blob.size} bytes of {blob.digest}"
+        return ""
+
+    def _pass_over(self, candidates: Iterable[Candidate]) -> None:
+        """Say why the blobs of manifests are not pushed."""
+        for candidate in candidates:
+            manifest = candidate.manifest
+            if candidate.descriptor.is_attestation:
+                reason = "an attestation of an image (provenance or SBOM)"
+            elif manifest.artifact_type:
+                reason = f"an OCI artifact without a name ({manifest.artifact_type[:100]})"
+            else:
+                reason = f"an image for {candidate.platform[:100]}, which is not wanted"
+            digests = [manifest.digest, manifest.config.digest]
+            for digest in [*digests, *(layer.digest for layer in manifest.layers)]:
+                if digest in self.blobs:
+                    self.blobs[digest].reason = reason
+
+    def _require_roles(self, found: Found[Layer]) -> None:
+        """See that the layers of an image were read as what they are, or have them read again."""
+        keeps = found.image.keeps_manifest
+        for file in found.layers:
+            if file.role is Role.DOCUMENT and file.layer is None:
+                content = self.documents[file.path]
+                self._give_layer(file, self._from_memory(file, content), found.image)
+            elif file.role is Role.ARCHIVE:
+                self.wrong[file.place] = Role.BLOB if keeps else Role.LAYER
+            elif file.error or not self._sink.sends:
+                continue
+            elif file.layer is None or (keeps and file.role is Role.LAYER and file.is_plain):
+                self.wrong[file.place] = Role.BLOB if keeps else Role.LAYER
+            elif not keeps and file.role is Role.BLOB and not file.is_plain:
+                self.wrong[file.place] = Role.LAYER
+
+    def _give(self, found: Found[Layer]) -> None:
+        error = next((file.error for file in found.layers if file.error), None)
+        if error:
+            found.decide(Verdict.DAMAGED)
+            text = f"{found.image.label}: {error.problem}"
+            self._problems.append(ArtifactError(text, error.cure))
+            return
+        layers = tuple(file.layer for file in found.layers if file.layer is not None)
+        self.found += 1
+        found.decide(Verdict.ARTIFACT if found.image.artifact_type else Verdict.IMAGE)
+        self._sink.image(replace(found.image, layers=layers))
+
+    def _require_description(self) -> None:
+        """See that nothing but the description of images is lacking."""
+        if len(self._problems) == 1:
+            raise self._problems[0]
+        has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())
+        if not self._problems and (has_layers or MARKER in self.files):
+            raise ArtifactError(
+                f"{self.at.label} holds no {MANIFEST} and no {INDEX}: it is not a complete "
+                "archive of images",
+                RESAVE,
+            )
+
+
+def _merged(docker: Found[Layer], layout: Found[Layer]) -> Found[Layer]:
+    """Add to an image of ``manifest.json`` what the layout beside it says of the same image."""
+    names = docker.image.names or layout.image.names
+    image = replace(docker.image, names=names, manifest=layout.image.manifest)
+    return Found(image, docker.layers, (*docker.documents, *layout.documents))
+
+
+def _familiar(name: str) -> str:
+    """Shorten a name as docker does, so that both ways to write it compare equal."""
+    return _DOCKER_HUB.sub("", name)

@@ -1,0 +1,313 @@
+"""The images of the OCI layouts in one archive, found while its documents come by in any order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ckf_airgap.archives.image_config import ImageConfig, read_config
+from ckf_airgap.archives.oci_layout import (
+    INDEX,
+    REPACK,
+    Descriptor,
+    OciManifest,
+    read_index,
+    read_manifest,
+    sha256_of,
+)
+from ckf_airgap.errors import ArtifactError, listed
+
+# An index in an index is common, a third one is not.
+_DEEPEST_INDEX = 4
+# What is read of layers in the manifests of one archive: that of 500 images of 100 layers is
+# 50,000, three times over.
+_MOST_LAYERS = 1_000_000
+_LINUX = "linux"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A manifest that stands for an entry of an index, with its config.
+
+    Attributes:
+        descriptor: What the index says of it.
+        manifest: The manifest.
+        config: Its config, byte for byte; empty for an artifact.
+        details: What the config says; None for an artifact.
+    """
+
+    descriptor: Descriptor
+    manifest: OciManifest
+    config: bytes
+    details: ImageConfig | None
+
+    @property
+    def platform(self) -> str:
+        """Operating system and CPU architecture, from the config or from the index."""
+        if self.details and self.details.architecture:
+            return self.details.platform
+        return self.descriptor.platform
+
+
+@dataclass(eq=False)
+class LayoutEntry:
+    """What the index of a layout lists under one name.
+
+    Attributes:
+        folder: The folder of the layout.
+        descriptors: What the index says; several where it lists several platforms by itself.
+        is_done: Whether its image was given to the sink already.
+    """
+
+    folder: str
+    descriptors: list[Descriptor]
+    is_done: bool = False
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.descriptors[0].label
+
+
+@dataclass(eq=False)
+class _Documents:
+    """The documents of an archive, parsed once each."""
+
+    contents: Mapping[str, bytes]
+    parsed: dict[str, OciManifest | list[Descriptor] | ArtifactError] = field(
+        default_factory=dict[str, OciManifest | list[Descriptor] | ArtifactError]
+    )
+    layers: int = 0
+
+    def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
+        """Give the document of a descriptor; None where the archive lacks it."""
+        content = self.contents.get(descriptor.digest)
+        if content is None:
+            return None
+        if descriptor.digest not in self.parsed:
+            try:
+                require_sound(content, descriptor.digest, f"the manifest of {descriptor.label}")
+                found = read_manifest(content, descriptor.label)
+                self.parsed[descriptor.digest] = found
+            except ArtifactError as error:
+                self.parsed[descriptor.digest] = error
+        found = self.parsed[descriptor.digest]
+        if isinstance(found, ArtifactError):
+            raise found
+        self.layers += len(found.layers) if isinstance(found, OciManifest) else len(found)
+        if self.layers > _MOST_LAYERS:
+            raise TooManyLayersError(
+                f"the images list more than {_MOST_LAYERS:,} layers together: that cannot be",
+                REPACK,
+            )
+        return found
+
+
+class TooManyLayersError(ArtifactError):
+    """The images of an archive list more layers than any sound archive: none of it is read."""
+
+
+def require_sound(content: bytes, digest: str, what: str) -> None:
+    """See that a document is what its digest says.
+
+    Raises:
+        ArtifactError: It is not.
+    """
+    if sha256_of(content) != digest:
+        raise ArtifactError(f"{what} is damaged: it is not {digest}", REPACK)
+
+
+class LayoutImages:
+    """The layouts of one archive: what their indexes list, and what is known of it by now.
+
+    Attributes:
+        entries: What the indexes list.
+        counts: How much each of them lists, by the folder of its layout.
+    """
+
+    def __init__(self, archive: str, documents: Mapping[str, bytes], architecture: str) -> None:
+        """Begin without a layout.
+
+        Args:
+            archive: The archive's name, for messages.
+            documents: The documents that have come by, by digest; the caller adds to it.
+            architecture: The CPU architecture to take where an index has several; empty: any.
+        """
+        self._archive = archive
+        self._documents = _Documents(documents)
+        self._architecture = architecture
+        self._awaiting: dict[str, list[LayoutEntry]] = {}
+        self._are_manifests = True
+        self.entries: list[LayoutEntry] = []
+        self.counts: Counter[str] = Counter()
+
+    def add_index(self, content: bytes, folder: str) -> list[LayoutEntry] | None:
+        """Add a layout.
+
+        Returns:
+            What its index lists; None where the document is something else, for files of this
+            name stand in other folders too.
+
+        Raises:
+            ArtifactError: It is damaged.
+        """
+        descriptors = read_index(content, f"{INDEX} in {self._archive}")
+        if descriptors is None and folder:
+            return None
+        if descriptors is None:
+            raise ArtifactError(f"{INDEX} in {self._archive} is damaged: no index", REPACK)
+        by_name: dict[str, LayoutEntry] = {}
+        added: list[LayoutEntry] = []
+        for descriptor in descriptors:
+            same = by_name.get(descriptor.name) if descriptor.name else None
+            if same and descriptor.platform and same.descriptors[0].platform:
+                same.descriptors.append(descriptor)
+                continue
+            by_name[descriptor.name] = LayoutEntry(folder, [descriptor])
+            added.append(by_name[descriptor.name])
+        self.entries += added
+        self.counts[folder] += len(added)
+        return added
+
+    def awaiting(self, digest: str) -> list[LayoutEntry]:
+        """Give the entries of which nothing more is known without a document that has come by."""
+        return self._awaiting.pop(digest, [])
+
+    def known(self, entries: Sequence[LayoutEntry]) -> Iterator[tuple[LayoutEntry, Candidate]]:
+        """Give those entries of which everything but the layers is known by now.
+
+        Only those are given that stand for one manifest, whatever else comes by.
+        """
+        for entry in entries:
+            if len(entry.descriptors) > 1:
+                self._are_manifests = False
+                continue
+            try:
+                found = self._candidate(entry.descriptors[0])
+            except TooManyLayersError:
+                raise
+            except ArtifactError:
+                # It is told at the end.
+                continue
+            if isinstance(found, Candidate) and found.details:
+                yield entry, found
+            elif isinstance(found, str) and found:
+                self._awaiting.setdefault(found, []).append(entry)
+            else:
+                self._are_manifests = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an index has come by and everything that it lists is known but the layers."""
+        return bool(self.entries) and self._are_manifests and not self._awaiting
+
+    def choose(
+        self, entry: LayoutEntry, lacks: Callable[[Candidate], str]
+    ) -> tuple[Candidate, Sequence[Candidate]]:
+        """Choose what an entry stands for, at the end of the archive.
+
+        Args:
+            entry: The entry.
+            lacks: Says which layer of a manifest is not there; an empty text where none.
+
+        Returns:
+            The one manifest that is there and wanted, and those that are there and are not.
+
+        Raises:
+            ArtifactError: None is there, or several are.
+        """
+        problems: list[ArtifactError] = []
+        present: dict[str, Candidate] = {}
+        others: list[Candidate] = []
+        for candidate in self._candidates(entry.descriptors, problems):
+            lacking = lacks(candidate)
+            if lacking:
+                problems.append(ArtifactError(f"{entry.label} {lacking}", REPACK))
+            elif candidate.descriptor.is_attestation:
+                others.append(candidate)
+            else:
+                present.setdefault(candidate.manifest.digest, candidate)
+        if not present:
+            if problems:
+                raise problems[0]
+            if others and entry.descriptors[0].is_attestation:
+                return others[0], others[1:]
+            raise ArtifactError(
+                f"{self._archive} lacks the manifest of {entry.label}, "
+                f"{entry.descriptors[0].digest}",
+                REPACK,
+            )
+        fitting = self._fitting(list(present.values()))
+        if len(fitting) > 1:
+            platforms = listed(sorted(each.platform for each in fitting))
+            raise ArtifactError(
+                f"{entry.label} is there {len(fitting)} times in {self._archive}, for several CPU "
+                f"architectures: {platforms}",
+                "choose one with --architecture, or pack it for one (ckf-airgap pack "
+                "--architecture, skopeo copy without --all)",
+            )
+        chosen = fitting[0]
+        return chosen, [*others, *(each for each in present.values() if each is not chosen)]
+
+    def _fitting(self, present: list[Candidate]) -> list[Candidate]:
+        images = [each for each in present if each.details] or present
+        linux = [each for each in images if each.platform.startswith(f"{_LINUX}/")] or images
+        wanted = [each for each in linux if each.platform.split("/")[1:2] == [self._architecture]]
+        return wanted or linux
+
+    def _candidates(
+        self, descriptors: Sequence[Descriptor], problems: list[ArtifactError], depth: int = 0
+    ) -> Iterator[Candidate]:
+        """Walk what descriptors stand for, indexes in indexes included."""
+        for descriptor in descriptors:
+            try:
+                found = self._documents.read(descriptor)
+                if isinstance(found, list):
+                    if depth < _DEEPEST_INDEX:
+                        inner = [_named(each, descriptor) for each in found]
+                        yield from self._candidates(inner, problems, depth + 1)
+                    continue
+                candidate = self._candidate(descriptor)
+            except TooManyLayersError:
+                raise
+            except ArtifactError as error:
+                problems.append(error)
+                continue
+            if isinstance(candidate, Candidate):
+                yield candidate
+            elif found is not None:
+                problems.append(
+                    ArtifactError(
+                        f"{self._archive} lacks the config of {descriptor.label}, {candidate}",
+                        REPACK,
+                    )
+                )
+
+    def _candidate(self, descriptor: Descriptor) -> Candidate | str:
+        """Give the manifest of a descriptor with its config, or the digest of what is lacking.
+
+        An empty text stands for an index, which lacks nothing.
+        """
+        manifest = self._documents.read(descriptor)
+        if manifest is None:
+            return descriptor.digest
+        if isinstance(manifest, list):
+            return ""
+        digest = manifest.config.digest
+        if manifest.artifact_type:
+            return Candidate(descriptor, manifest, b"", None)
+        config = self._documents.contents.get(digest)
+        if config is None:
+            return digest
+        require_sound(config, digest, f"the config of {descriptor.label}")
+        details = read_config(config, descriptor.label, REPACK)
+        return Candidate(descriptor, manifest, config, details)
+
+
+def _named(descriptor: Descriptor, parent: Descriptor) -> Descriptor:
+    """Let what an index lists go by the name of the index."""
+    return Descriptor(
+        descriptor.digest,
+        parent.name or descriptor.name,
+        descriptor.platform,
+        descriptor.is_attestation,
+    )

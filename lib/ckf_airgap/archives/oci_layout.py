@@ -1,0 +1,229 @@
+"""The documents of an OCI image layout: ``index.json``, indexes, manifests.
+
+The format is described in the OCI Image Specification v1.1 ("Image Layout", "Image Index", "Image
+Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algorithm>/<digest>``,
+and these may stand in any order in an archive.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ckf_airgap.archives.image_config import MOST_LAYERS
+from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
+from ckf_airgap.errors import ArtifactError
+
+INDEX = "index.json"
+MARKER = "oci-layout"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+"""The media type of a manifest."""
+REFERENCE_NAME = "org.opencontainers.image.ref.name"
+"""The annotation with a name, of which the specification leaves open how much of a name it is."""
+ORIGINAL_MANIFEST = "ckf-airgap.original-manifest"
+"""The annotation with the digest of the manifest that the image had in its registry, where that
+one is of a kind that tools do not find in a layout. It is a blob of the layout too."""
+REPACK = "make the archive again (ckf-airgap pack --format oci, or skopeo copy)"
+"""What to do about a damaged image of a layout."""
+
+# The whole name, as containerd and docker write it.
+_CONTAINERD_NAME = "io.containerd.image.name"
+_BLOB = re.compile(r"(?:.*/)?blobs/([a-z0-9]+)/([0-9a-f]{32,128})")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ANY_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
+_IMAGE_CONFIGS = (
+    "",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+_LAYERS = re.compile(
+    r"|application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar"
+    r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?"
+)
+_ATTESTATION = ("vnd.docker.reference.type", "attestation-manifest")
+_UNKNOWN = "unknown"
+_SHOWN = 100
+
+
+def blob_digest(path: str) -> str | None:
+    """Give the digest of the blob that stands at a path; None where none does."""
+    match = _BLOB.fullmatch(path)
+    return f"{match[1]}:{match[2]}" if match else None
+
+
+def sha256_of(content: bytes) -> str:
+    """Give the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What an index says of a manifest, or of a further index.
+
+    Attributes:
+        digest: Its digest.
+        name: The name that the index gives it, a whole reference; empty where it gives none.
+        platform: Operating system, architecture and variant, as far as it is said.
+        is_attestation: Whether it describes another manifest, as BuildKit's provenance does.
+    """
+
+    digest: str
+    name: str
+    platform: str
+    is_attestation: bool
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.name or self.digest
+
+
+@dataclass(frozen=True)
+class BlobDescriptor:
+    """What a manifest says of a blob.
+
+    Attributes:
+        digest: Its digest.
+        size: Its size in bytes.
+        media_type: What it holds; empty where that is not said.
+    """
+
+    digest: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class OciManifest:
+    """The manifest of an image, or of an artifact.
+
+    Attributes:
+        content: The manifest, byte for byte.
+        media_type: Its media type.
+        config: Its config.
+        layers: Its layers, base layer first.
+        artifact_type: What it is where it is no image, for example ``text/spdx+json``; else empty.
+    """
+
+    content: bytes
+    media_type: str
+    config: BlobDescriptor
+    layers: tuple[BlobDescriptor, ...]
+    artifact_type: str
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest."""
+        return sha256_of(self.content)
+
+
+def read_index(content: bytes, what: str) -> list[Descriptor] | None:
+    """Read an index.
+
+    Args:
+        content: The document.
+        what: What to call it in messages.
+
+    Returns:
+        What it lists; None where the document is no index, for files named ``index.json`` exist
+        elsewhere.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    document = parse_object(content, what, REPACK)
+    if "manifests" not in document:
+        return None
+    try:
+        return [_descriptor(entry) for entry in items_of(document, "manifests")]
+    except TypeError as error:
+        raise ArtifactError(f"{what} is damaged ({error})", REPACK) from error
+
+
+def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]":
+    """Read what a descriptor of an index points to.
+
+    Args:
+        content: The document.
+        name: The image, for messages.
+
+    Returns:
+        The manifest, or what a further index lists.
+
+    Raises:
+        ArtifactError: It is damaged, or neither a manifest nor an index.
+    """
+    what = f"the manifest of {name}"
+    listed = read_index(content, what)
+    if listed is not None:
+        return listed
+    document = parse_object(content, what, REPACK)
+    try:
+        layers = tuple(_blob(layer) for layer in items_of(document, "layers"))
+        if len(layers) > MOST_LAYERS:
+            raise TypeError(f"{len(layers)} layers are too many for an image")
+        config = _blob(document.get("config"))
+    except TypeError as error:
+        raise ArtifactError(f"{what} is damaged ({error})", REPACK) from error
+    return OciManifest(
+        content,
+        text_of(document, "mediaType") or OCI_MANIFEST,
+        config,
+        layers,
+        _artifact_type(document, config, layers),
+    )
+
+
+def _artifact_type(
+    document: dict[str, Any], config: BlobDescriptor, layers: tuple[BlobDescriptor, ...]
+) -> str:
+    """Tell artifacts from images (Image Manifest, "Guidelines for Artifact Usage")."""
+    if config.media_type not in _IMAGE_CONFIGS:
+        return text_of(document, "artifactType") or config.media_type
+    others = [each.media_type for each in layers if not _LAYERS.fullmatch(each.media_type)]
+    # An image may have a layer of a kind that is not known here; an artifact has nothing else.
+    return others[0] if others and len(others) == len(layers) else ""
+
+
+def _descriptor(entry: object) -> Descriptor:
+    if not isinstance(entry, dict):
+        raise TypeError(f"{str(entry)[:_SHOWN]} is not a descriptor")
+    fields = cast(dict[str, Any], entry)
+    annotations = member_of(fields, "annotations")
+    platform = member_of(fields, "platform")
+    parts = [text_of(platform, key) for key in ("os", "architecture", "variant")]
+    return Descriptor(
+        _digest(text_of(annotations, ORIGINAL_MANIFEST) or fields.get("digest")),
+        _name(annotations),
+        "/".join(filter(None, parts)),
+        text_of(annotations, _ATTESTATION[0]) == _ATTESTATION[1] or _UNKNOWN in parts,
+    )
+
+
+def _name(annotations: dict[str, Any]) -> str:
+    """Give the name of an image. One that is a tag alone says not of what: it is none."""
+    whole = text_of(annotations, _CONTAINERD_NAME)
+    if whole:
+        return whole
+    name = text_of(annotations, REFERENCE_NAME)
+    return name if "/" in name or ":" in name or "@" in name else ""
+
+
+def _blob(value: object) -> BlobDescriptor:
+    fields = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    size = fields.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise TypeError(f"{str(value)[:_SHOWN]} is not a descriptor")
+    return BlobDescriptor(_digest(fields.get("digest")), size, text_of(fields, "mediaType"))
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _ANY_DIGEST.fullmatch(value):
+        raise TypeError(f"{str(value)[:_SHOWN]} is not a digest")
+    if not _DIGEST.fullmatch(value):
+        algorithm = value.partition(":")[0]
+        raise TypeError(
+            f"blobs are named by {algorithm}, which registries do not take; skopeo copy names "
+            "them by sha256"
+        )
+    return value

@@ -1,0 +1,256 @@
+"""Files that a tar archive stores without their holes (``tar -S``).
+
+The formats are those of the GNU tar manual, "Storing Sparse Files" (section D.1): the old GNU
+format, whose map stands in the header and in blocks behind it, and the pax formats 0.0, 0.1 and
+1.0, whose map stands in the extended header or in front of the content.
+"""
+
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ckf_airgap.archives.byte_stream import ByteStream, skip
+from ckf_airgap.errors import ArtifactError
+
+_BLOCK = tarfile.BLOCKSIZE
+# A file with more parts than this nobody has; it would also be slow to read.
+_MOST_PARTS = 64 * 1024
+# Holes cost nothing to store: bounded as compression is, which has 1,032 bytes for one at most.
+_MOST_GROWTH = 1024
+_ALWAYS_BELIEVED = 1024 * 1024
+_LONGEST_NUMBER = 20
+_LONGEST_READ = 1024 * 1024
+# The old format (tar.h, struct sparse, oldgnu_header, sparse_header).
+_OLD_MAP, _OLD_MAP_PARTS, _OLD_EXTENDED, _OLD_SIZE = 386, 4, 482, 483
+_BLOCK_PARTS, _BLOCK_EXTENDED = 21, 504
+_NUMBER = 12
+_PREFIX = "GNU.sparse."
+_CURE = "make the archive again without -S (--sparse)"
+
+
+@dataclass(frozen=True)
+class SparseMap:
+    """Where the stored parts of a file belong.
+
+    Attributes:
+        parts: For each stored part its place in the file and its size, in bytes.
+        size: The size of the file with its holes, in bytes.
+        map_size: How many bytes the map takes up in front of the stored content.
+    """
+
+    parts: tuple[tuple[int, int], ...]
+    size: int
+    map_size: int = 0
+
+
+def pax_key_is_kept(key: str) -> bool:
+    """Tell whether a key of an extended header says something of a sparse file."""
+    return key.startswith(_PREFIX)
+
+
+def old_sparse_map(
+    block: bytes, read_block: Callable[[], bytes], stored_size: int, file: str
+) -> SparseMap:
+    """Read the map of the old GNU format.
+
+    Args:
+        block: The header block of the member.
+        read_block: Gives the next block of the archive; an empty one at its end.
+        stored_size: The size of the stored content, in bytes.
+        file: The file, for messages.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    parts = _old_parts(block, _OLD_MAP, _OLD_MAP_PARTS, file)
+    size = _old_number(block, _OLD_SIZE, file)
+    is_extended = bool(block[_OLD_EXTENDED])
+    while is_extended:
+        block = read_block()
+        if len(block) < _BLOCK or len(parts) > _MOST_PARTS:
+            raise _damaged(file)
+        parts += _old_parts(block, 0, _BLOCK_PARTS, file)
+        is_extended = bool(block[_BLOCK_EXTENDED])
+    return _checked(parts, size, stored_size, 0, file)
+
+
+def pax_sparse_map(
+    records: Mapping[str, str],
+    pairs: Sequence[tuple[int, int]],
+    read_block: Callable[[], bytes],
+    stored_size: int,
+    file: str,
+) -> SparseMap | None:
+    """Read the map of one of the pax formats.
+
+    Args:
+        records: The records of the extended header.
+        pairs: The parts that format 0.0 lists one after the other.
+        read_block: Gives the next block of the archive; an empty one at its end.
+        stored_size: The size of the stored content, with a map in front of it, in bytes.
+        file: The file, for messages.
+
+    Returns:
+        The map; None where the file is not sparse.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    size = records.get(f"{_PREFIX}realsize") or records.get(f"{_PREFIX}size")
+    if size is None:
+        return None
+    if f"{_PREFIX}major" in records:
+        parts, map_size = _leading_map(read_block, file)
+        return _checked(parts, _number(size, file), stored_size, map_size, file)
+    if f"{_PREFIX}map" in records:
+        numbers = [_number(text, file) for text in records[f"{_PREFIX}map"].split(",")]
+        parts = list(zip(numbers[::2], numbers[1::2], strict=len(numbers) % 2 == 0))
+        return _checked(parts, _number(size, file), stored_size, 0, file)
+    return _checked(list(pairs), _number(size, file), stored_size, 0, file)
+
+
+def real_name(records: Mapping[str, str], name: str) -> str:
+    """Give the name of a sparse file, for which some formats have a made-up one in the header."""
+    return records.get(f"{_PREFIX}name", name)
+
+
+def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> None:
+    """Take a record of format 0.0, which has two for each part under the same two keys.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    if key == f"{_PREFIX}offset":
+        if len(pairs) >= _MOST_PARTS:
+            raise _damaged(file)
+        pairs.append((_number(value, file), -1))
+    elif key == f"{_PREFIX}numbytes":
+        if not pairs or pairs[-1][1] >= 0:
+            raise _damaged(file)
+        pairs[-1] = pairs[-1][0], _number(value, file)
+
+
+def _leading_map(read_block: Callable[[], bytes], file: str) -> tuple[list[tuple[int, int]], int]:
+    """Read the map of format 1.0: decimal numbers, one in a line, filled up to whole blocks."""
+    text, size = b"", 0
+    numbers: list[int] = []
+    count = None
+    while count is None or len(numbers) < 2 * count:
+        block = read_block()
+        size += len(block)
+        if len(block) < _BLOCK:
+            raise _damaged(file)
+        *lines, text = (text + block).split(b"\n")
+        for line in lines:
+            if count is None:
+                count = _number(line.decode("ascii", "replace"), file)
+                if count > _MOST_PARTS:
+                    raise _damaged(file)
+            elif len(numbers) < 2 * count:
+                numbers.append(_number(line.decode("ascii", "replace"), file))
+        if len(text) > _LONGEST_NUMBER and count is not None and len(numbers) < 2 * count:
+            raise _damaged(file)
+    return list(zip(numbers[::2], numbers[1::2], strict=True)), size
+
+
+def _old_parts(block: bytes, start: int, count: int, file: str) -> list[tuple[int, int]]:
+    parts: list[tuple[int, int]] = []
+    for number in range(count):
+        at = start + number * 2 * _NUMBER
+        if not any(block[at : at + 2 * _NUMBER].strip(b"\0 ")):
+            break
+        parts.append((_old_number(block, at, file), _old_number(block, at + _NUMBER, file)))
+    return parts
+
+
+def _old_number(block: bytes, at: int, file: str) -> int:
+    try:
+        return tarfile.nti(block[at : at + _NUMBER])
+    except tarfile.TarError as error:
+        raise _damaged(file) from error
+
+
+def _number(text: str, file: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+        raise _damaged(file)
+    return int(text)
+
+
+def _checked(
+    parts: Sequence[tuple[int, int]], size: int, stored_size: int, map_size: int, file: str
+) -> SparseMap:
+    """See that the parts follow each other, lie in the file, and are what is stored."""
+    ends = [(0, 0), *parts, (size, 0)]
+    is_sound = all(
+        before + length <= after and length >= 0 for (before, length), after in _following(ends)
+    )
+    if not is_sound or sum(length for _, length in parts) + map_size != stored_size:
+        raise _damaged(file)
+    if size > _MOST_GROWTH * (stored_size + 2 * _BLOCK) + _ALWAYS_BELIEVED:
+        raise ArtifactError(
+            f"{file} is stored as a sparse file with {size:,} bytes, of which only "
+            f"{stored_size:,} are in the archive",
+            _CURE,
+        )
+    return SparseMap(tuple(part for part in parts if part[1]), size, map_size)
+
+
+def _following(ends: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], int]]:
+    return [(first, second[0]) for first, second in pairwise(ends)]
+
+
+def _damaged(file: str) -> ArtifactError:
+    return ArtifactError(f"{file} is stored as a sparse file, and its map is damaged", _CURE)
+
+
+class SparseStream:
+    """The content of a sparse file, with its holes, over what is stored of it."""
+
+    def __init__(self, stored: ByteStream, sparse: SparseMap) -> None:
+        """Begin at its start.
+
+        Args:
+            stored: The parts, one behind the other.
+            sparse: Where they belong.
+        """
+        self._stored = stored
+        self._size = sparse.size
+        self._parts = iter((*sparse.parts, (sparse.size, 0)))
+        self._position = 0
+        self._start, self._end = self._next_part()
+
+    def read(self, size: int, /) -> bytes:
+        """Give one byte or more, ``size`` at the most; none at the end."""
+        hole = min(self._start - self._position, size, _LONGEST_READ)
+        if hole > 0:
+            self._position += hole
+            return bytes(hole)
+        data = self._stored.read(min(self._end - self._position, size))
+        self._pass(len(data))
+        return data
+
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        left = size
+        while left and self._position < self._size:
+            hole = min(self._start - self._position, left)
+            if hole > 0:
+                self._position += hole
+                left -= hole
+                continue
+            passed = skip(self._stored, min(self._end - self._position, left))
+            if not passed:
+                break
+            self._pass(passed)
+            left -= passed
+        return size - left
+
+    def _pass(self, size: int) -> None:
+        self._position += size
+        if self._position == self._end and self._position < self._size:
+            self._start, self._end = self._next_part()
+
+    def _next_part(self) -> tuple[int, int]:
+        start, size = next(self._parts)
+        return start, start + size

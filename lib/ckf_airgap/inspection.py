@@ -1,0 +1,155 @@
+"""What was found in an archive, as a document for programs and as tables for people."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.charm_file import CharmFile
+
+UNNAMED_CURE = (
+    "save it by its name (docker save NAME), or give the charms that want it with --charms"
+)
+_WIDEST = 72
+
+
+def inventory_document(inventory: Inventory) -> dict[str, Any]:
+    """List what an archive holds.
+
+    Returns:
+        ``images`` (member, names, image_id, architecture), ``artifacts`` (member, names, kind),
+        and what ``findings_document`` gives.
+    """
+    return {
+        "images": [
+            {
+                "member": image.member,
+                "names": _names(image),
+                "image_id": image.image_id,
+                "architecture": image.architecture,
+            }
+            for image in inventory.images
+        ],
+        "artifacts": [
+            {"member": each.member, "names": _names(each), "kind": each.artifact_type}
+            for each in inventory.artifacts
+        ],
+        **findings_document(inventory),
+    }
+
+
+def findings_document(inventory: Inventory) -> dict[str, Any]:
+    """List what of an archive is not pushed.
+
+    Returns:
+        ``passed_over`` (file, reason, may_be_image, and a cure where it may be one),
+        ``conflicts`` and ``damaged`` (each a text with its cure).
+    """
+    return {
+        "passed_over": [
+            {
+                "file": entry.file,
+                "reason": entry.reason,
+                "may_be_image": entry.may_be_image,
+                **({"cure": entry.cure} if entry.cure else {}),
+            }
+            for entry in inventory.passed_over
+        ],
+        "conflicts": [str(error) for error in inventory.conflicts],
+        "damaged": [str(error) for error in inventory.damaged],
+    }
+
+
+def attention(inventory: Inventory) -> Iterator[str]:
+    """Say in a line each what an operator has to know, and what to do about it."""
+    for error in (*inventory.damaged, *inventory.conflicts):
+        yield f"not pushed: {error}"
+    for image in inventory.unnamed:
+        yield f"not pushed: {image.description} has no name: {UNNAMED_CURE}"
+    for entry in inventory.perhaps_lost:
+        yield f"not pushed: {entry.file}: {entry.reason}: {entry.cure}"
+    for entry in inventory.passed_over:
+        if entry.is_warning:
+            yield f"warning: {entry.file}: {entry.reason}"
+
+
+def inspection_table(
+    charms: Sequence[CharmFile], inventory: Inventory | None, archive: str
+) -> str:
+    """Show what archives hold.
+
+    Args:
+        charms: The charms; none where they were not asked for.
+        inventory: What the archive of images holds, or None where that was not asked for.
+        archive: The name of that archive.
+
+    Returns:
+        Tables under headings, with a sum at the end.
+    """
+    parts: list[str] = []
+    if charms:
+        rows = ((charm.name, _bases(charm), len(charm.resources), charm.label) for charm in charms)
+        parts.append(_table("CHARMS", ("charm", "bases", "images", "file"), rows))
+    if inventory:
+        parts += _image_tables(inventory)
+        parts.append(_sum(inventory, archive))
+    return "\n".join(parts)
+
+
+def _image_tables(inventory: Inventory) -> Iterator[str]:
+    images = ((_shown(image), image.architecture, image.member) for image in inventory.images)
+    yield _table("IMAGES", ("image", "CPU", "in"), images)
+    if inventory.artifacts:
+        rows = ((_shown(each), each.artifact_type, each.member) for each in inventory.artifacts)
+        yield _table("ARTIFACTS, pushed as they are", ("artifact", "kind", "in"), rows)
+    errors = [
+        *(("damaged", error.problem, error.cure) for error in inventory.damaged),
+        *(("two images, one path", error.problem, error.cure) for error in inventory.conflicts),
+        *(("no name", image.description, UNNAMED_CURE) for image in inventory.unnamed),
+        *(
+            ("perhaps an image", f"{entry.file}: {entry.reason}", entry.cure)
+            for entry in inventory.perhaps_lost
+        ),
+    ]
+    if errors:
+        lines = [f"  {what}: {problem}\n    {cure}" for what, problem, cure in errors]
+        yield "NOT PUSHED, and what to do\n" + "\n".join(lines) + "\n"
+    harmless = [entry for entry in inventory.passed_over if not entry.may_be_image]
+    if harmless:
+        rows = ((entry.file, entry.reason) for entry in harmless)
+        yield _table("PASSED OVER, no images", ("file", "why"), rows)
+
+
+def _sum(inventory: Inventory, archive: str) -> str:
+    counts = (
+        (len(inventory.images), "images"),
+        (len(inventory.artifacts), "artifacts"),
+        (len(inventory.damaged), "damaged"),
+        (len(inventory.conflicts), "conflicts"),
+        (len(inventory.unnamed), "without a name"),
+        (len(inventory.perhaps_lost), "perhaps images"),
+        (len(inventory.passed_over) - len(inventory.perhaps_lost), "passed over"),
+    )
+    told = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"{archive}: {told or 'nothing'}\n"
+
+
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    cells = [tuple(heads), *(tuple(map(str, row)) for row in rows)]
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+    return f"{title}\n" + "\n".join(f"  {line}" for line in lines) + "\n"
+
+
+def _names(image: ArchivedImage) -> list[str]:
+    return [str(name) for name in image.names]
+
+
+def _shown(image: ArchivedImage) -> str:
+    return ", ".join(_names(image)) or f"without a name, {image.image_id[:19]}"
+
+
+def _bases(charm: CharmFile) -> str:
+    return ", ".join(charm.bases) or "-"
