@@ -20,7 +20,6 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.archives.image_archive import image_form
 from ckf_airgap.archives.pack_manifest import read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.cli import main
@@ -296,7 +295,9 @@ def test_what_is_packed_already_is_left_as_it_is(
     assert main(arguments) == 0
     assert archive.stat().st_size == before.st_size
     assert main([*arguments, "--format", "oci"]) == 0
-    assert image_form(FileSource(archive)) == "oci"
+    manifest = read_pack_manifest(FileSource(archive))
+    assert manifest
+    assert manifest.layout == "oci"
 
 
 @pytest.mark.usefixtures("release")

@@ -1,6 +1,5 @@
 """What is fuzzed: each target takes any bytes, and may raise nothing but the package's errors."""
 
-import io
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from ckf_airgap.names import (
     archived_paths,
     image_path,
     registry_host,
-    wanted_by_member_name,
 )
 from ckf_airgap.packing.request import (
     charms_of_bundle,
@@ -27,6 +25,7 @@ from ckf_airgap.packing.request import (
     images_in,
 )
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from tests.support.member_names import wanted_by_member_name
 
 CORPUS = Path(__file__).parent / "corpus"
 # What parts the files of a charm in the input.
@@ -50,8 +49,12 @@ def names(data: bytes) -> None:
 
 def tar(data: bytes) -> None:
     """images.tar.gz, decompressed: of docker save archives, or an image layout."""
-    inventory = read_inventory(io.BytesIO(data), "images.tar.gz", len(data))
-    assert inventory.images or inventory.damaged or b"ckf-airgap.json" in data
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        inventory = read_inventory(FileSource(Path(file.name)))
+    found = (inventory.images, inventory.artifacts, inventory.damaged)
+    assert any(found) or b"ckf-airgap.json" in data
 
 
 def compressed(data: bytes) -> None:

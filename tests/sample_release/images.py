@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import zstandard
+from backports import zstd
 
 from tests.sample_release.compression import Compressor, gzip_writer
 from tests.sample_release.damage import Damage, truncate
@@ -42,6 +42,7 @@ from tests.sample_release.naming import (
 from tests.sample_release.program import sample_program
 
 _CREATED = "2024-01-01T00:00:00Z"
+_PIECE = 1024 * 1024
 _OCI = "application/vnd.oci.image"
 
 
@@ -351,7 +352,10 @@ def _blob(plan: _Plan, layer: Layer) -> Path:
     if plan.layout is Layout.OCI_ZSTD:
         path = layer.path.with_suffix(".tar.zst")
         with layer.path.open("rb") as content, path.open("wb") as output:
-            zstandard.ZstdCompressor().copy_stream(content, output)
+            compressor = zstd.ZstdCompressor()
+            while data := content.read(_PIECE):
+                output.write(compressor.compress(data))
+            output.write(compressor.flush())
         return path
     path = layer.path.with_suffix(".tar.gz")
     # A shared layer has the same bytes each time, so making it again changes nothing.

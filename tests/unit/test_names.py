@@ -15,8 +15,8 @@ from ckf_airgap.names import (
     archived_paths,
     image_path,
     registry_host,
-    wanted_by_member_name,
 )
+from tests.support.member_names import wanted_by_member_name
 
 DIGEST = "3c0665cd36aa87e4359a4c8b6271dcba5bdd817815cd0496ed12eb5dde5fd2ec"
 

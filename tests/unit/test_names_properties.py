@@ -18,12 +18,12 @@ from ckf_airgap.names import (
     archived_paths,
     image_path,
     registry_host,
-    wanted_by_member_name,
 )
 from ckf_airgap.planning.image_finder import ImageFinder
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import RETAG_REGISTRY, member_name, retagged_name
 from tests.unit.artifacts import inventory_of
+from tests.support.member_names import wanted_by_member_name
 
 # Image, name after the public retag script, members saved from the list of new and of old names.
 TABLE = [

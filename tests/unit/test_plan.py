@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import read_inventory
 from ckf_airgap.archives.sources import FileSource
@@ -110,8 +109,7 @@ def test_the_builtin_release_is_planned_from_its_two_files(
 ) -> None:
     charms = unpack_charms(FileSource(builtin.charms.path), tmp_path)
     wanted = [ImageReference.parse(image) for charm in charms for image in charm.images]
-    with open_archive(FileSource(builtin.images.path)) as archive:
-        held = read_inventory(archive, "images.tar.gz", 0, filter(None, wanted))
+    held = read_inventory(FileSource(builtin.images.path), filter(None, wanted))
     release = builtin.release
     plan = make_plan(charms, held, settings(bundle=release.bundle))
     assert {item.name: item.charm for item in plan.applications} == release.applications

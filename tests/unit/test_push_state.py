@@ -5,18 +5,21 @@ from typing import BinaryIO
 
 import pytest
 
+from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.inventory import ArchivedImage
+from ckf_airgap.archives.read_images import NestedArchive, PassedOver
 from ckf_airgap.errors import StorageError
 from ckf_airgap.journal import Journal
-from ckf_airgap.names import ImageReference
+from ckf_airgap.names import ImagePath, ImageReference
 from ckf_airgap.registry.client import Blob
-from ckf_airgap.registry.push_state import PushedMember, PushState, StoredLayer
+from ckf_airgap.registry.push_state import PushedImage, PushState, StoredLayer
 
-LAYER = StoredLayer("sha256:a", "sha256:b", Blob("sha256:c", 7), "ckf/x", is_zstd=True)
+LAYER = StoredLayer(Blob("sha256:b", 7), "ckf/x", "sha256:a", "sha256:a", Compression.GZIP)
 IMAGE = ArchivedImage(
     "x.tar", (ImageReference("docker.io/x/y", "1", "sha256:d"),), "sha256:e", "amd64"
 )
-MEMBER = PushedMember((IMAGE,), {"x/y:1": "sha256:f"})
+PUSHED = PushedImage(IMAGE, {ImagePath("x/y", "1"): "sha256:f"})
+NESTED = NestedArchive("3", "x.tar", 1024)
 
 
 def open_state(path: Path, registry: str = "registry", archive: str = "archive") -> PushState:
@@ -25,12 +28,12 @@ def open_state(path: Path, registry: str = "registry", archive: str = "archive")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A journal of one layer with its name, and one member."""
+    """A journal of one layer with its name, and one image."""
     path = tmp_path / "pushed"
     state = open_state(path)
     state.add_layer(LAYER, "0/layer.tar")
-    state.add_name("0123:7", "sha256:a")
-    state.add_member(3, MEMBER)
+    state.add_name("0123:7", LAYER)
+    state.add_image("3/#sha256:e", PUSHED)
     state.close()
     return path
 
@@ -44,8 +47,9 @@ def test_what_was_done_is_known(path: Path) -> None:
         state.layer_named("0123:7"),
     ):
         assert found == LAYER
-    assert dict(state.members) == {3: MEMBER}
+    assert dict(state.images) == {"3/#sha256:e": PUSHED}
     assert state.inventory.images == (IMAGE,)
+    assert state.images_of(NESTED) is None
     assert not state.is_complete
 
 
@@ -58,12 +62,12 @@ def test_what_was_not_done_is_not_known(path: Path) -> None:
 
 def test_the_end_is_remembered(path: Path) -> None:
     state = open_state(path)
-    state.complete()
+    state.complete([])
     state.close()
     before = path.read_bytes()
     again = open_state(path)
     assert again.is_complete
-    again.complete()
+    again.complete([])
     assert path.read_bytes() == before
 
 
@@ -71,10 +75,10 @@ def test_another_registry_begins_anew(path: Path) -> None:
     state = open_state(path, registry="another")
     assert state.layer_of("sha256:a") is None
     # Looking alone changes nothing.
-    assert open_state(path).members
+    assert open_state(path).images
     state.add_layer(LAYER, "0/layer.tar")
     state.close()
-    assert not open_state(path).members
+    assert not open_state(path).images
     assert open_state(path, registry="another").layer_of("sha256:a") == LAYER
 
 
@@ -82,19 +86,19 @@ def test_of_another_archive_only_the_layers_are_known(path: Path) -> None:
     state = open_state(path, archive="another")
     assert state.layer_of("sha256:b") == state.layer_named("0123:7") == LAYER
     assert state.layer_at("0/layer.tar") is None
-    assert not state.members
+    assert not state.images
     # Looking alone changes nothing.
-    assert open_state(path).members
-    state.add_member(1, MEMBER)
+    assert open_state(path).images
+    state.add_image("1", PUSHED)
     state.close()
-    assert dict(open_state(path, archive="another").members) == {1: MEMBER}
-    assert not open_state(path).members
+    assert dict(open_state(path, archive="another").images) == {"1": PUSHED}
+    assert not open_state(path).images
     assert open_state(path).layer_of("sha256:a") == LAYER
 
 
 def test_the_end_of_one_archive_is_not_that_of_another(path: Path) -> None:
     state = open_state(path)
-    state.complete()
+    state.complete([])
     state.close()
     assert not open_state(path, archive="another").is_complete
 
@@ -104,21 +108,21 @@ def test_a_line_that_was_not_written_to_its_end_does_not_count(path: Path, lost:
     path.write_bytes(path.read_bytes()[:-lost])
     state = open_state(path)
     assert state.layer_of("sha256:a") == LAYER
-    assert not state.members
-    state.add_member(3, MEMBER)
+    assert not state.images
+    state.add_image("3/#sha256:e", PUSHED)
     state.close()
-    assert dict(open_state(path).members) == {3: MEMBER}
+    assert dict(open_state(path).images) == {"3/#sha256:e": PUSHED}
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"layer": {}}\n', b"\xff\n"])
 def test_what_stands_before_a_broken_line_counts(path: Path, line: bytes) -> None:
-    path.write_bytes(path.read_bytes() + line + b'{"complete": true}\n')
+    path.write_bytes(path.read_bytes() + line + b'{"complete": []}\n')
     state = open_state(path)
-    assert dict(state.members) == {3: MEMBER}
+    assert dict(state.images) == {"3/#sha256:e": PUSHED}
     assert not state.is_complete
-    state.add_member(4, MEMBER)
+    state.add_image("4", PUSHED)
     state.close()
-    assert set(open_state(path).members) == {3, 4}
+    assert set(open_state(path).images) == {"3/#sha256:e", "4"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"[1]\n", b'{"format": 1}\n'])
@@ -134,9 +138,9 @@ def test_a_file_that_is_something_else_is_written_over(tmp_path: Path, content: 
 def test_a_closed_journal_is_opened_again(path: Path) -> None:
     state = open_state(path)
     for number in (4, 5):
-        state.add_member(number, MEMBER)
+        state.add_image(str(number), PUSHED)
         state.close()
-    assert set(open_state(path).members) == {3, 4, 5}
+    assert set(open_state(path).images) == {"3/#sha256:e", "4", "5"}
 
 
 def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,10 +154,43 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         state.add_layer(LAYER, "0/layer.tar")
     assert "make space" in raised.value.cure
     # What had been written before is not lost.
-    assert open_state(path).members
+    assert open_state(path).images
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     state = open_state(tmp_path / "none" / "pushed")
     with pytest.raises(StorageError, match="cannot be remembered"):
         state.add_layer(LAYER, "0/layer.tar")
+
+
+def test_a_nested_archive_is_known_by_its_images(path: Path) -> None:
+    state = open_state(path)
+    state.add_nested(NESTED, ["3/#sha256:e"])
+    state.close()
+    again = open_state(path)
+    assert again.images_of(NESTED) == ("3/#sha256:e",)
+    assert again.images_of(NestedArchive("3", "x.tar", 2048)) is None
+
+
+def test_what_was_passed_over_is_remembered_with_the_end(path: Path) -> None:
+    entry = PassedOver("README.md", "not an archive of images")
+    state = open_state(path)
+    state.complete([entry])
+    state.close()
+    assert open_state(path).inventory.passed_over == (entry,)
+
+
+def test_a_blob_that_nobody_looked_into_is_no_layer_of_known_content(path: Path) -> None:
+    blob = StoredLayer(Blob("sha256:c", 9), "ckf/x", "sha256:c", "", Compression.GZIP)
+    state = open_state(path)
+    state.add_layer(blob, "4/blobs/sha256/c")
+    state.close()
+    assert state.blob("sha256:c") == blob
+    assert state.layer_of("sha256:c") is None
+
+
+def test_a_name_can_be_forgotten(path: Path) -> None:
+    state = open_state(path)
+    state.forget_name("0123:7")
+    state.close()
+    assert open_state(path).layer_named("0123:7") is None

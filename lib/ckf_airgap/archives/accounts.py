@@ -20,6 +20,10 @@ _OF_DESKTOP = re.compile(
 )
 _CHART = re.compile(r"[^/]+/Chart\.yaml")
 _CHARM = ".charm"
+# Names of archives that are not read here, and names without an ending.
+_OTHER_ARCHIVE = re.compile(
+    r"\.(?:zip|7z|rar|gz|zst|xz|bz2?|lz4|lzma)$|(?:^|/)[^.]+$", re.IGNORECASE
+)
 _CURE = "if it is an image, save it with docker save, and make the archive again"
 _CURE_PACKED = "decompress it, or compress it with gzip or zstd, and make the archive again"
 _CURE_LINK = "make the archive again with the files that the links lead to (tar -h)"
@@ -55,14 +59,14 @@ class Accounts(Generic[Layer]):
         self.damaged = 0
 
     def misread(self, roles: Mapping[str, Role]) -> Iterator[str]:
-        """Give the places of files read as layers that no image has: they may be archives.
+        """Give the places of files not read as archives that no image has: they may be some.
 
         Args:
             roles: As what files are read because of an earlier pass; these are certain.
         """
         for file in self._scope.files.values():
             is_free = file.verdict is None and id(file) not in self._claimed
-            is_layer = file.role is Role.LAYER and not blob_digest(file.path)
+            is_layer = file.role in (Role.LAYER, Role.NOTHING) and not blob_digest(file.path)
             is_certain = file.place in roles or posixpath.basename(file.path) == "layer.tar"
             if is_free and is_layer and file.is_tar and not is_certain:
                 yield file.place
@@ -123,7 +127,7 @@ class Accounts(Generic[Layer]):
             return "a JSON document that no image has", ""
         if file.is_tar:
             return file.what or NO_IMAGES, _CURE
-        if file.what and is_archive_name(file.path):
+        if file.what and (is_archive_name(file.path) or _OTHER_ARCHIVE.search(file.path)):
             return f"{file.what}, not a tar archive", _CURE_PACKED
         return file.what or "not an archive of images", ""
 

@@ -71,7 +71,6 @@ class ImageReader(Generic[Layer]):
         self._size = size
         self._sink = sink
         self._reading = Reading(sink, architecture, dict(roles or {}), Allowance())
-        self._found = 0
         self._hints: list[PassedOver] = []
         self.manifest: PackManifest | None = None
         self.wrong: dict[str, Role] = {}
@@ -89,9 +88,11 @@ class ImageReader(Generic[Layer]):
         Raises:
             ArtifactError: The archive itself is damaged, ends in the middle, or holds no images.
         """
-        self._walk(ImageScope(Position(self._name), self._reading), archive)
+        scope = ImageScope(Position(self._name), self._reading)
+        self._walk(scope, archive)
         read_end(archive, self._name)
-        if not self._found and not self.wrong and self.manifest is None:
+        has_any = scope.found or scope.found_inside or self.manifest
+        if not has_any and not self.wrong:
             hints = listed([f"{each.file}: {each.reason}" for each in self._hints[:9]])
             raise ArtifactError(
                 f"{self._name} holds no images: neither archives of docker save nor an OCI image "
@@ -108,7 +109,6 @@ class ImageReader(Generic[Layer]):
             scope.finish()
         finally:
             scope.close()
-        self._found += scope.found
         self._hints += scope.hints[: 9 - len(self._hints)]
         self.wrong.update(scope.wrong)
 
@@ -155,7 +155,7 @@ class ImageReader(Generic[Layer]):
         file.decide(Verdict.ARCHIVE)
         nested = NestedArchive(file.place, label, file.size)
         if self._sink.has(nested):
-            self._found += 1
+            scope.found_inside += 1
             return
         if scope.at.depth + 1 >= _DEEPEST:
             file.verdict = None
@@ -178,14 +178,18 @@ class ImageReader(Generic[Layer]):
         except ArtifactError as error:
             file.error = _damaged(label, error)
             file.verdict = Verdict.DAMAGED
-            self._found += 1
+            scope.found_inside += 1
+            scope.is_sound = False
             self._sink.damaged(label, file.error)
             return
-        if not inner.found and not inner.wrong:
+        scope.found_inside += inner.found + inner.found_inside
+        inner.is_sound = inner.is_sound and not inner.wrong
+        scope.is_sound = scope.is_sound and inner.is_sound
+        if not inner.found and not inner.found_inside and not inner.wrong:
             file.verdict = None
             file.what = "a Helm chart" if is_chart(inner) else NO_IMAGES
             file.reason = file.what if is_chart(inner) else ""
-        elif not inner.wrong and inner.is_sound:
+        elif inner.is_sound:
             self._sink.read(nested)
 
     def _take_pack_manifest(self, member: TarMember) -> None:

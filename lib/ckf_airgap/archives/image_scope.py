@@ -78,7 +78,8 @@ class ImageScope(Scope[Layer]):
     Attributes:
         wrong: As what files have to be read that were read as something else.
         found: How many images, artifacts and damaged ones it has.
-        is_sound: Whether nothing of it is damaged.
+        found_inside: How many the archives in it have.
+        is_sound: Whether nothing of it is damaged, or has to be read again.
         hints: Files that may be images, and are not read.
     """
 
@@ -99,6 +100,7 @@ class ImageScope(Scope[Layer]):
         self._awaited_count = 0
         self.wrong: dict[str, Role] = {}
         self.found = 0
+        self.found_inside = 0
         self.is_sound = True
         self.hints: list[PassedOver] = []
 
@@ -116,10 +118,12 @@ class ImageScope(Scope[Layer]):
             return Role.LAYER
         if not is_tar:
             return Role.NOTHING
-        is_among_images = _LAYER_PATH.fullmatch(path) or self._docker or self._layouts.entries
-        if is_among_images and not content.begins_like_images:
-            return Role.LAYER
-        return Role.ARCHIVE
+        is_layer_path = bool(_LAYER_PATH.fullmatch(path))
+        if content.begins_like_images:
+            # It may be a layer with an archive in it: that shows at the end.
+            return Role.NOTHING if is_layer_path else Role.ARCHIVE
+        is_among_images = is_layer_path or self._docker or self._layouts.entries
+        return Role.LAYER if is_among_images else Role.ARCHIVE
 
     def add(self, file: File[Layer]) -> None:
         """Note a file that comes by."""
@@ -340,7 +344,7 @@ class ImageScope(Scope[Layer]):
             if file.role is Role.DOCUMENT and file.layer is None:
                 content = self.documents[file.path]
                 self._give_layer(file, self._from_memory(file, content), found.image)
-            elif file.role is Role.ARCHIVE:
+            elif file.role is Role.ARCHIVE or (file.role is Role.NOTHING and file.is_tar):
                 self.wrong[file.place] = Role.BLOB if keeps else Role.LAYER
             elif file.error or not self._sink.sends:
                 continue

@@ -38,6 +38,7 @@ class HashedLayer:
 
     Attributes:
         stored_as: How it is compressed in the registry: as in the archive, where it is.
+        is_compressed_here: Whether it is not compressed in the archive.
         diff_id: The digest of the uncompressed content, once it has been read to its end.
     """
 
@@ -51,8 +52,8 @@ class HashedLayer:
         self._path = path
         self._content = content
         self._kept_as = compression_of(content.head)
-        is_plain = self._kept_as is Compression.NONE
-        self.stored_as = Compression.GZIP if is_plain else self._kept_as
+        self.is_compressed_here = self._kept_as is Compression.NONE
+        self.stored_as = Compression.GZIP if self.is_compressed_here else self._kept_as
         self.diff_id = ""
 
     def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
@@ -64,7 +65,7 @@ class HashedLayer:
         Raises:
             ArtifactError: It is damaged.
         """
-        if self._kept_as is Compression.NONE:
+        if self.is_compressed_here:
             return self._compress(compressors)
         return self._keep(make_decoder(self._kept_as))
 

@@ -136,22 +136,26 @@ class LayerUploads:
             UploadLostError: It was recognised by its name, which another image has for another
                 layer: the image has to be read again.
         """
-        found = upload.arrival.result().diff_id
-        if found == diff_id:
+        stored = upload.arrival.result()
+        if stored.diff_id == diff_id:
             upload.is_confirmed = True
             if upload.name:
-                self._state.add_name(upload.name, diff_id)
+                self._state.add_name(upload.name, stored)
             return
         if upload.name and upload.is_by_name:
-            self._state.add_name(upload.name, "")
+            self._state.forget_name(upload.name)
             raise UploadLostError(
                 f"layer {upload.path} has the name of another layer", "run it again"
             )
         raise ArtifactError(
-            f"layer {upload.path} is damaged: its content is {found or 'not known'} where the "
-            f"config of its image says {diff_id}",
+            f"layer {upload.path} is damaged: its content is {stored.diff_id or 'not known'} where "
+            f"the config of its image says {diff_id}",
             RESAVE,
         )
+
+    def begin(self) -> None:
+        """Forget what was under way in an earlier reading of the archive, and is lost."""
+        self._under_way.clear()
 
     def forget(self, upload: LayerUpload) -> None:
         """Send the next layer of that name anew, unless it is known by now."""
@@ -188,11 +192,12 @@ def _stored(
 ) -> StoredLayer:
     """Describe a layer as it was stored; raises ArtifactError where it is not what it claims."""
     if content:
-        stored = StoredLayer(blob, repository, content.diff_id, content.stored_as)
+        source = content.diff_id if content.is_compressed_here else blob.digest
+        stored = StoredLayer(blob, repository, source, content.diff_id, content.stored_as)
     else:
         compression = compression_of(layer.content.head)
-        is_plain = compression is Compression.NONE
-        stored = StoredLayer(blob, repository, blob.digest if is_plain else "", compression)
+        diff_id = blob.digest if compression is Compression.NONE else ""
+        stored = StoredLayer(blob, repository, blob.digest, diff_id, compression)
     if layer.digest not in (None, stored.diff_id, blob.digest):
         raise ArtifactError(
             f"layer {layer.path} is damaged: its content is not that of its name", RESAVE

@@ -195,6 +195,7 @@ class _Run:
             ) as uploads,
             Finisher(meter.tick) as finisher,
         ):
+            self._target.layers.begin()
             pipeline = Pipeline(uploads, compressors, finisher, meter)
             sink = PushSink(self._target, self._outcomes, pipeline)
             reader = ImageReader(

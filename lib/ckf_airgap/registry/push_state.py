@@ -23,12 +23,15 @@ class StoredLayer:
     Attributes:
         blob: The blob as it is stored.
         repository: One repository that holds it.
+        source: The digest of its content as it stands in the archive: that of the blob where the
+            blob is that content, else that of the content which the push has compressed.
         diff_id: The digest of its uncompressed content; empty where nobody looked into it.
         compression: How it is compressed.
     """
 
     blob: Blob
     repository: str
+    source: str
     diff_id: str
     compression: Compression
 
@@ -64,7 +67,7 @@ class PushState:
             archive: Tells the archive from others. Of others only the layers are known.
         """
         self._archive = ""
-        self._by_diff_id: dict[str, StoredLayer] = {}
+        self._compressed: dict[str, StoredLayer] = {}
         self._by_blob: dict[str, StoredLayer] = {}
         self._places: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -105,9 +108,14 @@ class PushState:
         return self._nested.get(nested)
 
     def layer_of(self, digest: str) -> StoredLayer | None:
-        """Find a layer of known content by a digest, of the content or of the blob."""
-        found = self._by_diff_id.get(digest) or self._by_blob.get(digest)
-        return found if found and found.diff_id else None
+        """Find a layer of known content by its digest as it stands in the archive.
+
+        What another archive has compressed otherwise does not count: the same archive is to give
+        the same registry, whatever was pushed before it.
+        """
+        found = self._compressed.get(digest) or self._by_blob.get(digest)
+        is_known = found and found.diff_id and found.compression is not Compression.NONE
+        return found if is_known else None
 
     def blob(self, digest: str) -> StoredLayer | None:
         """Find a layer by the digest of its blob."""
@@ -119,17 +127,21 @@ class PushState:
 
     def layer_named(self, name: str) -> StoredLayer | None:
         """Find a layer by the name that it goes by in several archives."""
-        return self._by_diff_id.get(self._names.get(name, ""))
+        return self._by_blob.get(self._names.get(name, ""))
 
     def add_layer(self, layer: StoredLayer, place: str) -> None:
         """Remember a layer, and where in the archive it stood."""
         record = {**asdict(layer), "compression": layer.compression.value}
         self._add({"layer": record, "place": place})
 
-    def add_name(self, name: str, diff_id: str) -> None:
-        """Remember by what name a layer goes; an empty digest forgets it."""
-        if self._names.get(name, "") != diff_id:
-            self._add({"name": name, "diff_id": diff_id})
+    def add_name(self, name: str, layer: StoredLayer) -> None:
+        """Remember by what name a layer goes, the first that has it."""
+        if name not in self._names:
+            self._add({"name": name, "blob": layer.blob.digest})
+
+    def forget_name(self, name: str) -> None:
+        """Forget a name that stands for several layers."""
+        self._add({"name": name, "blob": ""})
 
     def add_image(self, key: str, pushed: PushedImage) -> None:
         """Remember that an image is in the registry."""
@@ -172,11 +184,11 @@ class PushState:
         elif "layer" in record:
             layer = _layer(record["layer"])
             self._by_blob[layer.blob.digest] = layer
-            if layer.diff_id:
-                self._by_diff_id[layer.diff_id] = layer
+            if layer.source != layer.blob.digest:
+                self._compressed[layer.source] = layer
             self._places[str(record["place"])] = layer.blob.digest
         elif "name" in record:
-            self._names[str(record["name"])] = str(record["diff_id"])
+            self._names[str(record["name"])] = str(record["blob"])
         elif "image" in record:
             self._images[str(record["image"])] = _image(record)
         elif "nested" in record:
@@ -191,6 +203,7 @@ def _layer(document: Mapping[str, Any]) -> StoredLayer:
     return StoredLayer(
         Blob(**document["blob"]),
         document["repository"],
+        document["source"],
         document["diff_id"],
         Compression(document["compression"]),
     )

@@ -50,8 +50,8 @@ class Uploads:
     def __enter__(self) -> "Uploads":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=kind is not None)
 
     def send(
         self, repository: str, pieces: Iterable[Piece], arrive: Callable[[Blob], Arrived]
