@@ -31,7 +31,8 @@ from ckf_airgap.planning.plan import (
 )
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import STAGING, ImagePusher, PushResult
+from ckf_airgap.registry.push import ImagePusher, PushResult
+from ckf_airgap.registry.push_sink import STAGING
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -2,9 +2,13 @@
 
 import http.client
 import http.server
+import os
 import ssl
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,6 +69,112 @@ class Answer:
 Fault = Callable[[Request], Answer | int | Literal["cut"] | None]
 
 
+HANG_SECONDS = 900.0
+"""How long anything is waited for: nothing takes as long that works, however busy the machine."""
+
+
+def wait_until(
+    holds: Callable[[], object], process: "subprocess.Popen[Any] | None" = None
+) -> None:
+    """Wait for something that is sure to come, as long as it takes.
+
+    Args:
+        holds: Whether it has come.
+        process: Who brings it about; where that ends before, the test fails at once.
+    """
+    end = time.monotonic() + HANG_SECONDS
+    while not holds():
+        assert process is None or process.poll() is None, "the program has ended before"
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.01)
+
+
+@contextmanager
+def running(words: Sequence[str]) -> Generator["subprocess.Popen[str]"]:
+    """Run the command ``ckf-airgap``, to be interrupted or killed; what it says is kept.
+
+    Args:
+        words: Its arguments.
+    """
+    with subprocess.Popen(
+        # A shell lets what it runs in the background ignore interrupts, these tests too.
+        ["env", "--default-signal=INT", sys.executable, "-m", "ckf_airgap", *words],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            # Where a test has failed, it would wait for it.
+            process.kill()
+
+
+class Gate:
+    """A fault that holds requests back until the test opens it.
+
+    What a test does meanwhile, it does in the middle of the program's work: the program cannot
+    end before, however slow the test is, nor can it be too slow itself.
+
+    Attributes:
+        passed: The path of each request of that kind that was passed on.
+    """
+
+    def __init__(
+        self,
+        is_meant: Callable[[Request], bool],
+        *,
+        passing: int = 0,
+        then: Literal["cut"] | None = None,
+    ) -> None:
+        """Close it.
+
+        Args:
+            is_meant: Tells the requests that it is for; others are passed on.
+            passing: How many of them are passed on before it holds any.
+            then: What becomes of those that were held back, once it is open: "cut", or None to
+                pass them on.
+        """
+        self._is_meant = is_meant
+        self._passing = passing
+        self._then: Literal["cut"] | None = then
+        self._lock = threading.Lock()
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+        self.passed: list[str] = []
+
+    def __call__(self, request: Request) -> Literal["cut"] | None:
+        if not self._is_meant(request):
+            return None
+        with self._lock:
+            is_held = len(self.passed) >= self._passing and not self._opened.is_set()
+            if not is_held:
+                self.passed.append(request.path)
+                return None
+        self.hold()
+        if self._then is None:
+            self.passed.append(request.path)
+        return self._then
+
+    def hold(self) -> None:
+        """Hold a request back, whatever it is: for faults that choose themselves."""
+        self._reached.set()
+        self._opened.wait(HANG_SECONDS)
+
+    def wait(self, process: "subprocess.Popen[Any]") -> None:
+        """Wait until it holds a request back.
+
+        Args:
+            process: The program that is to come to it.
+        """
+        wait_until(self._reached.is_set, process)
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._opened.set()
+
+
 _OF_A_CONNECTION = ("Connection", "Transfer-Encoding")
 
 
@@ -88,7 +198,9 @@ class _Proxy(QuietHandler):
             for name in self.headers
             if name not in _OF_A_CONNECTION
         }
-        upstream = http.client.HTTPSConnection(self.host, context=self.context, timeout=30)
+        upstream = http.client.HTTPSConnection(
+            self.host, context=self.context, timeout=HANG_SECONDS
+        )
         request = Request(self.command, self.path, headers, upstream, self._body)
         try:
             fault = type(self).fault(request)
@@ -113,7 +225,11 @@ class _Proxy(QuietHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            content = self.rfile.read(length)
+            if len(content) < length:
+                raise ConnectionError("the client is gone")
+            return content
         body: list[bytes] = []
         while size := int(self.rfile.readline(), 16):
             body.append(self.rfile.read(size))

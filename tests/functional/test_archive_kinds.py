@@ -8,9 +8,7 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tarfile
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -21,11 +19,15 @@ import pytest
 from backports import zstd
 
 from ckf_airgap.archives.sources import FileSource, StoredStream
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
+from tests.functional.servers import Gate, proxy, running, wait_until
 from tests.functional.test_interruptions import check_all, log_of
 from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry
 from tests.sample_release import ImageArchive, ImageOptions, Layout, write_image_archive
+from tests.testbed.pki import Authority
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -292,39 +294,35 @@ def test_members_of_one_name(registry: RunningRegistry, tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 @pytest.mark.parametrize("moment", [1, 4, 9])
 def test_a_push_that_is_killed_sends_no_finished_layer_again(
-    moment: int, layout: Layout, registry: RunningRegistry, tmp_path: Path
+    moment: int, layout: Layout, registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
     # Of one layout: a layer is not known again where it stands in another without its name.
     images = archive(tmp_path, layouts=(layout,))
-    words = ["push", "--images", str(images.path), "--registry", str(registry.location)]
-    words += ["--registry-ca", str(registry.process.ca), "--state", str(tmp_path / "pushed")]
-    with subprocess.Popen(
-        [sys.executable, "-m", "ckf_airgap", *words],
-        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while len(stored_blobs(log_of(registry))) < moment and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-    before = settled_log(registry)
-    # The registry's last words may be about a blob that the push had not heard of yet.
-    known = {json.loads(line)["layer"]["blob"]["digest"] for line in layer_lines(tmp_path)}
-    result = push(registry, images.path)
+    state = tmp_path / "pushed"
+    gate = Gate(
+        lambda request: request.method == "PUT" and "digest=" in request.path,
+        passing=moment,
+        then="cut",
+    )
+    with proxy(registry, authority, gate) as host:
+        words = ["push", "--images", str(images.path), "--registry", f"{host}/ckf"]
+        words += ["--registry-ca", str(authority.certificate), "--state", str(state)]
+        with running(words) as process:
+            gate.wait(process)
+            wait_until(lambda: len(stored_blobs(log_of(registry))) >= moment, process)
+            process.send_signal(signal.SIGKILL)
+        before = log_of(registry)
+        known = {json.loads(line)["layer"]["blob"]["digest"] for line in layer_lines(tmp_path)}
+        gate.open()
+        client = RegistryClient(host, ca=authority.certificate.read_text())
+        location = RegistryLocation.parse(f"{host}/ckf")
+        result = ImagePusher(client, location, state).push(FileSource(images.path))
     assert len(result.pushed) + result.present == len(IMAGES)
     check_all(registry, images, tmp_path)
     after = stored_blobs(log_of(registry)[len(before) :])
     assert not known & set(after)
+    # What the registry has got may be nothing that the push had heard of yet.
     assert len(set(stored_blobs(before)) & set(after)) <= 4
-
-
-def settled_log(registry: RunningRegistry) -> str:
-    """Read the log once it grows no more: of a blob it says after the answer that it is there."""
-    before, log = None, log_of(registry)
-    while log != before:
-        time.sleep(0.3)
-        before, log = log, log_of(registry)
-    return log
 
 
 def layer_lines(folder: Path) -> list[str]:

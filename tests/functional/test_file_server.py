@@ -101,8 +101,9 @@ def serving(  # noqa: C901
             part = served.content[start:]
             if faults.cuts:
                 part = part[: faults.cuts.pop(0)]
-            self.wfile.write(part)
+            # Counted first: whoever has got the last of it may look at once.
             served.sent += len(part)
+            self.wfile.write(part)
             self.close_connection = True
 
         def _refuse(self) -> None:

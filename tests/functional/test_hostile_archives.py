@@ -119,7 +119,7 @@ def inner(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 def zstd_window(content: bytes) -> bytes:
     """Compress so that reading it takes a window of 2 GiB."""
-    options = {zstd.CompressionParameter.window_log: 31}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 31}
     compressor = zstd.ZstdCompressor(options=options)
     return compressor.compress(content) + compressor.flush()
 
@@ -239,11 +239,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "a name of a gigabyte": Kind(
         gz(lambda s: extended(tarfile.GNUTYPE_LONGNAME, b"a" * 512, 2**30) + s),
-        "extended header of 1073741824 bytes",
+        "extended headers of 1073742336 bytes",
     ),
     "a header of a gigabyte": Kind(
         gz(lambda s: extended(tarfile.XHDTYPE, b"a" * 512, 2**30) + s),
-        "extended header of 1073741824 bytes",
+        "extended headers of 1073742336 bytes",
     ),
     "a name of 5,000 characters": Kind(
         gz(lambda s: extended(tarfile.GNUTYPE_LONGNAME, b"a" * 5000) + s), "name is too long"
@@ -284,7 +284,9 @@ KINDS: Mapping[str, Kind] = {
         gz(lambda _: image({"rootfs": {"diff_ids": [SHA]}}, Layers=["../../etc/passwd"])),
         "lacks the layer",
     ),
-    "layers that are numbers": Kind(gz(lambda _: image({}, Layers=[1])), "Layers is not a list of texts"),
+    "layers that are numbers": Kind(
+        gz(lambda _: image({}, Layers=[1])), "Layers is not a list of texts"
+    ),
     "names that are numbers": Kind(
         gz(lambda _: image({"rootfs": {"diff_ids": []}}, RepoTags=[1])), "RepoTags is not a list"
     ),

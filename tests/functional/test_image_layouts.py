@@ -19,8 +19,8 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Request, proxy
-from tests.functional.test_archive_kinds import repack, settled_log, stored_blobs
-from tests.functional.test_interruptions import push_through
+from tests.functional.test_archive_kinds import repack, stored_blobs
+from tests.functional.test_interruptions import log_of, push_through
 from tests.outside import Outside, write_charms
 from tests.sample_release import Compressor, ImageArchive, ImageOptions, Layout, Release, truncate
 from tests.testbed.pki import Authority
@@ -222,7 +222,7 @@ def test_a_copy_that_is_not_complete_is_told_before_anything_is_sent(
     with pytest.raises(ArtifactError, match="was not copied completely") as raised:
         push(registry, packed)
     assert "copy it again" in raised.value.cure
-    assert "/blobs/" not in settled_log(registry)
+    assert "/blobs/" not in log_of(registry)
 
 
 def test_a_bit_that_flips_in_the_copy(packed: Path, registry: RunningRegistry) -> None:
@@ -257,9 +257,9 @@ def test_what_the_registry_has_is_not_sent_again_without_a_journal(
     packed: Path, registry: RunningRegistry, tmp_path: Path
 ) -> None:
     push(registry, packed)
-    before = settled_log(registry)
+    before = log_of(registry)
     (tmp_path / "pushed").unlink()
     assert len(push(registry, packed).pushed) == len(RELEASE.images)
-    after = settled_log(registry)[len(before) :]
+    after = log_of(registry)[len(before) :]
     # Layers are found in their own repositories, or mounted from others.
     assert stored_blobs(after) == []

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import yaml
 
 from ckf_airgap.cli import main
 from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Request, proxy
+from tests.functional.servers import Gate, proxy, running
 from tests.functional.test_file_server import Faults, serving
 from tests.functional.test_interruptions import check_all
 from tests.functional.test_push import IMAGES, archive
@@ -161,25 +160,20 @@ def test_an_interrupt_ends_it_and_the_next_run_continues(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     images = archive(tmp_path)
-    manifests = 0
-
-    def slow(request: Request) -> None:
-        nonlocal manifests
-        manifests += request.method == "PUT" and "/manifests/" in request.path
-        time.sleep(0.02)
-
-    with proxy(registry, authority, slow) as host:
+    # Images get their manifests one after the other: of the second on, none gets it yet.
+    gate = Gate(
+        lambda request: request.method == "PUT" and "/manifests/" in request.path, passing=1
+    )
+    with proxy(registry, authority, gate) as host:
         given = ["push", "--images", str(images.path), "--registry", f"{host}/ckf"]
         given += ["--registry-ca", str(authority.certificate)]
-        with subprocess.Popen(
-            command(given), env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        ) as process:
-            while manifests < 2 and process.poll() is None:
-                time.sleep(0.01)
+        with running(given) as process:
+            gate.wait(process)
             process.send_signal(signal.SIGINT)
+            gate.open()
             _, error = process.communicate()
         assert process.returncode == 130
-        assert b"interrupted" in error and b"Traceback" not in error
+        assert "interrupted" in error and "Traceback" not in error
         assert main(given) == 0
     done = document(capsys)
     assert done["present"] >= 1

@@ -17,7 +17,7 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Request, proxy
+from tests.functional.servers import Answer, Request, proxy
 from tests.functional.test_push import IMAGES, archive, path_in_registry
 from tests.testbed.pki import Authority
 
@@ -76,12 +76,12 @@ class InTurn:
     could strike one each time that it is tried.
     """
 
-    def __init__(self, *faults: int | Literal["cut"] | None) -> None:
+    def __init__(self, *faults: Answer | int | Literal["cut"] | None) -> None:
         self._faults = itertools.cycle(faults)
         self._strikes: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def __call__(self, request: Request) -> int | Literal["cut"] | None:
+    def __call__(self, request: Request) -> Answer | int | Literal["cut"] | None:
         # An upload that is begun again is the same target.
         target = f"{request.method} {request.path.partition('?')[0].partition('/uploads/')[0]}"
         with self._lock:

@@ -22,6 +22,7 @@ from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Answer, Request, proxy
 from tests.functional.test_interruptions import check_all, large_layers, log_of
 from tests.functional.test_push import IMAGES, archive
+from tests.functional.test_registry_failures import InTurn
 from tests.sample_release import ImageArchive
 from tests.testbed.pki import Authority
 
@@ -165,13 +166,7 @@ def test_a_registry_that_limits_the_rate(
     pauses: list[float] = []
     monkeypatch.setattr("ckf_airgap.https.time.sleep", pauses.append)
     images = archive(tmp_path)
-    count = 0
-
-    def limit(_: Request) -> Answer | None:
-        nonlocal count
-        count += 1
-        return Answer(429, b"", {"Retry-After": "7"}) if count % 5 == 0 else None
-
+    limit = InTurn(None, None, None, None, Answer(429, b"", {"Retry-After": "7"}))
     with proxy(registry, authority, limit) as host:
         assert len(push_to(host, authority, images).pushed) == len(IMAGES)
     check_all(registry, images, tmp_path)

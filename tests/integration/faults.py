@@ -14,6 +14,9 @@ from typing import Any
 from tests.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
+# How long anything is waited for: only what hangs takes as long.
+_HANG_SECONDS = 1800.0
+
 
 class Task:
     """An action that was started and not waited for."""
@@ -44,28 +47,30 @@ class Task:
         """What it has said so far."""
         return json.dumps(self.document.get("log", ""))
 
-    def wait_until(self, holds: Callable[[], object], seconds: float = 300) -> None:
+    def wait_until(self, holds: Callable[[], object], seconds: float = _HANG_SECONDS) -> None:
         """Wait for something to happen while it runs."""
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, self.document
             time.sleep(0.5)
 
-    def wait_for_end(self, seconds: float = 900) -> str:
+    def wait_for_end(self, seconds: float = _HANG_SECONDS) -> str:
         """Wait until it has ended, in whatever way; gives its status."""
         self.wait_until(lambda: self.status not in ("pending", "running", "aborting"), seconds)
         return self.status
 
 
 def wait_for_push(testbed: Testbed, place: str) -> None:
-    """Wait until the registry has got the first image below a path."""
+    """Wait until the registry has got the first image below a path that nobody used before."""
     registry = testbed.registry
     log = registry.processes.log(registry.data.name)
     first = re.compile(rf'"PUT /v2/{place}/\S+/manifests/')
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + _HANG_SECONDS
+    # From its start: the push may have come so far before this looks.
     with log.open(errors="replace") as lines:
-        lines.seek(0, os.SEEK_END)
-        while not first.search(lines.read()):
+        unfinished = ""
+        while not first.search(text := unfinished + lines.read()):
+            unfinished = text[text.rfind("\n") + 1 :]
             assert time.monotonic() < deadline, f"nothing is pushed to {place}"
             time.sleep(0.02)
 
@@ -75,7 +80,7 @@ def kill_pod(operator: Operator, testbed: Testbed) -> None:
     before = pod(testbed, operator)["metadata"]["uid"]
     words = ["delete", "pod", f"{APPLICATION}-0", "--force", "--grace-period=0"]
     _kubectl(testbed, *words, "--namespace", operator.model)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + _HANG_SECONDS
     while time.monotonic() < deadline:
         try:
             found = pod(testbed, operator)

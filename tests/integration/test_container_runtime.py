@@ -32,7 +32,7 @@ def test_every_kind_of_image_is_pulled_and_runs(testbed: Testbed | None, tmp_pat
             image = f"{prefix}/runtime/{layout.value}:1"
             kubectl(testbed, "run", layout.value, f"--image={image}", "--namespace", NAMESPACE)
         pods = [f"pod/{layout.value}" for layout in Layout]
-        kubectl(testbed, "wait", "--for=condition=Ready", *pods, "-n", NAMESPACE, "--timeout=120s")
+        kubectl(testbed, "wait", "--for=condition=Ready", *pods, "-n", NAMESPACE, "--timeout=900s")
         found = json.loads(kubectl(testbed, "get", "pods", "-o", "json", "-n", NAMESPACE))
         statuses: list[dict[str, Any]] = [
             status for pod in found["items"] for status in pod["status"]["containerStatuses"]

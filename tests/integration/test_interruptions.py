@@ -267,7 +267,7 @@ def test_the_next_run_finishes_all_of_it(ready: Operator) -> None:
     assert relations(ready) >= RELATIONS
     # What the operator has deployed by hand is named, and brought to the release when asked for.
     assert "kubeflow-profiles" in str(ready.run("refresh").results["changes"])
-    report = ready.run("verify", timeout=300)
+    report = ready.run("verify", timeout=1200)
     assert report.results["foreign-images"] == "none"
     assert ready.run("deploy").results["changes"] == "none"
 
@@ -287,7 +287,7 @@ def test_an_application_that_the_operator_has_removed(ready: Operator) -> None:
     ready.juju.cli("remove-application", "minio", "--no-prompt", "--destroy-storage")
     # It may still be on its way out.
     message = ""
-    for _ in range(10):
+    for _ in range(120):
         try:
             ready.run("deploy")
             break
@@ -312,9 +312,7 @@ def test_a_user_who_may_only_look(ready: Operator) -> None:
     ready.give_secret("juju-credentials", {"username": user, "password": password})
     try:
         ready.juju.cli("remove-relation", "kubeflow-dashboard:links", "kubeflow-volumes")
-        ready.juju.wait(
-            lambda status: "links" not in status.apps["kubeflow-dashboard"].relations, timeout=120
-        )
+        ready.juju.wait(lambda status: "links" not in status.apps["kubeflow-dashboard"].relations)
         message = failure(ready, "add-relations")
         assert "the Juju user of juju-credentials may not do this" in message
         assert "juju grant" in message

@@ -60,7 +60,7 @@ def secrets(operator: Operator, testbed: Testbed | None) -> Generator[Secrets]:
         operator.give_juju_user(password)
         operator.wait_until_says("deployed")
         operator.run("preflight")
-        operator.run("verify", timeout=300)
+        operator.run("verify", timeout=1200)
     yield Secrets((registry.password, password), sightings)
 
 
@@ -75,7 +75,7 @@ def test_it_deploys_by_itself(deployed: Operator) -> None:
 
 
 def test_every_pod_can_pull_its_images(deployed: Operator, testbed: Testbed) -> None:
-    report = deployed.run("verify", timeout=300)
+    report = deployed.run("verify", timeout=1200)
     assert report.results["failed-pulls"] == "none"
     assert report.results["not-active"] == "none"
     images = [

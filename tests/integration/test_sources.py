@@ -92,7 +92,7 @@ def test_archives_on_a_file_server_are_deployed(
         task = operator.run("deploy")
         assert int(task.results["pushed-images"]) == len(artifacts.images.images)
         assert any("GET /release.tar.gz" in line for line in server.requests)
-        report = operator.run("verify", timeout=300)
+        report = operator.run("verify", timeout=1200)
     assert report.results["foreign-images"] == "none"
     assert set(operator.juju.status().apps) == {APPLICATION, *CHARMS}
 

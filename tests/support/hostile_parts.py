@@ -31,7 +31,9 @@ def write_zstandard(path: Path, pieces: Iterable[bytes], window_log: int = 0) ->
 
 
 def zstandard_pieces(pieces: Iterable[bytes], window_log: int = 0) -> Iterator[bytes]:
-    options = {zstd.CompressionParameter.window_log: window_log} if window_log else None
+    options: dict[int, int] = {}
+    if window_log:
+        options[zstd.CompressionParameter.window_log] = window_log
     compressor = zstd.ZstdCompressor(options=options)
     for piece in pieces:
         yield compressor.compress(piece)

@@ -1,8 +1,15 @@
 """What the unit tests share: the artifacts of the built-in release, made once."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ class Recipe(NamedTuple):
     """What a part of an archive is to be; small, so that a failure can be read."""
 
     kind: str
-    count: int
+    images: int
     form: str
     wrap: str
     ending: str
@@ -110,7 +110,7 @@ def made(recipe: Recipe, number: int) -> Part:
     name = f"part-{number}"
     images = [
         NamedImage(sample_image("base", f"{name}-{each}"), (f"docker.io/team/{name}-{each}:1",))
-        for each in range(recipe.count)
+        for each in range(recipe.images)
     ]
     names = tuple(image.names[0] for image in images)
     if recipe.kind == "other":

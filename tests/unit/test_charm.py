@@ -645,6 +645,7 @@ def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) 
         "pushed-images": 2,
         "present-images": 3,
         "uploaded-bytes": 4096,
+        "passed-over-files": 0,
     }
     assert installer.calls == ["check_registry", "push"]
     assert "one has no name" in unit.context.action_logs
@@ -679,6 +680,7 @@ def test_deploy_goes_the_whole_way(
         "pushed-images": 2,
         "present-images": 3,
         "uploaded-bytes": 4096,
+        "passed-over-files": 0,
         "applications": 2,
         "excluded": "minio",
         "missing-images": "none",

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ckf_airgap.errors import (
@@ -24,7 +24,6 @@ SHORT = st.text(CHARACTERS, max_size=60)
 # Hypothesis makes no long texts of itself.
 TEXTS = st.builds(str.__mul__, SHORT, st.sampled_from([1, 3, 50, 2000]))
 MANY = 100_000
-examples = settings(deadline=None)
 
 
 def check(error: AirgapError) -> None:
@@ -34,13 +33,11 @@ def check(error: AirgapError) -> None:
     assert text.isprintable()
 
 
-@examples
 @given(TEXTS, TEXTS)
 def test_any_message_fits_and_can_be_printed(problem: str, cure: str) -> None:
     check(AirgapError(problem, cure))
 
 
-@examples
 @given(st.lists(TEXTS, min_size=1, max_size=8), st.lists(TEXTS, min_size=8, max_size=8), TEXTS)
 def test_any_joined_message_fits_and_keeps_the_count(
     problems: list[str], cures: list[str], what: str
@@ -55,7 +52,6 @@ def test_any_joined_message_fits_and_keeps_the_count(
         assert joined.problem.startswith(f"{len(errors)} things failed: ")
 
 
-@examples
 @given(st.lists(TEXTS, max_size=20), st.integers(50, 3000))
 def test_any_list_fits_and_can_be_printed(items: list[str], most_bytes: int) -> None:
     text = listed(items, most_bytes=most_bytes)
@@ -63,7 +59,6 @@ def test_any_list_fits_and_can_be_printed(items: list[str], most_bytes: int) -> 
     assert text.isprintable()
 
 
-@examples
 @given(SHORT)
 def test_printable_text_keeps_its_length(text: str) -> None:
     shown = printable(text)

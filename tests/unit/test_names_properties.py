@@ -22,8 +22,8 @@ from ckf_airgap.names import (
 from ckf_airgap.planning.image_finder import ImageFinder
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import RETAG_REGISTRY, member_name, retagged_name
-from tests.unit.artifacts import inventory_of
 from tests.support.member_names import wanted_by_member_name
+from tests.unit.artifacts import inventory_of
 
 # Image, name after the public retag script, members saved from the list of new and of old names.
 TABLE = [

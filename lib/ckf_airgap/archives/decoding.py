@@ -1,4 +1,4 @@
-"""Decoders of gzip (RFC 1952) and Zstandard (RFC 8878): bounded memory, whatever they are given."""
+"""Decoders of gzip (RFC 1952) and Zstandard (RFC 8878), in bounded memory."""
 
 import threading
 import zlib

@@ -66,8 +66,7 @@ def read_docker_manifest(
             f"{archive} is a folder as skopeo copy writes it to dir:, which is not read",
             "copy the image to docker-archive: or oci-archive: instead",
         )
-    is_list = isinstance(entries, list) and any(isinstance(entry, dict) for entry in entries)
-    if not is_list:
+    if not any(isinstance(entry, dict) for entry in _listed(entries)):
         raise ArtifactError(f"{MANIFEST} in {archive} is not a list of images", RESAVE)
     images: list[DockerImage] = []
     damaged: list[ArtifactError] = []
@@ -82,8 +81,12 @@ def read_docker_manifest(
 
 
 def _names_config(entries: object) -> bool:
-    first = cast(list[object], entries)[:1] if isinstance(entries, list) else []
-    return any(isinstance(entry, dict) and "Config" in entry for entry in first)
+    first = _listed(entries)[:1]
+    return any("Config" in cast(dict[str, Any], each) for each in first if isinstance(each, dict))
+
+
+def _listed(entries: object) -> list[object]:
+    return cast(list[object], entries) if isinstance(entries, list) else []
 
 
 def _image(entry: object) -> DockerImage:

@@ -13,7 +13,6 @@ _WINDOW = 31
 _LEVEL = 1
 _library: Any = isal_zlib
 
-GZIP_MAGIC = b"\x1f\x8b"
 GZIP_ERRORS = (cast(type[Exception], _library.error), zlib.error)
 
 

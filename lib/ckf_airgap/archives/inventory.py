@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.image_reader import MOST_PASSES, ImageReader
@@ -120,7 +121,7 @@ class InventoryBuilder:
         self.damaged: list[ArtifactError] = []
         self.passed_over: list[PassedOver] = []
 
-    def describe(self, image: ReadImage[object]) -> ArchivedImage:
+    def describe(self, image: ReadImage[Any]) -> ArchivedImage:
         """Name an image as it is listed."""
         parsed = [ImageReference.parse(text) for text in image.names]
         names = tuple(reference for reference in parsed if reference is not None)
@@ -180,7 +181,7 @@ def read_inventory(
     *,
     architecture: str = "",
     on_read: Callable[[int], None] = lambda _: None,
-    on_file: Callable[[str, Verdict], None] = lambda *_: None,
+    on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
 ) -> Inventory:
     """List the images of images.tar.gz without keeping anything of their layers.
 

@@ -210,10 +210,10 @@ def _name(annotations: dict[str, Any]) -> str:
 
 
 def _blob(value: object) -> BlobDescriptor:
-    fields = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    fields: dict[str, Any] = cast(dict[str, Any], value) if isinstance(value, dict) else {}
     size = fields.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise TypeError(f"{str(value)[:_SHOWN]} is not a descriptor")
+        raise TypeError(f"{str(fields)[:_SHOWN]} is not a descriptor")
     return BlobDescriptor(_digest(fields.get("digest")), size, text_of(fields, "mediaType"))
 
 

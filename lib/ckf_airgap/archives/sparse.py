@@ -6,7 +6,7 @@ format, whose map stands in the header and in blocks behind it, and the pax form
 """
 
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,7 @@ _LONGEST_READ = 1024 * 1024
 _OLD_MAP, _OLD_MAP_PARTS, _OLD_EXTENDED, _OLD_SIZE = 386, 4, 482, 483
 _BLOCK_PARTS, _BLOCK_EXTENDED = 21, 504
 _NUMBER = 12
+_BINARY = 0x80
 _PREFIX = "GNU.sparse."
 _CURE = "make the archive again without -S (--sparse)"
 
@@ -105,7 +106,9 @@ def pax_sparse_map(
         return _checked(parts, _number(size, file), stored_size, map_size, file)
     if f"{_PREFIX}map" in records:
         numbers = [_number(text, file) for text in records[f"{_PREFIX}map"].split(",")]
-        parts = list(zip(numbers[::2], numbers[1::2], strict=len(numbers) % 2 == 0))
+        if len(numbers) % 2:
+            raise _damaged(file)
+        parts = list(zip(numbers[::2], numbers[1::2], strict=True))
         return _checked(parts, _number(size, file), stored_size, 0, file)
     return _checked(list(pairs), _number(size, file), stored_size, 0, file)
 
@@ -133,25 +136,26 @@ def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> N
 
 def _leading_map(read_block: Callable[[], bytes], file: str) -> tuple[list[tuple[int, int]], int]:
     """Read the map of format 1.0: decimal numbers, one in a line, filled up to whole blocks."""
-    text, size = b"", 0
-    numbers: list[int] = []
-    count = None
-    while count is None or len(numbers) < 2 * count:
-        block = read_block()
-        size += len(block)
-        if len(block) < _BLOCK:
-            raise _damaged(file)
-        *lines, text = (text + block).split(b"\n")
-        for line in lines:
-            if count is None:
-                count = _number(line.decode("ascii", "replace"), file)
-                if count > _MOST_PARTS:
-                    raise _damaged(file)
-            elif len(numbers) < 2 * count:
-                numbers.append(_number(line.decode("ascii", "replace"), file))
-        if len(text) > _LONGEST_NUMBER and count is not None and len(numbers) < 2 * count:
-            raise _damaged(file)
-    return list(zip(numbers[::2], numbers[1::2], strict=True)), size
+    size = 0
+
+    def read_numbers() -> Iterator[int]:
+        nonlocal size
+        text = b""
+        while len(text) <= _LONGEST_NUMBER:
+            block = read_block()
+            if len(block) < _BLOCK:
+                break
+            size += len(block)
+            *lines, text = (text + block).split(b"\n")
+            for line in lines:
+                yield _number(line.decode("ascii", "replace"), file)
+        raise _damaged(file)
+
+    numbers = read_numbers()
+    count = next(numbers)
+    if count > _MOST_PARTS:
+        raise _damaged(file)
+    return [(next(numbers), next(numbers)) for _ in range(count)], size
 
 
 def _old_parts(block: bytes, start: int, count: int, file: str) -> list[tuple[int, int]]:
@@ -165,9 +169,13 @@ def _old_parts(block: bytes, start: int, count: int, file: str) -> list[tuple[in
 
 
 def _old_number(block: bytes, at: int, file: str) -> int:
+    """Read a number of a header: octal digits, or binary behind a byte of 0x80."""
+    digits = block[at : at + _NUMBER]
+    if digits[0] == _BINARY:
+        return int.from_bytes(digits[1:], "big")
     try:
-        return tarfile.nti(block[at : at + _NUMBER])
-    except tarfile.TarError as error:
+        return int(digits.rstrip(b"\0 ") or b"0", 8)
+    except ValueError as error:
         raise _damaged(file) from error
 
 
@@ -218,7 +226,8 @@ class SparseStream:
         self._size = sparse.size
         self._parts = iter((*sparse.parts, (sparse.size, 0)))
         self._position = 0
-        self._start, self._end = self._next_part()
+        self._start = self._end = 0
+        self._next_part()
 
     def read(self, size: int, /) -> bytes:
         """Give one byte or more, ``size`` at the most; none at the end."""
@@ -249,8 +258,8 @@ class SparseStream:
     def _pass(self, size: int) -> None:
         self._position += size
         if self._position == self._end and self._position < self._size:
-            self._start, self._end = self._next_part()
+            self._next_part()
 
-    def _next_part(self) -> tuple[int, int]:
-        start, size = next(self._parts)
-        return start, start + size
+    def _next_part(self) -> None:
+        self._start, size = next(self._parts)
+        self._end = self._start + size

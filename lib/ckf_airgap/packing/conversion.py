@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
-from ckf_airgap.archives.decoding import Compression, DecodingError, make_decoder
+from ckf_airgap.archives.decoding import Compression, Decoder, DecodingError, make_decoder
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
-from ckf_airgap.errors import ArtifactError, disk_error
+from ckf_airgap.errors import disk_error
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.registry.client import Blob
 from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
@@ -77,45 +78,37 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
             yield piece
 
     stored = pieces()
-    damage = ""
+    damage: DecodingError | None = None
     try:
-        with incoming.open("wb") as file:
+        with closing(_decoder(layer)) as decoder, incoming.open("wb") as file:
             file.write(member.header)
-            for block in _blocks(_decoded(layer, stored)):
+            for block in _blocks(data for piece in stored for data in decoder.decode(piece)):
                 content.update(block)
                 member.add(block)
                 file.write(compress_block([block]))
             file.write(member.trailer)
+            if not decoder.is_complete:
+                raise DecodingError("it ends in the middle")
     except DecodingError as error:
-        damage = error.reason
+        damage = error
         # Perhaps it only was damaged on the way, which its digest will tell.
         for _ in stored:
             pass
+    name = f"layer {layer.blob.digest} of {pull}"
     if f"sha256:{source.hexdigest()}" != layer.blob.digest:
-        raise other_bytes(f"layer {layer.blob.digest} of {pull}")
-    if not damage and f"sha256:{content.hexdigest()}" != layer.diff_id:
-        damage = "its content is not what the image's config says"
-    if damage:
-        raise ArtifactError(
-            f"layer {layer.blob.digest} of {pull} is damaged ({damage})",
-            "leave the image out, or pack with --format oci, which takes layers as they are",
+        raise other_bytes(name)
+    if damage is None and f"sha256:{content.hexdigest()}" != layer.diff_id:
+        damage = DecodingError("its content is not what the image's config says")
+    if damage is not None:
+        raise damage.as_artifact_error(
+            name, "leave the image out, or pack with --format oci, which takes layers as they are"
         )
     os.replace(incoming, path)
 
 
-def _decoded(layer: RemoteLayer, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    if not layer.media_type.endswith(_ZSTD_ENDINGS):
-        return iter(pieces)
-    return _unzstd(pieces)
-
-
-def _unzstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    decoder = make_decoder(Compression.ZSTD)
-    try:
-        for piece in pieces:
-            yield from decoder.decode(piece)
-    finally:
-        decoder.close()
+def _decoder(layer: RemoteLayer) -> Decoder:
+    is_zstd = layer.media_type.endswith(_ZSTD_ENDINGS)
+    return make_decoder(Compression.ZSTD if is_zstd else Compression.NONE)
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
