@@ -14,9 +14,6 @@ import yaml
 from ckf_airgap.archives import byte_stream
 from ckf_airgap.cli import main
 from tests.sample_release import (
-from tests.support.archive_forms import old_docker_save
-from tests.support.sample_images import NamedImage, sample_image
-from tests.support.tar_files import Entry, symbolic_link, tar
     CharmOptions,
     Damage,
     ImageOptions,
@@ -25,6 +22,9 @@ from tests.support.tar_files import Entry, symbolic_link, tar
     truncate,
     write_release,
 )
+from tests.support.archive_forms import old_docker_save
+from tests.support.sample_images import NamedImage, sample_image
+from tests.support.tar_files import Entry, symbolic_link, tar
 
 REGISTRY = "registry.corp:5000/ckf"
 

@@ -81,13 +81,14 @@ def test_what_gnu_tar_makes_is_read(version: str, shape: str, tmp_path: Path) ->
 
 
 def pax_header(records: Sequence[tuple[str, str]]) -> bytes:
-    content = b""
+    lines: list[str] = []
     for key, value in records:
-        text = f" {key}={value}\n".encode()
+        text = f" {key}={value}\n"
         size = len(text) + 1
         while size != len(text) + len(str(size)):
             size = len(text) + len(str(size))
-        content += str(size).encode() + text
+        lines.append(f"{size}{text}")
+    content = "".join(lines).encode()
     header = tarfile.TarInfo("extended")
     header.type = tarfile.XHDTYPE
     header.size = len(content)
@@ -252,7 +253,7 @@ def test_a_hole_is_given_in_pieces_and_skipped_for_nothing(version: str) -> None
     stored = bytes(2 * MIB)
     parts, size = [(GIB, 2 * MIB)], GIB + 2 * MIB
     stream = Counting(FORMATS[version](parts, size, stored) + END)
-    (member,) = [each for each, _ in zip(read_members(stream, "x"), range(1), strict=False)]
+    member = next(read_members(stream, "x"))
     before = stream.count
     assert member.read(10 * MIB) == bytes(MIB)
     assert member.skip(GIB - MIB) == GIB - MIB
@@ -303,7 +304,9 @@ def test_a_file_of_far_more_than_is_stored_is_refused(version: str) -> None:
 def test_too_many_parts_are_refused(version: str) -> None:
     parts = [(2 * each, 1) for each in range(70_000)]
     archive = FORMATS[version](parts, 140_000, bytes(70_000)) + END
-    with pytest.raises(ArtifactError, match=r"x\.tar (is stored as a sparse|has extended headers)|"):
+    with pytest.raises(
+        ArtifactError, match=r"x\.tar (is stored as a sparse|has extended headers)|"
+    ):
         read_all(archive)
 
 
@@ -312,7 +315,6 @@ def test_too_many_parts_are_refused(version: str) -> None:
     [
         old([], 0, STORED, b"-0000000001\0"),
         old([], 0, STORED, b"\x80" + b"\xff" * 11),
-        old([], 0, STORED, b"nine       \0"),
         old([(0, 1024)] * 5, 9999, STORED)[:700],
         pax_0_1_of("0,512,600", 9999, STORED),
         pax_0_1_of("0,512,600,-512", 9999, STORED),

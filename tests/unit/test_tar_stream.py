@@ -2,11 +2,17 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ckf_airgap.archives.tar_stream import MemberKind, read_members
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.archives.tar_stream import MemberKind, read_end, read_members
 from ckf_airgap.errors import ArtifactError
+from tests.support.compressed import gzipped
 
 
 def archive(
@@ -108,3 +114,81 @@ def test_damaged_extended_records_are_refused(records: bytes) -> None:
 def test_a_zip_is_not_a_tar() -> None:
     with pytest.raises(ArtifactError, match="not a tar archive"):
         contents(b"PK\x03\x04" + b"\0" * 2000)
+
+
+def extended(records: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    header = tarfile.TarInfo("extended")
+    header.type = kind
+    header.size = len(records)
+    return header.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+
+
+def record(key: str, value: bytes) -> bytes:
+    text = b" " + key.encode() + b"=" + value + b"\n"
+    return min(
+        line
+        for digits in range(1, 5)
+        if len(line := b"%d" % (len(text) + digits) + text) == len(text) + digits
+    )
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_the_extended_headers_of_a_member_have_a_limit_together(kind: bytes) -> None:
+    header = extended(record("comment", bytes(1000)), kind)
+    # The padding of a header does not count.
+    largest = header * (1024 * 1024 // (512 + 1014))
+    end = archive({"a": b"content"}, tarfile.USTAR_FORMAT)
+    if kind != tarfile.GNUTYPE_LONGNAME:
+        # What is not used of them counts only until its member comes.
+        assert contents((largest + end[:1024]) * 3 + end) == {"a": b"content"}
+    with pytest.raises(ArtifactError, match="extended headers of [0-9]+ bytes for one member"):
+        contents(largest + header + end)
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=()), min_size=1, max_size=50),
+    tar_format=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+def test_a_name_is_one_line_of_text(name: str, tar_format: int) -> None:
+    encoded = name.encode("utf-8", "surrogatepass")
+    if tar_format == tarfile.PAX_FORMAT:
+        start = extended(record("path", encoded))
+    else:
+        start = extended(encoded + b"\0", tarfile.GNUTYPE_LONGNAME)
+    (read,) = contents(start + archive({"a": b""}))
+    assert read.isprintable()
+    read.encode()
+
+
+def test_what_a_terminal_would_obey_is_replaced() -> None:
+    name = record("path", b"a\nb\0c\x1b[1m\xff.tar")
+    assert list(contents(extended(name) + archive({"a": b""}))) == ["a\ufffdb\ufffdc\ufffd[1m\ufffd.tar"]
+
+
+@pytest.mark.parametrize(("behind", "garbage"), [(b"\n", True), (bytes(700), False)])
+def test_garbage_behind_the_compressed_archive_is_not_read(
+    behind: bytes, garbage: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzipped(archive({"a": b"content"})) + behind)
+    with open_archive(FileSource(path)) as stream:
+        assert [member.name for member in read_members(stream, "x")] == ["a"]
+        read_end(stream, "x")
+        assert stream.garbage == garbage
+
+
+def test_an_archive_that_is_incomplete_before_the_garbage_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzipped(archive({"a": b"x" * 2000}, tarfile.USTAR_FORMAT)[:1000]) + b"\n")
+    with (
+        open_archive(FileSource(path)) as stream,
+        pytest.raises(ArtifactError, match="x ends in the middle of a"),
+    ):
+        list(read_members(stream, "x"))
+
+
+def test_tar_archives_behind_each_other_are_told() -> None:
+    stream = io.BytesIO(archive({"a": b""}) * 2)
+    list(read_members(stream, "x"))
+    with pytest.raises(ArtifactError, match="x goes on behind its end"):
+        read_end(stream, "x")

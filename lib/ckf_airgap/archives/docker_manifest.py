@@ -81,8 +81,8 @@ def read_docker_manifest(
 
 
 def _names_config(entries: object) -> bool:
-    first = _listed(entries)[:1]
-    return any("Config" in cast(dict[str, Any], each) for each in first if isinstance(each, dict))
+    listed = _listed(entries)
+    return bool(listed) and isinstance(listed[0], dict) and "Config" in listed[0]
 
 
 def _listed(entries: object) -> list[object]:

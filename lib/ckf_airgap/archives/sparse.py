@@ -105,10 +105,7 @@ def pax_sparse_map(
         parts, map_size = _leading_map(read_block, file)
         return _checked(parts, _number(size, file), stored_size, map_size, file)
     if f"{_PREFIX}map" in records:
-        numbers = [_number(text, file) for text in records[f"{_PREFIX}map"].split(",")]
-        if len(numbers) % 2:
-            raise _damaged(file)
-        parts = list(zip(numbers[::2], numbers[1::2], strict=True))
+        parts = _listed_map(records[f"{_PREFIX}map"], file)
         return _checked(parts, _number(size, file), stored_size, 0, file)
     return _checked(list(pairs), _number(size, file), stored_size, 0, file)
 
@@ -132,6 +129,15 @@ def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> N
         if not pairs or pairs[-1][1] >= 0:
             raise _damaged(file)
         pairs[-1] = pairs[-1][0], _number(value, file)
+
+
+def _listed_map(text: str, file: str) -> list[tuple[int, int]]:
+    """Read the map of format 0.1: decimal numbers with commas between them."""
+    count = text.count(",") + 1
+    if count % 2 or count > 2 * _MOST_PARTS:
+        raise _damaged(file)
+    numbers = [_number(each, file) for each in text.split(",")]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _leading_map(read_block: Callable[[], bytes], file: str) -> tuple[list[tuple[int, int]], int]:

@@ -148,7 +148,7 @@ class LayerUploads:
                 f"layer {upload.path} has the name of another layer", "run it again"
             )
         raise ArtifactError(
-            f"layer {upload.path} is damaged: its content is {stored.diff_id or 'not known'} where "
+            f"layer {upload.path} is damaged: its content is {stored.diff_id or 'not known'}, and "
             f"the config of its image says {diff_id}",
             RESAVE,
         )
