@@ -98,6 +98,15 @@ class AirgapError(Exception):
         super().__init__(f"{self.problem}: {self.cure}")
 
 
+def kept(error: "ArtifactError") -> "ArtifactError":
+    """Make an error that can be kept for long.
+
+    An exception keeps alive whatever was in memory where it was raised, documents of megabytes
+    among it.
+    """
+    return type(error)(error.problem, error.cure)
+
+
 class ConfigurationError(AirgapError):
     """An input that the operator gives is missing or not usable."""
 

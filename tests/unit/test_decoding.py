@@ -47,7 +47,7 @@ def all_windows_are_given_back() -> Iterator[None]:
 
 def windowed(content: bytes, window_log: int) -> bytes:
     """Compress without telling the size, which would make a small window do."""
-    options = {zstd.CompressionParameter.window_log: window_log}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: window_log}
     compressor = zstd.ZstdCompressor(options=options)
     return compressor.compress(content) + compressor.flush()
 
@@ -312,16 +312,12 @@ def opened(path: Path, data: bytes) -> tuple[bytes, bool]:
         return content, stream.garbage
 
 
-@pytest.mark.parametrize(
-    "make", [bytes, gzipped, zstandard_frame, pzstd_frames, lambda data: bytes(data) + b"\1"]
-)
+@pytest.mark.parametrize("make", [bytes, gzipped, zstandard_frame, pzstd_frames])
 def test_archives_are_decoded_by_what_they_begin_with(
     make: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     content = bytes(range(256)) * 5000
-    read, garbage = opened(tmp_path / "a", make(content))
-    assert read[: len(content)] == content
-    assert not garbage
+    assert opened(tmp_path / "a", make(content)) == (content, False)
 
 
 @BOTH

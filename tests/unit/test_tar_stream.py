@@ -141,7 +141,7 @@ def test_the_extended_headers_of_a_member_have_a_limit_together(kind: bytes) -> 
     if kind != tarfile.GNUTYPE_LONGNAME:
         # What is not used of them counts only until its member comes.
         assert contents((largest + end[:1024]) * 3 + end) == {"a": b"content"}
-    with pytest.raises(ArtifactError, match="extended headers of [0-9]+ bytes for one member"):
+    with pytest.raises(ArtifactError, match=r"extended headers of [0-9]+ bytes for one member"):
         contents(largest + header + end)
 
 
@@ -162,7 +162,9 @@ def test_a_name_is_one_line_of_text(name: str, tar_format: int) -> None:
 
 def test_what_a_terminal_would_obey_is_replaced() -> None:
     name = record("path", b"a\nb\0c\x1b[1m\xff.tar")
-    assert list(contents(extended(name) + archive({"a": b""}))) == ["a\ufffdb\ufffdc\ufffd[1m\ufffd.tar"]
+    assert list(contents(extended(name) + archive({"a": b""}))) == [
+        "a\ufffdb\ufffdc\ufffd[1m\ufffd.tar"
+    ]
 
 
 @pytest.mark.parametrize(("behind", "garbage"), [(b"\n", True), (bytes(700), False)])

@@ -6,11 +6,11 @@ from typing import Generic
 
 from ckf_airgap.archives.docker_manifest import RESAVE, DockerImage, read_docker_manifest
 from ckf_airgap.archives.file_content import without_ending
-from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.image_config import ImageConfig, read_config
 from ckf_airgap.archives.oci_layout import blob_digest, sha256_of
 from ckf_airgap.archives.read_images import Layer, ReadImage, Verdict
 from ckf_airgap.archives.scope import File, Found, Scope
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import ArtifactError, kept
 
 
 class DockerImages(Generic[Layer]):
@@ -32,6 +32,7 @@ class DockerImages(Generic[Layer]):
         self._scope = scope
         self._architecture = architecture
         self._entries: list[tuple[str, list[DockerImage]]] = []
+        self._configs: dict[str, ImageConfig | ArtifactError] = {}
         self.layer_paths: set[str] = set()
         self.failed: set[str] = set()
         self.failed_folders: set[str] = set()
@@ -73,7 +74,7 @@ class DockerImages(Generic[Layer]):
                 try:
                     image = self._image(entry, folder, is_single=len(entries) == 1)
                 except ArtifactError as error:
-                    problems.append(error)
+                    problems.append(kept(error))
                     self.failed.update(entry.names)
                 else:
                     found.setdefault(image.image.key, image)
@@ -99,7 +100,7 @@ class DockerImages(Generic[Layer]):
                     f"the image config of {entry.label} is damaged: it is not what its name says",
                     RESAVE,
                 )
-            details = read_config(config, entry.label, RESAVE)
+            details = self._config(path, config, entry.label)
             layers += self._layers(entry, folder, len(details.diff_ids))
         except ArtifactError:
             document.decide(Verdict.DAMAGED)
@@ -121,6 +122,20 @@ class DockerImages(Generic[Layer]):
             layers=(),
         )
         return Found(image, tuple(layers), (document,))
+
+    def _config(self, path: str, content: bytes, image: str) -> ImageConfig:
+        """Read a config, once for all images that have it."""
+        if path not in self._configs:
+            try:
+                details = read_config(content, image, RESAVE)
+                self._scope.keep(*details.diff_ids)
+                self._configs[path] = details
+            except ArtifactError as error:
+                self._configs[path] = kept(error)
+        found = self._configs[path]
+        if isinstance(found, ArtifactError):
+            raise found
+        return found
 
     def _layers(self, entry: DockerImage, folder: str, count: int) -> list[File[Layer]]:
         paths = [posixpath.join(folder, path) for path in entry.layers]

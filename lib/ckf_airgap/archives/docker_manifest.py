@@ -74,9 +74,8 @@ def read_docker_manifest(
         try:
             images.append(_image(entry))
         except TypeError as error:
-            damaged.append(
-                ArtifactError(f"{MANIFEST} in {archive} has a damaged entry ({error})", RESAVE)
-            )
+            problem = f"{MANIFEST} in {archive} has a damaged entry ({error})"
+            damaged.append(ArtifactError(problem, RESAVE))
     return images, damaged
 
 

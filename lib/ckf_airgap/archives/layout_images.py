@@ -14,7 +14,7 @@ from ckf_airgap.archives.oci_layout import (
     read_manifest,
     sha256_of,
 )
-from ckf_airgap.errors import ArtifactError, listed
+from ckf_airgap.errors import ArtifactError, kept, listed
 
 # An index in an index is common, a third one is not.
 _DEEPEST_INDEX = 4
@@ -76,6 +76,9 @@ class _Documents:
     parsed: dict[str, OciManifest | list[Descriptor] | ArtifactError] = field(
         default_factory=dict[str, OciManifest | list[Descriptor] | ArtifactError]
     )
+    configs: dict[str, ImageConfig | ArtifactError] = field(
+        default_factory=dict[str, ImageConfig | ArtifactError]
+    )
     layers: int = 0
 
     def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
@@ -89,7 +92,7 @@ class _Documents:
                 found = read_manifest(content, descriptor.label)
                 self.parsed[descriptor.digest] = found
             except ArtifactError as error:
-                self.parsed[descriptor.digest] = error
+                self.parsed[descriptor.digest] = kept(error)
         found = self.parsed[descriptor.digest]
         if isinstance(found, ArtifactError):
             raise found
@@ -99,6 +102,19 @@ class _Documents:
                 f"the images list more than {_MOST_LAYERS:,} layers together: that cannot be",
                 REPACK,
             )
+        return found
+
+    def config(self, digest: str, content: bytes, image: str) -> ImageConfig:
+        """Read a config, once for all images that have it."""
+        if digest not in self.configs:
+            try:
+                require_sound(content, digest, f"the config of {image}")
+                self.configs[digest] = read_config(content, image, REPACK)
+            except ArtifactError as error:
+                self.configs[digest] = kept(error)
+        found = self.configs[digest]
+        if isinstance(found, ArtifactError):
+            raise found
         return found
 
 
@@ -270,7 +286,7 @@ class LayoutImages:
             except TooManyLayersError:
                 raise
             except ArtifactError as error:
-                problems.append(error)
+                problems.append(kept(error))
                 continue
             if isinstance(candidate, Candidate):
                 yield candidate
@@ -298,8 +314,7 @@ class LayoutImages:
         config = self._documents.contents.get(digest)
         if config is None:
             return digest
-        require_sound(config, digest, f"the config of {descriptor.label}")
-        details = read_config(config, descriptor.label, REPACK)
+        details = self._documents.config(digest, config, descriptor.label)
         return Candidate(descriptor, manifest, config, details)
 
 
