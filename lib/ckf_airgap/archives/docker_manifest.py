@@ -59,18 +59,19 @@ def read_docker_manifest(
         ArtifactError: It is not JSON, or is damaged as a whole.
     """
     entries = parse_json(content, f"{MANIFEST} in {archive}", RESAVE)
-    if not is_at_top and not _names_config(entries):
+    listed = cast(list[object], entries) if isinstance(entries, list) else []
+    if not is_at_top and not _names_config(listed):
         return None
     if isinstance(entries, dict) and "schemaVersion" in entries:
         raise ArtifactError(
             f"{archive} is a folder as skopeo copy writes it to dir:, which is not read",
             "copy the image to docker-archive: or oci-archive: instead",
         )
-    if not any(isinstance(entry, dict) for entry in _listed(entries)):
+    if not any(isinstance(entry, dict) for entry in listed):
         raise ArtifactError(f"{MANIFEST} in {archive} is not a list of images", RESAVE)
     images: list[DockerImage] = []
     damaged: list[ArtifactError] = []
-    for entry in cast(list[Any], entries):
+    for entry in listed:
         try:
             images.append(_image(entry))
         except TypeError as error:
@@ -79,13 +80,8 @@ def read_docker_manifest(
     return images, damaged
 
 
-def _names_config(entries: object) -> bool:
-    listed = _listed(entries)
-    return bool(listed) and isinstance(listed[0], dict) and "Config" in listed[0]
-
-
-def _listed(entries: object) -> list[object]:
-    return cast(list[object], entries) if isinstance(entries, list) else []
+def _names_config(entries: list[object]) -> bool:
+    return any("Config" in cast(Any, entry) for entry in entries[:1] if isinstance(entry, dict))
 
 
 def _image(entry: object) -> DockerImage:

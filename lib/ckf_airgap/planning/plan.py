@@ -251,11 +251,9 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
 
 def _not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
     """Name what images.tar.gz has that may be an image somebody counts on."""
+    cure = "save it by its name (docker save NAME) if it is needed"
     for image in inventory.unnamed:
-        yield PlanWarning(
-            f"an image in {image.member} has no name, and no charm asks for it: it is not pushed",
-            "save it by its name (docker save NAME) if it is needed",
-        )
+        yield PlanWarning(f"{image.member} has an image without a name: it is not pushed", cure)
     for entry in inventory.perhaps_lost:
         yield PlanWarning(f"{entry.file} is not pushed: {entry.reason}", entry.cure)
 
