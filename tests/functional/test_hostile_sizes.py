@@ -25,6 +25,8 @@ from tests.support.compressed import gzipped
 from tests.support.hostile_parts import GIB
 from tests.testbed.pki import Authority
 
+pytestmark = pytest.mark.hostile
+
 MOST_MEMORY = 256
 """In MiB."""
 LONGEST_ERROR = 2200

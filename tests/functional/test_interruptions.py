@@ -1,8 +1,10 @@
 """A push whose connection or registry breaks off: what goes on, what is sent again."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,16 @@ class Half:
         return "cut"
 
     def take(self, request: Request) -> None:
+        self.send_half(request)
+        # Wait until the registry has given it up: it would mix up what is sent again with this.
+        connection = request.upstream.sock
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+    @staticmethod
+    def send_half(request: Request) -> None:
         upstream = request.upstream
         upstream.putrequest(
             request.method, request.path, skip_host=True, skip_accept_encoding=True
@@ -80,7 +92,7 @@ class Kill(Half):
         self._registry = registry
 
     def take(self, request: Request) -> None:
-        super().take(request)
+        self.send_half(request)
         kill(self._registry)
 
 

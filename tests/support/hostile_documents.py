@@ -242,14 +242,24 @@ def one_manifest_many_times(path: Path, layers: int) -> None:
 def many_architectures(path: Path, count: int) -> None:
     """Let one name stand for many architectures, all of which are there."""
     config = image_without_layers(diff_ids=[]).config
-    manifest = json_of({"schemaVersion": 2, "config": descriptor("", config), "layers": []})
+    manifests = [
+        json_of(
+            {
+                "schemaVersion": 2,
+                "config": descriptor("", config),
+                "layers": [],
+                "annotations": {"number": str(number)},
+            }
+        )
+        for number in range(count)
+    ]
     listed = [
         descriptor(OCI_MANIFEST, manifest, platform=linux(f"cpu-{number}"))
-        for number in range(count)
+        for number, manifest in enumerate(manifests)
     ]
     own = json_of({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed})
     entry = descriptor(OCI_INDEX, own, annotations={CONTAINERD_NAME: "docker.io/x/y:1"})
-    write_gzip(path, [tar(layout(index_of([entry]), [own, manifest, config]))])
+    write_gzip(path, [tar(layout(index_of([entry]), [own, *manifests, config]))])
 
 
 def indexes_in_indexes(path: Path) -> None:

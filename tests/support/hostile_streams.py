@@ -100,7 +100,7 @@ def windows(path: Path, *, in_member: bool = False, in_layer: bool = False) -> N
     noise = random.Random("noise").randbytes(MIB)
     long = [noise] * 160
     layer = b"".join(zstandard_pieces(long, 27)) if in_layer else b"layer"
-    config = b'{"architecture":"amd64","rootfs":{"diff_ids":["sha256:0"]}}'
+    config = b'{"architecture":"amd64","rootfs":{"diff_ids":["%s"]}}' % digest_of(b"").encode()
     manifest = [{"Config": "c", "RepoTags": ["docker.io/z/z:1"], "Layers": ["l/layer.tar"]}]
     image = saved(manifest, Entry("c", config), Entry("l/layer.tar", layer))
     padding = [header(Entry("padding"), len(long) * MIB), *long]

@@ -28,7 +28,7 @@ class LayerUpload:
         name: The name by which it is known again in other archives; None where it has none.
         arrival: What it is stored as, once it is there.
         is_sent: Whether this push sends it; otherwise it was recognised.
-        is_by_name: Whether it was recognised by nothing but its name.
+        place: Where in the archive it stands; empty where only its name is known.
         is_confirmed: Whether it is known to be what its name says.
     """
 
@@ -37,7 +37,7 @@ class LayerUpload:
     arrival: Future[StoredLayer] = field(repr=False)
     is_sent: bool
     is_confirmed: bool
-    is_by_name: bool = False
+    place: str = ""
 
 
 class LayerUploads:
@@ -80,14 +80,17 @@ class LayerUploads:
         if not known and layer.role is Role.BLOB and layer.digest:
             known = self._look_up(layer, layer.digest, repository)
         if known:
-            return _arrived(layer.path, name, known)
+            found = _arrived(layer.path, name, known, layer.place)
+            if name:
+                self._under_way[layer.role, name] = found
+            return found
         named = self._state.layer_named(name) if name and not layer.digest else None
         if (
             named
             and layer.role is Role.LAYER
             and self._is_there(named.repository, named.blob.digest)
         ):
-            return _arrived(layer.path, name, named, is_by_name=True)
+            return _arrived(layer.path, name, named, "")
         return None
 
     def send(
@@ -119,17 +122,18 @@ class LayerUploads:
         arrival = uploads.send(repository, pieces, arrive)
         name = shared_name(layer)
         is_confirmed = layer.digest is not None
-        upload = LayerUpload(layer.path, name, arrival, is_sent=True, is_confirmed=is_confirmed)
+        upload = LayerUpload(layer.path, name, arrival, True, is_confirmed, layer.place)
         if name:
             self._under_way[layer.role, name] = upload
         return upload
 
-    def confirm(self, upload: LayerUpload, diff_id: str) -> None:
+    def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
         """See that a layer that has arrived is what an image's config says.
 
         Args:
             upload: The layer.
             diff_id: The digest of its uncompressed content according to the config.
+            is_own: Whether it was read where the image has it; otherwise it has the same name.
 
         Raises:
             ArtifactError: It was read, and is another one.
@@ -142,8 +146,9 @@ class LayerUploads:
             if upload.name:
                 self._state.add_name(upload.name, stored)
             return
-        if upload.name and upload.is_by_name:
+        if upload.name and not is_own:
             self._state.forget_name(upload.name)
+            self.forget(upload)
             raise UploadLostError(
                 f"layer {upload.path} has the name of another layer", "run it again"
             )
@@ -205,14 +210,10 @@ def _stored(
     return stored
 
 
-def _arrived(
-    path: str, name: str | None, layer: StoredLayer, *, is_by_name: bool = False
-) -> LayerUpload:
+def _arrived(path: str, name: str | None, layer: StoredLayer, place: str) -> LayerUpload:
     arrival: Future[StoredLayer] = Future()
     arrival.set_result(layer)
-    return LayerUpload(
-        path, name, arrival, is_sent=False, is_confirmed=True, is_by_name=is_by_name
-    )
+    return LayerUpload(path, name, arrival, False, True, place)
 
 
 def _pieces(layer: LayerFile) -> Iterator[bytes]:

@@ -96,7 +96,7 @@ class Taken:
 
     Attributes:
         upload: The layer in the registry, or on its way there.
-        is_own: Whether it is sent because this file was read, and not an earlier one.
+        is_own: Whether it is known from this very file, and not from another of the same name.
     """
 
     upload: LayerUpload
@@ -188,7 +188,7 @@ class PushSink:
         repository = self._repository(layer, image)
         found = self._target.layers.find(layer, repository)
         if found:
-            return Taken(found, is_own=False)
+            return Taken(found, is_own=found.place == layer.place)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
         upload = self._target.layers.send(layer, repository, uploads, compressors)
         return Taken(upload, is_own=True)
@@ -258,7 +258,7 @@ class PushSink:
             stored = [taken.arrived() for taken in image.layers]
             if not image.keeps_manifest:
                 for taken, diff_id in zip(image.layers, image.diff_ids, strict=True):
-                    self._target.layers.confirm(taken.upload, diff_id)
+                    self._target.layers.confirm(taken.upload, diff_id, is_own=taken.is_own)
             manifest = _manifest(image, stored)
             manifests = {path: self._publish(manifest, image, stored, path) for path in own}
         except ArtifactError as error:
