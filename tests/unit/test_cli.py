@@ -187,7 +187,7 @@ def test_a_damaged_archive_is_no_base_for_a_plan(
     assert main(plan(made)) == 2
     assert "holds 1 damaged images" in capsys.readouterr().err
     # To look at it is what inspect is for.
-    assert main(["inspect", "--images", str(made.images.path)]) == 1
+    assert main(["inspect", "--images", str(made.images.path), "--format", "yaml"]) == 1
     document = printed(capsys)
     assert len(document["damaged"]) == 1
     assert len(document["images"]) == len(made.images.images) - 1
