@@ -209,7 +209,7 @@ class CkfAirgapCharm(ops.CharmBase):
             event.set_results(_push_results(result))
             lost = result.inventory.perhaps_lost
             if lost:
-                event.fail(f"{lost[0].file} is not pushed: {lost[0].reason}: {lost[0].cure}")
+                event.fail(f"{lost[0].problem}: {lost[0].cure}")
 
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:
         with self._failing(event):

@@ -141,7 +141,7 @@ class Installer:
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
         for entry in result.inventory.perhaps_lost:
-            self._report(f"{entry.file} is not pushed: {entry.reason}: {entry.cure}")
+            self._report(f"{entry.problem}: {entry.cure}")
         result.inventory.require_sound(self.inputs.images.name)
         return result
 

@@ -194,7 +194,7 @@ class Preflight:
                 "it is not pushed; save it by its name (docker save NAME) if it is needed",
             )
         for entry in inventory.perhaps_lost:
-            self._warning("images", f"{entry.file} is not pushed: {entry.reason}", entry.cure)
+            self._warning("images", entry.problem, entry.cure)
         if not inventory.damaged and not inventory.conflicts:
             self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
         return inventory

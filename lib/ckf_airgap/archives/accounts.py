@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic
 
-from ckf_airgap.archives.docker_manifest import MANIFEST, RESAVE
+from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
 from ckf_airgap.archives.file_content import is_archive_name
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
 from ckf_airgap.archives.read_images import ImageSink, Layer, PassedOver, Role, Verdict
@@ -67,7 +67,7 @@ class Accounts(Generic[Layer]):
         for file in self._scope.files.values():
             is_free = file.verdict is None and id(file) not in self._claimed
             is_layer = file.role in (Role.LAYER, Role.NOTHING) and not blob_digest(file.path)
-            is_certain = file.place in roles or posixpath.basename(file.path) == "layer.tar"
+            is_certain = file.place in roles or posixpath.basename(file.path) == LAYER_FILE
             if is_free and is_layer and file.is_tar and not is_certain:
                 yield file.place
 
@@ -141,10 +141,8 @@ class Accounts(Generic[Layer]):
             reason, cure = f"a link to {target}, which is not in the archive", _CURE_LINK
         file = scope.files.get(target)
         if file:
-            is_layer = file.verdict is Verdict.IMAGE and posixpath.basename(path) == "layer.tar"
-            if is_layer:
-                scope_verdict = Verdict.IMAGE
-                self._sink.account(scope.at.named(path), scope_verdict)
+            if file.verdict is Verdict.IMAGE and posixpath.basename(path) == LAYER_FILE:
+                self._sink.account(scope.at.named(path), Verdict.IMAGE)
                 return []
             reason, cure = f"a link to {target}, which is in the archive", ""
         elif self._has_images and scope.at.depth:

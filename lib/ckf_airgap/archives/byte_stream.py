@@ -25,7 +25,8 @@ _REPORT_SECONDS = 30.0
 # Decoded blocks ahead of the reader, of MOST_DECODED bytes each at the most: 8 MiB. They are some
 # milliseconds of work for either.
 _BLOCKS_AHEAD = 8
-_CURE = "copy it again and compare its checksum with the original"
+COPY_AGAIN = "copy it again and compare its checksum with the original"
+"""What to do about compressed data that is damaged."""
 
 
 class ByteStream(Protocol):
@@ -61,6 +62,43 @@ def skip(stream: ByteStream, size: int) -> int:
     while left and (data := stream.read(min(left, READ_SIZE))):
         left -= len(data)
     return size - left
+
+
+class FileStream:
+    """A file whose first bytes have been looked at, from its start.
+
+    Attributes:
+        head: Those first bytes.
+        garbage: Whether something else follows what is compressed: nothing is, here.
+    """
+
+    garbage = False
+
+    def __init__(self, head: bytes, rest: ByteStream | None) -> None:
+        """Begin at the start.
+
+        Args:
+            head: The first bytes, which were read.
+            rest: The bytes behind these; None where there are none.
+        """
+        self.head = head
+        self._unread_head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to ``size`` bytes; none at the end."""
+        if self._unread_head:
+            data, self._unread_head = self._unread_head[:size], self._unread_head[size:]
+            return data
+        return self._rest.read(size) if self._rest else b""
+
+    def skip(self, size: int, /) -> int:
+        """Pass over ``size`` bytes, or what is left; gives how many."""
+        passed = min(size, len(self._unread_head))
+        self._unread_head = self._unread_head[passed:]
+        if size > passed and self._rest:
+            passed += skip(self._rest, size - passed)
+        return passed
 
 
 class ArchiveStream(ByteStream, Protocol):
@@ -163,12 +201,12 @@ def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[b
             if decoder.garbage:
                 break
     except DecodingError as error:
-        raise error.as_artifact_error(name, _CURE) from error
+        raise error.as_artifact_error(name, COPY_AGAIN) from error
     finally:
         decoder.close()
     if not decoder.is_complete:
         raise ArtifactError(
-            f"{name} ends in the middle: it was not copied or made completely", _CURE
+            f"{name} ends in the middle: it was not copied or made completely", COPY_AGAIN
         )
 
 
@@ -207,30 +245,21 @@ def _made_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
         thread.join()
 
 
-class _Plain:
-    """An archive that is not compressed: what nobody wants of it is not even read."""
+class _Reported:
+    """A stored stream that tells how far it has been read."""
 
-    garbage = False
-
-    def __init__(self, head: bytes, rest: StoredStream, on_read: Callable[[int], None]) -> None:
-        self._head = head
-        self._rest = rest
+    def __init__(self, stored: StoredStream, on_read: Callable[[int], None]) -> None:
+        self._stored = stored
         self._on_read = on_read
 
     def read(self, size: int, /) -> bytes:
-        if self._head:
-            data, self._head = self._head[:size], self._head[size:]
-            return data
-        data = self._rest.read(size)
-        self._on_read(self._rest.position)
+        data = self._stored.read(size)
+        self._on_read(self._stored.position)
         return data
 
     def skip(self, size: int, /) -> int:
-        passed = min(size, len(self._head))
-        self._head = self._head[passed:]
-        if size > passed:
-            passed += self._rest.skip(size - passed)
-            self._on_read(self._rest.position)
+        passed = self._stored.skip(size)
+        self._on_read(self._stored.position)
         return passed
 
 
@@ -262,7 +291,8 @@ def open_archive(
             head += data
         compression = compression_of(head)
         if compression is Compression.NONE:
-            yield _Plain(head, stored, on_read)
+            # What nobody wants of it is not even read.
+            yield FileStream(head, _Reported(stored, on_read))
             return
         decoder = make_decoder(compression)
         blocks = _blocks(_pieces(head, stored, on_read), decoder, source.name)

@@ -8,6 +8,7 @@ from ckf_airgap.archives.docker_manifest import RESAVE, DockerImage, read_docker
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.image_config import ImageConfig, read_config
 from ckf_airgap.archives.oci_layout import blob_digest, sha256_of
+from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.archives.read_images import Layer, ReadImage, Verdict
 from ckf_airgap.archives.scope import File, Found, Scope
 from ckf_airgap.errors import ArtifactError, kept
@@ -32,7 +33,7 @@ class DockerImages(Generic[Layer]):
         self._scope = scope
         self._architecture = architecture
         self._entries: list[tuple[str, list[DockerImage]]] = []
-        self._configs: dict[str, ImageConfig | ArtifactError] = {}
+        self._configs = ParsedOnce[ImageConfig]()
         self.layer_paths: set[str] = set()
         self.failed: set[str] = set()
         self.failed_folders: set[str] = set()
@@ -125,17 +126,13 @@ class DockerImages(Generic[Layer]):
 
     def _config(self, path: str, content: bytes, image: str) -> ImageConfig:
         """Read a config, once for all images that have it."""
-        if path not in self._configs:
-            try:
-                details = read_config(content, image, RESAVE)
-                self._scope.keep(*details.diff_ids)
-                self._configs[path] = details
-            except ArtifactError as error:
-                self._configs[path] = kept(error)
-        found = self._configs[path]
-        if isinstance(found, ArtifactError):
-            raise found
-        return found
+
+        def parse() -> ImageConfig:
+            details = read_config(content, image, RESAVE)
+            self._scope.keep(*details.diff_ids)
+            return details
+
+        return self._configs.get(path, parse)
 
     def _layers(self, entry: DockerImage, folder: str, count: int) -> list[File[Layer]]:
         paths = [posixpath.join(folder, path) for path in entry.layers]

@@ -15,6 +15,8 @@ from ckf_airgap.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 """The name of the document."""
+LAYER_FILE = "layer.tar"
+"""The name of a layer in the folders that docker before 25 makes for them."""
 RESAVE = "save this image again (docker save), then make the archive again"
 """What to do about a damaged image of such an archive."""
 _SHOWN = 200

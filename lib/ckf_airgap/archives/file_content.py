@@ -1,33 +1,19 @@
 """What a file in an archive is, told by how it begins and by nothing else."""
 
+import io
 import posixpath
 import re
-import tarfile
 from dataclasses import dataclass
 from enum import Enum
 
-from ckf_airgap.archives.byte_stream import ByteStream, skip
+from ckf_airgap.archives.byte_stream import ByteStream
 from ckf_airgap.archives.decoding import Compression, DecodingError, compression_of, make_decoder
 from ckf_airgap.archives.json_document import LARGEST_DOCUMENT
+from ckf_airgap.archives.tar_stream import is_header, other_format, read_members
+from ckf_airgap.errors import ArtifactError
 
 HEAD_SIZE = 64 * 1024
 """How much of a file is looked at, in bytes: enough for the extended headers of a first member."""
-_BLOCK = tarfile.BLOCKSIZE
-_EXTENDED = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-_OTHERS = {
-    b"PK\x03\x04": "a zip file",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ\x00": "compressed with xz",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"Rar!": "a RAR archive",
-    b"\x04\x22\x4d\x18": "compressed with LZ4",
-}
 # What stands first in an archive of images, whichever tool made it.
 _IMAGE_MEMBER = re.compile(
     r"manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|(?:sha256:)?[0-9a-f]{64}"
@@ -91,8 +77,7 @@ def tell_content(head: bytes, size: int) -> FileContent:
         return FileContent(Shape.EMPTY, compression)
     if head.lstrip()[:1] in (b"{", b"[") and size <= LARGEST_DOCUMENT:
         return FileContent(Shape.DOCUMENT, compression)
-    what = next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
-    return FileContent(Shape.OTHER, compression, what=what)
+    return FileContent(Shape.OTHER, compression, what=other_format(head))
 
 
 def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
@@ -117,22 +102,12 @@ def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
 
 def _first_member(head: bytes) -> str | None:
     """Give the path of the first member of a tar archive; None where it is none."""
-    start = 0
-    longest = ""
-    while True:
-        block = head[start : start + _BLOCK]
-        if len(block) == _BLOCK and not any(block):
-            return longest
-        try:
-            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except (tarfile.TarError, ValueError):
-            return longest if start else None
-        if header.type not in _EXTENDED:
-            return longest or posixpath.normpath(header.name)
-        if header.type == tarfile.GNUTYPE_LONGNAME:
-            name = head[start + _BLOCK : start + _BLOCK + max(header.size, 0)]
-            longest = posixpath.normpath(name.rstrip(b"\0").decode("utf-8", "replace"))
-        start += _BLOCK + max(header.size, 0) + -max(header.size, 0) % _BLOCK
+    try:
+        member = next(read_members(io.BytesIO(head), "a file"), None)
+    except ArtifactError:
+        # Where the rest of its headers is not here, it still begins like one.
+        return "" if is_header(head) else None
+    return posixpath.normpath(member.name) if member else ""
 
 
 def is_archive_name(path: str) -> bool:
@@ -143,34 +118,6 @@ def is_archive_name(path: str) -> bool:
 def without_ending(path: str) -> str:
     """Give the base name of an archive without what tells that it is one."""
     return _ENDING.sub("", posixpath.basename(path))
-
-
-class FileStream:
-    """A file whose first bytes have been looked at, from its start.
-
-    Attributes:
-        head: Those first bytes.
-    """
-
-    def __init__(self, head: bytes, rest: ByteStream | None) -> None:
-        self.head = head
-        self._unread_head = head
-        self._rest = rest
-
-    def read(self, size: int, /) -> bytes:
-        """Give up to ``size`` bytes; none at the end."""
-        if self._unread_head:
-            data, self._unread_head = self._unread_head[:size], self._unread_head[size:]
-            return data
-        return self._rest.read(size) if self._rest else b""
-
-    def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, or what is left; gives how many."""
-        passed = min(size, len(self._unread_head))
-        self._unread_head = self._unread_head[passed:]
-        if size > passed and self._rest:
-            passed += skip(self._rest, size - passed)
-        return passed
 
 
 def read_head(stream: ByteStream, size: int) -> bytes:

@@ -9,16 +9,22 @@ archive has to be read again, with that known.
 
 import posixpath
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Generic
 
 from ckf_airgap.archives.accounts import NO_IMAGES, is_chart
 from ckf_airgap.archives.allowance import Allowance
-from ckf_airgap.archives.byte_stream import ByteStream, decoded
+from ckf_airgap.archives.byte_stream import (
+    COPY_AGAIN,
+    READ_SIZE,
+    ByteStream,
+    FileStream,
+    decoded,
+)
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.file_content import (
     FileContent,
-    FileStream,
     Shape,
     read_head,
     tell_content,
@@ -34,14 +40,59 @@ from ckf_airgap.archives.read_images import (
     Verdict,
 )
 from ckf_airgap.archives.scope import File, Position
-from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.archives.tar_stream import (
+    MAKE_AGAIN,
+    MemberKind,
+    TarMember,
+    read_end,
+    read_members,
+)
 from ckf_airgap.errors import ArtifactError, listed
 
 # An archive of archives of archives is one too many already.
 _DEEPEST = 4
 # How often the archive is read at the most; each time may find one level of nesting more.
-MOST_PASSES = _DEEPEST + 1
-_DOCUMENT_READ = 1024 * 1024
+_MOST_READINGS = _DEEPEST + 1
+_MOST_HINTS = 9
+
+
+class Readings:
+    """The readings of one archive, which is read again while files were read as the wrong thing.
+
+    Attributes:
+        roles: As what files are to be read, by their places.
+    """
+
+    def __init__(self, archive: str) -> None:
+        """Begin with none.
+
+        Args:
+            archive: The name of the archive, for messages.
+        """
+        self._archive = archive
+        self._misled = 0
+        self.roles: Mapping[str, Role] = {}
+
+    def settle(self, roles: Mapping[str, Role]) -> bool:
+        """Tell whether a reading was the last one; if not, the next one takes these roles.
+
+        Args:
+            roles: What the reading has returned.
+
+        Raises:
+            ArtifactError: Each reading finds that there has to be another one.
+        """
+        if not roles:
+            return True
+        self.roles = roles
+        self._misled += 1
+        if self._misled >= _MOST_READINGS:
+            raise ArtifactError(
+                f"it cannot be told which files of {self._archive} are layers, and which are "
+                "archives",
+                "make an archive of the archives that docker save makes, and of nothing else",
+            )
+        return False
 
 
 class ImageReader(Generic[Layer]):
@@ -93,7 +144,7 @@ class ImageReader(Generic[Layer]):
         read_end(archive, self._name)
         has_any = scope.found or scope.found_inside or self.manifest
         if not has_any and not self.wrong:
-            hints = listed([f"{each.file}: {each.reason}" for each in self._hints[:9]])
+            hints = listed([f"{each.file}: {each.reason}" for each in self._hints])
             raise ArtifactError(
                 f"{self._name} holds no images: neither archives of docker save nor an OCI image "
                 f"layout{'; ' if hints else ''}{hints}",
@@ -109,7 +160,7 @@ class ImageReader(Generic[Layer]):
             scope.finish()
         finally:
             scope.close()
-        self._hints += scope.hints[: 9 - len(self._hints)]
+        self._hints += scope.hints[: _MOST_HINTS - len(self._hints)]
         self.wrong.update(scope.wrong)
 
     def _take(self, scope: ImageScope[Layer], member: TarMember, place: str) -> None:
@@ -140,7 +191,7 @@ class ImageReader(Generic[Layer]):
         self, scope: ImageScope[Layer], file: File[Layer], content: FileContent, stream: FileStream
     ) -> None:
         if file.role is Role.DOCUMENT:
-            pieces = list(iter(lambda: stream.read(_DOCUMENT_READ), b""))
+            pieces = list(iter(lambda: stream.read(READ_SIZE), b""))
             scope.add_document(file, b"".join(pieces))
         elif file.role is Role.ARCHIVE:
             self._descend(scope, file, content, stream)
@@ -163,16 +214,9 @@ class ImageReader(Generic[Layer]):
             return
         inner = ImageScope(scope.at.inside(file.path, file.place), self._reading)
         try:
-            if content.compression is Compression.NONE:
-                self._walk(inner, stream)
-                read_end(stream, label)
-            else:
-                unpacked = decoded(stream, content.compression, label)
-                try:
-                    self._walk(inner, unpacked)
-                    read_end(unpacked, label)
-                finally:
-                    unpacked.close()
+            with _decompressed(stream, content.compression, label) as unpacked:
+                self._walk(inner, unpacked)
+                read_end(unpacked, label)
             if not inner.files and not inner.links:
                 raise ArtifactError(f"{label} is empty: it holds no file", RESAVE)
         except ArtifactError as error:
@@ -187,8 +231,10 @@ class ImageReader(Generic[Layer]):
         scope.is_sound = scope.is_sound and inner.is_sound
         if not inner.found and not inner.found_inside and not inner.wrong:
             file.verdict = None
-            file.what = "a Helm chart" if is_chart(inner) else NO_IMAGES
-            file.reason = file.what if is_chart(inner) else ""
+            if is_chart(inner):
+                file.reason = "a Helm chart"
+            else:
+                file.what = NO_IMAGES
         elif inner.is_sound:
             self._sink.read(nested)
 
@@ -199,8 +245,17 @@ class ImageReader(Generic[Layer]):
         self._sink.account(PACK_MANIFEST, Verdict.IMAGE)
 
 
+def _decompressed(
+    stream: FileStream, compression: Compression, label: str
+) -> AbstractContextManager[ByteStream]:
+    if compression is Compression.NONE:
+        # Passing over what nobody wants of it costs nothing.
+        return nullcontext(stream)
+    return closing(decoded(stream, compression, label))
+
+
 def _damaged(member: str, error: ArtifactError) -> ArtifactError:
     """Say of damage inside a nested archive which one it is."""
     problem = error.problem if member in error.problem else f"{member}: {error.problem}"
     # A copy of the whole archive would have the same damage: its checksum was found right.
-    return ArtifactError(problem, RESAVE if "copy it again" in error.cure else error.cure)
+    return ArtifactError(problem, RESAVE if error.cure in (COPY_AGAIN, MAKE_AGAIN) else error.cure)

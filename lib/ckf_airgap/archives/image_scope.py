@@ -8,9 +8,10 @@ from typing import Generic
 
 from ckf_airgap.archives.accounts import Accounts
 from ckf_airgap.archives.allowance import Allowance
+from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.docker_images import DockerImages
-from ckf_airgap.archives.docker_manifest import MANIFEST, RESAVE
-from ckf_airgap.archives.file_content import FileContent, FileStream, Shape, without_ending
+from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
+from ckf_airgap.archives.file_content import FileContent, Shape, without_ending
 from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
 from ckf_airgap.archives.read_images import (
@@ -27,7 +28,6 @@ from ckf_airgap.errors import ArtifactError, kept
 
 # Where the tools put layers: docker, podman and buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
-_OF_DOCKER = "layer.tar"
 # JSON of other kinds may be large and many: SBOMs, provenance, the files of a web application.
 _DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
 _SMALL = 64 * 1024
@@ -114,7 +114,7 @@ class ImageScope(Scope[Layer]):
         digest = blob_digest(path)
         if digest:
             return Role.LAYER if is_tar and digest not in self._awaited else Role.BLOB
-        if path in self._docker.layer_paths or posixpath.basename(path) == _OF_DOCKER:
+        if path in self._docker.layer_paths or posixpath.basename(path) == LAYER_FILE:
             return Role.LAYER
         if not is_tar:
             return Role.NOTHING

@@ -1,18 +1,18 @@
 """What images.tar.gz really holds."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckf_airgap.archives.byte_stream import open_archive
-from ckf_airgap.archives.image_reader import MOST_PASSES, ImageReader
+from ckf_airgap.archives.byte_stream import ArchiveStream, open_archive
+from ckf_airgap.archives.image_reader import ImageReader, Readings
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.read_images import (
+    ImageSink,
     LayerFile,
     NestedArchive,
     PassedOver,
     ReadImage,
-    Role,
     Verdict,
 )
 from ckf_airgap.archives.sources import Source
@@ -201,39 +201,56 @@ def read_inventory(
         ArtifactError: The archive itself is damaged or ends in the middle.
     """
     names = MemberNames(wanted)
-    roles: Mapping[str, Role] = {}
-    for _ in range(MOST_PASSES):
+    readings = Readings(source.name)
+    while True:
         sink = _Listing(names, on_file)
-        reader = ImageReader(
-            source.name, source.size, sink, architecture=architecture, roles=roles
-        )
         with open_archive(source, on_read) as archive:
-            roles = reader.read(archive)
-            if archive.garbage:
-                sink.builder.passed_over.append(garbage_behind(source.name))
-        if not roles:
-            sink.builder.damaged += lacking_images(reader.manifest, sink.builder, source.name)
-            break
-    else:
-        raise nested_too_deeply(source.name)
-    return sink.builder.build()
+            if read_into(sink, sink.builder, source, archive, readings, architecture):
+                return sink.builder.build()
 
 
-def garbage_behind(archive: str) -> PassedOver:
+def read_into(
+    sink: ImageSink[Any],
+    builder: InventoryBuilder,
+    source: Source,
+    archive: ArchiveStream,
+    readings: Readings,
+    architecture: str,
+) -> bool:
+    """Read an archive once.
+
+    Args:
+        sink: Whoever wants the images.
+        builder: Collects what the sink is given.
+        source: The archive.
+        archive: The same, opened.
+        readings: Earlier readings of it.
+        architecture: The CPU architecture to take where there are several; empty: any.
+
+    Returns:
+        Whether all is said; otherwise it has to be read again.
+
+    Raises:
+        ArtifactError: The archive itself is damaged or ends in the middle.
+    """
+    reader = ImageReader(
+        source.name, source.size, sink, architecture=architecture, roles=readings.roles
+    )
+    is_settled = readings.settle(reader.read(archive))
+    if archive.garbage:
+        builder.passed_over.append(_garbage_behind(source.name))
+    if is_settled:
+        builder.damaged += _lacking_images(reader.manifest, builder, source.name)
+    return is_settled
+
+
+def _garbage_behind(archive: str) -> PassedOver:
     """Warn of bytes that follow the end of a compressed archive."""
     reason = "something else than compressed data stands behind its end, and is not read"
     return PassedOver(archive, reason, is_warning=True)
 
 
-def nested_too_deeply(archive: str) -> ArtifactError:
-    """Refuse an archive of which each reading would find that it has to be read again."""
-    return ArtifactError(
-        f"it cannot be told which files of {archive} are layers, and which are archives",
-        "make an archive of the archives that docker save makes, and of nothing else",
-    )
-
-
-def lacking_images(
+def _lacking_images(
     manifest: PackManifest | None, builder: InventoryBuilder, archive: str
 ) -> list[ArtifactError]:
     """Compare an archive with what it says of itself.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckf_airgap.archives.image_config import ImageConfig, read_config
 from ckf_airgap.archives.oci_layout import (
@@ -14,6 +14,7 @@ from ckf_airgap.archives.oci_layout import (
     read_manifest,
     sha256_of,
 )
+from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.errors import ArtifactError, kept, listed
 
 # An index in an index is common, a third one is not.
@@ -31,13 +32,11 @@ class Candidate:
     Attributes:
         descriptor: What the index says of it.
         manifest: The manifest.
-        config: Its config, byte for byte; empty for an artifact.
         details: What the config says; None for an artifact.
     """
 
     descriptor: Descriptor
     manifest: OciManifest
-    config: bytes
     details: ImageConfig | None
 
     @property
@@ -73,12 +72,10 @@ class _Documents:
     """The documents of an archive, parsed once each."""
 
     contents: Mapping[str, bytes]
-    parsed: dict[str, OciManifest | list[Descriptor] | ArtifactError] = field(
-        default_factory=dict[str, OciManifest | list[Descriptor] | ArtifactError]
+    manifests: ParsedOnce[OciManifest | list[Descriptor]] = field(
+        default_factory=ParsedOnce[OciManifest | list[Descriptor]]
     )
-    configs: dict[str, ImageConfig | ArtifactError] = field(
-        default_factory=dict[str, ImageConfig | ArtifactError]
-    )
+    configs: ParsedOnce[ImageConfig] = field(default_factory=ParsedOnce[ImageConfig])
     layers: int = 0
 
     def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
@@ -86,16 +83,12 @@ class _Documents:
         content = self.contents.get(descriptor.digest)
         if content is None:
             return None
-        if descriptor.digest not in self.parsed:
-            try:
-                require_sound(content, descriptor.digest, f"the manifest of {descriptor.label}")
-                found = read_manifest(content, descriptor.label)
-                self.parsed[descriptor.digest] = found
-            except ArtifactError as error:
-                self.parsed[descriptor.digest] = kept(error)
-        found = self.parsed[descriptor.digest]
-        if isinstance(found, ArtifactError):
-            raise found
+
+        def parse() -> OciManifest | list[Descriptor]:
+            require_sound(content, descriptor.digest, f"the manifest of {descriptor.label}")
+            return read_manifest(content, descriptor.label)
+
+        found = self.manifests.get(descriptor.digest, parse)
         self.layers += len(found.layers) if isinstance(found, OciManifest) else len(found)
         if self.layers > _MOST_LAYERS:
             raise TooManyLayersError(
@@ -106,16 +99,12 @@ class _Documents:
 
     def config(self, digest: str, content: bytes, image: str) -> ImageConfig:
         """Read a config, once for all images that have it."""
-        if digest not in self.configs:
-            try:
-                require_sound(content, digest, f"the config of {image}")
-                self.configs[digest] = read_config(content, image, REPACK)
-            except ArtifactError as error:
-                self.configs[digest] = kept(error)
-        found = self.configs[digest]
-        if isinstance(found, ArtifactError):
-            raise found
-        return found
+
+        def parse() -> ImageConfig:
+            require_sound(content, digest, f"the config of {image}")
+            return read_config(content, image, REPACK)
+
+        return self.configs.get(digest, parse)
 
 
 class TooManyLayersError(ArtifactError):
@@ -310,19 +299,14 @@ class LayoutImages:
             return ""
         digest = manifest.config.digest
         if manifest.artifact_type:
-            return Candidate(descriptor, manifest, b"", None)
+            return Candidate(descriptor, manifest, None)
         config = self._documents.contents.get(digest)
         if config is None:
             return digest
         details = self._documents.config(digest, config, descriptor.label)
-        return Candidate(descriptor, manifest, config, details)
+        return Candidate(descriptor, manifest, details)
 
 
 def _named(descriptor: Descriptor, parent: Descriptor) -> Descriptor:
     """Let what an index lists go by the name of the index."""
-    return Descriptor(
-        descriptor.digest,
-        parent.name or descriptor.name,
-        descriptor.platform,
-        descriptor.is_attestation,
-    )
+    return replace(descriptor, name=parent.name or descriptor.name)

@@ -1,11 +1,10 @@
 """What the reader of images.tar.gz gives, and to whom."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from ckf_airgap.archives.file_content import FileStream
+from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.oci_layout import OciManifest
 from ckf_airgap.errors import ArtifactError
 
@@ -48,6 +47,11 @@ class PassedOver:
     reason: str
     cure: str = ""
     is_warning: bool = False
+
+    @property
+    def problem(self) -> str:
+        """What happened, and to what, for messages."""
+        return f"{self.file} is not pushed: {self.reason}"
 
     @property
     def may_be_image(self) -> bool:
@@ -182,7 +186,3 @@ class ImageSink(Protocol[Layer]):
     def account(self, file: str, verdict: Verdict) -> None:
         """Take notice of what has become of a file; called once for each, when that is known."""
         ...
-
-
-Roles = Mapping[str, Role]
-"""As what the files at some places are to be read, where reading them otherwise went wrong."""

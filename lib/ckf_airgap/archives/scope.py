@@ -152,10 +152,6 @@ class Scope(Generic[Layer]):
         """Give the file at a path, over links; None where there is none."""
         return self.files.get(self.resolve(path))
 
-    def document(self, path: str) -> bytes | None:
-        """Give the JSON document at a path, over links; None where there is none."""
-        return self.documents.get(self.resolve(path))
-
 
 @dataclass(frozen=True)
 class Found(Generic[Layer]):

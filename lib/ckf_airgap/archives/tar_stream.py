@@ -37,13 +37,19 @@ _MOST_OF_NAMES = 64 * 1024 * 1024
 _LONGEST_FILLING = 64 * 1024 * 1024
 # What is given in the place of a tar archive, by how it begins.
 _OTHERS = {
-    b"PK": "a zip file, ",
-    b"BZh": "compressed with bzip2, ",
-    b"\xfd7zXZ": "compressed with xz, ",
-    b"\x1f\x8b": "compressed with gzip, ",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard, ",
+    b"PK\x03\x04": "a zip file",
+    b"PK\x05\x06": "a zip file",
+    b"PK\x07\x08": "a zip file",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x1f\x8b": "compressed with gzip",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"\x04\x22\x4d\x18": "compressed with LZ4",
 }
-_CURE = "make the archive again, or copy it again and compare checksums"
+MAKE_AGAIN = "make the archive again, or copy it again and compare checksums"
+"""What to do about a tar archive that is damaged."""
 
 
 class MemberKind(Enum):
@@ -95,7 +101,7 @@ class TarMember:
             return b""
         data = self._content.read(wanted)
         if not data:
-            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
+            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", MAKE_AGAIN)
         self._left -= len(data)
         return data
 
@@ -107,7 +113,7 @@ class TarMember:
         """
         wanted = min(size, self._left)
         if skip(self._content, wanted) < wanted:
-            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", _CURE)
+            raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", MAKE_AGAIN)
         self._left -= wanted
         return wanted
 
@@ -115,7 +121,28 @@ class TarMember:
         """Pass over what is left of the content and its padding."""
         self.skip(self._left)
         if skip(self._source, self._padding) < self._padding:
-            raise ArtifactError(f"{self._archive} ends after {self.name}", _CURE)
+            raise ArtifactError(f"{self._archive} ends after {self.name}", MAKE_AGAIN)
+
+
+def is_header(data: bytes) -> bool:
+    """Tell whether data begins with the header of a member."""
+    try:
+        tarfile.TarInfo.frombuf(data[:_BLOCK], "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def other_format(head: bytes) -> str:
+    """Say in words what something is that stands in the place of a tar archive.
+
+    Args:
+        head: Its first bytes.
+
+    Returns:
+        For example ``a zip file``; an empty text where it is nothing that is known here.
+    """
+    return next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
 
 
 def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
@@ -148,7 +175,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         extended = _Extended(archive)
         names_size += _BLOCK + len(header.name) + len(header.linkname)
         if names_size > _MOST_OF_NAMES:
-            raise ArtifactError(f"{archive} holds too many members to be right", _CURE)
+            raise ArtifactError(f"{archive} holds too many members to be right", MAKE_AGAIN)
         member = TarMember(header, source, archive, sparse)
         yield member
         member.finish()
@@ -211,17 +238,18 @@ def _read_header(
     """Read the next header, and give its block too; None at the end marker."""
     block = _read_exactly(source, _BLOCK)
     if is_first and not block:
-        raise ArtifactError(f"{archive} is empty", _CURE)
+        raise ArtifactError(f"{archive} is empty", MAKE_AGAIN)
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), block
     except tarfile.TarError as error:
         if len(block) == _BLOCK and not any(block):
             return None
         if is_first:
-            found = next((what for start, what in _OTHERS.items() if block.startswith(start)), "")
-            raise ArtifactError(f"{archive} is {found}not a tar archive", _CURE) from error
+            found = other_format(block)
+            what = f"{found}, not" if found else "not"
+            raise ArtifactError(f"{archive} is {what} a tar archive", MAKE_AGAIN) from error
         what = "ends without its end marker" if len(block) < _BLOCK else "is damaged"
-        raise ArtifactError(f"{archive} {what} ({error})", _CURE) from error
+        raise ArtifactError(f"{archive} {what} ({error})", MAKE_AGAIN) from error
 
 
 @dataclass
@@ -247,12 +275,14 @@ class _Extended:
             raise ArtifactError(
                 f"{self.archive} has extended headers of {self.size} bytes for one member, which "
                 "cannot be right",
-                _CURE,
+                MAKE_AGAIN,
             )
         padded = header.size + -header.size % _BLOCK
         content = _read_exactly(source, padded)
         if len(content) < padded:
-            raise ArtifactError(f"{self.archive} ends in the middle of an extended header", _CURE)
+            raise ArtifactError(
+                f"{self.archive} ends in the middle of an extended header", MAKE_AGAIN
+            )
         content = content[: header.size]
         if header.type == tarfile.XGLTYPE:
             return
@@ -285,7 +315,7 @@ class _Extended:
         header.linkname = printable(self.records.get("linkpath", header.linkname))
         if max(len(header.name), len(header.linkname)) > _LONGEST_NAME:
             raise ArtifactError(
-                f"{self.archive} has a member whose name is too long to be right", _CURE
+                f"{self.archive} has a member whose name is too long to be right", MAKE_AGAIN
             )
         size = self.records.get("size", "")
         if size:
@@ -293,7 +323,9 @@ class _Extended:
                 raise self._damaged()
             header.size = int(size)
         if header.size < 0:
-            raise ArtifactError(f"{self.archive} gives a negative size for {header.name}", _CURE)
+            raise ArtifactError(
+                f"{self.archive} gives a negative size for {header.name}", MAKE_AGAIN
+            )
 
     def sparse_map(
         self, header: tarfile.TarInfo, block: bytes, source: ByteStream
@@ -311,4 +343,4 @@ class _Extended:
         return pax_sparse_map(self.records, self.parts, read_block, header.size, file)
 
     def _damaged(self) -> ArtifactError:
-        return ArtifactError(f"{self.archive} has a damaged extended header", _CURE)
+        return ArtifactError(f"{self.archive} has a damaged extended header", MAKE_AGAIN)

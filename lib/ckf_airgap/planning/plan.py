@@ -255,7 +255,7 @@ def _not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
     for image in inventory.unnamed:
         yield PlanWarning(f"{image.member} has an image without a name: it is not pushed", cure)
     for entry in inventory.perhaps_lost:
-        yield PlanWarning(f"{entry.file} is not pushed: {entry.reason}", entry.cure)
+        yield PlanWarning(entry.problem, entry.cure)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
-from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.byte_stream import READ_SIZE, FileStream
 from ckf_airgap.archives.decoding import (
     Compression,
     Decoder,
@@ -14,7 +14,6 @@ from ckf_airgap.archives.decoding import (
     make_decoder,
 )
 from ckf_airgap.archives.docker_manifest import RESAVE
-from ckf_airgap.archives.file_content import FileStream
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import ArtifactError
 

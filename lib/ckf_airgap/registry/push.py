@@ -7,20 +7,14 @@ image gets its manifest and its tag only when each of its layers has been found 
 that its config says.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import open_archive
-from ckf_airgap.archives.image_reader import MOST_PASSES, ImageReader
-from ckf_airgap.archives.inventory import (
-    Inventory,
-    garbage_behind,
-    lacking_images,
-    nested_too_deeply,
-)
-from ckf_airgap.archives.read_images import Role
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.inventory import Inventory, read_into
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.names import ImageReference, MemberNames, RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
@@ -141,8 +135,7 @@ class _Run:
         self._meter = meter
         self._architecture = architecture
         self._outcomes = Outcomes()
-        self._roles: Mapping[str, Role] = {}
-        self._rereadings = 0
+        self._readings = Readings(archive.name)
 
     def push(self) -> PushResult:
         """Read until every image has an outcome."""
@@ -171,15 +164,11 @@ class _Run:
     def _read(self, *, carefully: bool) -> Inventory:
         """Read the archive; again at once where files were read as something else."""
         while True:
-            sink, roles = self._read_once(carefully=carefully)
-            if not roles:
+            sink, is_settled = self._read_once(carefully=carefully)
+            if is_settled:
                 return sink.inventory()
-            self._roles = roles
-            self._rereadings += 1
-            if self._rereadings >= MOST_PASSES:
-                raise nested_too_deeply(self._archive.name)
 
-    def _read_once(self, *, carefully: bool) -> tuple[PushSink, Mapping[str, Role]]:
+    def _read_once(self, *, carefully: bool) -> tuple[PushSink, bool]:
         """Push the images that have no outcome yet, and give them one.
 
         Five things go on at once: the archive is decoded; layers are found in it and hashed; they
@@ -198,16 +187,8 @@ class _Run:
             self._target.layers.begin()
             pipeline = Pipeline(uploads, compressors, finisher, meter)
             sink = PushSink(self._target, self._outcomes, pipeline)
-            reader = ImageReader(
-                archive.name,
-                archive.size,
-                sink,
-                architecture=self._architecture,
-                roles=self._roles,
+            is_settled = read_into(
+                sink, sink.builder, archive, stream, self._readings, self._architecture
             )
-            roles = reader.read(stream)
-            if stream.garbage:
-                sink.builder.passed_over.append(garbage_behind(archive.name))
-        sink.builder.damaged += lacking_images(reader.manifest, sink.builder, archive.name)
         meter.tick(now=True)
-        return sink, roles
+        return sink, is_settled

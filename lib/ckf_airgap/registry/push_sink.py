@@ -171,14 +171,11 @@ class PushSink:
     def needs(self, image: ReadImage[Taken]) -> bool:
         """Tell whether the layers of an image are to be sent."""
         listed = self.builder.describe(image)
-        known = self._target.state.images.get(image.key)
-        if listed.names and not (
-            known and known.image == listed and self._is_present(image.key, known)
-        ):
+        if listed.names and not self._is_pushed(image.key, listed):
             return True
         self.builder.add(listed)
         self._given.append(image.key)
-        if not listed.names and not known:
+        if not listed.names and image.key not in self._target.state.images:
             self._done(image.key, PushedImage(listed, {}))
         return False
 
@@ -201,8 +198,7 @@ class PushSink:
         self._given.append(image.key)
         if image.key in self._outcomes.done or image.key in self._outcomes.damaged:
             return
-        known = self._target.state.images.get(image.key)
-        if known and known.image == listed and self._is_present(image.key, known):
+        if self._is_pushed(image.key, listed):
             return
         self._pipeline.finisher.raise_failure()
         self._pipeline.finisher.add(lambda: self._finish(image, listed, own))
@@ -230,6 +226,11 @@ class PushSink:
             artifacts=tuple(image for image in found.artifacts if id(image) not in gone),
             damaged=(*found.damaged, *errors.values()),
         )
+
+    def _is_pushed(self, key: str, image: ArchivedImage) -> bool:
+        """Tell whether an image was pushed before under the names that it has now."""
+        known = self._target.state.images.get(key)
+        return bool(known and known.image == image and self._is_present(key, known))
 
     def _is_present(self, key: str, pushed: PushedImage) -> bool:
         """Tell whether an image that was pushed before is there still; then it is done."""
