@@ -1,21 +1,23 @@
 """One archive through the command, as an operator gives it, and what the registry has then."""
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
 
 from ckf_airgap.cli import main
-from tests.functional.conftest import RunningRegistry
+from tests.support.archive_forms import docker_save, old_docker_save
+from tests.support.oci_forms import oci_layout
 from tests.support.sample_images import Identity, NamedImage, sample_image
 from tests.support.skopeo_reader import read_image, skopeo
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
+from tests.support.tar_files import tar
+
+if TYPE_CHECKING:
+    from tests.functional.conftest import RunningRegistry
 
 
 def named(name: str, *words: str, architecture: str = "amd64") -> NamedImage:
@@ -32,6 +34,9 @@ JUPYTER = named("docker.io/kubeflow/jupyter:1.8", "base", "jupyter")
 KFAM = named("docker.io/kubeflow/kfam:2.0", "base", "kfam")
 MINIO = named("quay.io/minio/minio:2023", "other", "minio")
 SEVERAL = (JUPYTER, KFAM, MINIO)
+JUPYTER_TAR = tar(old_docker_save([JUPYTER]))
+KFAM_TAR = tar(docker_save([KFAM]))
+MINIO_TAR = tar(oci_layout([MINIO]))
 _NUMBERS = count()
 
 
@@ -67,7 +72,7 @@ class ArchiveCase:
 
     def __init__(
         self,
-        registry: RunningRegistry,
+        registry: "RunningRegistry",
         folder: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
@@ -161,17 +166,6 @@ def _document(output: str) -> dict[str, Any]:
     except yaml.YAMLError:
         return {}
     return cast(dict[str, Any], document) if isinstance(document, dict) else {}
-
-
-@contextmanager
-def shared_registry(authority: Authority, folder: Path) -> Generator[RunningRegistry]:
-    """Run a registry for many cases, each of which has a path of its own."""
-    process = Registry.on_loopback(folder, authority)
-    process.start()
-    try:
-        yield RunningRegistry(process)
-    finally:
-        process.stop()
 
 
 def passed_over(answer: Answer, file: str) -> Mapping[str, Any]:

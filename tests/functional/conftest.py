@@ -16,6 +16,7 @@ import pytest
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
+from tests.functional.archive_case import ArchiveCase
 from tests.outside import Outside
 from tests.testbed.pki import Authority
 from tests.testbed.registry import Registry
@@ -114,6 +115,25 @@ def registry(authority: Authority, tmp_path: Path) -> Generator[RunningRegistry]
     process.start()
     yield RunningRegistry(process)
     process.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_registry(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[RunningRegistry]:
+    """A registry for many cases, each of which has a path of its own."""
+    process = Registry.on_loopback(tmp_path_factory.mktemp("registry"), authority)
+    process.start()
+    yield RunningRegistry(process)
+    process.stop()
+
+
+@pytest.fixture
+def case(
+    shared_registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> ArchiveCase:
+    """An archive with a path of its own in the shared registry."""
+    return ArchiveCase(shared_registry, tmp_path, capsys)
 
 
 @pytest.fixture

@@ -8,22 +8,22 @@ import io
 import lzma
 import re
 import zipfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from tests.functional.archive_case import (
     JUPYTER,
+    JUPYTER_TAR,
     KFAM,
+    KFAM_TAR,
     MINIO,
+    MINIO_TAR,
     Answer,
     ArchiveCase,
     named,
     passed_over,
-    shared_registry,
 )
-from tests.functional.conftest import RunningRegistry
 from tests.support.archive_forms import (
     FORMS,
     crane_tarball,
@@ -35,27 +35,6 @@ from tests.support.compressed import gzipped, zstandard_frame
 from tests.support.oci_forms import Naming, oci_layout, platforms_layout
 from tests.support.sample_images import NamedImage, hex_of, sample_image
 from tests.support.tar_files import Entry, hard_link, inside, symbolic_link, tar, tar_of
-from tests.testbed.pki import Authority
-
-JUPYTER_TAR = tar(old_docker_save([JUPYTER]))
-KFAM_TAR = tar(docker_save([KFAM]))
-MINIO_TAR = tar(oci_layout([MINIO]))
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def case(
-    registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> ArchiveCase:
-    return ArchiveCase(registry, tmp_path, capsys)
-
 
 NAMELESS = NamedImage(sample_image("base", "nameless"))
 BADLY_NAMED = NamedImage(NAMELESS.image, ("docker.io/Team/KFAM:1.8",))

@@ -1,12 +1,10 @@
 """Images that would stand under one path: none may take the place of another in silence."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from tests.functional.archive_case import JUPYTER, ArchiveCase, named, shared_registry
-from tests.functional.conftest import RunningRegistry
+from tests.functional.archive_case import JUPYTER, JUPYTER_TAR, ArchiveCase, named
 from tests.sample_release import Charm, Resource, write_charm_archive
 from tests.support.archive_forms import (
     crane_tarball,
@@ -25,13 +23,11 @@ from tests.support.sample_images import (
     NamedImage,
 )
 from tests.support.tar_files import Entry, inside, tar, tar_of
-from tests.testbed.pki import Authority
 
 HUB = named("docker.io/team/app:1", "base", "hub")
 QUAY = named("quay.io/team/app:1", "base", "quay")
 AMD64 = named("docker.io/team/app:1", "base", "amd64")
 ARM64 = named("docker.io/team/app:1", "base", "arm64", architecture="arm64")
-JUPYTER_TAR = tar(old_docker_save([JUPYTER]))
 # Docker leaves the name of its own hub out.
 REGISTRIES = ("quay.io/team/app:1", "team/app:1")
 ARCHITECTURES = ("amd64", "arm64")
@@ -84,21 +80,6 @@ CONFLICTS: Mapping[str, tuple[list[Entry], Sequence[str]]] = {
         ("app-monday.tar", "app-tuesday.tar"),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def case(
-    registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> ArchiveCase:
-    return ArchiveCase(registry, tmp_path, capsys)
 
 
 def require_both(text: str, both: Sequence[str]) -> None:

@@ -3,8 +3,7 @@
 What the form is, is told by what is in it: the names of the files say nothing, nor does the order.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -14,10 +13,8 @@ from tests.functional.archive_case import (
     MINIO,
     SEVERAL,
     ArchiveCase,
-    shared_registry,
     whole_name,
 )
-from tests.functional.conftest import RunningRegistry
 from tests.support.archive_forms import (
     FORMS,
     crane_tarball,
@@ -62,22 +59,6 @@ from tests.support.sample_images import (
 )
 from tests.support.skopeo_reader import read_image
 from tests.support.tar_files import Entry, hard_link, inside, symbolic_link, tar, tar_of
-from tests.testbed.pki import Authority
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def case(
-    registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> ArchiveCase:
-    return ArchiveCase(registry, tmp_path, capsys)
 
 
 def check_with_skopeo(case: ArchiveCase, name: str, images: Sequence[NamedImage]) -> None:

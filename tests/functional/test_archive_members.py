@@ -1,21 +1,21 @@
 """What stands in images.tar.gz: files of any name, in any dialect of tar, beside anything else."""
 
 import tarfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from tests.functional.archive_case import (
     JUPYTER,
+    JUPYTER_TAR,
     KFAM,
+    KFAM_TAR,
     MINIO,
+    MINIO_TAR,
     SEVERAL,
     ArchiveCase,
     passed_over,
-    shared_registry,
 )
-from tests.functional.conftest import RunningRegistry
 from tests.support.archive_forms import crane_tarball, docker_save, old_docker_save, podman_save
 from tests.support.compressed import (
     gzip_members,
@@ -37,11 +37,7 @@ from tests.support.tar_files import (
     tar,
     tar_of,
 )
-from tests.testbed.pki import Authority
 
-JUPYTER_TAR = tar(old_docker_save([JUPYTER]))
-KFAM_TAR = tar(docker_save([KFAM]))
-MINIO_TAR = tar(oci_layout([MINIO]))
 # An AppleDouble file, which holds what macOS knows of a file and tar has no place for.
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(130)
 LONG = "a-name-of-the-registry-that-says-all-of-it-" * 4
@@ -194,21 +190,6 @@ WHOLE: Mapping[str, tuple[Sequence[Entry], Sequence[NamedImage]]] = {
         [JUPYTER],
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def case(
-    registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> ArchiveCase:
-    return ArchiveCase(registry, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", WHOLE)

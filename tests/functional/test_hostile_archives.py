@@ -14,7 +14,7 @@ import re
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,22 +29,9 @@ from tests.functional.test_archive_kinds import edited
 from tests.functional.test_push import archive
 from tests.measured import run_measured
 from tests.sample_release import Layout
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
 
 NAME = "docker.io/minio/minio:1"
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    """A registry for all of them, each with a path of its own."""
-    process = Registry.on_loopback(tmp_path_factory.mktemp("registry"), authority)
-    process.start()
-    yield RunningRegistry(process)
-    process.stop()
 
 
 @pytest.fixture(scope="module")
@@ -328,14 +315,14 @@ def tags(registry: RunningRegistry, place: str) -> list[Path]:
 def test_it_is_told_in_one_clear_error(
     name: str,
     sound: bytes,
-    registry: RunningRegistry,
+    shared_registry: RunningRegistry,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "images.tar.gz"
     path.write_bytes(KINDS[name].make(sound))
     place = f"kind-{list(KINDS).index(name)}"
-    status = main(words(registry, path, place))
+    status = main(words(shared_registry, path, place))
     captured = capfd.readouterr()
     if status == 1:
         # The archive could be read, and an image in it is damaged.
@@ -347,7 +334,7 @@ def test_it_is_told_in_one_clear_error(
     assert "Traceback" not in captured.err
     assert "\x1b" not in captured.out + captured.err
     assert len(error) < 600
-    assert len(tags(registry, place)) == (1 if KINDS[name].is_whole_at_first else 0)
+    assert len(tags(shared_registry, place)) == (1 if KINDS[name].is_whole_at_first else 0)
     assert set(tmp_path.iterdir()) <= {path, path.with_name("images.tar.gz.state")}
 
 
@@ -374,12 +361,12 @@ BOMBS: Mapping[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_it_takes_no_more_memory_than_any(
-    name: str, sound: bytes, registry: RunningRegistry, tmp_path: Path
+    name: str, sound: bytes, shared_registry: RunningRegistry, tmp_path: Path
 ) -> None:
     path = tmp_path / "images.tar.gz"
     path.write_bytes(BOMBS[name](sound))
     usage = run_measured(
-        ["-m", "ckf_airgap", *words(registry, path, f"bomb-{list(BOMBS).index(name)}")],
+        ["-m", "ckf_airgap", *words(shared_registry, path, f"bomb-{list(BOMBS).index(name)}")],
         {**os.environ, "PYTHONPATH": ":".join(sys.path)},
         fails=True,
     )

@@ -16,14 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.functional.archive_case import shared_registry
 from tests.functional.conftest import RunningRegistry
 from tests.measured import Usage, run_measured
 from tests.support import hostile_documents as documents
 from tests.support import hostile_streams as streams
 from tests.support.compressed import gzipped
 from tests.support.hostile_parts import GIB
-from tests.testbed.pki import Authority
 
 pytestmark = pytest.mark.hostile
 
@@ -113,14 +111,6 @@ def texts(document: object) -> Generator[str]:
         for key, value in document.items():  # pyright: ignore[reportUnknownVariableType]
             yield from texts(key)  # pyright: ignore[reportUnknownArgumentType]
             yield from texts(value)  # pyright: ignore[reportUnknownArgumentType]
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
 
 
 Maker = Callable[[Path], None]
@@ -254,10 +244,10 @@ def test_inspecting_it(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PUSHED)
-def test_pushing_it(name: str, registry: RunningRegistry, tmp_path: Path) -> None:
+def test_pushing_it(name: str, shared_registry: RunningRegistry, tmp_path: Path) -> None:
     path = tmp_path / "images.tar.gz"
     INSPECTED[name](path)
-    place = f"{registry.process.host}/hostile-{PUSHED.index(name)}"
+    place = f"{shared_registry.process.host}/hostile-{PUSHED.index(name)}"
     words = ["push", "--images", str(path), "--state", f"{path}.state", "--registry", place]
-    measured = measure([*words, "--registry-ca", str(registry.process.ca)])
+    measured = measure([*words, "--registry-ca", str(shared_registry.process.ca)])
     check(f"push: {name}", path, measured)

@@ -1,12 +1,10 @@
 """What a layout holds beside images: signatures, charts, bills of materials."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
-from tests.functional.archive_case import JUPYTER, KFAM, ArchiveCase, shared_registry
-from tests.functional.conftest import RunningRegistry
+from tests.functional.archive_case import JUPYTER, KFAM, ArchiveCase
 from tests.support.archive_forms import old_docker_save
 from tests.support.compressed import gzipped
 from tests.support.oci_forms import (
@@ -26,7 +24,6 @@ from tests.support.oci_forms import (
 )
 from tests.support.sample_images import Document, digest_of
 from tests.support.tar_files import Entry, inside, tar, tar_of
-from tests.testbed.pki import Authority
 
 STORED = StoredImage.of(JUPYTER.image)
 SIGNATURE = cosign_signature(STORED)
@@ -55,21 +52,6 @@ def with_artifacts(
         entries.append(descriptor(OCI_MANIFEST, artifact.manifest))
         blobs += artifact.blobs
     return layout(index_of(entries), blobs)
-
-
-@pytest.fixture(scope="module")
-def registry(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[RunningRegistry]:
-    with shared_registry(authority, tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def case(
-    registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> ArchiveCase:
-    return ArchiveCase(registry, tmp_path, capsys)
 
 
 PLACES: Mapping[str, Callable[[list[Entry]], list[Entry]]] = {
