@@ -12,6 +12,8 @@ from tests.testbed.host import TestbedError, cached, run
 
 _SOURCES = Path("/etc/apt")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# What a command mounts after these words ends with it, however it ends.
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 def charm_base() -> Path:
@@ -115,7 +117,7 @@ def run_inside(
     assignments = [f"{name}={value}" for name, value in variables.items()]
     inner = shlex.join(["chroot", str(root), "env", "-i", *assignments, "/bin/sh", "-ec", script])
     command = " && ".join([*prepare, inner])
-    return run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", command])
+    return run([*_OWN_MOUNTS, "sh", "-ec", command])
 
 
 def _show_network_settings(root: Path) -> list[str]:
@@ -144,7 +146,8 @@ def _debootstrap(folder: Path, release: str, packages: str) -> None:
     command = ["debootstrap", "--variant=minbase", f"--include={packages}"]
     if _KEYRING.exists():
         command.append(f"--keyring={_KEYRING}")
-    run([*command, release, folder, _mirror()])
+    # It mounts /proc in the folder: killed half way, that must not stay.
+    run([*_OWN_MOUNTS, *command, release, folder, _mirror()])
 
 
 def _mirror() -> str:
