@@ -3,7 +3,8 @@
 ``python3 -m benchmarks.push`` makes its own archive out of files of this machine, a few gigabytes
 with layers that several images share, starts a registry on the loopback address, and prints one
 table. Every way starts with an empty registry. What this push has stored is copied back by skopeo
-and compared with the archive. ``--memory`` compares the memory of pushes of 1 and 10 GB instead.
+and compared with the archive. ``--memory`` compares the memory of pushes of 1 and 10 GB instead,
+``--before`` this push with that of another checkout, in turns.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -46,6 +48,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=12, help="(default: %(default)s)")
     parser.add_argument("--layer-mib", type=int, default=170, help="(default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="compare the memory of two sizes")
+    parser.add_argument("--before", type=Path, help="a checkout of the product, to compare with")
+    parser.add_argument("--rounds", type=int, default=5, help="of that (default: %(default)s)")
     parser.add_argument("--decode", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.decode:
@@ -67,6 +71,8 @@ def main() -> int:
                     flush=True,
                 )
                 bench.stop()
+            elif arguments.before:
+                bench.compare_with(arguments.before, arguments.rounds)
             else:
                 bench.compare(archive)
     return 0
@@ -111,6 +117,24 @@ class _Bench:
         self.stop()
         _print_table(costs)
 
+    def compare_with(self, before: Path, rounds: int) -> None:
+        """Push as this checkout does it and as another one, in turns, and print the ratios."""
+        pairs: list[tuple[Cost, Cost]] = []
+        for number in range(rounds):
+            ways = [("this push", self.push), ("before", lambda: self.push(before))]
+            if number % 2:
+                ways.reverse()
+            costs = {name: self.measure(name, way) for name, way in ways}
+            pairs.append((costs["this push"], costs["before"]))
+            print("  " + ", ".join(f"{name}: {c.seconds:.1f} s" for name, c in costs.items()))
+        self.stop()
+        for what in ("seconds", "cpu", "registry_cpu", "peak_mib"):
+            ratios = sorted(getattr(after, what) / getattr(first, what) for after, first in pairs)
+            print(
+                f"{what:>13}, this to before: median {statistics.median(ratios):.3f} "
+                f"(from {ratios[0]:.3f} to {ratios[-1]:.3f})"
+            )
+
     def measure(self, name: str, way: Callable[[], Cost]) -> Cost:
         """Take one way, with a registry that is empty unless it is the same way again."""
         if not name.endswith("again"):
@@ -131,12 +155,13 @@ class _Bench:
         self._registry.stop()
         shutil.rmtree(self._registry.data.parent, ignore_errors=True)
 
-    def push(self) -> Cost:
-        """Push as this project does it."""
+    def push(self, product: Path | None = None) -> Cost:
+        """Push as this project does it, or another checkout of it."""
         words: list[str | Path] = ["-m", "ckf_airgap", "push", "--images", self._archive]
         words += ["--registry", f"{self._registry.host}/ckf"]
         words += ["--registry-ca", self._registry.ca]
-        return child(*words, "--state", self._registry.data.with_name("pushed"))
+        words += ["--state", self._registry.data.with_name("pushed")]
+        return child(*words, product=product)
 
     def _new_registry(self, name: str) -> Registry:
         folder = self._folder / f"registry of {name}".replace(" ", "-")

@@ -34,10 +34,16 @@ class Cost:
     stored_mib: int = 0
 
 
-def child(*words: str | Path) -> Cost:
-    """Run Python with some words, and see what it takes."""
+def child(*words: str | Path, product: Path | None = None) -> Cost:
+    """Run Python with some words, and see what it takes.
+
+    Args:
+        words: The arguments for the interpreter.
+        product: A checkout of the product to take; None for this one.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(product / "lib")} if product else None
     try:
-        usage = run_measured(words)
+        usage = run_measured(words, environment)
     except RuntimeError as error:
         raise SystemExit(str(error)) from error
     return Cost("", usage.seconds, usage.cpu, usage.peak_mib)
