@@ -7,9 +7,11 @@ from pathlib import Path
 
 from tests.testbed import Testbed, TestbedError
 from tests.testbed.host import install_packages, say
+from tests.testbed.registries import build_registries
 
 _COMMANDS = {
     "packages": "install the Debian packages that are missing",
+    "registries": "build the registries of the functional tests",
     "build": "install and build everything that is kept between runs",
     "up": "bring everything up; repairs what died; does nothing where all is well",
     "down": "take everything down, keeping what is built and what the registries hold",
@@ -42,6 +44,9 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "packages":
         install_packages()
+        return 0
+    if arguments.command == "registries":
+        build_registries()
         return 0
     testbed = Testbed()
     if arguments.command == "exec":

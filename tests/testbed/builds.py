@@ -46,6 +46,28 @@ def coredns() -> Path:
     return cached("coredns", versions.COREDNS, make)
 
 
+def distribution() -> Path:
+    """Build the registry of the distribution project, version 3; gives the program."""
+    name = "github.com/distribution/distribution/v3"
+
+    def make(folder: Path) -> None:
+        module = _module(folder, f"require {name} {versions.DISTRIBUTION}\n")
+        _build(module, folder / "registry", f"{name}/cmd/registry")
+
+    return cached("distribution", versions.DISTRIBUTION, make) / "registry"
+
+
+def crane() -> Path:
+    """Build crane, which has a registry of its own; gives the program."""
+    name = "github.com/google/go-containerregistry"
+
+    def make(folder: Path) -> None:
+        module = _module(folder, f"require {name} {versions.CRANE}\n")
+        _build(module, folder / "crane", f"{name}/cmd/crane")
+
+    return cached("crane", versions.CRANE, make) / "crane"
+
+
 def juju() -> Path:
     """Build the juju client and what runs in the containers of charms."""
     return cached("juju", versions.JUJU_AGENT, _build_juju)

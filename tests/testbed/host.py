@@ -1,5 +1,6 @@
 """The machine underneath: its commands, its Debian packages, and where things are kept."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -131,7 +132,7 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, version: str, make: Callable[[Path], None]) -> Path:
-    """Give a folder of the cache, made if it is not there whole.
+    """Give a folder of the cache, made if it is not there whole; by one process at a time.
 
     Args:
         name: What it is.
@@ -144,12 +145,21 @@ def cached(name: str, version: str, make: Callable[[Path], None]) -> Path:
     folder = cache_folder() / f"{name}-{version}-{versions.RECIPE}"
     if folder.is_dir():
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Another process may have made it meanwhile.
+        if not folder.is_dir():
+            _make(folder, f"{name} {version}", make)
+    return folder
+
+
+def _make(folder: Path, what: str, make: Callable[[Path], None]) -> None:
     # Only a rename makes it count: what was killed half way is made again.
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     if unfinished.exists():
         shutil.rmtree(unfinished)
-    unfinished.mkdir(parents=True)
-    with step(f"building {name} {version}"):
+    unfinished.mkdir()
+    with step(f"building {what}"):
         make(unfinished)
     unfinished.rename(folder)
-    return folder

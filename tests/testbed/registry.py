@@ -4,7 +4,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -87,6 +87,11 @@ class Registry:
         """Whether its process runs."""
         return self.processes.pid(self._name) is not None
 
+    @property
+    def access_log(self) -> Path:
+        """The file with a line for each request."""
+        return self.processes.log(self._name)
+
     def start(self) -> None:
         """Start it, and wait until it answers.
 
@@ -96,14 +101,8 @@ class Registry:
         self.data.mkdir(parents=True, exist_ok=True)
         configuration = self.data.with_name(f"{self.data.name}.json")
         configuration.write_text(json.dumps(self._configuration()))
-        command = self.wrap(["docker-registry", "serve", configuration])
-        self.processes.start(self._name, command)
-        for _ in range(100):
-            self.processes.require(self._name)
-            if self._answers():
-                return
-            time.sleep(0.1)
-        raise TestbedError(f"{self.host} does not answer: see {self.processes.log(self._name)}")
+        command = [self._program(), "serve", configuration]
+        self._run(self._name, command, f"https://{self.host}", self._environment())
 
     def stop(self) -> None:
         """Stop it."""
@@ -113,16 +112,40 @@ class Registry:
     def _name(self) -> str:
         return self.data.name
 
-    def _answers(self) -> bool:
-        command = [
-            "curl",
-            "-s",
-            "-o",
-            "/dev/null",
-            "--cacert",
-            self.ca,
-            f"https://{self.host}/v2/",
-        ]
+    def _program(self) -> str | Path:
+        return "docker-registry"
+
+    def _environment(self) -> dict[str, str]:
+        return {}
+
+    def _run(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        url: str,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a process, and wait until it answers.
+
+        Args:
+            name: The name of the process.
+            command: What it runs.
+            url: The start of its addresses.
+            env: What to add to its environment.
+
+        Raises:
+            TestbedError: It does not answer.
+        """
+        self.processes.start(name, self.wrap(command), env)
+        for _ in range(100):
+            self.processes.require(name)
+            if self._answers(url):
+                return
+            time.sleep(0.1)
+        raise TestbedError(f"{url} does not answer: see {self.processes.log(name)}")
+
+    def _answers(self, url: str) -> bool:
+        command = ["curl", "-s", "-o", "/dev/null", "--cacert", self.ca, f"{url}/v2/"]
         try:
             run(self.wrap(command))
         except TestbedError:

@@ -7,6 +7,9 @@ COREDNS = "v1.15.0"
 JUJU = "v0.0.0-20260713142945-570e41eadd7e"
 JUJU_AGENT = "4.1-beta2"
 CHARMCRAFT = "4.5.0"
+# The registries that the functional tests know beside Debian's docker-registry 2.8.
+DISTRIBUTION = "v3.1.2"
+CRANE = "v0.22.1"
 # The base of the containers that charms run in, and the newer one that the controller is built on:
 # dqlite wants a newer C library than the first has, and is itself found in the third.
 DEBIAN = "bookworm"

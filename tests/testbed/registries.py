@@ -1,0 +1,115 @@
+"""Registries of other makers, on the loopback address: the functional tests know them too."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.testbed import builds
+from tests.testbed.registry import Registry, free_port
+
+# It passes on what comes as it comes, as it has to in front of any registry.
+_TLS_END = """
+daemon off;
+user root;
+pid {state}/pid;
+error_log stderr;
+events {{}}
+http {{
+  client_body_temp_path {state}/body;
+  proxy_temp_path {state}/proxy;
+  fastcgi_temp_path {state}/fastcgi;
+  uwsgi_temp_path {state}/uwsgi;
+  scgi_temp_path {state}/scgi;
+  access_log {state}/access.log;
+  server {{
+    listen {address} ssl;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    client_max_body_size 0;
+    location / {{
+      proxy_pass http://{plain};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 900;
+      proxy_send_timeout 900;
+    }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class DistributionRegistry(Registry):
+    """The registry of the distribution project, version 3."""
+
+    def _program(self) -> Path:
+        return builds.distribution()
+
+    def _environment(self) -> dict[str, str]:
+        # It would send traces to a collector.
+        return {"OTEL_TRACES_EXPORTER": "none"}
+
+
+@dataclass(frozen=True)
+class CraneRegistry(Registry):
+    """The registry in crane, which speaks no TLS: nginx does, in front of it.
+
+    It keeps its blobs in files, for all repositories together, and its manifests in memory.
+
+    Attributes:
+        plain: Where crane itself listens.
+    """
+
+    plain: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+
+    @property
+    def access_log(self) -> Path:
+        """The file with a line for each request, written after the answer."""
+        return self._state / "access.log"
+
+    def start(self) -> None:
+        """Start crane and nginx, and wait until both answer.
+
+        Raises:
+            TestbedError: One does not.
+        """
+        self.data.mkdir(parents=True, exist_ok=True)
+        serve = ["registry", "serve", "--address", self.plain, "--disk", self.data]
+        self._run(self._name, [builds.crane(), *serve], f"http://{self.plain}")
+        self._state.mkdir(exist_ok=True)
+        configuration = self._state / "nginx.conf"
+        configuration.write_text(
+            _TLS_END.format(
+                state=self._state,
+                address=self.address,
+                certificate=self.certificate.certificate,
+                key=self.certificate.key,
+                plain=self.plain,
+            )
+        )
+        nginx = ["nginx", "-p", self._state, "-c", configuration, "-e", "stderr"]
+        self._run(self._state.name, nginx, f"https://{self.host}")
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.processes.stop(self._state.name)
+        self.processes.stop(self._name)
+
+    @property
+    def _state(self) -> Path:
+        return self.data.with_name(f"{self._name}-tls")
+
+
+KINDS: dict[str, type[Registry]] = {
+    "docker-registry": Registry,
+    "distribution 3": DistributionRegistry,
+    "crane": CraneRegistry,
+}
+"""The registries that are tested with."""
+
+
+def build_registries() -> None:
+    """Build those that no package has, so that starting one takes no time."""
+    builds.distribution()
+    builds.crane()
