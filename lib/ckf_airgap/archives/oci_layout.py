@@ -5,7 +5,6 @@ Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algor
 and these may stand in any order in an archive.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,11 +12,10 @@ from typing import Any, cast
 from ckf_airgap.archives.image_config import MOST_LAYERS
 from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, sha256_of
 
 INDEX = "index.json"
 MARKER = "oci-layout"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-"""The media type of a manifest."""
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 """The annotation with a name, of which the specification leaves open how much of a name it is."""
 ORIGINAL_MANIFEST = "ckf-airgap.original-manifest"
@@ -33,8 +31,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
 _IMAGE_CONFIGS = (
     "",
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
+    OCI_CONFIG,
+    DOCKER_CONFIG,
 )
 _LAYERS = re.compile(
     r"|application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar"
@@ -49,11 +47,6 @@ def blob_digest(path: str) -> str | None:
     """Give the digest of the blob that stands at a path; None where none does."""
     match = _BLOB.fullmatch(path)
     return f"{match[1]}:{match[2]}" if match else None
-
-
-def sha256_of(content: bytes) -> str:
-    """Give the digest of some bytes."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -21,23 +21,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ckf_airgap import oci
 from ckf_airgap.archives.gzip_codec import filled_size, stored_size
-from ckf_airgap.archives.oci_layout import OCI_MANIFEST, ORIGINAL_MANIFEST, REFERENCE_NAME
+from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
-from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer, digest_of
+from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
-_DOCKER = "application/vnd.docker"
-_OCI_LAYER = "application/vnd.oci.image.layer"
 _OCI_TYPES = {
-    f"{_DOCKER}.distribution.manifest.v2+json": OCI_MANIFEST,
-    f"{_DOCKER}.container.image.v1+json": "application/vnd.oci.image.config.v1+json",
-    f"{_DOCKER}.image.rootfs.diff.tar": f"{_OCI_LAYER}.v1.tar",
-    f"{_DOCKER}.image.rootfs.diff.tar.gzip": f"{_OCI_LAYER}.v1.tar+gzip",
-    f"{_DOCKER}.image.rootfs.diff.tar.zstd": f"{_OCI_LAYER}.v1.tar+zstd",
-    f"{_DOCKER}.image.rootfs.foreign.diff.tar.gzip": (
-        f"{_OCI_LAYER}.nondistributable.v1.tar+gzip"
+    oci.DOCKER_MANIFEST: oci.OCI_MANIFEST,
+    oci.DOCKER_CONFIG: oci.OCI_CONFIG,
+    oci.DOCKER_LAYER: oci.OCI_LAYER,
+    oci.DOCKER_GZIP_LAYER: f"{oci.OCI_LAYER}+gzip",
+    f"{oci.DOCKER_LAYER}.zstd": f"{oci.OCI_LAYER}+zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": (
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
     ),
 }
 LAYOUTS = ("docker", "oci")
@@ -167,7 +166,7 @@ def _oci_parts(
     text.add_file(PACK_MANIFEST, manifest.encode())
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
-    documents = {digest_of(manifest): manifest for manifest in map(oci_manifest, images)}
+    documents = {oci.sha256_of(manifest): manifest for manifest in map(oci_manifest, images)}
     documents |= {image.digest: image.manifest for image in images}
     documents |= {image.image_id: image.config for image in images}
     for name, content in documents.items():
@@ -198,7 +197,7 @@ def oci_manifest(image: RemoteImage) -> bytes:
     Returns:
         The manifest, that of the registry where it is OCI's.
     """
-    if image.media_type == OCI_MANIFEST:
+    if image.media_type == oci.OCI_MANIFEST:
         return image.manifest
     document = json.loads(image.manifest)
     for part in (document, document["config"], *document["layers"]):
@@ -217,15 +216,15 @@ def _index(images: Iterable[RemoteImage]) -> dict[str, Any]:
             annotations[ORIGINAL_MANIFEST] = image.digest
         entries.append(
             {
-                "mediaType": OCI_MANIFEST,
-                "digest": digest_of(manifest),
+                "mediaType": oci.OCI_MANIFEST,
+                "digest": oci.sha256_of(manifest),
                 "size": len(manifest),
                 "annotations": annotations,
             }
         )
     return {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "mediaType": oci.OCI_INDEX,
         "manifests": entries,
     }
 

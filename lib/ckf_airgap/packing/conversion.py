@@ -11,8 +11,8 @@ from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.decoding import Compression, Decoder, DecodingError, make_decoder
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
+from ckf_airgap.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
-from ckf_airgap.registry.client import Blob
 from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 _GZIP_ENDINGS = ("+gzip", ".gzip")

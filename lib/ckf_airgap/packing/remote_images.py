@@ -1,6 +1,5 @@
 """Images as their registries have them: what each consists of, before a layer is fetched."""
 
-import hashlib
 import json
 import os
 import re
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import read_config
-from ckf_airgap.archives.oci_layout import OCI_MANIFEST
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
+from ckf_airgap.oci import OCI_MANIFEST, Blob, sha256_of
 from ckf_airgap.packing.all_of import all_of
-from ckf_airgap.registry.client import Blob
 from ckf_airgap.skopeo import Skopeo, other_bytes, retried
 
 _AT_ONCE = 8
@@ -70,12 +68,12 @@ class RemoteImage:
     @property
     def digest(self) -> str:
         """The digest of its manifest."""
-        return digest_of(self.manifest)
+        return sha256_of(self.manifest)
 
     @property
     def image_id(self) -> str:
         """The digest of its config."""
-        return digest_of(self.config)
+        return sha256_of(self.config)
 
     @property
     def size(self) -> int:
@@ -136,7 +134,7 @@ class RemoteImages:
                 break
             digest = self._choose(document, asked)
             manifest, document = self._manifest(f"{name}@{digest}", digest)
-        pull = f"{name}@{digest_of(manifest)}"
+        pull = f"{name}@{sha256_of(manifest)}"
         try:
             config = _blob(document["config"])
             if config.size > _LARGEST_CONFIG:
@@ -171,7 +169,7 @@ class RemoteImages:
     def _manifest(self, asked: str, digest: str | None) -> tuple[bytes, dict[str, Any]]:
         kept = self._kept(digest) if digest else None
         content = kept or self._skopeo.manifest(asked)
-        if digest and digest_of(content) != digest:
+        if digest and sha256_of(content) != digest:
             raise other_bytes(asked)
         try:
             document = json.loads(content)
@@ -187,7 +185,7 @@ class RemoteImages:
         if kept := self._kept(blob.digest):
             return kept
         content = retried(lambda: self._read(pull, blob))
-        if digest_of(content) != blob.digest:
+        if sha256_of(content) != blob.digest:
             raise other_bytes(pull)
         self._keep(content)
         return content
@@ -229,10 +227,10 @@ class RemoteImages:
             content = (self._folder / digest.rpartition(":")[2]).read_bytes()
         except OSError:
             return None
-        return content if digest_of(content) == digest else None
+        return content if sha256_of(content) == digest else None
 
     def _keep(self, content: bytes) -> None:
-        path = self._folder / digest_of(content).rpartition(":")[2]
+        path = self._folder / sha256_of(content).rpartition(":")[2]
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 file.write(content)
@@ -253,8 +251,3 @@ def _digest(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ValueError(value)
     return value
-
-
-def digest_of(content: bytes) -> str:
-    """Give the digest of a manifest or a config."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
