@@ -1,21 +1,37 @@
 """HTTPS towards the registry and the file server of an air gap: trust, patience, causes."""
 
 import random
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    SSLError,
+)
+from urllib3.exceptions import (
+    TimeoutError as ServerTimeoutError,
+)
+from urllib3.response import HTTPResponse
 
 from ckf_airgap.errors import ConfigurationError, DownloadError
 
 ATTEMPTS = 8
 """How often a request is tried before it has failed: for a minute and a half, about."""
-USER_AGENT = "ckf-airgap"
+HEADERS = {"User-Agent": "ckf-airgap", "Accept-Encoding": "identity"}
+"""What every request says: who asks, and that answers are to come as they are."""
 CA_CURE = (
     "give its authority's certificate (juju config ckf-airgap registry-ca=@ca.crt; on a "
     "workstation --registry-ca ca.crt)"
@@ -24,10 +40,22 @@ CA_CURE = (
 _LONGEST_PAUSE = 20.0
 # What a server asks for may be longer than what is waited without being asked; but not an hour.
 _LONGEST_ASKED_PAUSE = 120.0
-_MOST_REFERRALS = 6
-_REFERRALS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 6
+"""How often a request is referred to another address (RFC 9110, section 15.4)."""
+REDIRECTS = (301, 302, 303, 307, 308)
+"""The statuses that refer to another address."""
+QUICK_ANSWER = urllib3.Timeout(connect=10, read=60)
+"""How long a server may take for an answer, in seconds: for its whole head, not only a byte."""
+# A registry that has got a large blob may be busy with it before it answers.
+SLOW_ANSWER = urllib3.Timeout(connect=10, read=300)
+"""The same for a request that brings data."""
+# How little may come of a body in the time of an answer.
+_LEAST_PROGRESS = 16 * 1024
+_SECONDS_FOR_A_PIECE = 60.0
+_SLOW_ATTEMPTS = 3
 _PASSING = (429, 502, 503, 504)
-_TIMEOUT = urllib3.Timeout(connect=10, read=300)
+_PIECE = 256 * 1024
+_DEFAULT_PORT = 443
 
 
 class Cause(Enum):
@@ -39,6 +67,7 @@ class Cause(Enum):
     NO_TLS = "no TLS"
     UNKNOWN_NAME = "unknown name"
     UNREACHABLE = "unreachable"
+    SLOW = "slow"
 
 
 # X509_V_ERR_... of OpenSSL (x509_vfy.h).
@@ -88,12 +117,155 @@ class Failure:
                 return cls(Cause.NO_TLS, str(reason))
         if isinstance(reason, NameResolutionError):
             return cls(Cause.UNKNOWN_NAME, str(reason))
+        if isinstance(reason, ServerTimeoutError) and not isinstance(reason, ConnectTimeoutError):
+            return cls(Cause.SLOW, str(reason))
         return cls(Cause.UNREACHABLE, str(reason))
 
     @property
     def is_final(self) -> bool:
         """Whether no waiting mends it."""
-        return self.cause is not Cause.UNREACHABLE
+        return self.cause not in (Cause.UNREACHABLE, Cause.SLOW)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A server (RFC 6454): addresses of the same are written in several ways.
+
+    Attributes:
+        host: In lower case.
+        port: Its port.
+    """
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address that a server has given: over HTTPS, and fit to be asked.
+
+    Attributes:
+        url: The address.
+        origin: The server.
+    """
+
+    url: str
+    origin: Origin
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Read an absolute address.
+
+        Raises:
+            ValueError: It is not one of HTTPS, or has an account in it.
+        """
+        parts = urlsplit(url)
+        if parts.scheme.lower() != "https":
+            raise ValueError("not over HTTPS")
+        # The port is looked at only here: out of range, it raises ValueError.
+        port = parts.port or _DEFAULT_PORT
+        if not parts.hostname or "@" in parts.netloc or not url.isascii() or not url.isprintable():
+            raise ValueError("no address")
+        if " " in url:
+            raise ValueError("no address")
+        return cls(url, Origin(parts.hostname, port))
+
+    def resolve(self, reference: str) -> "Address":
+        """Read what a ``Location`` of its answer refers to (RFC 9110, section 10.2.2).
+
+        Raises:
+            ValueError: It is not one of HTTPS, or has an account in it.
+        """
+        return self.parse(urljoin(self.url, reference))
+
+    def __str__(self) -> str:
+        return without_query(self.url)
+
+
+def without_query(url: str) -> str:
+    """Write an address for a message, without what may be a secret in it."""
+    address, _, _ = url.partition("?")
+    scheme, separator, rest = address.partition("://")
+    account, at, place = rest.partition("@")
+    return f"{scheme}{separator}{place if at and '/' not in account else rest}"[:300]
+
+
+class Attempts:
+    """Counts how often a request is tried, and waits in between.
+
+    Args:
+        count: How often at the most.
+    """
+
+    def __init__(self, count: int = ATTEMPTS) -> None:
+        self._left = count
+        self._past = 0
+        self._slow = 0
+
+    @property
+    def past(self) -> int:
+        """How many attempts have failed."""
+        return self._past
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the attempt that is under way is the last."""
+        return self._left <= 1
+
+    def end(self, failure: Failure) -> bool:
+        """Tell whether a failure ends them: what takes its time is not tried as often."""
+        self._slow += failure.cause is Cause.SLOW
+        return failure.is_final or self.are_over or self._slow >= _SLOW_ATTEMPTS
+
+    def wait(self, asked: str | None = None) -> None:
+        """Wait before the next.
+
+        Args:
+            asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
+                understood.
+        """
+        pause(self._past, asked)
+        self._left -= 1
+        self._past += 1
+
+
+class _Connection(HTTPSConnection):
+    """A connection whose server has to answer as a whole in its time, not byte by byte."""
+
+    def connect(self) -> None:
+        super().connect()
+        # The limit for connecting is not one for sending.
+        self.sock.settimeout(_SECONDS_FOR_A_PIECE)
+
+    def getresponse(self) -> HTTPResponse:
+        # The socket's own limit begins anew with every byte.
+        connected = self.sock
+        seconds = self.timeout
+        if not isinstance(connected, socket.socket) or not isinstance(seconds, (int, float)):
+            return super().getresponse()
+        expired = threading.Event()
+
+        def end() -> None:
+            expired.set()
+            # Not the method of a TLS socket: that one must not be pulled from under its reader.
+            with suppress(OSError):
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()
+        except Exception as error:
+            if expired.is_set():
+                raise TimeoutError("the answer does not end") from error
+            raise
+        finally:
+            timer.cancel()
+
+
+class _Pool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType]
 
 
 def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
@@ -115,7 +287,61 @@ def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
                 f"registry-ca is not a PEM certificate ({error})",
                 CA_CURE,
             ) from error
-    return urllib3.PoolManager(maxsize=count, ssl_context=context, retries=False, timeout=_TIMEOUT)
+    manager = urllib3.PoolManager(
+        maxsize=count, ssl_context=context, retries=False, timeout=SLOW_ANSWER
+    )
+    # There is none for http: nothing goes in the clear.
+    pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
+    manager.pool_classes_by_scheme = pools
+    return manager
+
+
+def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """Read a body as it is sent, not decoded.
+
+    Args:
+        response: An answer of which nothing was read.
+
+    Raises:
+        HTTPError: It breaks off, or comes too slowly.
+    """
+    since, received = time.monotonic(), 0
+    while data := response.read1(_PIECE, decode_content=False):
+        yield data
+        received += len(data)
+        now = time.monotonic()
+        if received >= _LEAST_PROGRESS:
+            since, received = now, 0
+        elif now - since > _SECONDS_FOR_A_PIECE:
+            response.close()
+            raise ServerTimeoutError("the answer does not end")
+
+
+def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
+    """Read a body, the first bytes of it where it is larger; the connection is free then.
+
+    Args:
+        response: An answer of which nothing was read.
+        largest: How many bytes are of use.
+
+    Raises:
+        HTTPError: It breaks off, or comes too slowly.
+    """
+    body = bytearray()
+    for piece in pieces(response):
+        body += piece[: largest - len(body)]
+        if len(body) == largest:
+            break
+    release(response)
+    return bytes(body)
+
+
+def release(response: urllib3.BaseHTTPResponse) -> None:
+    """Give the connection of an answer back, if its body has come to its end; else close it."""
+    if response.closed:
+        response.release_conn()
+    else:
+        response.close()
 
 
 def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
@@ -133,26 +359,31 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
     cure = "see that the address is right and that its server can be reached"
     pool = connections(ca)
     place = url
-    for _ in range(_MOST_REFERRALS):
-        if not place.startswith("https://"):
-            raise DownloadError(url, f"is not given over HTTPS, but at {place}", "give the file")
+    for _ in range(MOST_REDIRECTS):
+        try:
+            address = Address.parse(place)
+        except ValueError:
+            where = without_query(place)
+            raise DownloadError(
+                url, f"is not given over HTTPS, but at {where}", "give the file"
+            ) from None
         try:
             response = pool.request(
                 "GET",
-                place,
+                address.url,
                 redirect=False,
                 retries=urllib3.Retry(total=4, backoff_factor=1, status_forcelist=_PASSING),
                 preload_content=False,
-                headers={"User-Agent": USER_AGENT},
+                headers=HEADERS,
+                timeout=QUICK_ANSWER,
             )
-            content = response.read(largest + 1)
-            response.close()
+            content = read_body(response, largest + 1)
+            target = response.headers.get("Location")
+            if target and response.status in REDIRECTS:
+                place = urljoin(address.url, target)
+                continue
         except (HTTPError, ValueError) as error:
             raise DownloadError(url, f"cannot be fetched ({error})", cure) from error
-        target = response.headers.get("Location")
-        if target and response.status in _REFERRALS:
-            place = urljoin(place, target)
-            continue
         if response.status != HTTPStatus.OK:
             raise DownloadError(
                 url, f"cannot be fetched: its server answers {response.status}", cure

@@ -14,7 +14,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +21,14 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.https import Attempts
 from ckf_airgap.names import registry_host
-from ckf_airgap.registry.client import Blob
+from ckf_airgap.oci import Blob
 
 Fetched = TypeVar("Fetched")
 
 _OLDEST = (1, 6)
-_ATTEMPTS = 4
-_PAUSE_SECONDS = 2.0
+_ATTEMPTS = 5
 _READ_SIZE = 1024 * 1024
 # The protocol of the image proxy allows for 32 KiB, in either direction.
 _MESSAGE_SIZE = 32 * 1024
@@ -286,14 +285,14 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
     Raises:
         DownloadError: It failed for the last time, or of what does not pass.
     """
-    for attempt in range(_ATTEMPTS - 1):
+    attempts = Attempts(_ATTEMPTS)
+    while True:
         try:
             return fetch()
         except DownloadError as error:
-            if not error.may_pass:
+            if not error.may_pass or attempts.are_over:
                 raise
-        time.sleep(_PAUSE_SECONDS * 2**attempt)
-    return fetch()
+        attempts.wait()
 
 
 def other_bytes(what: str) -> DownloadError:

@@ -275,13 +275,16 @@ def test_a_push_from_a_server_that_cuts(
 ) -> None:
     images = archive(tmp_path)
     content = images.path.read_bytes()
-    cuts = [len(content) // 5] * 4
-    with serving(authority, content, Faults(cuts=cuts)) as served:
+    cut = len(content) // 5
+    with serving(authority, content, Faults(cuts=[cut] * 4)) as served:
         for pushed in (len(IMAGES), 0):
             pusher = ImagePusher(registry.client(), registry.location, tmp_path / "pushed")
             result = pusher.push(source(served, authority))
             assert len(result.pushed) == pushed
-        assert served.sent == len(content)
+    # Once to look ahead for the first name, and once to push; each goes on where it was cut off.
+    second = served.starts.index(0, 1)
+    for starts in (served.starts[:second], served.starts[second:]):
+        assert starts == [number * cut for number in range(len(starts))]
     check_all(registry, images, tmp_path)
 
 

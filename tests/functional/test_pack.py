@@ -373,14 +373,12 @@ def test_images_of_manifests_at_an_address(
     assert "its server answers 404" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("release")
+@pytest.mark.usefixtures("release", "no_pauses")
 def test_a_connection_that_breaks_is_taken_up_again(
     outside: Outside,
     authority: Authority,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.01)
     seen: set[str] = set()
 
     def cut_once(request: Request) -> int | str | None:
@@ -396,14 +394,13 @@ def test_a_connection_that_breaks_is_taken_up_again(
     assert len(seen) > 10
 
 
-@pytest.mark.usefixtures("release")
+@pytest.mark.usefixtures("release", "no_pauses")
 def test_a_connection_on_which_nothing_comes_any_more_counts_as_broken(
     outside: Outside,
     authority: Authority,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("ckf_airgap.skopeo._PATIENCE_SECONDS", 3.0)
     # On a busy machine the patience may also end with what is only slow: that is tried again.
     monkeypatch.setattr("ckf_airgap.skopeo._ATTEMPTS", 100)
@@ -473,15 +470,13 @@ def test_a_registry_that_gives_nonsense(
     assert not list((tmp_path / "packed").glob("*.tar.gz"))
 
 
-@pytest.mark.usefixtures("release")
+@pytest.mark.usefixtures("release", "no_pauses")
 def test_bytes_that_are_changed_on_the_way_are_not_taken(
     outside: Outside,
     authority: Authority,
     tmp_path: Path,
     capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.skopeo._PAUSE_SECONDS", 0.01)
     large = 100_000
 
     def flip(request: Request) -> Answer | None:
@@ -608,7 +603,7 @@ def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: C
     (image,) = release.images
     folder, _, last = outside.place(image).partition("/")[2].rpartition("/")
     name, _, tag = last.partition(":")
-    client = RunningRegistry(outside.registry).client()
+    registry = RunningRegistry(outside.registry)
     entries: list[dict[str, Any]] = []
     for architecture in ("amd64", "arm64"):
         outside.fill([image], replace(OPTIONS, architectures={image: architecture}))
@@ -623,14 +618,14 @@ def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: C
         )
     kind = "application/vnd.docker.distribution.manifest.list.v2+json"
     index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
-    client.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
+    registry.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
     write_charms(release, tmp_path / "charms")
     for entry in entries:
         architecture = entry["platform"]["architecture"]
         assert main(words(outside, tmp_path, "--architecture", architecture)) == 0
         assert document(capsys)["images"][0]["digest"] == entry["digest"]
     index["manifests"] = entries[:1]
-    client.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
+    registry.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
     assert main(words(outside, tmp_path, "--architecture", "arm64")) == 2
     assert "is not there for arm64, but for amd64" in capsys.readouterr().err
 

@@ -19,6 +19,7 @@ from ckf_airgap.errors import ArtifactError, ConfigurationError
 _SHORTEST_JUMP = 16 * 1024 * 1024
 _READ_SIZE = 1024 * 1024
 _UNFIT = re.compile(r"[^!-~]")
+_SIZE = re.compile("[0-9]{1,18}")
 _NO_HEAD = (403, 405, 501)
 
 
@@ -226,7 +227,7 @@ class UrlSource(Source):
         headers = response.headers
         _, _, total = headers.get("Content-Range", "").rpartition("/")
         size = total if response.status == 206 else headers.get("Content-Length", "")
-        if not size.isdecimal():
+        if not _SIZE.fullmatch(size):
             raise ArtifactError(
                 f"the server of {self._option} does not tell the size of {self.name}",
                 "use a server that gives files as they are, with Content-Length",
@@ -235,24 +236,29 @@ class UrlSource(Source):
 
     def request(self, method: str, position: int = 0) -> urllib3.BaseHTTPResponse:
         """Ask for the file, again after what passes; gives any answer that is not transient."""
-        headers = {"User-Agent": https.USER_AGENT, "Accept-Encoding": "identity"}
+        headers = dict(https.HEADERS)
         if position:
             headers["Range"] = f"bytes={position}-"
-        for attempt in range(https.ATTEMPTS):
+        attempts = https.Attempts()
+        while True:
             asked = None
             try:
                 response = self._pool.request(
-                    method, self.url, headers=headers, preload_content=False, redirect=False
+                    method,
+                    self.url,
+                    headers=headers,
+                    preload_content=False,
+                    redirect=False,
+                    timeout=https.QUICK_ANSWER,
                 )
             except HTTPError as error:
-                self.give_up(error, attempt)
+                self.give_up(error, attempts)
             else:
-                if not https.is_transient(response.status) or attempt == https.ATTEMPTS - 1:
+                if not https.is_transient(response.status) or attempts.are_over:
                     return response
                 asked = response.headers.get("Retry-After")
                 response.close()
-            https.pause(attempt, asked)
-        raise AssertionError
+            attempts.wait(asked)
 
     def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
         """Raise ArtifactError where an answer is not one of those expected."""
@@ -261,15 +267,15 @@ class UrlSource(Source):
         response.close()
         cure = "see that the file is there, and that the server gives it without an account"
         if target := response.headers.get("Location"):
-            cure = f"give the address that it points to: {target}"
+            cure = f"give the address that it points to: {https.without_query(target)}"
         raise ArtifactError(
             f"the server of {self._option} answered {response.status} for {self.url}", cure
         )
 
-    def give_up(self, error: HTTPError, attempt: int) -> None:
+    def give_up(self, error: HTTPError, attempts: https.Attempts) -> None:
         """Raise ArtifactError where it is of no use, or was tried often enough, to try again."""
         failure = https.Failure.of(error)
-        if not failure.is_final and attempt < https.ATTEMPTS - 1:
+        if not attempts.end(failure):
             return
         problem, cure = _FAILURES[failure.cause]
         raise ArtifactError(
@@ -292,6 +298,10 @@ _FAILURES = {
         "cannot be reached",
         "see that it runs and that the cluster can reach it, then run it again",
     ),
+    https.Cause.SLOW: (
+        "does not answer in time",
+        "see whether it is overloaded, then run it again",
+    ),
 }
 
 
@@ -299,7 +309,7 @@ class _UrlStream:
     def __init__(self, source: UrlSource) -> None:
         self._source = source
         self._response: urllib3.BaseHTTPResponse | None = None
-        self._failures = 0
+        self._attempts = https.Attempts()
         self._has_ranges = False
         self.position = 0
 
@@ -311,11 +321,11 @@ class _UrlStream:
                     raise urllib3.exceptions.ProtocolError("the connection was closed")
             except HTTPError as error:
                 self.close()
-                self._source.give_up(error, self._failures)
-                https.pause(self._failures)
-                self._failures += 1
+                self._source.give_up(error, self._attempts)
+                self._attempts.wait()
             else:
-                self._failures = 0
+                if self._attempts.past:
+                    self._attempts = https.Attempts()
                 self.position += len(data)
                 return data
         return b""
