@@ -20,8 +20,8 @@ from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.auth_file import read_auth_file
 from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.credentials import read_auth_file
 from ckf_airgap.errors import AirgapError, ConfigurationError, StorageError, disk_error
 from ckf_airgap.inspection import (
     attention,
@@ -29,6 +29,7 @@ from ckf_airgap.inspection import (
     inspection_table,
     inventory_document,
 )
+from ckf_airgap.journal import sealing_key, state_folder
 from ckf_airgap.memory import use_one_arena
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.packing.archives import FetchProgress
@@ -391,7 +392,9 @@ def _inspect(arguments: argparse.Namespace) -> _Answer:
 
 def _push(arguments: argparse.Namespace) -> _Answer:
     location = RegistryLocation.parse(arguments.registry)
-    credentials = read_auth_file(arguments.authfile, location)
+    credentials = read_auth_file(
+        arguments.authfile, location, lambda line: print(f"ckf-airgap: {line}", file=sys.stderr)
+    )
     client = RegistryClient(location.host, ca=_certificates(arguments), credentials=credentials)
     images = _source(arguments, "images")
     size = images.size
@@ -406,10 +409,17 @@ def _push(arguments: argparse.Namespace) -> _Answer:
     ) as bar:
         show = _Bar(bar).show if not bar.disable else _Lines().show
         state = arguments.state or _state_file(images)
-        pusher = ImagePusher(client, location, state, show, architecture=arguments.architecture)
+        pusher = ImagePusher(
+            client,
+            location,
+            state,
+            show,
+            architecture=arguments.architecture,
+            key=sealing_key(state_folder()),
+        )
         result = pusher.push(images, wanted)
     inventory = result.inventory
-    for line in attention(inventory):
+    for line in (*result.notices, *attention(inventory)):
         print(f"ckf-airgap: {line}", file=sys.stderr)
     document = {
         "pushed": list(result.pushed),

@@ -19,7 +19,9 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import JujuError
+from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.names import image_path
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import (
     MissingCharm,
@@ -32,7 +34,6 @@ from ckf_airgap.planning.plan import (
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult
-from ckf_airgap.registry.push_sink import STAGING
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -125,7 +126,11 @@ class Installer:
             RegistryError: It does not.
         """
         self.registry.check()
-        self.registry.check_write(self.inputs.settings.location.repository(STAGING))
+        # Where the push begins, as far as it is known without the archive.
+        wanted = wanted_images(self.charms)
+        if wanted:
+            location = self.inputs.settings.location
+            self.registry.check_write(location.repository(image_path(wanted[0])))
 
     def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
         """Push the images that the registry does not have.
@@ -138,6 +143,8 @@ class Installer:
             RegistryError: The registry fails or refuses.
         """
         result = self._pusher(on_progress).push(self.inputs.images, wanted_images(self.charms))
+        for notice in result.notices:
+            self._report(notice)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
         for entry in result.inventory.perhaps_lost:
@@ -390,6 +397,7 @@ class Installer:
             self._push_state,
             on_progress,
             architecture=_architecture(),
+            key=sealing_key(self.folder),
         )
 
 

@@ -1,14 +1,17 @@
-"""A real registry on the loopback address: Debian's docker-registry over TLS."""
+"""Real registries on the loopback address, over TLS: mostly Debian's docker-registry."""
 
 import gc
 import hashlib
+import http.client
 import json
 import shutil
+import ssl
 import subprocess
 import warnings
 import zlib
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from ckf_airgap.registry.client import RegistryClient
 from tests.functional.archive_case import ArchiveCase
 from tests.outside import Outside
 from tests.testbed.pki import Authority
+from tests.testbed.registries import KINDS
 from tests.testbed.registry import Registry
 
 _GZIP = 31
@@ -30,6 +34,9 @@ _PACKAGES = {
     "skopeo": "skopeo",
 }
 _OWN = "the authority of the registry"
+_CATALOG = "/v2/_catalog?n=1000"
+_NUMBERS = count()
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,27 @@ class PulledImage:
 class RunningRegistry:
     """A registry, and what skopeo sees in it."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, prefix: str = "ckf") -> None:
+        """Describe it.
+
+        Args:
+            registry: The registry.
+            prefix: The path that the images go below.
+        """
         self.process = registry
-        self.location = RegistryLocation.parse(f"{registry.host}/ckf")
+        self.location = RegistryLocation.parse(f"{registry.host}/{prefix}")
+
+    def through(self, host: str) -> "RunningRegistry":
+        """Give it as a proxy shows it.
+
+        Args:
+            host: Host and port of the proxy, which is of the same authority.
+        """
+        return RunningRegistry(replace(self.process, host=host), self.location.path)
+
+    def below(self, name: str) -> "RunningRegistry":
+        """Give the part of it below a further path."""
+        return RunningRegistry(self.process, f"{self.location.path}/{name}")
 
     def client(
         self, *, ca: str | None = _OWN, credentials: Credentials | None = None
@@ -78,10 +103,51 @@ class RunningRegistry:
             return []
         return list(json.loads(output)["Tags"])
 
+    def repositories(self) -> list[str]:
+        """List the repositories below the prefix that it has in its catalog, without the prefix.
+
+        The catalog has those of blobs alone too, in registries that store them so.
+        """
+        listed: list[str] = []
+        path = _CATALOG
+        while path:
+            response, body = self.get(path)
+            assert response.status == 200, body
+            listed += json.loads(body)["repositories"] or []
+            # As </v2/_catalog?last=x&n=1000>; rel="next"
+            path = (response.getheader("Link") or "").partition("<")[2].partition(">")[0]
+        prefix = f"{self.location.path}/"
+        return sorted(name.removeprefix(prefix) for name in listed if name.startswith(prefix))
+
     def uploads(self) -> int:
         """Count the blobs and manifests that were uploaded so far, from the access log."""
-        log = self.process.processes.log(self.process.data.name).read_text()
+        log = self.process.access_log.read_text()
         return sum('"PUT /v2/' in line for line in log.splitlines())
+
+    def put_manifest(self, repository: str, tag: str, content: bytes, media_type: str) -> None:
+        """Store a manifest as another client does."""
+        headers = {"Content-Type": media_type}
+        path = f"/v2/{repository}/manifests/{tag}"
+        response, body = self.request("PUT", path, content, headers)
+        assert response.status == 201, body
+
+    def get(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+        """Ask for something that it has; gives the answer and its body."""
+        return self.request("GET", path)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = _NONE
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Send a request past the program; gives the answer and its body."""
+        context = ssl.create_default_context(cafile=str(self.process.ca))
+        connection = http.client.HTTPSConnection(self.process.host, context=context)
+        try:
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        return response, content
 
     def _skopeo(self, *args: str) -> str:
         environment = {"SSL_CERT_FILE": str(self.process.ca), "PATH": "/usr/bin:/bin"}
@@ -126,6 +192,27 @@ def shared_registry(
     process.start()
     yield RunningRegistry(process)
     process.stop()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def real_process(
+    request: pytest.FixtureRequest, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Registry]:
+    """A registry of each kind, for the tests of a module."""
+    folder = tmp_path_factory.mktemp("registry")
+    process = KINDS[request.param].on_loopback(folder, authority)
+    try:
+        process.start()
+        yield process
+    finally:
+        # Where the second of its processes does not start, the first is there.
+        process.stop()
+
+
+@pytest.fixture
+def real_registry(real_process: Registry) -> RunningRegistry:
+    """A registry of each kind, with a path of its own for the test."""
+    return RunningRegistry(real_process, f"test-{next(_NUMBERS)}")
 
 
 @pytest.fixture
@@ -191,5 +278,5 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers of a few hundred kilobytes be large ones."""
-    monkeypatch.setattr("ckf_airgap.registry.client.CHUNK_SIZE", 65536)
+    monkeypatch.setattr("ckf_airgap.registry.blob_upload.CHUNK_SIZE", 65536)
     monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)

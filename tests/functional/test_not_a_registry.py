@@ -33,10 +33,11 @@ class _Page(QuietHandler):
     location = ""
 
     def do_GET(self) -> None:  # noqa: N802
-        self.send_response_only(self.status)
+        is_referred_to = self.path == self.location
+        self.send_response_only(200 if is_referred_to else self.status)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(_PAGE)))
-        if self.location:
+        if self.location and not is_referred_to:
             self.send_header("Location", self.location)
         self.end_headers()
         self.wfile.write(_PAGE)
@@ -78,7 +79,12 @@ def test_a_web_server_that_answers_everything_with_its_page(authority: Authority
 
 def test_a_web_server_that_sends_to_its_login(authority: Authority) -> None:
     with web_server(authority, status=302, location="/login") as host:
-        assert "answered 302" in check(host, authority).problem
+        assert "is not a registry" in check(host, authority).problem
+
+
+def test_a_web_server_that_sends_round_in_circles(authority: Authority) -> None:
+    with web_server(authority, status=302, location="?again") as host:
+        assert "from one address to the next without end" in check(host, authority).problem
 
 
 @pytest.mark.usefixtures("no_pauses")

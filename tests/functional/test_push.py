@@ -142,8 +142,8 @@ def test_of_the_next_release_only_the_new_layers_are_sent(
     def layers(images: ImageArchive) -> set[str]:
         return {diff_id for saved in images.images for diff_id in saved.diff_ids}
 
-    # Two images have a config and a manifest; of the three that are there, the manifests.
-    assert registry.uploads() - before == 2 * 2 + 3 + len(layers(new) - layers(old))
+    # Two images have a config and a manifest; nothing is sent of the three that are there.
+    assert registry.uploads() - before == 2 * 2 + len(layers(new) - layers(old))
 
 
 def test_a_push_without_its_state_works(registry: RunningRegistry, tmp_path: Path) -> None:
@@ -163,7 +163,8 @@ def test_an_interrupted_push_continues(registry: RunningRegistry, tmp_path: Path
     pusher = ImagePusher(registry.client(), registry.location, state, stop)
     with pytest.raises(KeyboardInterrupt):
         pusher.push(FileSource(images.path))
-    done = sum("member" in json.loads(line) for line in state.read_text().splitlines())
+    lines = map(json.loads, state.read_text().splitlines())
+    done = sum(line.get("type") == "image" for line in lines)
     assert done
     result = push(registry, images)
     assert (len(result.pushed), result.present) == (len(IMAGES) - done, done)

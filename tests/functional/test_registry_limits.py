@@ -207,7 +207,7 @@ def test_a_registry_that_refers_to_nowhere(
 
     with (
         proxy(registry, authority, refer) as host,
-        pytest.raises(RegistryError, match="which is no address") as raised,
+        pytest.raises(RegistryError, match="where nothing is sent") as raised,
     ):
         push_to(host, authority, archive(tmp_path))
     assert "proxy in front of it" in raised.value.cure

@@ -11,14 +11,15 @@ from ckf_airgap.archives.read_images import NestedArchive, PassedOver
 from ckf_airgap.errors import StorageError
 from ckf_airgap.journal import Journal
 from ckf_airgap.names import ImagePath, ImageReference
-from ckf_airgap.registry.client import Blob
+from ckf_airgap.oci import Blob
 from ckf_airgap.registry.push_state import PushedImage, PushState, StoredLayer
 
-LAYER = StoredLayer(Blob("sha256:b", 7), "ckf/x", "sha256:a", "sha256:a", Compression.GZIP)
-IMAGE = ArchivedImage(
-    "x.tar", (ImageReference("docker.io/x/y", "1", "sha256:d"),), "sha256:e", "amd64"
-)
-PUSHED = PushedImage(IMAGE, {ImagePath("x/y", "1"): "sha256:f"})
+SOURCE, BLOB, OTHER, CONFIG, MANIFEST = (f"sha256:{letter * 64}" for letter in "abcde")
+LAYER = StoredLayer(Blob(BLOB, 7), SOURCE, SOURCE, Compression.GZIP)
+REPOSITORY = "ckf/x"
+KEY = f"3/#{CONFIG}"
+IMAGE = ArchivedImage("x.tar", (ImageReference("docker.io/x/y", "1", OTHER),), CONFIG, "amd64")
+PUSHED = PushedImage(IMAGE, {ImagePath("x/y", "1"): MANIFEST})
 NESTED = NestedArchive("3", "x.tar", 1024)
 
 
@@ -31,9 +32,9 @@ def path(tmp_path: Path) -> Path:
     """A journal of one layer with its name, and one image."""
     path = tmp_path / "pushed"
     state = open_state(path)
-    state.add_layer(LAYER, "0/layer.tar")
+    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
     state.add_name("0123:7", LAYER)
-    state.add_image("3/#sha256:e", PUSHED)
+    state.add_image(KEY, PUSHED)
     state.close()
     return path
 
@@ -41,13 +42,13 @@ def path(tmp_path: Path) -> Path:
 def test_what_was_done_is_known(path: Path) -> None:
     state = open_state(path)
     for found in (
-        state.layer_of("sha256:a"),
-        state.layer_of("sha256:b"),
+        state.layer_of(SOURCE),
+        state.layer_of(BLOB),
         state.layer_at("0/layer.tar"),
         state.layer_named("0123:7"),
     ):
         assert found == LAYER
-    assert dict(state.images) == {"3/#sha256:e": PUSHED}
+    assert dict(state.images) == {KEY: PUSHED}
     assert state.inventory.images == (IMAGE,)
     assert state.images_of(NESTED) is None
     assert not state.is_complete
@@ -55,7 +56,7 @@ def test_what_was_done_is_known(path: Path) -> None:
 
 def test_what_was_not_done_is_not_known(path: Path) -> None:
     state = open_state(path)
-    assert state.layer_of("sha256:x") is None
+    assert state.layer_of(OTHER) is None
     assert state.layer_at("1/layer.tar") is None
     assert state.layer_named("0123:8") is None
 
@@ -73,18 +74,18 @@ def test_the_end_is_remembered(path: Path) -> None:
 
 def test_another_registry_begins_anew(path: Path) -> None:
     state = open_state(path, registry="another")
-    assert state.layer_of("sha256:a") is None
+    assert state.layer_of(SOURCE) is None
     # Looking alone changes nothing.
     assert open_state(path).images
-    state.add_layer(LAYER, "0/layer.tar")
+    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
     state.close()
     assert not open_state(path).images
-    assert open_state(path, registry="another").layer_of("sha256:a") == LAYER
+    assert open_state(path, registry="another").layer_of(SOURCE) == LAYER
 
 
 def test_of_another_archive_only_the_layers_are_known(path: Path) -> None:
     state = open_state(path, archive="another")
-    assert state.layer_of("sha256:b") == state.layer_named("0123:7") == LAYER
+    assert state.layer_of(BLOB) == state.layer_named("0123:7") == LAYER
     assert state.layer_at("0/layer.tar") is None
     assert not state.images
     # Looking alone changes nothing.
@@ -93,7 +94,7 @@ def test_of_another_archive_only_the_layers_are_known(path: Path) -> None:
     state.close()
     assert dict(open_state(path, archive="another").images) == {"1": PUSHED}
     assert not open_state(path).images
-    assert open_state(path).layer_of("sha256:a") == LAYER
+    assert open_state(path).layer_of(SOURCE) == LAYER
 
 
 def test_the_end_of_one_archive_is_not_that_of_another(path: Path) -> None:
@@ -107,22 +108,22 @@ def test_the_end_of_one_archive_is_not_that_of_another(path: Path) -> None:
 def test_a_line_that_was_not_written_to_its_end_does_not_count(path: Path, lost: int) -> None:
     path.write_bytes(path.read_bytes()[:-lost])
     state = open_state(path)
-    assert state.layer_of("sha256:a") == LAYER
+    assert state.layer_of(SOURCE) == LAYER
     assert not state.images
-    state.add_image("3/#sha256:e", PUSHED)
+    state.add_image(KEY, PUSHED)
     state.close()
-    assert dict(open_state(path).images) == {"3/#sha256:e": PUSHED}
+    assert dict(open_state(path).images) == {KEY: PUSHED}
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"layer": {}}\n', b"\xff\n"])
 def test_what_stands_before_a_broken_line_counts(path: Path, line: bytes) -> None:
     path.write_bytes(path.read_bytes() + line + b'{"complete": []}\n')
     state = open_state(path)
-    assert dict(state.images) == {"3/#sha256:e": PUSHED}
+    assert dict(state.images) == {KEY: PUSHED}
     assert not state.is_complete
     state.add_image("4", PUSHED)
     state.close()
-    assert set(open_state(path).images) == {"3/#sha256:e", "4"}
+    assert set(open_state(path).images) == {KEY, "4"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"[1]\n", b'{"format": 1}\n'])
@@ -130,9 +131,9 @@ def test_a_file_that_is_something_else_is_written_over(tmp_path: Path, content: 
     path = tmp_path / "pushed"
     path.write_bytes(content)
     state = open_state(path)
-    state.add_layer(LAYER, "0/layer.tar")
+    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
     state.close()
-    assert open_state(path).layer_of("sha256:a") == LAYER
+    assert open_state(path).layer_of(SOURCE) == LAYER
 
 
 def test_a_closed_journal_is_opened_again(path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_closed_journal_is_opened_again(path: Path) -> None:
     for number in (4, 5):
         state.add_image(str(number), PUSHED)
         state.close()
-    assert set(open_state(path).images) == {"3/#sha256:e", "4", "5"}
+    assert set(open_state(path).images) == {KEY, "4", "5"}
 
 
 def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Journal, "_open", full)
     with pytest.raises(StorageError, match="cannot be remembered") as raised:
-        state.add_layer(LAYER, "0/layer.tar")
+        state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
     assert "make space" in raised.value.cure
     # What had been written before is not lost.
     assert open_state(path).images
@@ -160,15 +161,15 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     state = open_state(tmp_path / "none" / "pushed")
     with pytest.raises(StorageError, match="cannot be remembered"):
-        state.add_layer(LAYER, "0/layer.tar")
+        state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
 
 
 def test_a_nested_archive_is_known_by_its_images(path: Path) -> None:
     state = open_state(path)
-    state.add_nested(NESTED, ["3/#sha256:e"])
+    state.add_nested(NESTED, [KEY])
     state.close()
     again = open_state(path)
-    assert again.images_of(NESTED) == ("3/#sha256:e",)
+    assert again.images_of(NESTED) == (KEY,)
     assert again.images_of(NestedArchive("3", "x.tar", 2048)) is None
 
 
@@ -181,12 +182,12 @@ def test_what_was_passed_over_is_remembered_with_the_end(path: Path) -> None:
 
 
 def test_a_blob_that_nobody_looked_into_is_no_layer_of_known_content(path: Path) -> None:
-    blob = StoredLayer(Blob("sha256:c", 9), "ckf/x", "sha256:c", "", Compression.GZIP)
+    blob = StoredLayer(Blob(OTHER, 9), OTHER, "", Compression.GZIP)
     state = open_state(path)
-    state.add_layer(blob, "4/blobs/sha256/c")
+    state.add_layer(blob, "4/blobs/sha256/c", REPOSITORY)
     state.close()
-    assert state.blob("sha256:c") == blob
-    assert state.layer_of("sha256:c") is None
+    assert state.blob(OTHER) == blob
+    assert state.layer_of(OTHER) is None
 
 
 def test_a_name_can_be_forgotten(path: Path) -> None:

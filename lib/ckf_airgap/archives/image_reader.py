@@ -242,6 +242,7 @@ class ImageReader(Generic[Layer]):
         self.manifest = decode_member(member, self._name)
         if self.manifest:
             self.manifest.require_size(self._size, self._name)
+            self._sink.packed(self.manifest)
         self._sink.account(PACK_MANIFEST, Verdict.IMAGE)
 
 

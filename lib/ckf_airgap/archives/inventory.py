@@ -203,7 +203,7 @@ def read_inventory(
     names = MemberNames(wanted)
     readings = Readings(source.name)
     while True:
-        sink = _Listing(names, on_file)
+        sink = ListingSink(names, on_file)
         with open_archive(source, on_read) as archive:
             if read_into(sink, sink.builder, source, archive, readings, architecture):
                 return sink.builder.build()
@@ -278,37 +278,57 @@ def _lacking_images(
     ]
 
 
-class _Listing:
+class ListingSink:
     """The sink that keeps nothing but the list."""
 
     sends = False
 
-    def __init__(self, names: MemberNames, on_file: Callable[[str, Verdict], None]) -> None:
+    def __init__(
+        self,
+        names: MemberNames,
+        on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
+    ) -> None:
+        """Prepare for one reading of the archive.
+
+        Args:
+            names: Names the images that have no names.
+            on_file: Called with each file of the archive, and what has become of it.
+        """
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
 
+    def packed(self, manifest: PackManifest) -> None:
+        """Nothing follows from it here: it is compared with what was found."""
+
     def has(self, archive: NestedArchive) -> bool:
+        """Have every nested archive read."""
         return False
 
     def read(self, archive: NestedArchive) -> None:
         """Nothing follows from it."""
 
     def needs(self, image: ReadImage[int]) -> bool:
+        """Have every image read."""
         return True
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
+        """Take no more of a layer than its size."""
         return layer.size
 
     def image(self, image: ReadImage[int]) -> None:
+        """List an image."""
         self.builder.add(self.builder.describe(image))
 
     def damaged(self, file: str, error: ArtifactError) -> None:
+        """List damage."""
         self.builder.damaged.append(error)
 
     def passed_over(self, entry: PassedOver) -> None:
+        """List a file that is not read."""
         self.builder.passed_over.append(entry)
 
     def account(self, file: str, verdict: Verdict) -> None:
+        """Tell what has become of a file."""
         self._on_file(file, verdict)
 
 

@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.oci_layout import OciManifest
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.errors import ArtifactError
 
 Layer = TypeVar("Layer")
@@ -145,6 +146,10 @@ class ImageSink(Protocol[Layer]):
     @property
     def sends(self) -> bool:
         """Whether layers are sent, so that it matters as what they are read."""
+        ...
+
+    def packed(self, manifest: PackManifest) -> None:
+        """Take notice of what the archive says of itself; before anything else of it comes."""
         ...
 
     def has(self, archive: NestedArchive) -> bool:

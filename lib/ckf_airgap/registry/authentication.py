@@ -4,36 +4,38 @@ The latter are described by the distribution project ("Token Authentication Spec
 """
 
 import json
-import re
+import math
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlencode, urlsplit
-
-import urllib3
+from urllib.parse import quote, urlencode, urlsplit
 
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.https import without_query
+from ckf_airgap.registry.challenges import Challenge
 
 # The specification's, for servers that do not say how long a token lasts.
 _DEFAULT_SECONDS = 60.0
+_LONGEST_SECONDS = 3600.0
 _SPARE_SECONDS = 10.0
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 CREDENTIALS_CURE = (
     "give an account that may push (juju add-secret, grant-secret, "
     "juju config ckf-airgap registry-credentials=secret:...; on a workstation skopeo login)"
 )
+# So much of a secret is one: servers repeat requests in part.
+_SECRET_PIECE = 8
 
 
 class CredentialsError(RegistryError):
     """The registry does not accept an account, or wants one."""
 
 
-# Sends a GET to a server of tokens, with headers, and gives its answer.
-Fetch = Callable[[str, dict[str, str]], urllib3.BaseHTTPResponse]
+# Sends a GET to a token server, with headers, and gives the status and the body of its answer.
+Fetch = Callable[[str, dict[str, str]], tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class _Token:
 
 
 class Authentication:
-    """Answers the challenges of one registry (RFC 9110, section 11.6.1). Several threads may ask.
+    """Answers the challenges of one registry. Several threads may ask.
 
     Nothing is told to a registry that does not ask for it.
     """
@@ -54,14 +56,15 @@ class Authentication:
         Args:
             host: The registry, for messages.
             credentials: Who asks; None for nobody in particular.
-            fetch: Asks the server of tokens that the registry names.
+            fetch: Asks the token server that the registry names.
         """
         self._host = host
+        self._credentials = credentials
         self._fetch = fetch
         self._lock = threading.Lock()
         self._basic = _basic(credentials) if credentials else None
         self._is_basic = False
-        self._challenge: dict[str, str] = {}
+        self._challenge: Challenge | None = None
         self._tokens: dict[tuple[str, ...], _Token] = {}
 
     def header(self, scopes: tuple[str, ...]) -> str | None:
@@ -73,80 +76,121 @@ class Authentication:
         with self._lock:
             if self._is_basic:
                 return self._basic
-            if not self._challenge:
+            if self._challenge is None:
                 return None
             token = self._tokens.get(scopes)
             if token is None or time.monotonic() >= token.deadline:
-                token = self._tokens[scopes] = self._fetch_token(scopes)
+                token = self._tokens[scopes] = self._fetch_token(self._challenge, scopes)
             return f"Bearer {token.text}"
 
-    def answer(self, challenge: str, scopes: tuple[str, ...], refused: str | None) -> bool:
-        """Learn from a challenge; tells whether another attempt is of use.
+    def answer(
+        self, challenges: Sequence[Challenge], scopes: tuple[str, ...], refused: str | None
+    ) -> bool:
+        """Learn from challenges: tokens are taken where they are offered, else the password.
 
         Args:
-            challenge: The ``WWW-Authenticate`` of an answer with status 401.
+            challenges: Those of an answer with status 401.
             scopes: Those of the request.
             refused: The ``Authorization`` that the request had.
+
+        Returns:
+            Whether another attempt is of use.
         """
-        scheme, _, rest = challenge.partition(" ")
+        bearer = next((each for each in challenges if _names_server(each)), None)
         with self._lock:
-            if scheme.lower() == "basic":
+            if bearer is None:
                 # What was refused is sent once more: the service behind may have been restarted.
-                self._is_basic = self._basic is not None
+                has_basic = any(each.scheme == "basic" for each in challenges)
+                self._is_basic = has_basic and self._basic is not None
                 return self._is_basic
-            if scheme.lower() != "bearer":
-                return False
+            self._is_basic = False
             known = self._tokens.get(scopes)
             if refused and known and refused == f"Bearer {known.text}":
                 # It may have expired, or its rights may have changed; but a new one from just
                 # now would not be refused for that.
                 del self._tokens[scopes]
-            self._challenge = dict(_PARAMETER.findall(rest))
+            self._challenge = bearer
             return True
 
-    def _fetch_token(self, scopes: tuple[str, ...]) -> _Token:
-        realm = self._challenge.get("realm", "")
-        if urlsplit(realm).scheme != "https":
+    def tells_secret(self, text: str) -> bool:
+        """Tell whether a text has a part of what was sent to prove who asks.
+
+        Args:
+            text: What a server has said: some repeat the request.
+        """
+        text = text.casefold()
+        with self._lock:
+            return any(_is_in(secret.casefold(), text) for secret in self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        if self._credentials and self._basic:
+            password = self._credentials.password
+            yield self._basic.removeprefix("Basic ").rstrip("=")
+            yield from (password, quote(password, safe=""), repr(password)[1:-1])
+        for token in self._tokens.values():
+            yield token.text
+
+    def _fetch_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> _Token:
+        realm = challenge.parameters["realm"]
+        try:
+            parts = urlsplit(realm)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme != "https":
             raise RegistryError(
-                f"registry {self._host} names a server of tokens without HTTPS: {realm!r}",
+                f"registry {self._host} names a token server without HTTPS: "
+                f"{without_query(realm)!r}",
                 "configure the address of its token service (realm) with https",
             )
         parameters = [("scope", scope) for scope in scopes]
-        if service := self._challenge.get("service"):
+        if service := challenge.parameters.get("service"):
             parameters.insert(0, ("service", service))
-        separator = "&" if urlsplit(realm).query else "?"
+        separator = "&" if parts.query else "?"
         url = f"{realm}{separator}{urlencode(parameters)}" if parameters else realm
         asked_at = time.monotonic()
-        response = self._fetch(url, {"Authorization": self._basic} if self._basic else {})
-        if response.status in (400, 401, 403):
+        status, body = self._fetch(url, {"Authorization": self._basic} if self._basic else {})
+        if status in (400, 401, 403):
             raise CredentialsError(
-                f"registry {self._host} refused the credentials, or wants some (its server of "
-                f"tokens answered {response.status})",
+                f"registry {self._host} refused the credentials, or wants some (its token server "
+                f"answered {status})",
                 CREDENTIALS_CURE,
             )
-        token = _read_token(response)
+        token = _read_token(body) if status == 200 else None
         if token is None:
             raise RegistryError(
-                f"the server of tokens of registry {self._host} answered {response.status} "
-                "without a token",
+                f"the token server of registry {self._host} answered {status} without a token",
                 "look into its log, then run it again",
             )
         text, seconds = token
         return _Token(text, asked_at + max(seconds - _SPARE_SECONDS, seconds / 2))
 
 
-def _read_token(response: urllib3.BaseHTTPResponse) -> tuple[str, float] | None:
+def _names_server(challenge: Challenge) -> bool:
+    return challenge.scheme == "bearer" and bool(challenge.parameters.get("realm"))
+
+
+def _is_in(secret: str, text: str) -> bool:
+    """Tell whether a secret, or a piece of it, is in a text."""
+    if len(secret) <= _SECRET_PIECE:
+        return bool(secret) and secret in text
+    pieces = range(len(text) - _SECRET_PIECE + 1)
+    return any(text[at : at + _SECRET_PIECE] in secret for at in pieces)
+
+
+def _read_token(body: bytes) -> tuple[str, float] | None:
     """Read a token and how many seconds it lasts."""
     try:
-        document = cast(dict[str, Any], json.loads(response.data))
+        document = cast(dict[str, Any], json.loads(body))
         text: object = document.get("token") or document.get("access_token")
         seconds = float(document.get("expires_in") or _DEFAULT_SECONDS)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    if response.status != 200 or not isinstance(text, str):
+    if not isinstance(text, str) or not math.isfinite(seconds):
         return None
     # It becomes a header.
-    return (text, seconds) if text.isascii() and text.isprintable() else None
+    if not (text.isascii() and text.isprintable()):
+        return None
+    return text, min(max(seconds, 0), _LONGEST_SECONDS)
 
 
 def _basic(credentials: Credentials) -> str:

@@ -1,10 +1,10 @@
-"""Requests to one registry: with patience, with authentication, and with words for what fails."""
+"""Requests to one registry: with patience, with authentication, wherever it refers to."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
-from urllib.parse import parse_qs, urljoin, urlsplit
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -12,14 +12,52 @@ from urllib3.exceptions import HTTPError
 from ckf_airgap import https
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.registry.authentication import CREDENTIALS_CURE, Authentication
+from ckf_airgap.https import Address, Attempts
+from ckf_airgap.registry import refusals
+from ckf_airgap.registry.authentication import Authentication
+from ckf_airgap.registry.challenges import read_challenges
 
+LARGEST_BODY = 4 * 1024 * 1024
+"""How many bytes of an answer are read: no manifest is larger."""
 # A few threads send at a time.
 _CONNECTIONS = 12
-_REPOSITORY = re.compile(r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/")
-_ALL_SCOPES = "pull,push"
-# As words, or as the distribution project's registry writes them: errno(3) 28 and 122.
-_FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
+_REPOSITORY = re.compile(
+    r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
+)
+_READING = ("GET", "HEAD")
+_UNREACHABLE_CURE = (
+    "let the registry, or the proxy in front of it, give addresses of the name and the port that "
+    "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of a registry.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers.
+        address: What has answered.
+        body: The first ``LARGEST_BODY`` bytes of its body.
+    """
+
+    status: int
+    headers: urllib3.HTTPHeaderDict = field(repr=False)
+    address: Address
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later."""
+        return https.is_transient(self.status) and not refusals.is_out_of_space(
+            self.status, self.body
+        )
+
+    @property
+    def asked_pause(self) -> str | None:
+        """For how long the registry asks to wait."""
+        return self.headers.get("Retry-After")
 
 
 class RegistryConnection:
@@ -37,232 +75,262 @@ class RegistryConnection:
             ConfigurationError: ``ca`` is not a PEM certificate.
         """
         self.host = host
+        self._base = Address.parse(f"https://{host}/")
         self._pool = https.connections(ca, count=_CONNECTIONS)
         self._authentication = Authentication(host, credentials, self._fetch)
         self._anonymous = Authentication(host, None, self._fetch)
 
-    def url(self, path: str) -> str:
-        """Give the address of a path, or of what a ``Location`` names."""
+    def address(self, path: str) -> Address:
+        """Give the address of a path of the API."""
+        return self._base.resolve(path)
+
+    def referred(self, answer: Answer, what: str) -> Address:
+        """Read where an answer refers to.
+
+        Args:
+            answer: The answer.
+            what: What the registry has done, for the message where it does not say where.
+
+        Raises:
+            RegistryError: It names no address, or none that is safe to go to.
+        """
+        location = answer.headers.get("Location")
+        if not location:
+            raise RegistryError(
+                f"registry {self.host} {what} without saying where",
+                "check that the address is that of a registry (API v2), not of its web page",
+            )
+        scheme, _, rest = location.partition("://")
+        if scheme.lower() == "http" and rest.split("/")[0].lower() == self.host.lower():
+            # A proxy that ends TLS in front of the registry makes it name itself with http.
+            location = f"https://{rest}"
         try:
-            url = urlsplit(urljoin(f"https://{self.host}", path))
+            return answer.address.resolve(location)
         except ValueError:
             raise RegistryError(
-                f"registry {self.host} refers to {path!r}, which is no address",
-                "look into the configuration of the registry, or of the proxy in front of it",
+                f"registry {self.host} refers to {https.without_query(location)!r}, where nothing "
+                "is sent: it is no address over HTTPS",
+                _UNREACHABLE_CURE,
             ) from None
-        if url.netloc == self.host:
-            # A proxy that ends TLS in front of the registry makes it name itself with http.
-            url = url._replace(scheme="https")
-        return url.geturl()
 
     def request(
         self,
         method: str,
-        path: str,
+        path: str | Address,
         *,
         expected: tuple[int, ...],
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        stream: bool = False,
         anonymous: bool = False,
         attempts: int = https.ATTEMPTS,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
         """Send one request, again after transient failures, until an expected answer comes."""
-        for attempt in range(attempts):
-            asked = None
+        patience = Attempts(attempts)
+        while True:
+            answer = None
             try:
-                response = self.send(
-                    method, path, headers=headers, body=body, stream=stream, anonymous=anonymous
-                )
+                answer = self.send(method, path, headers=headers, body=body, anonymous=anonymous)
             except HTTPError as error:
-                self.give_up(error, attempt, attempts)
+                self.give_up(error, patience, path)
             else:
-                if response.status in expected:
-                    return response
-                if stream:
-                    _read(response)
-                if not self.may_pass(response) or attempt == attempts - 1:
-                    raise self.refused(method, response)
-                asked = response.headers.get("Retry-After")
-            https.pause(attempt, asked)
-        raise AssertionError
+                if answer.status in expected:
+                    return answer
+                if not answer.may_pass or patience.are_over:
+                    raise self.refused(method, answer, path)
+            patience.wait(answer and answer.asked_pause)
 
     def send(
         self,
         method: str,
-        path: str,
+        path: str | Address,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
-        stream: bool = False,
         anonymous: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
         """Send one request once, or twice where the registry asks who it is from.
 
         Raises:
             HTTPError: No answer came.
         """
-        url = self.url(path)
+        with self._sent(method, path, headers, body, anonymous=anonymous) as (address, response):
+            largest = 0 if method == "HEAD" else LARGEST_BODY
+            content = https.read_body(response, largest) if largest else b""
+            return Answer(response.status, response.headers, address, content)
+
+    @contextmanager
+    def stream(self, path: str) -> Generator[tuple[Answer, Iterator[bytes]]]:
+        """Read something that may be large; gives the head of the answer and the pieces.
+
+        Raises:
+            HTTPError: No answer came; also while pieces are taken.
+        """
+        with self._sent("GET", path) as (address, response):
+            answer = Answer(response.status, response.headers, address)
+            yield answer, https.pieces(response)
+
+    def give_up(
+        self, error: HTTPError, attempts: Attempts, path: str | Address | None = None
+    ) -> None:
+        """Raise RegistryError where it is of no use, or was tried often enough, to try again."""
+        failure = https.Failure.of(error)
+        is_elsewhere = isinstance(path, Address) and path.origin != self._base.origin
+        if is_elsewhere and failure.cause is https.Cause.UNREACHABLE and attempts.past:
+            raise RegistryError(
+                f"registry {self.host} refers to {path}, which cannot be reached "
+                f"({failure.detail})",
+                _UNREACHABLE_CURE,
+            ) from error
+        if attempts.end(failure):
+            raise refusals.failed(self.host, failure) from error
+
+    def refused(
+        self, method: str, answer: Answer, path: str | Address, *, present: str = ""
+    ) -> RegistryError:
+        """Say what an answer means that was not expected.
+
+        Args:
+            method: The method of the request.
+            answer: The answer.
+            path: What was asked for.
+            present: The digest that the tag of the request stands for; empty where it has none.
+        """
+        asked = unquote(urlsplit(path.url if isinstance(path, Address) else path).path)
+        match = _REPOSITORY.fullmatch(asked)
+        request = refusals.Request(
+            self.host,
+            method,
+            match["name"] if match else "",
+            match["reference"] if match and "/manifests/" in asked else "",
+            present,
+            "" if answer.address.origin == self._base.origin else str(answer.address),
+        )
+        return refusals.refusal(request, answer.status, answer.body, self.words(answer))
+
+    def words(self, answer: Answer) -> str:
+        """Give the registry's own words in brackets; none where they repeat what is secret."""
+        words = refusals.words_in(answer.body)
+        if not words or self._authentication.tells_secret(words):
+            return ""
+        return f" ({words})"
+
+    @contextmanager
+    def _sent(
+        self,
+        method: str,
+        path: str | Address,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+        *,
+        anonymous: bool = False,
+    ) -> Generator[tuple[Address, urllib3.BaseHTTPResponse]]:
+        """Send a request wherever the registry refers to (RFC 9110, section 15.4)."""
+        address = path if isinstance(path, Address) else self.address(path)
+        for _ in range(https.MOST_REDIRECTS):
+            response = self._ask(method, address, headers, body, anonymous=anonymous)
+            try:
+                is_redirect = method in _READING and response.status in https.REDIRECTS
+                if not is_redirect:
+                    yield address, response
+                    return
+                answer = Answer(response.status, response.headers, address)
+                address = self.referred(answer, "refers to another address")
+            finally:
+                https.release(response)
+        raise RegistryError(
+            f"registry {self.host} refers from one address to the next without end",
+            "look into the configuration of the registry, or of the proxy in front of it",
+        )
+
+    def _ask(
+        self,
+        method: str,
+        address: Address,
+        headers: Mapping[str, str] | None,
+        body: bytes | Iterable[bytes] | None,
+        *,
+        anonymous: bool,
+    ) -> urllib3.BaseHTTPResponse:
         # Storage that the registry refers to elsewhere is not shown the credentials.
-        own = urlsplit(url).netloc == self.host
+        own = address.origin == self._base.origin
         authentication = self._anonymous if anonymous else self._authentication
-        scopes = _scopes(url)
+        scopes = _scopes(address.url, "pull" if anonymous else "pull,push")
         # A body that comes by once cannot be sent a second time.
         tries = 2 if own and (body is None or isinstance(body, bytes)) else 1
         while True:
             tries -= 1
             authorization = authentication.header(scopes) if own else None
-            own_headers = {"User-Agent": https.USER_AGENT}
+            own_headers = dict(https.HEADERS)
             if authorization:
                 own_headers["Authorization"] = authorization
             response = self._pool.request(
                 method,
-                url,
+                address.url,
                 headers={**own_headers, **(headers or {})},
                 body=body,
                 chunked=not (body is None or isinstance(body, bytes)),
-                preload_content=not stream,
+                preload_content=False,
+                decode_content=False,
                 redirect=False,
+                timeout=https.QUICK_ANSWER if body is None else https.SLOW_ANSWER,
             )
-            challenge = response.headers.get("WWW-Authenticate", "")
+            challenges = read_challenges(response.headers.getlist("WWW-Authenticate"))
             if (
                 response.status != 401
                 or not tries
-                or not authentication.answer(challenge, scopes, authorization)
+                or not authentication.answer(challenges, scopes, authorization)
             ):
                 return response
-            response.close()
+            https.read_body(response, LARGEST_BODY)
 
-    def give_up(self, error: HTTPError, attempt: int, attempts: int = https.ATTEMPTS) -> None:
-        """Raise RegistryError where it is of no use, or was tried often enough, to try again."""
-        failure = https.Failure.of(error)
-        if not failure.is_final and attempt < attempts - 1:
-            return
-        problem, cure = _FAILURES[failure.cause]
-        raise RegistryError(
-            f"registry {self.host} {problem} ({failure.detail})",
-            cure,
-        ) from error
-
-    @staticmethod
-    def is_out_of_space(response: urllib3.BaseHTTPResponse) -> bool:
-        """Tell whether a refusal is for want of space, whatever its status."""
-        return _words_of(response) is not None
-
-    @staticmethod
-    def may_pass(response: urllib3.BaseHTTPResponse) -> bool:
-        """Tell whether the same request may succeed later."""
-        return https.is_transient(response.status) and not _words_of(response)
-
-    def refused(self, method: str, response: urllib3.BaseHTTPResponse) -> RegistryError:
-        """Say what an answer means that was not expected."""
-        known = _words_of(response) or _REFUSALS.get(response.status)
-        if b"BLOB_UNKNOWN" in response.data:
-            known = _LOST_BLOB
-        detail = error_detail(response.data)
-        if known:
-            problem, cure = known
-            return RegistryError(f"registry {self.host} {problem}{detail}", cure)
-        return RegistryError(
-            f"registry {self.host} answered {response.status} to {method}{detail}",
-            "look into the registry's log, then run it again",
-        )
-
-    def _fetch(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """Ask the server of tokens that the registry names."""
-        for attempt in range(https.ATTEMPTS):
+    def _fetch(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Ask the token server that the registry names, wherever it refers to."""
+        patience = Attempts()
+        while True:
             asked = None
             try:
+                status, body, asked = self._fetch_once(url, headers)
+            except HTTPError as error:
+                self.give_up(error, patience)
+            else:
+                if not https.is_transient(status) or patience.are_over:
+                    return status, body
+            patience.wait(asked)
+
+    def _fetch_once(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
+        try:
+            first = address = Address.parse(url)
+            for _ in range(https.MOST_REDIRECTS):
+                shown = headers if address.origin == first.origin else {}
                 response = self._pool.request(
                     "GET",
-                    url,
-                    headers={"User-Agent": https.USER_AGENT, **headers},
+                    address.url,
+                    headers={**https.HEADERS, **shown},
+                    preload_content=False,
                     redirect=False,
+                    timeout=https.QUICK_ANSWER,
                 )
-            except HTTPError as error:
-                self.give_up(error, attempt)
-            else:
-                if not https.is_transient(response.status) or attempt == https.ATTEMPTS - 1:
-                    return response
-                asked = response.headers.get("Retry-After")
-            https.pause(attempt, asked)
-        raise AssertionError
+                body = https.read_body(response, LARGEST_BODY)
+                target = response.headers.get("Location")
+                if response.status not in https.REDIRECTS or not target:
+                    return response.status, body, response.headers.get("Retry-After")
+                address = address.resolve(target)
+        except ValueError:
+            pass
+        raise RegistryError(
+            f"registry {self.host} names a token server that refers to no address over HTTPS",
+            "look into the configuration of its token service (realm)",
+        )
 
 
-def error_detail(body: bytes) -> str:
-    """Read the registry's own words from its answer ("Error Codes" of the specification)."""
-    try:
-        first = cast(dict[str, Any], json.loads(body)["errors"][0])
-        text = f"{first.get('code', '')} {first.get('message', '')} {first.get('detail') or ''}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return ""
-    return f" ({' '.join(text.split())[:300]})"
-
-
-_NO_SPACE = ("has no space left", "make space in its storage, then run it again")
-_NO_QUOTA = (
-    "refuses more for this project or account: its quota is used up",
-    "raise the quota or delete what is not needed, then run it again: it continues",
-)
-# Of the OCI distribution specification, "Error codes": also as MANIFEST_BLOB_UNKNOWN.
-_LOST_BLOB = (
-    "has lost a blob that it had confirmed",
-    "look at its disk, which may be full, and at its log; then run it again: it continues",
-)
-_REFUSALS = {
-    401: ("refused the credentials, or wants some", CREDENTIALS_CURE),
-    403: ("forbids this account to push there", CREDENTIALS_CURE),
-    404: (
-        "has no such repository or is not a registry (API v2)",
-        "check the host and the path of the option registry; some registries need the project "
-        "in the path to be made first",
-    ),
-    413: ("takes no upload of this size", "raise its limit or quota, then run it again"),
-    429: ("limits the rate of requests", "wait, then run it again: it continues"),
-    507: _NO_SPACE,
-}
-_FAILURES = {
-    **https.CERTIFICATE_FAILURES,
-    https.Cause.NO_TLS: (
-        "does not speak TLS as expected",
-        "give the port at which it serves HTTPS: juju config ckf-airgap registry=...",
-    ),
-    https.Cause.UNKNOWN_NAME: (
-        "has a name that cannot be resolved",
-        "correct it (juju config ckf-airgap registry=...) or add it to the cluster's DNS",
-    ),
-    https.Cause.UNREACHABLE: (
-        "cannot be reached",
-        "see that it runs and that the cluster can reach it, then run it again",
-    ),
-}
-
-
-def _words_of(response: urllib3.BaseHTTPResponse) -> tuple[str, str] | None:
-    """Recognise a full disk or a quota, for which registries have all kinds of statuses."""
-    if response.status < 400 or not response.closed:
-        return None
-    body = response.data.lower()
-    if _FULL_DISK.search(body):
-        return _NO_SPACE
-    return _NO_QUOTA if b"quota" in body else None
-
-
-def _read(response: urllib3.BaseHTTPResponse) -> None:
-    try:
-        response.read(cache_content=True)
-    except HTTPError:
-        response.close()
-
-
-def _scopes(url: str) -> tuple[str, ...]:
+def _scopes(url: str, actions: str) -> tuple[str, ...]:
     """Name what a request does, as tokens name it ("Token Scope Documentation")."""
     parts = urlsplit(url)
-    match = _REPOSITORY.match(parts.path)
+    match = _REPOSITORY.fullmatch(parts.path)
     if match is None:
         return ()
     sources = parse_qs(parts.query).get("from", [])
     return (
-        f"repository:{match['name']}:{_ALL_SCOPES}",
+        f"repository:{match['name']}:{actions}",
         *(f"repository:{source}:pull" for source in sources),
     )

@@ -11,11 +11,17 @@ from ckf_airgap.archives.decoding import Compression, compression_of
 from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.read_images import LayerFile, Role
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
+from ckf_airgap.oci import Blob
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.layer_content import HashedLayer
-from ckf_airgap.registry.push_state import PushState, StoredLayer
+from ckf_airgap.registry.push_records import StoredLayer
+from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.refusals import RefusedError
 from ckf_airgap.registry.uploads import Uploads
 
+# In how many of the repositories that had a layer it is looked for.
+_MOST_PLACES = 4
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 
 
@@ -27,17 +33,24 @@ class LayerUpload:
         path: Its path in its archive.
         name: The name by which it is known again in other archives; None where it has none.
         arrival: What it is stored as, once it is there.
-        is_sent: Whether this push sends it; otherwise it was recognised.
+        repository: Where it is sent to; empty where it was recognised.
         place: Where in the archive it stands; empty where only its name is known.
         is_confirmed: Whether it is known to be what its name says.
+        is_last_resort: Whether there was no repository left but one that refuses.
     """
 
     path: str
     name: str | None
     arrival: Future[StoredLayer] = field(repr=False)
-    is_sent: bool
     is_confirmed: bool
+    repository: str = ""
     place: str = ""
+    is_last_resort: bool = False
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether this push sends it; otherwise it was recognised."""
+        return bool(self.repository)
 
 
 class LayerUploads:
@@ -59,13 +72,13 @@ class LayerUploads:
         self.arrived_layers = 0
         self.arrived_bytes = 0
 
-    def find(self, layer: LayerFile, repository: str) -> LayerUpload | None:
+    def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
         """Recognise a layer before anything of it is read.
 
         Args:
             layer: The layer.
-            repository: Where it would be sent to; a blob that is not remembered is looked for
-                there.
+            repository: Where it belongs, as far as that is known; a blob that is not remembered
+                is looked for there.
 
         Returns:
             The layer in the registry or on its way there; None where it has to be sent.
@@ -75,9 +88,9 @@ class LayerUploads:
         if name and (layer.role, name) in self._under_way:
             return self._under_way[layer.role, name]
         known = self._known(layer)
-        if known and not self._is_there(known.repository, known.blob.digest):
+        if known and not self._is_anywhere(known, repository):
             known = None
-        if not known and layer.role is Role.BLOB and layer.digest:
+        if not known and layer.role is Role.BLOB and layer.digest and repository:
             known = self._look_up(layer, layer.digest, repository)
         if known:
             found = _arrived(layer.path, name, known, layer.place)
@@ -85,11 +98,7 @@ class LayerUploads:
                 self._under_way[layer.role, name] = found
             return found
         named = self._state.layer_named(name) if name and not layer.digest else None
-        if (
-            named
-            and layer.role is Role.LAYER
-            and self._is_there(named.repository, named.blob.digest)
-        ):
+        if named and layer.role is Role.LAYER and self._is_anywhere(named, repository):
             return _arrived(layer.path, name, named, "")
         return None
 
@@ -109,20 +118,22 @@ class LayerUploads:
         """
         content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
+        def expect(blob: Blob) -> None:
+            # Before it is there: a push that is killed in between finds it when it looks.
+            self._state.add_layer(_stored(layer, content, blob), layer.place, repository)
+
         def arrive(blob: Blob) -> StoredLayer:
-            stored = _stored(layer, content, blob, repository)
-            self._state.add_layer(stored, layer.place)
             self._verified.add((repository, blob.digest))
             with self._lock:
                 self.arrived_layers += 1
                 self.arrived_bytes += blob.size
-            return stored
+            return _stored(layer, content, blob)
 
         pieces = content.stored_pieces(compressors) if content else _pieces(layer)
-        arrival = uploads.send(repository, pieces, arrive)
+        arrival = uploads.send(repository, pieces, expect, arrive)
         name = shared_name(layer)
         is_confirmed = layer.digest is not None
-        upload = LayerUpload(layer.path, name, arrival, True, is_confirmed, layer.place)
+        upload = LayerUpload(layer.path, name, arrival, is_confirmed, repository, layer.place)
         if name:
             self._under_way[layer.role, name] = upload
         return upload
@@ -158,6 +169,31 @@ class LayerUploads:
             RESAVE,
         )
 
+    def copy(self, layer: StoredLayer, repository: str, *, mounts: bool = True) -> None:
+        """Bring a layer that has arrived into a repository.
+
+        Args:
+            layer: The layer.
+            repository: The repository.
+            mounts: Whether the registry may be asked to do it by itself, and believed.
+
+        Raises:
+            UploadLostError: The registry has lost it: it has to be read again.
+            RegistryError: The registry fails or refuses.
+        """
+        digest = layer.blob.digest
+        if mounts and (repository, digest) in self._verified:
+            return
+        sources = self._state.repositories(digest)
+        try:
+            self._client.copy_blob(layer.blob, sources, repository, mounts=mounts)
+        except UploadLostError:
+            self._verified -= {(source, digest) for source in (*sources, repository)}
+            self._state.forget_layer(digest)
+            raise
+        self._verified.add((repository, digest))
+        self._state.add_repository(digest, repository)
+
     def begin(self) -> None:
         """Forget what was under way in an earlier reading of the archive, and is lost."""
         self._under_way.clear()
@@ -177,32 +213,46 @@ class LayerUploads:
         known = self._state.layer_of(layer.digest) if layer.digest else None
         return known or (at_place if at_place and at_place.diff_id else None)
 
+    def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
+        """Tell whether a repository has a layer, be it the one where it belongs or another."""
+        digest = layer.blob.digest
+        known = self._state.repositories(digest)
+        if any((each, digest) in self._verified for each in known):
+            return True
+        places = dict.fromkeys((repository, *known[:_MOST_PLACES]))
+        return any(place and self._is_there(place, digest) for place in places)
+
     def _is_there(self, repository: str, digest: str) -> bool:
-        if (repository, digest) not in self._verified:
-            if not self._client.has_blob(repository, digest):
-                return False
+        if (repository, digest) in self._verified:
+            return True
+        try:
+            is_there = self._client.has_blob(repository, digest)
+        except RefusedError:
+            # It is told where the layer is sent there.
+            return False
+        if is_there:
             self._verified.add((repository, digest))
-        return True
+            if self._state.blob(digest):
+                self._state.add_repository(digest, repository)
+        return is_there
 
     def _look_up(self, layer: LayerFile, digest: str, repository: str) -> StoredLayer | None:
         if not self._is_there(repository, digest):
             return None
-        found = _stored(layer, None, Blob(digest, layer.size), repository)
-        self._state.add_layer(found, layer.place)
+        found = _stored(layer, None, Blob(digest, layer.size))
+        self._state.add_layer(found, layer.place, repository)
         return found
 
 
-def _stored(
-    layer: LayerFile, content: HashedLayer | None, blob: Blob, repository: str
-) -> StoredLayer:
+def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> StoredLayer:
     """Describe a layer as it was stored; raises ArtifactError where it is not what it claims."""
     if content:
         source = content.diff_id if content.is_compressed_here else blob.digest
-        stored = StoredLayer(blob, repository, source, content.diff_id, content.stored_as)
+        stored = StoredLayer(blob, source, content.diff_id, content.stored_as)
     else:
         compression = compression_of(layer.content.head)
         diff_id = blob.digest if compression is Compression.NONE else ""
-        stored = StoredLayer(blob, repository, blob.digest, diff_id, compression)
+        stored = StoredLayer(blob, blob.digest, diff_id, compression)
     if layer.digest not in (None, stored.diff_id, blob.digest):
         raise ArtifactError(
             f"layer {layer.path} is damaged: its content is not that of its name", RESAVE
@@ -213,7 +263,7 @@ def _stored(
 def _arrived(path: str, name: str | None, layer: StoredLayer, place: str) -> LayerUpload:
     arrival: Future[StoredLayer] = Future()
     arrival.set_result(layer)
-    return LayerUpload(path, name, arrival, False, True, place)
+    return LayerUpload(path, name, arrival, is_confirmed=True, place=place)
 
 
 def _pieces(layer: LayerFile) -> Iterator[bytes]:

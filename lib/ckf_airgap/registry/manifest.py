@@ -1,13 +1,15 @@
-"""The manifests that are published."""
+"""The manifests that an image may be published with."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckf_airgap import oci
 from ckf_airgap.archives.decoding import Compression
-from ckf_airgap.archives.oci_layout import OCI_MANIFEST
-from ckf_airgap.registry.client import Blob
-from ckf_airgap.registry.push_state import StoredLayer
+from ckf_airgap.archives.oci_layout import OciManifest
+from ckf_airgap.oci import Blob
+from ckf_airgap.registry.client import Manifest
+from ckf_airgap.registry.push_records import StoredLayer
 
 
 @dataclass(frozen=True)
@@ -18,50 +20,56 @@ class _MediaTypes:
 
 
 _DOCKER = _MediaTypes(
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.container.image.v1+json",
-    {Compression.GZIP: "application/vnd.docker.image.rootfs.diff.tar.gzip"},
+    oci.DOCKER_MANIFEST, oci.DOCKER_CONFIG, {Compression.GZIP: oci.DOCKER_GZIP_LAYER}
 )
 _OCI = _MediaTypes(
-    OCI_MANIFEST,
-    "application/vnd.oci.image.config.v1+json",
+    oci.OCI_MANIFEST,
+    oci.OCI_CONFIG,
     {
-        Compression.NONE: "application/vnd.oci.image.layer.v1.tar",
-        Compression.GZIP: "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression.ZSTD: "application/vnd.oci.image.layer.v1.tar+zstd",
+        Compression.NONE: oci.OCI_LAYER,
+        Compression.GZIP: f"{oci.OCI_LAYER}+gzip",
+        Compression.ZSTD: f"{oci.OCI_LAYER}+zstd",
     },
 )
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """A manifest as it is published.
+def possible_manifests(
+    config: Blob, layers: Sequence[StoredLayer], own: OciManifest | None, *, keeps_own: bool
+) -> list[Manifest]:
+    """List the manifests that an image may have, the best first.
 
-    Attributes:
-        media_type: Its media type.
-        content: Its bytes.
-    """
-
-    media_type: str
-    content: bytes
-
-
-def make_manifest(config: Blob, layers: Sequence[StoredLayer]) -> Manifest:
-    """Make the manifest of an image.
-
-    That of Docker (Image Manifest Version 2, Schema 2) is taken by every registry; it has no name
-    for layers that are not compressed with gzip, which that of OCI has (Image Specification,
-    "Image Manifest").
+    The one that it has in the archive comes first, where its blobs are stored as they are. Then
+    Docker's (Image Manifest Version 2, Schema 2), which most registries take; it has no name for
+    layers that are not compressed with gzip, which that of OCI has (Image Specification, "Image
+    Manifest").
 
     Args:
         config: The image's config.
-        layers: Its layers, base layer first.
+        layers: Its layers as they are stored, base layer first.
+        own: The manifest that it has in the archive, or None.
+        keeps_own: Whether it is to have that one and no other.
 
     Returns:
-        The manifest.
+        One or more, of different media types.
     """
-    are_gzip = all(layer.compression is Compression.GZIP for layer in layers)
-    types = _DOCKER if are_gzip else _OCI
+    stored = {layer.blob.digest for layer in layers}
+    manifests: list[Manifest] = []
+    if own and (keeps_own or stored == {blob.digest for blob in own.layers}):
+        manifests.append(Manifest(own.media_type, own.content))
+    # What an artifact is, these could not say.
+    if own is None or not own.artifact_type:
+        manifests += [
+            _make_manifest(config, layers, types)
+            for types in (_DOCKER, _OCI)
+            if all(layer.compression in types.layers for layer in layers)
+        ]
+    by_type: dict[str, Manifest] = {}
+    for manifest in manifests:
+        by_type.setdefault(manifest.media_type, manifest)
+    return list(by_type.values())
+
+
+def _make_manifest(config: Blob, layers: Sequence[StoredLayer], types: _MediaTypes) -> Manifest:
     document = {
         "schemaVersion": 2,
         "mediaType": types.manifest,

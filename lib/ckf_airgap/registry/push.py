@@ -2,27 +2,30 @@
 
 A layer passes once: read, hashed, compressed and uploaded in pieces. Which image it belongs to is
 often known only at the end of its archive; so it goes to the repository that the file name of the
-archive suggests, or to a staging repository, and is mounted into the right one afterwards. An
+archive suggests, or to that of another image, and is mounted into the right one afterwards. An
 image gets its manifest and its tag only when each of its layers has been found to have the digest
 that its config says.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.inventory import Inventory, read_into
 from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import join_errors
 from ckf_airgap.names import ImageReference, MemberNames, RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.destinations import Destinations, first_path
 from ckf_airgap.registry.layer_content import make_compressors
 from ckf_airgap.registry.layer_uploads import LayerUploads
 from ckf_airgap.registry.progress import Meter, Progress
 from ckf_airgap.registry.push_sink import Outcomes, Pipeline, PushSink, Target
 from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.recall import has_images, recall
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
 # How often the archive is read again without anything more arriving in the registry.
@@ -39,12 +42,14 @@ class PushResult:
         pushed: The references that were made, in order.
         present: How many images the registry had already.
         uploaded_bytes: The size of the layers that were sent.
+        notices: What the operator should know besides, a line each.
     """
 
     inventory: Inventory
     pushed: tuple[str, ...]
     present: int
     uploaded_bytes: int
+    notices: tuple[str, ...] = ()
 
 
 class ImagePusher:
@@ -58,6 +63,7 @@ class ImagePusher:
         on_progress: Callable[[Progress], None] = lambda _: None,
         *,
         architecture: str = "",
+        key: bytes = b"",
     ) -> None:
         """Prepare a push.
 
@@ -68,12 +74,14 @@ class ImagePusher:
             on_progress: Called twice a second at the most, in the calling thread.
             architecture: The CPU architecture to take where an image is there for several; empty
                 where none is preferred.
+            key: Of the seals of what is remembered (``journal.sealing_key``).
         """
         self._client = client
         self._location = location
         self._state_file = state_file
         self._on_progress = on_progress
         self._architecture = architecture
+        self._key = key
 
     def push(self, archive: Source, wanted: Iterable[ImageReference] = ()) -> PushResult:
         """Push every image of the archive that the registry does not have.
@@ -91,19 +99,25 @@ class ImagePusher:
             StorageError: What is pushed cannot be remembered.
         """
         state = self._load_state(archive)
+        names = MemberNames(wanted)
+        meter = Meter(archive.size, self._on_progress)
+        look_ahead = _LookAhead(archive, names, self._location, self._architecture, meter)
         target = Target(
             self._client,
             self._location,
             state,
-            MemberNames(wanted),
+            names,
             LayerUploads(self._client, state),
+            Destinations(look_ahead.repository),
         )
         try:
             if state.is_complete and _is_all_there(target):
                 count = sum(bool(pushed.manifests) for pushed in state.images.values())
                 return PushResult(state.inventory, (), count, 0)
-            meter = Meter(archive.size, self._on_progress)
-            return _Run(target, archive, meter, self._architecture).push()
+            if not state.has_layers:
+                look_ahead.recall(target)
+            result = _Run(target, archive, meter, self._architecture).push()
+            return replace(result, notices=(state.notice,) if state.notice else ())
         finally:
             state.close()
 
@@ -114,7 +128,43 @@ class ImagePusher:
 
     def _load_state(self, archive: Source) -> PushState:
         version = f"{archive.version} {self._architecture}"
-        return PushState(self._state_file, str(self._location), version)
+        return PushState(self._state_file, str(self._location), version, key=self._key)
+
+
+@dataclass(frozen=True)
+class _LookAhead:
+    """Reads ahead in the archive where something has to be known before it comes."""
+
+    archive: Source
+    names: MemberNames
+    location: RegistryLocation
+    architecture: str
+    meter: Meter
+
+    def repository(self, refused: Collection[str]) -> str | None:
+        """Find the repository of the first image that has one beside some."""
+        path = first_path(
+            self.archive,
+            self.names,
+            lambda path: self.location.repository(path) not in refused,
+            architecture=self.architecture,
+            on_step=self.meter.tick,
+        )
+        return self.location.repository(path) if path else None
+
+    def recall(self, target: Target) -> None:
+        """Look up what the registry has of the archive, if it has anything."""
+        repository = target.destinations.any()
+        if repository and has_images(target.client, repository):
+            recall(
+                target.client,
+                self.location,
+                target.state,
+                self.archive,
+                self.names,
+                architecture=self.architecture,
+                on_step=self.meter.tick,
+            )
 
 
 def _is_all_there(target: Target) -> bool:
@@ -148,6 +198,8 @@ class _Run:
             fruitless = 0 if self._progress > before else fruitless + 1
         if self._outcomes.lost:
             raise self._outcomes.lost
+        if self._outcomes.refused:
+            raise join_errors(list(self._outcomes.refused.values()), "images are refused")
         if not (inventory.damaged or inventory.conflicts):
             self._target.state.complete(inventory.passed_over)
         return PushResult(
@@ -159,7 +211,8 @@ class _Run:
 
     @property
     def _progress(self) -> int:
-        return self._target.layers.arrived_layers + len(self._outcomes)
+        refused = len(self._target.destinations.refused)
+        return self._target.layers.arrived_layers + len(self._outcomes) + refused
 
     def _read(self, *, carefully: bool) -> Inventory:
         """Read the archive; again at once where files were read as something else."""

@@ -1,12 +1,13 @@
 """The sink of the reader that sends what it is given into the registry."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory, InventoryBuilder
-from ckf_airgap.archives.oci_layout import sha256_of
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.read_images import (
     LayerFile,
     NestedArchive,
@@ -16,15 +17,20 @@ from ckf_airgap.archives.read_images import (
 )
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation, image_path
-from ckf_airgap.registry.client import Blob, RegistryClient, UploadLostError
+from ckf_airgap.oci import Blob, sha256_of
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.client import Manifest, RegistryClient
+from ckf_airgap.registry.destinations import Destinations
 from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
-from ckf_airgap.registry.manifest import Manifest, make_manifest
+from ckf_airgap.registry.manifest import possible_manifests
 from ckf_airgap.registry.progress import Meter
-from ckf_airgap.registry.push_state import PushedImage, PushState, StoredLayer
+from ckf_airgap.registry.push_records import PushedImage, StoredLayer
+from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.refusals import LostBlobError, RefusedError
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
-STAGING = ImagePath("ckf-airgap-layers", "")
-"""Where a layer goes of which it is not known yet to which image it belongs."""
+# So many images are refused, and none is taken, before the rest is not tried any more.
+_MOST_REFUSALS = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Target:
         state: What was pushed there before.
         member_names: Names the images that the archive has no names for.
         layers: Finds and sends layers.
+        destinations: The repositories that layers may go to.
     """
 
     client: RegistryClient
@@ -44,13 +51,22 @@ class Target:
     state: PushState
     member_names: MemberNames
     layers: LayerUploads
+    destinations: Destinations
+
+    def repositories(self, image: ArchivedImage) -> list[str]:
+        """List the repositories in which an image is to stand."""
+        return list(dict.fromkeys(map(self.location.repository, image.paths)))
 
     def is_there(self, pushed: PushedImage) -> bool:
         """Tell whether the registry has an image under all of its paths."""
-        return all(
-            self.client.manifest_digest(self.location.repository(path), path.tag) == digest
-            for path, digest in pushed.manifests.items()
-        )
+        try:
+            return all(
+                self.client.manifest_digest(self.location.repository(path), path.tag) == digest
+                for path, digest in pushed.manifests.items()
+            )
+        except RefusedError:
+            # It is told where the image is sent there.
+            return False
 
     def is_named_otherwise(self, image: ArchivedImage) -> bool:
         """Tell whether an image that had no name is wanted under one now."""
@@ -67,6 +83,7 @@ class Outcomes:
         present: How many images the registry had already.
         done: The images that are in the registry, by what tells them from others.
         damaged: An error for each image that turned out to be damaged when it was sent.
+        refused: An error for each image that the registry does not take.
         lost: Why an image has to be read again.
     """
 
@@ -74,10 +91,15 @@ class Outcomes:
     present: int = 0
     done: set[str] = field(default_factory=set[str])
     damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
+    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
     lost: UploadLostError | None = None
 
     def __len__(self) -> int:
-        return len(self.done) + len(self.damaged)
+        return len(self.done) + len(self.damaged) + len(self.refused)
+
+    def has(self, key: str) -> bool:
+        """Tell whether it is settled what becomes of an image."""
+        return key in self.done or key in self.damaged or key in self.refused
 
 
 @dataclass(frozen=True)
@@ -102,20 +124,27 @@ class Taken:
     upload: LayerUpload
     is_own: bool
 
-    def arrived(self) -> StoredLayer:
+    def arrived(self, repositories: Collection[str]) -> StoredLayer:
         """Wait until it is there.
+
+        Args:
+            repositories: Those of the image that it belongs to.
 
         Raises:
             ArtifactError: It is damaged.
+            RefusedError: It is not taken there.
             UploadLostError: It has to be read again.
         """
-        if not self.is_own and self.upload.is_sent:
-            error = self.upload.arrival.exception()
-            if isinstance(error, ArtifactError) or not self.upload.is_confirmed:
-                raise UploadLostError(
-                    f"layer {self.upload.path} came with a damaged image first",
-                    "save the damaged image again",
-                )
+        error = self.upload.arrival.exception() if self.upload.is_sent else None
+        is_elsewhere = self.upload.repository not in repositories
+        if isinstance(error, RefusedError) and is_elsewhere and not self.upload.is_last_resort:
+            raise UploadLostError(error.problem, error.cure)
+        is_doubtful = isinstance(error, ArtifactError) or not self.upload.is_confirmed
+        if is_doubtful and self.upload.is_sent and not self.is_own:
+            raise UploadLostError(
+                f"layer {self.upload.path} came with a damaged image first",
+                "save the damaged image again",
+            )
         return self.upload.arrival.result()
 
 
@@ -139,6 +168,9 @@ class PushSink:
         self._listed: dict[str, ArchivedImage] = {}
         self._begun: dict[str, int] = {}
         self.builder = InventoryBuilder(target.member_names)
+
+    def packed(self, manifest: PackManifest) -> None:
+        """Leave what the archive says of itself to what it is compared with."""
 
     def has(self, archive: NestedArchive) -> bool:
         """Tell whether the registry has all images of a nested archive."""
@@ -186,8 +218,12 @@ class PushSink:
         found = self._target.layers.find(layer, repository)
         if found:
             return Taken(found, is_own=found.place == layer.place)
+        repository = repository or self._target.destinations.any()
+        if repository is None:
+            return Taken(_nowhere(layer), is_own=True)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
         upload = self._target.layers.send(layer, repository, uploads, compressors)
+        upload.is_last_resort = repository in self._target.destinations.refused
         return Taken(upload, is_own=True)
 
     def image(self, image: ReadImage[Taken]) -> None:
@@ -196,7 +232,7 @@ class PushSink:
         own = self.builder.add(listed)
         self._listed[image.key] = listed
         self._given.append(image.key)
-        if image.key in self._outcomes.done or image.key in self._outcomes.damaged:
+        if self._outcomes.has(image.key):
             return
         if self._is_pushed(image.key, listed):
             return
@@ -244,37 +280,77 @@ class PushSink:
             self._pipeline.meter.present(1)
         return True
 
-    def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str:
-        """Say where a layer goes, as far as it is known to which image it belongs."""
-        paths = self.builder.describe(image).paths if image else ()
-        if not paths and (guess := self._target.member_names.find(layer.holder)):
-            paths = (image_path(guess),)
-        return self._target.location.repository(paths[0] if paths else STAGING)
+    def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
+        """Say where a layer belongs, as far as it is known to which image."""
+        destinations = self._target.destinations
+        if image:
+            repositories = self._target.repositories(self.builder.describe(image))
+            for repository in repositories:
+                destinations.add(repository)
+            # Where none of them takes it, the image is refused there.
+            taking = [each for each in repositories if each not in destinations.refused]
+            return (taking or repositories or [None])[0]
+        guess = self._target.member_names.find(layer.holder)
+        repository = self._target.location.repository(image_path(guess)) if guess else None
+        return None if repository in destinations.refused else repository
 
     def _finish(
         self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
     ) -> None:
         """Publish an image; runs in the thread that finishes one after the other."""
+        repositories = self._target.repositories(listed)
         try:
-            stored = [taken.arrived() for taken in image.layers]
+            stored = [taken.arrived(repositories) for taken in image.layers]
             if not image.keeps_manifest:
                 for taken, diff_id in zip(image.layers, image.diff_ids, strict=True):
                     self._target.layers.confirm(taken.upload, diff_id, is_own=taken.is_own)
-            manifest = _manifest(image, stored)
-            manifests = {path: self._publish(manifest, image, stored, path) for path in own}
+            manifests = possible_manifests(
+                Blob(image.image_id, len(image.config)),
+                stored,
+                image.manifest,
+                keeps_own=image.keeps_manifest,
+            )
+            published = {path: self._publish(manifests, image, stored, path) for path in own}
         except ArtifactError as error:
             is_told = image.member in error.problem
             problem = error.problem if is_told else f"{image.member}: {error.problem}"
             self._outcomes.damaged[image.key] = ArtifactError(problem, error.cure)
+        except RefusedError as error:
+            self._refuse(image, repositories, error)
         except UploadLostError as error:
-            # It is read again when the rest is done.
-            self._outcomes.lost = error
+            self._lose(image, repositories, error)
         else:
-            self._done(image.key, PushedImage(listed, manifests))
+            self._done(image.key, PushedImage(listed, published))
         finally:
             for taken in image.layers:
                 if taken.is_own:
                     self._target.layers.forget(taken.upload)
+
+    def _refuse(
+        self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
+    ) -> None:
+        """Go on without an image that the registry does not take, unless it takes none."""
+        self._outcomes.refused[image.key] = RefusedError(
+            f"{image.label} is not pushed: {error.problem}", error.cure
+        )
+        self._target.destinations.refused.update(repositories)
+        if len(self._outcomes.refused) >= _MOST_REFUSALS and not self._outcomes.done:
+            raise error
+
+    def _lose(
+        self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
+    ) -> None:
+        """Have an image read again when the rest is done."""
+        if not repositories:
+            # It is not pushed at all.
+            return
+        self._outcomes.lost = error
+        for taken in image.layers:
+            upload = taken.upload
+            if upload.is_sent and isinstance(upload.arrival.exception(), RefusedError):
+                self._target.destinations.refused.add(upload.repository)
+        for repository in repositories:
+            self._target.destinations.add(repository)
 
     def _done(self, key: str, pushed: PushedImage) -> None:
         references = [self._target.location.reference(path) for path in pushed.manifests]
@@ -287,7 +363,7 @@ class PushSink:
 
     def _publish(
         self,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         image: ReadImage[Taken],
         layers: Sequence[StoredLayer],
         path: ImagePath,
@@ -296,18 +372,29 @@ class PushSink:
         client, repository = self._target.client, self._target.location.repository(path)
         # An image may have the same layer twice.
         blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
-        for layer in blobs.values():
-            client.copy_blob(layer.blob, layer.repository, repository)
-        if image.config and not client.has_blob(repository, sha256_of(image.config)):
-            client.upload_blob(repository, [image.config])
-        return client.put_manifest(repository, path.tag, manifest.content, manifest.media_type)
+        try:
+            self._bring(blobs.values(), image.config, repository, mounts=True)
+            digest = client.publish(repository, path.tag, manifests)
+        except LostBlobError:
+            # It has said that it has them all.
+            self._bring(blobs.values(), image.config, repository, mounts=False)
+            digest = client.publish(repository, path.tag, manifests)
+        self._target.destinations.add(repository)
+        return digest
+
+    def _bring(
+        self, layers: Collection[StoredLayer], config: bytes, repository: str, *, mounts: bool
+    ) -> None:
+        for layer in layers:
+            self._target.layers.copy(layer, repository, mounts=mounts)
+        if config and not self._target.client.has_blob(repository, sha256_of(config)):
+            self._target.client.upload_blob(repository, [config])
 
 
-def _manifest(image: ReadImage[Taken], layers: Sequence[StoredLayer]) -> Manifest:
-    """Keep the manifest that an image has where its blobs are stored as they are."""
-    own = image.manifest
-    if own:
-        stored = {layer.blob.digest for layer in layers}
-        if image.keeps_manifest or stored == {blob.digest for blob in own.layers}:
-            return Manifest(own.media_type, own.content)
-    return make_manifest(Blob(image.image_id, len(image.config)), layers)
+def _nowhere(layer: LayerFile) -> LayerUpload:
+    """Leave a layer unread until a repository is known that it can go to."""
+    arrival: Future[StoredLayer] = Future()
+    arrival.set_exception(
+        UploadLostError(f"no image with a name was found for the layer {layer.path}", RESAVE)
+    )
+    return LayerUpload(layer.path, None, arrival, is_confirmed=False, place=layer.place)

@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ckf_airgap.registry.client import Blob, RegistryClient
+from ckf_airgap.oci import Blob
+from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.layer_content import Piece
 
 # How many blobs are sent at a time, and how many pieces of each wait to be sent: what bounds the
@@ -54,13 +55,19 @@ class Uploads:
         self._executor.shutdown(cancel_futures=kind is not None)
 
     def send(
-        self, repository: str, pieces: Iterable[Piece], arrive: Callable[[Blob], Arrived]
+        self,
+        repository: str,
+        pieces: Iterable[Piece],
+        expect: Callable[[Blob], None],
+        arrive: Callable[[Blob], Arrived],
     ) -> Future[Arrived]:
         """Send a blob.
 
         Args:
             repository: Where to.
             pieces: Its bytes; they are taken in the calling thread, no faster than they are sent.
+            expect: Called with the blob when it is about to be there, in another thread; what it
+                raises leaves the blob out.
             arrive: Called with the blob when it is there, in another thread.
 
         Returns:
@@ -70,7 +77,7 @@ class Uploads:
             Exception: Whatever taking a piece raises; nothing is stored then.
         """
         waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
-        future = self._executor.submit(self._upload, repository, waiting, arrive)
+        future = self._executor.submit(self._upload, repository, waiting, expect, arrive)
         try:
             for piece in pieces:
                 if not self._hand_over(waiting, piece, future):
@@ -84,10 +91,16 @@ class Uploads:
         return future
 
     def _upload(
-        self, repository: str, waiting: _Waiting, arrive: Callable[[Blob], Arrived]
+        self,
+        repository: str,
+        waiting: _Waiting,
+        expect: Callable[[Blob], None],
+        arrive: Callable[[Blob], Arrived],
     ) -> Arrived:
         pieces = self._taken(waiting)
-        return arrive(self._client.upload_blob(repository, pieces, carefully=self._carefully))
+        return arrive(
+            self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
+        )
 
     def _taken(self, waiting: _Waiting) -> Iterator[bytes]:
         while (item := waiting.get()) is not None:

@@ -1,0 +1,273 @@
+"""Uploads of blobs (OCI Distribution Specification v1.1, "Pushing blobs").
+
+A small blob goes in one request. A larger one is streamed in one request, as Docker does it, which
+costs a registry about half as much as chunks; or it goes in chunks, which are sent again where the
+connection breaks. What a registry does not take is not tried a second time.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from urllib3.exceptions import HTTPError
+
+from ckf_airgap import https
+from ckf_airgap.errors import RegistryError
+from ckf_airgap.https import Address, Attempts
+from ckf_airgap.oci import OCTETS, Blob, blob_of
+from ckf_airgap.registry.connection import Answer, RegistryConnection
+from ckf_airgap.registry.refusals import is_out_of_space
+
+CHUNK_SIZE = 4 * 1024 * 1024
+"""What is sent again from memory where a connection breaks, in bytes."""
+# What a registry, or a proxy in front of it, answers to a way of sending that it does not take.
+_NOT_THIS_WAY = (400, 405, 411, 413, 415, 416, 501)
+_GIVEN_UP = (200, 202, 204, 400, 401, 403, 404, 405, 501)
+_MOST_DIGITS = 18
+
+
+class UploadLostError(RegistryError):
+    """The registry no longer knows an upload: the blob has to be sent again from its start."""
+
+
+class BlobUpload:
+    """Sends blobs into one registry. Every method raises RegistryError where it fails or refuses.
+
+    Args:
+        connection: The registry.
+        has_blob: Tells whether a repository holds the blob of a digest.
+    """
+
+    def __init__(
+        self, connection: RegistryConnection, has_blob: Callable[[str, str], bool]
+    ) -> None:
+        self._connection = connection
+        self._has_blob = has_blob
+        self._takes_streams = True
+        self._takes_chunks = True
+
+    def send(
+        self,
+        repository: str,
+        pieces: Iterable[bytes],
+        expect: Callable[[Blob], None],
+        *,
+        carefully: bool,
+    ) -> Blob:
+        """Send a blob, whose digest is worked out on the way.
+
+        Args:
+            repository: Where to.
+            pieces: Its bytes.
+            expect: Called with the blob when the registry is about to have it.
+            carefully: Whether to send a large blob in chunks.
+
+        Returns:
+            The blob, which the registry has confirmed to have that digest.
+
+        Raises:
+            UploadLostError: The upload broke off where it cannot go on.
+        """
+        rest = iter(pieces)
+        first = _chunk(rest)
+        if len(first) < CHUNK_SIZE:
+            expect(blob_of(first))
+            return self._send_at_once(repository, first)
+        location = self._open(repository)
+        if self._takes_chunks and (carefully or not self._takes_streams):
+            content = _Hashed(chain([first], iter(lambda: _chunk(rest), b"")))
+            location = self._send_chunks(repository, location, content)
+        else:
+            content = _Hashed(chain([first], rest))
+            location = self._send_stream(repository, location, content)
+        expect(content.blob)
+        return self._close(repository, location, content.blob)
+
+    def try_out(self, repository: str) -> None:
+        """Begin an upload and give it up."""
+        path = _path(repository)
+        self.give_up(self._connection.request("POST", path, expected=(202,)))
+
+    def give_up(self, opened: Answer) -> None:
+        """Give an upload up; a registry that does not take that back forgets it by itself."""
+        self._connection.request("DELETE", self._location(opened), expected=_GIVEN_UP)
+
+    def _open(self, repository: str) -> Address:
+        return self._location(self._connection.request("POST", _path(repository), expected=(202,)))
+
+    def _location(self, answer: Answer) -> Address:
+        return self._connection.referred(answer, "opened an upload")
+
+    def _close(self, repository: str, location: Address, blob: Blob) -> Blob:
+        answer = self._connection.request(
+            "PUT", _with_digest(location, blob), expected=(200, 201, 204, 404)
+        )
+        # 404: unknown by now, which it also is where the answer to a first PUT was lost.
+        if answer.status == 404 and not self._has_blob(repository, blob.digest):
+            raise self._lost(self._connection.words(answer))
+        return blob
+
+    def _send_at_once(self, repository: str, data: bytes) -> Blob:
+        """Send a blob that is at hand, from its start each time that it fails."""
+        blob = blob_of(data)
+        attempts = Attempts()
+        while True:
+            answer = None
+            location = self._open(repository)
+            try:
+                answer = self._connection.send(
+                    "PUT",
+                    _with_digest(location, blob),
+                    headers={"Content-Type": OCTETS},
+                    body=data,
+                )
+            except HTTPError as error:
+                self._connection.give_up(error, attempts, location)
+            else:
+                if answer.status in (200, 201, 204):
+                    return blob
+                is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
+                if attempts.are_over or not (is_lost or answer.may_pass):
+                    raise self._connection.refused("PUT", answer, _path(repository))
+            attempts.wait(answer and answer.asked_pause)
+            # The answer to what arrived may have been lost.
+            if self._has_blob(repository, blob.digest):
+                return blob
+
+    def _send_stream(self, repository: str, location: Address, content: "_Hashed") -> Address:
+        """Send a blob in one request, of a length that is not known before it ends."""
+        try:
+            answer = self._connection.send(
+                "PATCH", location, headers={"Content-Type": OCTETS}, body=content
+            )
+        except HTTPError as error:
+            if https.Failure.of(error).is_final:
+                self._connection.give_up(error, Attempts(), location)
+            raise self._lost(f" ({error})") from error
+        if answer.status in (202, 204) and content.is_at_end:
+            return self._location(answer)
+        if self._takes_streams and _is_not_this_way(answer):
+            self._takes_streams = False
+        elif answer.may_pass:
+            https.pause(0, answer.asked_pause)
+        elif answer.status not in (202, 401, 404):
+            raise self._connection.refused("PATCH", answer, _path(repository))
+        raise self._lost(self._connection.words(answer))
+
+    def _send_chunks(self, repository: str, location: Address, content: "_Hashed") -> Address:
+        for chunk in content:
+            offset = content.size - len(chunk)
+            try:
+                location = self._send_chunk(repository, location, chunk, offset)
+            except UploadLostError:
+                if offset or not self._takes_chunks:
+                    raise
+                # All that was sent is still at hand.
+                location = self._send_chunk(repository, self._open(repository), chunk, 0)
+        return location
+
+    def _send_chunk(
+        self, repository: str, location: Address, chunk: bytes, offset: int
+    ) -> Address:
+        """Send one chunk, going on where the registry stopped if the connection breaks."""
+        sent = 0
+        attempts = Attempts()
+        while True:
+            answer = None
+            place = f"{offset + sent}-{offset + len(chunk) - 1}"
+            try:
+                answer = self._connection.send(
+                    "PATCH",
+                    location,
+                    headers={"Content-Type": OCTETS, "Content-Range": place},
+                    body=chunk[sent:],
+                )
+            except HTTPError as error:
+                self._connection.give_up(error, attempts, location)
+            else:
+                if answer.status in (202, 204):
+                    return self._location(answer)
+                is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
+                if not sent and self._takes_chunks and _is_not_this_way(answer):
+                    self._takes_chunks = False
+                    is_lost = True
+                if is_lost:
+                    raise self._lost(self._connection.words(answer))
+                if not answer.may_pass or attempts.are_over:
+                    raise self._connection.refused("PATCH", answer, _path(repository))
+            attempts.wait(answer and answer.asked_pause)
+            state = self._connection.request("GET", location, expected=(204, 202, 200, 404))
+            if state.status == 404:
+                # docker-registry gives an upload up where a chunk arrived in part, or its answer
+                # was lost: the offset in its location is then not that of its file.
+                raise self._lost(self._connection.words(state))
+            location = self._location(state)
+            sent = max(0, min(_received(state) - offset, len(chunk)))
+            if sent == len(chunk):
+                return location
+
+    def _lost(self, detail: str) -> UploadLostError:
+        return UploadLostError(
+            f"registry {self._connection.host} gave up an upload that was interrupted{detail}",
+            "see that the connection to it is reliable, then run it again: it continues",
+        )
+
+
+class _Hashed:
+    """The pieces of a blob, hashed and counted as they are taken: once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self.size = 0
+        self.is_at_end = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.size += len(piece)
+            yield piece
+        self.is_at_end = True
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(f"sha256:{self._digest.hexdigest()}", self.size)
+
+
+def _chunk(pieces: Iterator[bytes]) -> bytes:
+    """Join pieces to CHUNK_SIZE bytes or a little more, fewer only at the end."""
+    buffer: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        buffer.append(piece)
+        size += len(piece)
+        if size >= CHUNK_SIZE:
+            break
+    return b"".join(buffer)
+
+
+def _path(repository: str) -> str:
+    return f"/v2/{repository}/blobs/uploads/"
+
+
+def _with_digest(location: Address, blob: Blob) -> Address:
+    separator = "&" if "?" in location.url else "?"
+    return Address.parse(f"{location.url}{separator}digest={blob.digest}")
+
+
+def _received(answer: Answer) -> int:
+    """Read from ``Range: 0-N`` how many bytes of an upload have arrived."""
+    _, _, last = answer.headers.get("Range", "").partition("-")
+    # Registries write 0-0 for an upload that holds nothing yet.
+    is_number = last.isdecimal() and last.isascii() and len(last) <= _MOST_DIGITS
+    return int(last) + 1 if is_number and last != "0" else 0
+
+
+def _is_not_this_way(answer: Answer) -> bool:
+    """Tell whether another way of sending may be taken."""
+    return answer.status in _NOT_THIS_WAY and not is_out_of_space(answer.status, answer.body)
+
+
+def _is_unknown_upload(body: bytes) -> bool:
+    """Tell an upload that the registry gave up from a repository that it does not have."""
+    return b"BLOB_UPLOAD_" in body

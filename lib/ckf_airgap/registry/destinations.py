@@ -1,0 +1,129 @@
+"""Where layers go: into repositories of the archive's own images, and into no others.
+
+A layer may come by before it is known to which image it belongs. It goes to a repository of
+another image then, and from there into its own.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.read_images import LayerFile, ReadImage
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.names import ImagePath, ImageReference, MemberNames, image_path
+
+
+@dataclass
+class Destinations:
+    """The repositories of the archive's images, as far as they are known.
+
+    Attributes:
+        look_ahead: Finds the repository of the first image of the archive that has one beside
+            some; None where there is none.
+        known: The repositories, the last known last.
+        refused: Those that the registry does not let be pushed to.
+    """
+
+    look_ahead: Callable[[Collection[str]], str | None]
+    known: dict[str, None] = field(default_factory=dict[str, None])
+    refused: set[str] = field(default_factory=set[str])
+
+    def add(self, repository: str) -> None:
+        """Remember the repository of an image of the archive."""
+        self.known[repository] = None
+
+    def any(self) -> str | None:
+        """Give a repository for a layer that may belong to any image; None where none is known."""
+        for repository in reversed(self.known):
+            if repository not in self.refused:
+                return repository
+        # What has been found to be of no use is not looked for again.
+        found = self.look_ahead(self.refused)
+        if found:
+            self.add(found)
+        # Where all refuse, one may say so.
+        return found or next(reversed(self.known), None)
+
+
+class _FoundError(Exception):
+    """The image that was looked for."""
+
+    def __init__(self, path: ImagePath) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class _FirstImage(ListingSink):
+    """The sink that stops at the first image that has a path beside some."""
+
+    def __init__(
+        self,
+        names: MemberNames,
+        is_meant: Callable[[ImagePath], bool],
+        on_step: Callable[[], None],
+    ) -> None:
+        super().__init__(names)
+        self._is_meant = is_meant
+        self._on_step = on_step
+
+    def packed(self, manifest: PackManifest) -> None:
+        for image in manifest.images:
+            reference = ImageReference.parse(image.name)
+            if reference is not None:
+                self._look_at(image_path(reference))
+
+    def needs(self, image: ReadImage[Any]) -> bool:
+        self.image(image)
+        return True
+
+    def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
+        self._on_step()
+        return super().layer(layer, image)
+
+    def image(self, image: ReadImage[Any]) -> None:
+        for path in self.builder.describe(image).paths:
+            self._look_at(path)
+
+    def _look_at(self, path: ImagePath) -> None:
+        if self._is_meant(path):
+            raise _FoundError(path)
+
+
+def first_path(
+    source: Source,
+    names: MemberNames,
+    is_meant: Callable[[ImagePath], bool],
+    *,
+    architecture: str,
+    on_step: Callable[[], None],
+) -> ImagePath | None:
+    """Look ahead in an archive for the path of its first image that has one.
+
+    Archives that were packed by this project, and most layouts, begin with the names of their
+    images; of others, the first is read to its end for it.
+
+    Args:
+        source: The archive.
+        names: Names the images that have no names.
+        is_meant: Tells the paths that count.
+        architecture: The CPU architecture to take where there are several; empty: any.
+        on_step: Called now and then.
+
+    Returns:
+        The path; None where no image has one, or the archive is damaged before it.
+    """
+    sink = _FirstImage(names, is_meant, on_step)
+    try:
+        with open_archive(source) as archive:
+            read_into(sink, sink.builder, source, archive, Readings(source.name), architecture)
+    except _FoundError as found:
+        return found.path
+    except ArtifactError:
+        # It is told when it is pushed.
+        return None
+    return None

@@ -1,0 +1,173 @@
+"""What earlier pushes have brought into the registry, looked up in the images that stand there.
+
+The journal of a push does not outlive its pod, and another workstation has none. What outlives
+both are the images: a manifest lists the blobs of the layers, and the config that it names, whose
+digest is checked, lists what they hold. Only manifests that this project has written count. An
+archive tells this of its layers only at the end of each image, so it is read once more for it, and
+only where the registry has something of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.decoding import Compression, compression_of
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
+from ckf_airgap.archives.read_images import LayerFile, ReadImage
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError, RegistryError
+from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation
+from ckf_airgap.oci import Blob
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.manifest import possible_manifests
+from ckf_airgap.registry.push_records import StoredLayer
+from ckf_airgap.registry.push_state import PushState
+
+_LOOKUPS_AT_ONCE = 8
+# Of the tags of a repository, the last in their order: the release before is one of them.
+_MOST_TAGS = 4
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the archive holds a layer.
+
+    Attributes:
+        place: Tells it from every other file of the archive.
+        digest: The digest that its path claims, or None.
+        is_compressed: Whether it is compressed there.
+    """
+
+    place: str
+    digest: str | None
+    is_compressed: bool
+
+
+class _Survey(ListingSink):
+    """The sink that notes where the layers of each image stand."""
+
+    def __init__(self, names: MemberNames, on_step: Callable[[], None]) -> None:
+        super().__init__(names)
+        self._on_step = on_step
+        self.images: list[tuple[tuple[ImagePath, ...], Mapping[str, _Place]]] = []
+
+    def layer(self, layer: LayerFile, image: ReadImage[Any] | None) -> Any:
+        self._on_step()
+        is_compressed = compression_of(layer.content.head) is not Compression.NONE
+        return _Place(layer.place, layer.digest, is_compressed)
+
+    def image(self, image: ReadImage[Any]) -> None:
+        # The layers of a layout are known by their digests.
+        if not image.keeps_manifest:
+            places = dict(zip(image.diff_ids, image.layers, strict=True))
+            self.images.append((self.builder.describe(image).paths, places))
+
+
+def recall(
+    client: RegistryClient,
+    location: RegistryLocation,
+    state: PushState,
+    source: Source,
+    names: MemberNames,
+    *,
+    architecture: str,
+    on_step: Callable[[], None],
+) -> None:
+    """Look up which layers of an archive the registry has, and remember them.
+
+    Args:
+        client: The registry.
+        location: The prefix under which the images stand.
+        state: Where to remember them.
+        source: The archive.
+        names: Names the images that have no names.
+        architecture: The CPU architecture to take where there are several; empty: any.
+        on_step: Called now and then.
+    """
+    survey = _Survey(names, on_step)
+    try:
+        with open_archive(source) as archive:
+            read_into(survey, survey.builder, source, archive, Readings(source.name), architecture)
+    except ArtifactError:
+        # It is told when it is pushed; what stands before the damage is of use.
+        pass
+    paths = {path for paths, _ in survey.images for path in paths}
+    tags: dict[str, set[str]] = {}
+    for path in paths:
+        tags.setdefault(location.repository(path), set()).add(path.tag)
+    stored: dict[str, tuple[StoredLayer, str]] = {}
+
+    def look_up(repository: str) -> tuple[str, list[StoredLayer]]:
+        return repository, list(_layers_in(client, repository, tags[repository]))
+
+    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+        for repository, layers in executor.map(look_up, tags):
+            on_step()
+            for layer in layers:
+                stored.setdefault(layer.diff_id, (layer, repository))
+    for _, places in survey.images:
+        for diff_id, place in places.items():
+            if diff_id in stored and _is_fit(place, stored[diff_id][0]):
+                state.add_layer(stored[diff_id][0], place.place, stored[diff_id][1])
+
+
+def has_images(client: RegistryClient, repository: str) -> bool:
+    """Tell whether a repository has any image."""
+    try:
+        return bool(client.tags(repository))
+    except RegistryError:
+        return False
+
+
+def _is_fit(place: _Place, layer: StoredLayer) -> bool:
+    """Tell whether a layer is stored as it would be if it were pushed from there."""
+    if place.is_compressed:
+        return place.digest == layer.blob.digest
+    return layer.compression is Compression.GZIP
+
+
+def _layers_in(client: RegistryClient, repository: str, tags: set[str]) -> Iterator[StoredLayer]:
+    """List the layers of the images of a repository: those with some tags, and the last others."""
+    try:
+        there = client.tags(repository)
+        others = [tag for tag in there if tag not in tags]
+        for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
+            yield from _layers_of(client, repository, tag)
+    except (RegistryError, ArtifactError):
+        # What cannot be looked up is sent; what is wrong is told then.
+        return
+
+
+def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[StoredLayer]:
+    content = client.read_manifest(repository, tag)
+    if not content:
+        return ()
+    manifest = read_manifest(content, tag)
+    if not isinstance(manifest, OciManifest) or manifest.artifact_type:
+        return ()
+    config = client.read_blob(repository, manifest.config.digest)
+    diff_ids: tuple[str, ...] = read_config(config, tag, RESAVE).diff_ids if config else ()
+    if len(diff_ids) != len(manifest.layers):
+        return ()
+    layers: list[StoredLayer] = []
+    for blob, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        compression = _compression(blob.media_type)
+        source = diff_id if compression is Compression.GZIP else blob.digest
+        layers.append(StoredLayer(Blob(blob.digest, blob.size), source, diff_id, compression))
+    config_blob = Blob(manifest.config.digest, manifest.config.size)
+    ours = possible_manifests(config_blob, layers, None, keeps_own=False)
+    # Others compress otherwise: what an archive gives must not depend on what was there before.
+    return layers if content in (each.content for each in ours) else ()
+
+
+def _compression(media_type: str) -> Compression:
+    """Tell how a layer is compressed by its media type, which ends with it."""
+    if media_type.endswith("gzip"):
+        return Compression.GZIP
+    return Compression.ZSTD if media_type.endswith("zstd") else Compression.NONE
