@@ -27,6 +27,8 @@ _DEFAULT_TAG = "latest"
 _LONGEST_TAG = 128
 # The length that the distribution project allows for a name, host included.
 _LONGEST_NAME = 255
+LONGEST_REPOSITORY = 255
+"""How many characters the name of a repository may have in a registry (of the same project)."""
 _LONGEST_REFERENCE = 1024
 
 
@@ -242,6 +244,16 @@ class RegistryLocation:
     def repository(self, path: ImagePath) -> str:
         """Give the repository of an image in this registry, without the host."""
         return f"{self.path}/{path.repository}" if self.path else path.repository
+
+    def length_problem(self, path: ImagePath) -> str:
+        """Say in what the repository of an image is too long for a registry; empty: in nothing."""
+        length = len(self.repository(path))
+        if length <= LONGEST_REPOSITORY:
+            return ""
+        return (
+            f"its repository below the prefix has a name of {length} characters, and registries "
+            f"take {LONGEST_REPOSITORY}"
+        )
 
     def reference(self, path: ImagePath) -> str:
         """Give the reference with which Kubernetes pulls an image from this registry."""

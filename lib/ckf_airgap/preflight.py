@@ -195,6 +195,11 @@ class Preflight:
             )
         for entry in inventory.perhaps_lost:
             self._warning("images", entry.problem, entry.cure)
+        location = self._installer.inputs.settings.location
+        for image in (*inventory.images, *inventory.artifacts):
+            for problem in filter(None, map(location.length_problem, image.paths)):
+                cure = "give the option registry a shorter path"
+                self._error("images", f"{image.description}: {problem}", cure)
         if not inventory.damaged and not inventory.conflicts:
             self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
         return inventory

@@ -287,3 +287,19 @@ def test_a_member_of_no_bytes(case: ArchiveCase) -> None:
     assert answer.status == 1, answer.said
     case.require_pushed(answer, [JUPYTER])
     assert "empty" in trouble_with(answer, "kfam.tar")
+
+
+LONG = named(f"quay.io/{'/'.join(['mirrored-images-of-kubeflow'] * 8)}/kfam:2.0", "base", "kfam")
+
+
+@pytest.mark.parametrize("form", [old_docker_save, docker_save, oci_layout])
+def test_a_name_that_is_too_long_below_the_prefix(
+    form: Callable[[Sequence[NamedImage]], Sequence[Entry]], case: ArchiveCase
+) -> None:
+    case.place = "/".join(["department"] * 4)
+    answer = case.push(gzipped(tar_of(a=tar(form([LONG])), b=tar(form([JUPYTER])))))
+    assert answer.status == 2, answer.said
+    assert f"{LONG.names[0]} is not pushed: its repository below the prefix" in answer.error
+    assert "registries take 255" in answer.error
+    assert "give the option registry a shorter path" in answer.error
+    assert list(case.tags()) == ["kubeflow/jupyter:1.8"]

@@ -276,6 +276,14 @@ def test_damage_is_named_member_by_member(checks: Checks) -> None:
     assert "x.tar has no name" in checks.found(Level.WARNING)[0]
 
 
+def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
+    long = image(f"{'a' * 126}/{'b' * 126}:1")
+    checks.installer.inventory_ = Inventory((image("a/api:1"), image("a/db:1"), long))
+    (error,) = checks.found(Level.ERROR)
+    assert "its repository below the prefix has a name of" in error
+    assert "give the option registry a shorter path" in error
+
+
 def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:
     checks.installer.inventory_ = Inventory((image("a/api:1"),))
     errors = checks.found(Level.ERROR)

@@ -146,7 +146,10 @@ class _LookAhead:
         path = first_path(
             self.archive,
             self.names,
-            lambda path: self.location.repository(path) not in refused,
+            lambda path: (
+                self.location.repository(path) not in refused
+                and not self.location.length_problem(path)
+            ),
             architecture=self.architecture,
             on_step=self.meter.tick,
         )

@@ -13,13 +13,12 @@ import msgspec
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.inventory import ArchivedImage
 from ckf_airgap.archives.read_images import NestedArchive, PassedOver
-from ckf_airgap.names import ImagePath
+from ckf_airgap.names import LONGEST_REPOSITORY, ImagePath
 from ckf_airgap.oci import Blob
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # OCI Distribution Specification v1.1, "Pulling manifests".
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
-_LONGEST_REPOSITORY = 255
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
 
     def apply(self, known: Known) -> None:
         """Remember it."""
-        is_short = len(self.repository) <= _LONGEST_REPOSITORY
+        is_short = len(self.repository) <= LONGEST_REPOSITORY
         if not (is_short and _REPOSITORY.fullmatch(self.repository)):
             raise ValueError("no repository")
         known.repositories.setdefault(_checked(self.digest), {})[self.repository] = None

@@ -1,6 +1,6 @@
 """The sink of the reader that sends what it is given into the registry."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -54,8 +54,13 @@ class Target:
     destinations: Destinations
 
     def repositories(self, image: ArchivedImage) -> list[str]:
-        """List the repositories in which an image is to stand."""
-        return list(dict.fromkeys(map(self.location.repository, image.paths)))
+        """List the repositories in which an image is to stand, as far as their names fit."""
+        return self.fitting(image.paths)
+
+    def fitting(self, paths: Iterable[ImagePath]) -> list[str]:
+        """List the repositories of some paths, those of names that are too long left out."""
+        fit = (path for path in paths if not self.location.length_problem(path))
+        return list(dict.fromkeys(map(self.location.repository, fit)))
 
     def is_there(self, pushed: PushedImage) -> bool:
         """Tell whether the registry has an image under all of its paths."""
@@ -218,7 +223,8 @@ class PushSink:
         found = self._target.layers.find(layer, repository)
         if found:
             return Taken(found, is_own=found.place == layer.place)
-        repository = repository or self._target.destinations.any()
+        if image is None:
+            repository = repository or self._target.destinations.any()
         if repository is None:
             return Taken(_nowhere(layer), is_own=True)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
@@ -291,8 +297,9 @@ class PushSink:
             taking = [each for each in repositories if each not in destinations.refused]
             return (taking or repositories or [None])[0]
         guess = self._target.member_names.find(layer.holder)
-        repository = self._target.location.repository(image_path(guess)) if guess else None
-        return None if repository in destinations.refused else repository
+        repositories = self._target.fitting([image_path(guess)]) if guess else []
+        taking = [each for each in repositories if each not in destinations.refused]
+        return taking[0] if taking else None
 
     def _finish(
         self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
@@ -300,6 +307,7 @@ class PushSink:
         """Publish an image; runs in the thread that finishes one after the other."""
         repositories = self._target.repositories(listed)
         try:
+            self._require_short(own)
             stored = [taken.arrived(repositories) for taken in image.layers]
             if not image.keeps_manifest:
                 for taken, diff_id in zip(image.layers, image.diff_ids, strict=True):
@@ -325,6 +333,11 @@ class PushSink:
             for taken in image.layers:
                 if taken.is_own:
                     self._target.layers.forget(taken.upload)
+
+    def _require_short(self, paths: Sequence[ImagePath]) -> None:
+        for problem in map(self._target.location.length_problem, paths):
+            if problem:
+                raise RefusedError(problem, "give the option registry a shorter path")
 
     def _refuse(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError

@@ -97,9 +97,10 @@ def recall(
     except ArtifactError:
         # It is told when it is pushed; what stands before the damage is of use.
         pass
-    paths = {path for paths, _ in survey.images for path in paths}
     tags: dict[str, set[str]] = {}
-    for path in paths:
+    for path in {path for paths, _ in survey.images for path in paths}:
+        if location.length_problem(path):
+            continue
         tags.setdefault(location.repository(path), set()).add(path.tag)
     stored: dict[str, tuple[StoredLayer, str]] = {}
 
