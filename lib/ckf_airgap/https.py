@@ -1,16 +1,18 @@
 """HTTPS towards the registry and the file server of an air gap: trust, patience, causes."""
 
+import logging
 import random
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
+from weakref import WeakKeyDictionary
 
 import urllib3
 from urllib3.connection import HTTPSConnection
@@ -26,6 +28,7 @@ from urllib3.exceptions import (
 )
 from urllib3.response import HTTPResponse
 
+from ckf_airgap.addresses import Address, without_query
 from ckf_airgap.errors import ConfigurationError, DownloadError
 
 ATTEMPTS = 8
@@ -53,9 +56,14 @@ SLOW_ANSWER = urllib3.Timeout(connect=10, read=300)
 _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
 _SLOW_ATTEMPTS = 3
+_ENDLESS = "the answer does not end"
 _PASSING = (429, 502, 503, 504)
+_FETCH_ATTEMPTS = 5
 _PIECE = 256 * 1024
-_DEFAULT_PORT = 443
+# It writes whole addresses, and what a server sends in place of headers, with a traceback.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+# Of answers, for what is not done by their own methods.
+_sockets: "WeakKeyDictionary[urllib3.BaseHTTPResponse, socket.socket]" = WeakKeyDictionary()
 
 
 class Cause(Enum):
@@ -127,69 +135,6 @@ class Failure:
         return self.cause not in (Cause.UNREACHABLE, Cause.SLOW)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """A server (RFC 6454): addresses of the same are written in several ways.
-
-    Attributes:
-        host: In lower case.
-        port: Its port.
-    """
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Address:
-    """An address that a server has given: over HTTPS, and fit to be asked.
-
-    Attributes:
-        url: The address.
-        origin: The server.
-    """
-
-    url: str
-    origin: Origin
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Read an absolute address.
-
-        Raises:
-            ValueError: It is not one of HTTPS, or has an account in it.
-        """
-        parts = urlsplit(url)
-        if parts.scheme.lower() != "https":
-            raise ValueError("not over HTTPS")
-        # The port is looked at only here: out of range, it raises ValueError.
-        port = parts.port or _DEFAULT_PORT
-        if not parts.hostname or "@" in parts.netloc or not url.isascii() or not url.isprintable():
-            raise ValueError("no address")
-        if " " in url:
-            raise ValueError("no address")
-        return cls(url, Origin(parts.hostname, port))
-
-    def resolve(self, reference: str) -> "Address":
-        """Read what a ``Location`` of its answer refers to (RFC 9110, section 10.2.2).
-
-        Raises:
-            ValueError: It is not one of HTTPS, or has an account in it.
-        """
-        return self.parse(urljoin(self.url, reference))
-
-    def __str__(self) -> str:
-        return without_query(self.url)
-
-
-def without_query(url: str) -> str:
-    """Write an address for a message, without what may be a secret in it."""
-    address, _, _ = url.partition("?")
-    scheme, separator, rest = address.partition("://")
-    account, at, place = rest.partition("@")
-    return f"{scheme}{separator}{place if at and '/' not in account else rest}"[:300]
-
-
 class Attempts:
     """Counts how often a request is tried, and waits in between.
 
@@ -229,6 +174,26 @@ class Attempts:
         self._past += 1
 
 
+@contextmanager
+def _ended_after(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
+    """End a connection where something takes too long; gives what is set then."""
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        # Not the method of a TLS socket: that one must not be pulled from under its reader.
+        with suppress(OSError):
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
 class _Connection(HTTPSConnection):
     """A connection whose server has to answer as a whole in its time, not byte by byte."""
 
@@ -243,25 +208,19 @@ class _Connection(HTTPSConnection):
         seconds = self.timeout
         if not isinstance(connected, socket.socket) or not isinstance(seconds, (int, float)):
             return super().getresponse()
-        expired = threading.Event()
-
-        def end() -> None:
-            expired.set()
-            # Not the method of a TLS socket: that one must not be pulled from under its reader.
-            with suppress(OSError):
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-        timer = threading.Timer(seconds, end)
-        timer.daemon = True
-        timer.start()
-        try:
-            return super().getresponse()
-        except Exception as error:
-            if expired.is_set():
-                raise TimeoutError("the answer does not end") from error
-            raise
-        finally:
-            timer.cancel()
+        with _ended_after(connected, seconds) as expired:
+            try:
+                response = super().getresponse()
+            except Exception as error:
+                if expired.is_set():
+                    raise TimeoutError(_ENDLESS) from error
+                raise
+        if expired.is_set():
+            # What came of it was taken for a whole one.
+            response.close()
+            raise TimeoutError(_ENDLESS)
+        _sockets[response] = connected
+        return response
 
 
 class _Pool(urllib3.HTTPSConnectionPool):
@@ -306,7 +265,7 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         HTTPError: It breaks off, or comes too slowly.
     """
     since, received = time.monotonic(), 0
-    while data := response.read1(_PIECE, decode_content=False):
+    while data := _piece(response):
         yield data
         received += len(data)
         now = time.monotonic()
@@ -314,7 +273,26 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
             since, received = now, 0
         elif now - since > _SECONDS_FOR_A_PIECE:
             response.close()
-            raise ServerTimeoutError("the answer does not end")
+            raise ServerTimeoutError(_ENDLESS)
+
+
+def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
+    connected = _sockets.get(response)
+    if connected is None or "Transfer-Encoding" not in response.headers:
+        # It is read once from the connection, which has its own limit.
+        return response.read1(_PIECE, decode_content=False)
+    # What stands between chunks, and after the last, is read until it ends.
+    data = b""
+    with _ended_after(connected, _SECONDS_FOR_A_PIECE) as expired:
+        try:
+            data = response.read1(_PIECE, decode_content=False)
+        except HTTPError:
+            if not expired.is_set():
+                raise
+    if expired.is_set():
+        response.close()
+        raise ServerTimeoutError(_ENDLESS)
+    return data
 
 
 def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
@@ -368,16 +346,7 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
                 url, f"is not given over HTTPS, but at {where}", "give the file"
             ) from None
         try:
-            response = pool.request(
-                "GET",
-                address.url,
-                redirect=False,
-                retries=urllib3.Retry(total=4, backoff_factor=1, status_forcelist=_PASSING),
-                preload_content=False,
-                headers=HEADERS,
-                timeout=QUICK_ANSWER,
-            )
-            content = read_body(response, largest + 1)
+            response, content = _get(pool, address, largest + 1)
             target = response.headers.get("Location")
             if target and response.status in REDIRECTS:
                 place = urljoin(address.url, target)
@@ -392,6 +361,32 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
             raise DownloadError(url, f"has more than {largest:,} bytes", "give another address")
         return content
     raise DownloadError(url, "cannot be fetched: its server refers to others without end", cure)
+
+
+def _get(
+    pool: urllib3.PoolManager, address: Address, largest: int
+) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+    """Ask for a small file, again after what may pass; gives the first bytes of its content."""
+    attempts = Attempts(_FETCH_ATTEMPTS)
+    while True:
+        asked = None
+        try:
+            response = pool.request(
+                "GET",
+                address.url,
+                redirect=False,
+                preload_content=False,
+                headers=HEADERS,
+                timeout=QUICK_ANSWER,
+            )
+            content = read_body(response, largest)
+            if response.status not in _PASSING or attempts.are_over:
+                return response, content
+            asked = response.headers.get("Retry-After")
+        except HTTPError as error:
+            if attempts.end(Failure.of(error)):
+                raise
+        attempts.wait(asked)
 
 
 def is_transient(status: int) -> bool:

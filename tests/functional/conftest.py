@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.names import RegistryLocation
@@ -167,6 +168,23 @@ def debian_packages() -> None:
             "install them with python3 -m tests.testbed packages",
             pytrace=False,
         )
+
+
+@pytest.fixture(autouse=True)
+def only_tls(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Fail a test in which the product opens a connection without TLS.
+
+    The servers of these tests see to the same where the product is a process of its own.
+    """
+    opened: list[str] = []
+
+    def connect(connection: HTTPConnection) -> None:
+        opened.append(connection.host)
+        raise OSError("there is to be no connection without TLS")
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
+    yield
+    assert opened == []
 
 
 @pytest.fixture(scope="session")

@@ -252,6 +252,23 @@ class _Proxy(QuietHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Counts who speaks plain HTTP where TLS is meant.
+
+    Attributes:
+        in_the_clear: How many did.
+    """
+
+    in_the_clear = 0
+
+    def get_request(self) -> tuple[Any, Any]:
+        try:
+            return super().get_request()
+        except ssl.SSLError as error:
+            self.in_the_clear += error.reason == "HTTP_REQUEST"
+            raise
+
+
 @contextmanager
 def serve(
     handler: type[http.server.BaseHTTPRequestHandler],
@@ -267,7 +284,7 @@ def serve(
         name: The host that the certificate is for.
         until: When the certificate ends, where that is not in some distant time.
     """
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     if authority:
         ending = f"-until-{until:%Y}" if until else ""
         pair = authority.issue(f"server-{name}{ending}", name, until=until)
@@ -284,6 +301,7 @@ def serve(
         server.shutdown()
         thread.join()
         server.server_close()
+    assert not server.in_the_clear, "something was sent without TLS"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap import https
+from ckf_airgap.addresses import without_query
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 
 # To pass over less than this, reading on is quicker than another request.
@@ -267,7 +268,7 @@ class UrlSource(Source):
         response.close()
         cure = "see that the file is there, and that the server gives it without an account"
         if target := response.headers.get("Location"):
-            cure = f"give the address that it points to: {https.without_query(target)}"
+            cure = f"give the address that it points to: {without_query(target)}"
         raise ArtifactError(
             f"the server of {self._option} answered {response.status} for {self.url}", cure
         )

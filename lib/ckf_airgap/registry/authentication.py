@@ -11,17 +11,19 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from ckf_airgap.addresses import without_query
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import without_query
 from ckf_airgap.registry.challenges import Challenge
 
 # The specification's, for servers that do not say how long a token lasts.
 _DEFAULT_SECONDS = 60.0
 _LONGEST_SECONDS = 3600.0
 _SPARE_SECONDS = 10.0
+# As servers take headers.
+_LONGEST_TOKEN = 64 * 1024
 CREDENTIALS_CURE = (
     "give an account that may push (juju add-secret, grant-secret, "
     "juju config ckf-airgap registry-credentials=secret:...; on a workstation skopeo login)"
@@ -61,7 +63,8 @@ class Authentication:
         self._host = host
         self._credentials = credentials
         self._fetch = fetch
-        self._lock = threading.Lock()
+        # Why a token cannot be had is told by a thread that holds it.
+        self._lock = threading.RLock()
         self._basic = _basic(credentials) if credentials else None
         self._is_basic = False
         self._challenge: Challenge | None = None
@@ -118,15 +121,21 @@ class Authentication:
         Args:
             text: What a server has said: some repeat the request.
         """
-        text = text.casefold()
+        texts = {text.casefold(), unquote(text).casefold()}
         with self._lock:
-            return any(_is_in(secret.casefold(), text) for secret in self._secrets())
+            secrets = [secret.casefold() for secret in self._secrets()]
+        return any(_is_in(secret, each) for secret in secrets for each in texts)
+
+    def shown(self, text: str) -> str:
+        """Give what a server has said for a message, or nothing of it where it tells a secret."""
+        return "(repeats the credentials)" if self.tells_secret(text) else text
 
     def _secrets(self) -> Iterator[str]:
         if self._credentials and self._basic:
             password = self._credentials.password
             yield self._basic.removeprefix("Basic ").rstrip("=")
-            yield from (password, quote(password, safe=""), repr(password)[1:-1])
+            yield from (password, " ".join(password.split()))
+            yield from (quote(password, safe=""), repr(password)[1:-1])
         for token in self._tokens.values():
             yield token.text
 
@@ -139,7 +148,7 @@ class Authentication:
         if parts.scheme != "https":
             raise RegistryError(
                 f"registry {self._host} names a token server without HTTPS: "
-                f"{without_query(realm)!r}",
+                f"{self.shown(without_query(realm))!r}",
                 "configure the address of its token service (realm) with https",
             )
         parameters = [("scope", scope) for scope in scopes]
@@ -188,7 +197,7 @@ def _read_token(body: bytes) -> tuple[str, float] | None:
     if not isinstance(text, str) or not math.isfinite(seconds):
         return None
     # It becomes a header.
-    if not (text.isascii() and text.isprintable()):
+    if len(text) > _LONGEST_TOKEN or not (text.isascii() and text.isprintable()):
         return None
     return text, min(max(seconds, 0), _LONGEST_SECONDS)
 

@@ -12,8 +12,9 @@ from itertools import chain
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap import https
+from ckf_airgap.addresses import Address
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import Address, Attempts
+from ckf_airgap.https import Attempts
 from ckf_airgap.oci import OCTETS, Blob, blob_of
 from ckf_airgap.registry.connection import Answer, RegistryConnection
 from ckf_airgap.registry.refusals import is_out_of_space
@@ -143,7 +144,7 @@ class BlobUpload:
         except HTTPError as error:
             if https.Failure.of(error).is_final:
                 self._connection.give_up(error, Attempts(), location)
-            raise self._lost(f" ({error})") from error
+            raise self._lost(f" ({self._connection.shown(str(error))})") from error
         if answer.status in (202, 204) and content.is_at_end:
             return self._location(answer)
         if self._takes_streams and _is_not_this_way(answer):

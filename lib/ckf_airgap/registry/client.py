@@ -15,7 +15,7 @@ from ckf_airgap.https import Attempts
 from ckf_airgap.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, sha256_of
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
-from ckf_airgap.registry.connection import LARGEST_BODY, RegistryConnection
+from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, RegistryConnection
 from ckf_airgap.registry.refusals import LostBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
@@ -136,6 +136,8 @@ class RegistryClient:
         """
         path = f"/v2/{repository}/tags/list"
         answer = self._connection.request("GET", path, expected=(200, 404))
+        if len(answer.body) > LARGEST_DOCUMENT:
+            return []
         try:
             found: object = json.loads(answer.body)["tags"]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -207,9 +209,12 @@ class RegistryClient:
         Raises:
             UploadLostError: None of them has it any more.
         """
+        is_looked_up = target in sources
+        if is_looked_up and self.has_blob(target, blob.digest):
+            return
         if mounts and any(self._mount(blob, source, target) for source in sources):
             return
-        if self.has_blob(target, blob.digest):
+        if not is_looked_up and self.has_blob(target, blob.digest):
             return
         for source in sources:
             try:
@@ -218,11 +223,7 @@ class RegistryClient:
                 continue
             if copied == blob:
                 return
-            raise RegistryError(
-                f"registry {self._connection.host} returned other bytes for {blob.digest} of "
-                f"{source}",
-                "check the registry's storage, then run it again",
-            )
+            raise self._other_bytes(source, blob)
         raise UploadLostError(
             f"registry {self._connection.host} has lost the layer {blob.digest}",
             "look at its disk and its log, then run it again: it continues",
@@ -305,15 +306,22 @@ class RegistryClient:
             answer = self._connection.request(
                 "POST", path, expected=_MOUNT_ANSWERS, attempts=_FEW_ATTEMPTS
             )
+            if answer.status == 202:
+                self._upload.give_up(answer)
         except NoSpaceError:
             # What is there of the blob now may not even be looked up.
             raise
         except RegistryError:
             # Whatever the reason: what has to be done without it will show whether it matters.
             return False
-        if answer.status == 202:
-            self._upload.give_up(answer)
         return answer.status == 201
+
+    def _other_bytes(self, repository: str, blob: Blob) -> RegistryError:
+        return RegistryError(
+            f"registry {self._connection.host} returned other bytes for {blob.digest} of "
+            f"{repository}",
+            "check the registry's storage, then run it again",
+        )
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
         path = f"/v2/{repository}/blobs/{blob.digest}"
@@ -321,10 +329,16 @@ class RegistryClient:
             with self._connection.stream(path) as (answer, pieces):
                 if answer.status != 200:
                     raise _NotThereError
-                yield from pieces
+                size = 0
+                for piece in pieces:
+                    yield piece
+                    size += len(piece)
+                    if size > blob.size:
+                        raise self._other_bytes(repository, blob)
         except HTTPError as error:
             raise UploadLostError(
-                f"registry {self._connection.host} broke off sending {blob.digest} ({error})",
+                f"registry {self._connection.host} broke off sending {blob.digest} "
+                f"({self._connection.shown(str(error))})",
                 "see that the connection to it is reliable, then run it again",
             ) from error
 

@@ -3,32 +3,31 @@
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap import https
+from ckf_airgap.addresses import Address, without_query
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import Address, Attempts
+from ckf_airgap.https import Attempts
 from ckf_airgap.registry import refusals
 from ckf_airgap.registry.authentication import Authentication
 from ckf_airgap.registry.challenges import read_challenges
 
 LARGEST_BODY = 4 * 1024 * 1024
 """How many bytes of an answer are read: no manifest is larger."""
+LARGEST_DOCUMENT = 1024 * 1024
+"""Of how many bytes another document may be: in memory it is some thirty times as large."""
 # A few threads send at a time.
 _CONNECTIONS = 12
 _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
 )
 _READING = ("GET", "HEAD")
-_UNREACHABLE_CURE = (
-    "let the registry, or the proxy in front of it, give addresses of the name and the port that "
-    "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
-)
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,15 @@ class Answer:
     def asked_pause(self) -> str | None:
         """For how long the registry asks to wait."""
         return self.headers.get("Retry-After")
+
+
+class _NoAnswerThereError(HTTPError):
+    """No answer came from where the registry refers to."""
+
+    def __init__(self, address: Address, error: HTTPError) -> None:
+        super().__init__(str(error))
+        self.address = address
+        self.error = error
 
 
 class RegistryConnection:
@@ -101,16 +109,18 @@ class RegistryConnection:
                 "check that the address is that of a registry (API v2), not of its web page",
             )
         scheme, _, rest = location.partition("://")
-        if scheme.lower() == "http" and rest.split("/")[0].lower() == self.host.lower():
-            # A proxy that ends TLS in front of the registry makes it name itself with http.
-            location = f"https://{rest}"
         try:
+            if scheme.lower() == "http":
+                own = Address.parse(f"https://{rest}")
+                # A proxy that ends TLS in front of the registry makes it name itself with http.
+                location = own.url if own.origin == self._base.origin else location
             return answer.address.resolve(location)
         except ValueError:
+            place = self.shown(without_query(location))
             raise RegistryError(
-                f"registry {self.host} refers to {https.without_query(location)!r}, where nothing "
-                "is sent: it is no address over HTTPS",
-                _UNREACHABLE_CURE,
+                f"registry {self.host} refers to {place!r}, where nothing is sent: it is no "
+                "address over HTTPS",
+                refusals.ADDRESS_CURE,
             ) from None
 
     def request(
@@ -173,16 +183,16 @@ class RegistryConnection:
         self, error: HTTPError, attempts: Attempts, path: str | Address | None = None
     ) -> None:
         """Raise RegistryError where it is of no use, or was tried often enough, to try again."""
+        if isinstance(error, _NoAnswerThereError):
+            path, error = error.address, error.error
         failure = https.Failure.of(error)
+        failure = replace(failure, detail=self.shown(failure.detail))
         is_elsewhere = isinstance(path, Address) and path.origin != self._base.origin
-        if is_elsewhere and failure.cause is https.Cause.UNREACHABLE and attempts.past:
-            raise RegistryError(
-                f"registry {self.host} refers to {path}, which cannot be reached "
-                f"({failure.detail})",
-                _UNREACHABLE_CURE,
-            ) from error
-        if attempts.end(failure):
-            raise refusals.failed(self.host, failure) from error
+        is_over = attempts.end(failure)
+        # An address that clients cannot reach is seldom an outage.
+        if is_over or (is_elsewhere and attempts.past):
+            elsewhere = self.shown(str(path)) if is_elsewhere else ""
+            raise refusals.failed(self.host, failure, elsewhere) from error
 
     def refused(
         self, method: str, answer: Answer, path: str | Address, *, present: str = ""
@@ -203,7 +213,7 @@ class RegistryConnection:
             match["name"] if match else "",
             match["reference"] if match and "/manifests/" in asked else "",
             present,
-            "" if answer.address.origin == self._base.origin else str(answer.address),
+            "" if answer.address.origin == self._base.origin else self.shown(str(answer.address)),
         )
         return refusals.refusal(request, answer.status, answer.body, self.words(answer))
 
@@ -213,6 +223,10 @@ class RegistryConnection:
         if not words or self._authentication.tells_secret(words):
             return ""
         return f" ({words})"
+
+    def shown(self, text: str) -> str:
+        """Give what a server has said for a message, or nothing of it where it tells a secret."""
+        return self._authentication.shown(text)
 
     @contextmanager
     def _sent(
@@ -226,8 +240,13 @@ class RegistryConnection:
     ) -> Generator[tuple[Address, urllib3.BaseHTTPResponse]]:
         """Send a request wherever the registry refers to (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
-        for _ in range(https.MOST_REDIRECTS):
-            response = self._ask(method, address, headers, body, anonymous=anonymous)
+        for number in range(https.MOST_REDIRECTS):
+            try:
+                response = self._ask(method, address, headers, body, anonymous=anonymous)
+            except HTTPError as error:
+                if not number:
+                    raise
+                raise _NoAnswerThereError(address, error) from error
             try:
                 is_redirect = method in _READING and response.status in https.REDIRECTS
                 if not is_redirect:
@@ -310,7 +329,7 @@ class RegistryConnection:
                     redirect=False,
                     timeout=https.QUICK_ANSWER,
                 )
-                body = https.read_body(response, LARGEST_BODY)
+                body = https.read_body(response, LARGEST_DOCUMENT)
                 target = response.headers.get("Location")
                 if response.status not in https.REDIRECTS or not target:
                     return response.status, body, response.headers.get("Retry-After")

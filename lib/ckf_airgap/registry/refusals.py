@@ -103,10 +103,21 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
     return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
 
 
-def failed(host: str, failure: https.Failure) -> RegistryError:
-    """Say why no answer came."""
+def failed(host: str, failure: https.Failure, elsewhere: str = "") -> RegistryError:
+    """Say why no answer came.
+
+    Args:
+        host: The registry.
+        failure: Why.
+        elsewhere: The address that was asked, where that is not the registry; else empty.
+    """
     problem, cure = _FAILURES[failure.cause]
-    return RegistryError(f"registry {host} {problem} ({failure.detail})", cure)
+    if not elsewhere:
+        return RegistryError(f"registry {host} {problem} ({failure.detail})", cure)
+    return RegistryError(
+        f"registry {host} refers to {elsewhere}, which {problem} ({failure.detail})",
+        cure if failure.cause in https.CERTIFICATE_FAILURES else ADDRESS_CURE,
+    )
 
 
 def is_out_of_space(status: int, body: bytes) -> bool:
@@ -151,10 +162,19 @@ def _is_taken(request: Request, status: int, words: str) -> bool:
     return status in (400, 403) and bool(_IMMUTABLE.search(words))
 
 
+ADDRESS_CURE = (
+    "let the registry, or the proxy in front of it, give addresses of the name and the port that "
+    "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
+)
+"""What to do about an address that a registry gives."""
 _LOG = "look into the registry's log, then run it again"
 _TAG_CURE = (
     "push under another path (the option registry), delete the tag, or let the registry allow it "
     "to be changed"
+)
+_LOCKED_CURE = (
+    "see in the registry whether the project or the repository is locked, archived or being "
+    "cleaned up, then run it again"
 )
 _NO_SPACE = ("has no space left", "make space in its storage, then run it again")
 _NO_QUOTA = (
@@ -192,14 +212,14 @@ _OF_A_REPOSITORY = {
         "does not take pushes, for example to {place}: it is read-only, or a cache of another",
         "switch its read-only mode off, or give a registry that takes pushes",
     ),
-    409: ("does not let {place} be changed", _TAG_CURE),
-    412: ("does not let {place} be changed", _TAG_CURE),
+    409: ("does not let {place} be changed", _LOCKED_CURE),
+    412: ("does not let {place} be changed", _LOCKED_CURE),
     413: (
         "takes no upload of this size to {place}",
         "raise the limit of the registry, or of the proxy in front of it, then run it again",
     ),
     415: ("does not take the media type of {place}", _LOG),
-    429: _RATE,
+    429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
     507: _NO_SPACE,
 }
 _FAILURES = {
