@@ -23,7 +23,8 @@ from tests.support.sample_images import NamedImage, digest_of, image_of, layer_o
 from tests.support.tar_files import tar, tar_of
 from tests.testbed.pki import Authority
 
-_MOMENTS = 20
+# At how many moments a push is killed; 20 in ``tox -e kills``.
+_MOMENTS = int(os.environ.get("CKF_KILL_MOMENTS", "4"))
 # One layer is too large to be sent in a single request.
 _LARGE = 5 * 1024 * 1024
 _DIGEST = re.compile(r"[?&]digest=(sha256(?::|%3A)[0-9a-f]{64})")
@@ -167,6 +168,29 @@ def test_images_arrive_once(
         assert document["uploaded_bytes"] == 0
         assert watch.writes == before
         _require_repositories(real_registry, watch, images)
+
+
+def test_a_lost_journal_costs_no_layer(
+    real_registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = real_registry.location.path
+    images, files = _release(place)
+    minio = NamedImage(image_of([layer_of(f"m-{place}")]), ("quay.io/minio/minio:2023",))
+    # Nothing in the names of the files tells to which image they belong.
+    whole = tar_of(a=files, b=tar(oci_layout([minio])))
+    watch = Watch()
+    with proxy(real_registry, authority, watch) as host:
+        case = RegistryCase(real_registry, tmp_path, capsys, host)
+        assert case.push(gzipped(whole)).status == 0
+        before = watch.writes
+        case.forget()
+        again = case.push()
+        assert (again.status, again.document["uploaded_bytes"]) == (0, 0), again.said
+        assert watch.writes == before
+        assert sorted(case.tags()) == sorted(_short(image) for image in [*images, minio])
 
 
 def test_a_layout_keeps_its_digest(

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     """A journal of one layer with its name, and one image."""
     path = tmp_path / "pushed"
     state = open_state(path)
-    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
+    state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
     state.add_name("0123:7", LAYER)
     state.add_image(KEY, PUSHED)
     state.close()
@@ -77,7 +77,7 @@ def test_another_registry_begins_anew(path: Path) -> None:
     assert state.layer_of(SOURCE) is None
     # Looking alone changes nothing.
     assert open_state(path).images
-    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
+    state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
     state.close()
     assert not open_state(path).images
     assert open_state(path, registry="another").layer_of(SOURCE) == LAYER
@@ -131,7 +131,7 @@ def test_a_file_that_is_something_else_is_written_over(tmp_path: Path, content: 
     path = tmp_path / "pushed"
     path.write_bytes(content)
     state = open_state(path)
-    state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
+    state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
     state.close()
     assert open_state(path).layer_of(SOURCE) == LAYER
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Journal, "_open", full)
     with pytest.raises(StorageError, match="cannot be remembered") as raised:
-        state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
+        state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
     assert "make space" in raised.value.cure
     # What had been written before is not lost.
     assert open_state(path).images
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     state = open_state(tmp_path / "none" / "pushed")
     with pytest.raises(StorageError, match="cannot be remembered"):
-        state.add_layer(LAYER, "0/layer.tar", REPOSITORY)
+        state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
 
 
 def test_a_nested_archive_is_known_by_its_images(path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_was_passed_over_is_remembered_with_the_end(path: Path) -> None:
 def test_a_blob_that_nobody_looked_into_is_no_layer_of_known_content(path: Path) -> None:
     blob = StoredLayer(Blob(OTHER, 9), OTHER, "", Compression.GZIP)
     state = open_state(path)
-    state.add_layer(blob, "4/blobs/sha256/c", REPOSITORY)
+    state.add_layer(blob, "4/blobs/sha256/c", [REPOSITORY])
     state.close()
     assert state.blob(OTHER) == blob
     assert state.layer_of(OTHER) is None

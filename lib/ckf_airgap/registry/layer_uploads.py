@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
-from ckf_airgap.archives.decoding import Compression, compression_of
+from ckf_airgap.archives.decoding import compression_of
 from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.read_images import LayerFile, Role
 from ckf_airgap.errors import ArtifactError
@@ -68,6 +68,8 @@ class LayerUploads:
         self._under_way: dict[tuple[Role, str], LayerUpload] = {}
         # By repository and digest of the blob: what a layer holds may be stored as several blobs.
         self._verified: set[tuple[str, str]] = set()
+        # The blobs whose content has to be known, and is not.
+        self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
         self.arrived_layers = 0
         self.arrived_bytes = 0
@@ -120,7 +122,7 @@ class LayerUploads:
 
         def expect(blob: Blob) -> None:
             # Before it is there: a push that is killed in between finds it when it looks.
-            self._state.add_layer(_stored(layer, content, blob), layer.place, repository)
+            self._state.add_layer(_stored(layer, content, blob), layer.place, [repository])
 
         def arrive(blob: Blob) -> StoredLayer:
             self._verified.add((repository, blob.digest))
@@ -149,9 +151,15 @@ class LayerUploads:
         Raises:
             ArtifactError: It was read, and is another one.
             UploadLostError: It was recognised by its name, which another image has for another
-                layer: the image has to be read again.
+                layer, or as a blob that nobody has looked into: the image has to be read again.
         """
         stored = upload.arrival.result()
+        if not stored.diff_id:
+            self._to_be_read.add(stored.blob.digest)
+            self.forget(upload)
+            raise UploadLostError(
+                f"layer {upload.path} is there, and its content is not known", "run it again"
+            )
         if stored.diff_id == diff_id:
             upload.is_confirmed = True
             if upload.name:
@@ -164,8 +172,8 @@ class LayerUploads:
                 f"layer {upload.path} has the name of another layer", "run it again"
             )
         raise ArtifactError(
-            f"layer {upload.path} is damaged: its content is {stored.diff_id or 'not known'}, and "
-            f"the config of its image says {diff_id}",
+            f"layer {upload.path} is damaged: its content is {stored.diff_id}, and the config of "
+            f"its image says {diff_id}",
             RESAVE,
         )
 
@@ -211,7 +219,18 @@ class LayerUploads:
             return self._state.blob(layer.digest or "")
         at_place = self._state.layer_at(layer.place)
         known = self._state.layer_of(layer.digest) if layer.digest else None
-        return known or (at_place if at_place and at_place.diff_id else None)
+        return (
+            known
+            or (at_place if at_place and at_place.diff_id else None)
+            or self._unread_blob(layer.digest)
+        )
+
+    def _unread_blob(self, digest: str | None) -> StoredLayer | None:
+        """Find a compressed blob that nobody has looked into: a layout may have it as it is."""
+        if digest is None or digest in self._to_be_read:
+            return None
+        found = self._state.blob(digest)
+        return found if found and not found.diff_id else None
 
     def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
         """Tell whether a repository has a layer, be it the one where it belongs or another."""
@@ -240,7 +259,7 @@ class LayerUploads:
         if not self._is_there(repository, digest):
             return None
         found = _stored(layer, None, Blob(digest, layer.size))
-        self._state.add_layer(found, layer.place, repository)
+        self._state.add_layer(found, layer.place, [repository])
         return found
 
 
@@ -250,9 +269,7 @@ def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> Stored
         source = content.diff_id if content.is_compressed_here else blob.digest
         stored = StoredLayer(blob, source, content.diff_id, content.stored_as)
     else:
-        compression = compression_of(layer.content.head)
-        diff_id = blob.digest if compression is Compression.NONE else ""
-        stored = StoredLayer(blob, blob.digest, diff_id, compression)
+        stored = StoredLayer.unread(blob, compression_of(layer.content.head))
     if layer.digest not in (None, stored.diff_id, blob.digest):
         raise ArtifactError(
             f"layer {layer.path} is damaged: its content is not that of its name", RESAVE

@@ -38,6 +38,12 @@ class StoredLayer:
     diff_id: str
     compression: Compression
 
+    @classmethod
+    def unread(cls, blob: Blob, compression: Compression) -> "StoredLayer":
+        """Describe a blob that is stored as the archive has it, and that nobody looked into."""
+        is_plain = compression is Compression.NONE
+        return cls(blob, blob.digest, blob.digest if is_plain else "", compression)
+
 
 @dataclass(frozen=True)
 class PushedImage:

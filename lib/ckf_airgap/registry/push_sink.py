@@ -172,6 +172,8 @@ class PushSink:
         self._given: list[str] = []
         self._listed: dict[str, ArchivedImage] = {}
         self._begun: dict[str, int] = {}
+        # By repository and digest: an image may have thousands of tags.
+        self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
 
     def packed(self, manifest: PackManifest) -> None:
@@ -400,8 +402,12 @@ class PushSink:
     ) -> None:
         for layer in layers:
             self._target.layers.copy(layer, repository, mounts=mounts)
-        if config and not self._target.client.has_blob(repository, sha256_of(config)):
+        digest = sha256_of(config)
+        if not config or (mounts and (repository, digest) in self._configs):
+            return
+        if not self._target.client.has_blob(repository, digest):
             self._target.client.upload_blob(repository, [config])
+        self._configs.add((repository, digest))
 
 
 def _nowhere(layer: LayerFile) -> LayerUpload:

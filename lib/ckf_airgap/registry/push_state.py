@@ -1,7 +1,7 @@
 """What has been pushed: kept in a journal, so that a push continues where the last one stopped."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,11 @@ class PushState:
         """List the repositories that hold the blob of a layer, the last known first."""
         return tuple(reversed(self._known.repositories.get(digest, {})))
 
-    def add_layer(self, layer: StoredLayer, place: str, repository: str) -> None:
-        """Remember a layer, where in the archive it stood, and which repository has or gets it."""
+    def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
+        """Remember a layer, where in the archive it stood, and where it is, or is about to be."""
         self._add(LayerRecord(layer, place))
-        self.add_repository(layer.blob.digest, repository)
+        for repository in repositories:
+            self.add_repository(layer.blob.digest, repository)
 
     def add_repository(self, digest: str, repository: str) -> None:
         """Remember that a repository has the blob of a layer."""

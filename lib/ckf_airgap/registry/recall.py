@@ -22,7 +22,7 @@ from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.archives.read_images import LayerFile, ReadImage
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, RegistryError
-from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation
+from ckf_airgap.names import LONGEST_REPOSITORY, ImagePath, MemberNames, RegistryLocation
 from ckf_airgap.oci import Blob
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.manifest import possible_manifests
@@ -41,32 +41,45 @@ class _Place:
     Attributes:
         place: Tells it from every other file of the archive.
         digest: The digest that its path claims, or None.
-        is_compressed: Whether it is compressed there.
+        size: Its size there, in bytes.
+        compression: How it is compressed there.
     """
 
     place: str
     digest: str | None
-    is_compressed: bool
+    size: int
+    compression: Compression
+
+
+_Image = tuple[tuple[ImagePath, ...], Mapping[str, _Place]]
 
 
 class _Survey(ListingSink):
-    """The sink that notes where the layers of each image stand."""
+    """The sink that notes where the layers of each image stand.
+
+    Attributes:
+        images: The paths of each image, and where its layers are, by the digests of their content.
+        blobs: Where the layers of layouts are, with a path of an image that has them, by their
+            digests.
+    """
 
     def __init__(self, names: MemberNames, on_step: Callable[[], None]) -> None:
         super().__init__(names)
         self._on_step = on_step
-        self.images: list[tuple[tuple[ImagePath, ...], Mapping[str, _Place]]] = []
+        self.images: list[_Image] = []
+        self.blobs: dict[str, tuple[_Place, ImagePath]] = {}
 
     def layer(self, layer: LayerFile, image: ReadImage[Any] | None) -> Any:
         self._on_step()
-        is_compressed = compression_of(layer.content.head) is not Compression.NONE
-        return _Place(layer.place, layer.digest, is_compressed)
+        return _Place(layer.place, layer.digest, layer.size, compression_of(layer.content.head))
 
     def image(self, image: ReadImage[Any]) -> None:
-        # The layers of a layout are known by their digests.
+        paths = self.builder.describe(image).paths
         if not image.keeps_manifest:
             places = dict(zip(image.diff_ids, image.layers, strict=True))
-            self.images.append((self.builder.describe(image).paths, places))
+            self.images.append((paths, places))
+        elif paths:
+            self.blobs |= {place.digest: (place, paths[0]) for place in image.layers}
 
 
 def recall(
@@ -97,25 +110,73 @@ def recall(
     except ArtifactError:
         # It is told when it is pushed; what stands before the damage is of use.
         pass
-    tags: dict[str, set[str]] = {}
-    for path in {path for paths, _ in survey.images for path in paths}:
-        if location.length_problem(path):
-            continue
-        tags.setdefault(location.repository(path), set()).add(path.tag)
-    stored: dict[str, tuple[StoredLayer, str]] = {}
-
-    def look_up(repository: str) -> tuple[str, list[StoredLayer]]:
-        return repository, list(_layers_in(client, repository, tags[repository]))
-
     with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
-        for repository, layers in executor.map(look_up, tags):
-            on_step()
+        places = _Places(client, location, executor.map, on_step)
+        places.recall_layers(survey.images, state)
+        places.recall_blobs(survey.blobs, state)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The repositories of the archive's images, looked into several at a time."""
+
+    client: RegistryClient
+    location: RegistryLocation
+    map: Callable[..., Iterator[Any]]
+    on_step: Callable[[], None]
+
+    def recall_layers(self, images: Sequence[_Image], state: PushState) -> None:
+        """Remember the layers that images of this project hold in the registry."""
+        tags: dict[str, set[str]] = {}
+        for path in {path for paths, _ in images for path in paths}:
+            if not self.location.length_problem(path):
+                tags.setdefault(self.location.repository(path), set()).add(path.tag)
+        stored: dict[str, StoredLayer] = {}
+        holders: dict[str, list[str]] = {}
+        found: Iterator[list[StoredLayer]] = self.map(self._layers_in, tags, tags.values())
+        for repository, layers in zip(tags, found, strict=True):
+            self.on_step()
             for layer in layers:
-                stored.setdefault(layer.diff_id, (layer, repository))
-    for _, places in survey.images:
-        for diff_id, place in places.items():
-            if diff_id in stored and _is_fit(place, stored[diff_id][0]):
-                state.add_layer(stored[diff_id][0], place.place, stored[diff_id][1])
+                stored.setdefault(layer.diff_id, layer)
+                holders.setdefault(layer.blob.digest, []).append(repository)
+        for _, places in images:
+            for diff_id, place in places.items():
+                layer = stored.get(diff_id)
+                if layer and _is_fit(place, layer):
+                    state.add_layer(layer, place.place, holders[layer.blob.digest])
+
+    def recall_blobs(
+        self, blobs: Mapping[str, tuple[_Place, ImagePath]], state: PushState
+    ) -> None:
+        """Remember the layers that are stored as they are, and are there."""
+        repositories = [self.location.repository(path) for _, path in blobs.values()]
+        are_there: Iterator[bool] = self.map(self._has_blob, repositories, blobs)
+        for digest, repository, is_there in zip(blobs, repositories, are_there, strict=True):
+            self.on_step()
+            if is_there:
+                place = blobs[digest][0]
+                blob = StoredLayer.unread(Blob(digest, place.size), place.compression)
+                state.add_layer(blob, place.place, [repository])
+
+    def _has_blob(self, repository: str, digest: str) -> bool:
+        try:
+            is_short = len(repository) <= LONGEST_REPOSITORY
+            return is_short and self.client.has_blob(repository, digest)
+        except RegistryError:
+            return False
+
+    def _layers_in(self, repository: str, tags: set[str]) -> list[StoredLayer]:
+        """List the layers of a repository's images: those with some tags, and the last others."""
+        found: list[StoredLayer] = []
+        try:
+            there = self.client.tags(repository)
+            others = [tag for tag in there if tag not in tags]
+            for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
+                found += _layers_of(self.client, repository, tag)
+        except (RegistryError, ArtifactError):
+            # What cannot be looked up is sent; what is wrong is told then.
+            pass
+        return found
 
 
 def has_images(client: RegistryClient, repository: str) -> bool:
@@ -128,21 +189,9 @@ def has_images(client: RegistryClient, repository: str) -> bool:
 
 def _is_fit(place: _Place, layer: StoredLayer) -> bool:
     """Tell whether a layer is stored as it would be if it were pushed from there."""
-    if place.is_compressed:
+    if place.compression is not Compression.NONE:
         return place.digest == layer.blob.digest
     return layer.compression is Compression.GZIP
-
-
-def _layers_in(client: RegistryClient, repository: str, tags: set[str]) -> Iterator[StoredLayer]:
-    """List the layers of the images of a repository: those with some tags, and the last others."""
-    try:
-        there = client.tags(repository)
-        others = [tag for tag in there if tag not in tags]
-        for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
-            yield from _layers_of(client, repository, tag)
-    except (RegistryError, ArtifactError):
-        # What cannot be looked up is sent; what is wrong is told then.
-        return
 
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[StoredLayer]:
