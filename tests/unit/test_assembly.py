@@ -16,9 +16,9 @@ from ckf_airgap.archives.gzip_codec import (
 )
 from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
 from ckf_airgap.names import ImageReference
+from ckf_airgap.oci import Blob
 from ckf_airgap.packing.assembly import LayerPart, Part, Text, assemble, member_names
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
-from ckf_airgap.oci import Blob
 
 GIBIBYTE = 1024**3
 
