@@ -397,7 +397,8 @@ class Installer:
             self._push_state,
             on_progress,
             architecture=_architecture(),
-            key=sealing_key(self.folder),
+            # Beside the journal: on a volume, both outlive the pod.
+            key=sealing_key(self._push_state.parent),
         )
 
 
