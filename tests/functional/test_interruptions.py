@@ -15,7 +15,7 @@ import pytest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.client import Published, RegistryClient
 from ckf_airgap.registry.push import ImagePusher
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Fault, Request, proxy
@@ -224,7 +224,7 @@ def test_a_registry_that_is_killed_between_two_images(
     publish = client.publish
     count = 0
 
-    def kill_before_the_second(*words: Any, **more: Any) -> str:
+    def kill_before_the_second(*words: Any, **more: Any) -> Published:
         nonlocal count
         count += 1
         if count == 2:

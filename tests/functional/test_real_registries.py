@@ -188,7 +188,9 @@ def test_a_lost_journal_costs_no_layer(
         before = watch.writes
         case.forget()
         again = case.push()
-        assert (again.status, again.document["uploaded_bytes"]) == (0, 0), again.said
+        document = again.document
+        assert (again.status, document["uploaded_bytes"]) == (0, 0), again.said
+        assert (document["pushed"], document["present"]) == ([], len(images) + 1)
         assert watch.writes == before
         assert sorted(case.tags()) == sorted(_short(image) for image in [*images, minio])
 

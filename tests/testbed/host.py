@@ -98,17 +98,36 @@ def install_packages() -> None:
     Raises:
         TestbedError: This is not a Debian with apt, or not root.
     """
-    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
-    installed = set(run(query).splitlines())
-    missing = [name for name in PACKAGES if f"{name} installed" not in installed]
-    if not missing:
+    if not _missing_packages():
         return
     if os.geteuid() != 0:
-        raise TestbedError(f"install as root: apt-get install {' '.join(missing)}")
+        raise TestbedError(f"install as root: apt-get install {' '.join(_missing_packages())}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"installing {' '.join(missing)}"), _services_stay_down():
-        run(["apt-get", "update", "-qq"], env=quiet)
-        run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing], env=quiet)
+    with _alone("packages"):
+        # Another process may have installed them meanwhile.
+        missing = _missing_packages()
+        if not missing:
+            return
+        with step(f"installing {' '.join(missing)}"), _services_stay_down():
+            run(["apt-get", "update", "-qq"], env=quiet)
+            run(
+                ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing], env=quiet
+            )
+
+
+def _missing_packages() -> list[str]:
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
+    installed = set(run(query).splitlines())
+    return [name for name in PACKAGES if f"{name} installed" not in installed]
+
+
+@contextmanager
+def _alone(name: str) -> Generator[None]:
+    """Keep other processes from doing the same at the same time."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -145,9 +164,7 @@ def cached(name: str, version: str, make: Callable[[Path], None]) -> Path:
     folder = cache_folder() / f"{name}-{version}-{versions.RECIPE}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(folder.name):
         # Another process may have made it meanwhile.
         if not folder.is_dir():
             _make(folder, f"{name} {version}", make)

@@ -50,6 +50,19 @@ class Manifest:
         return sha256_of(self.content)
 
 
+@dataclass(frozen=True)
+class Published:
+    """What a tag stands for.
+
+    Attributes:
+        digest: The digest of the manifest.
+        is_new: Whether it does so only now.
+    """
+
+    digest: str
+    is_new: bool
+
+
 class RegistryClient:
     """One registry. Every method raises RegistryError where the registry fails or refuses.
 
@@ -229,7 +242,7 @@ class RegistryClient:
             "look at its disk and its log, then run it again: it continues",
         )
 
-    def publish(self, repository: str, tag: str, manifests: Sequence[Manifest]) -> str:
+    def publish(self, repository: str, tag: str, manifests: Sequence[Manifest]) -> Published:
         """Publish an image under a tag, unless it stands there.
 
         Args:
@@ -239,7 +252,7 @@ class RegistryClient:
                 published.
 
         Returns:
-            The digest of the manifest that the tag has now.
+            What the tag stands for now.
 
         Raises:
             LostBlobError: The registry misses a blob of the image.
@@ -247,13 +260,13 @@ class RegistryClient:
         """
         present = self.manifest_digest(repository, tag)
         if present and present in {manifest.digest for manifest in manifests}:
-            return present
+            return Published(present, is_new=False)
         fit = [each for each in manifests if each.media_type not in self._refused_types]
         refusal: RegistryError | None = None
         for manifest in fit or manifests:
             refusal = self._put(repository, tag, manifest, present)
             if refusal is None:
-                return manifest.digest
+                return Published(manifest.digest, is_new=True)
             self._refused_types.add(manifest.media_type)
         assert refusal
         raise refusal

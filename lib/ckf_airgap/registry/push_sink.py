@@ -19,7 +19,7 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation, image_path
 from ckf_airgap.oci import Blob, sha256_of
 from ckf_airgap.registry.blob_upload import UploadLostError
-from ckf_airgap.registry.client import Manifest, RegistryClient
+from ckf_airgap.registry.client import Manifest, Published, RegistryClient
 from ckf_airgap.registry.destinations import Destinations
 from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
 from ckf_airgap.registry.manifest import possible_manifests
@@ -215,7 +215,7 @@ class PushSink:
         self.builder.add(listed)
         self._given.append(image.key)
         if not listed.names and image.key not in self._target.state.images:
-            self._done(image.key, PushedImage(listed, {}))
+            self._done(image.key, PushedImage(listed, {}), [])
         return False
 
     def layer(self, layer: LayerFile, image: ReadImage[Taken] | None) -> Taken:
@@ -330,7 +330,9 @@ class PushSink:
         except UploadLostError as error:
             self._lose(image, repositories, error)
         else:
-            self._done(image.key, PushedImage(listed, published))
+            manifests_by_path = {path: each.digest for path, each in published.items()}
+            new = [path for path, each in published.items() if each.is_new]
+            self._done(image.key, PushedImage(listed, manifests_by_path), new)
         finally:
             for taken in image.layers:
                 if taken.is_own:
@@ -367,12 +369,16 @@ class PushSink:
         for repository in repositories:
             self._target.destinations.add(repository)
 
-    def _done(self, key: str, pushed: PushedImage) -> None:
-        references = [self._target.location.reference(path) for path in pushed.manifests]
+    def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
+        references = [self._target.location.reference(path) for path in new]
         # What is not under a path of its own is looked at again: the path may be free by then.
         if self.builder.is_undisputed(pushed.image):
             self._target.state.add_image(key, pushed)
             self._outcomes.done.add(key)
+        if pushed.manifests and not new:
+            self._outcomes.present += 1
+            self._pipeline.meter.present(1)
+            return
         self._outcomes.references += references
         self._pipeline.meter.finished(references)
 
@@ -382,20 +388,20 @@ class PushSink:
         image: ReadImage[Taken],
         layers: Sequence[StoredLayer],
         path: ImagePath,
-    ) -> str:
+    ) -> Published:
         """Bring an image's blobs together in its repository, then give it its tag."""
         client, repository = self._target.client, self._target.location.repository(path)
         # An image may have the same layer twice.
         blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
         try:
             self._bring(blobs.values(), image.config, repository, mounts=True)
-            digest = client.publish(repository, path.tag, manifests)
+            published = client.publish(repository, path.tag, manifests)
         except LostBlobError:
             # It has said that it has them all.
             self._bring(blobs.values(), image.config, repository, mounts=False)
-            digest = client.publish(repository, path.tag, manifests)
+            published = client.publish(repository, path.tag, manifests)
         self._target.destinations.add(repository)
-        return digest
+        return published
 
     def _bring(
         self, layers: Collection[StoredLayer], config: bytes, repository: str, *, mounts: bool

@@ -2,14 +2,14 @@
 
 The journal of a push does not outlive its pod, and another workstation has none. What outlives
 both are the images: a manifest lists the blobs of the layers, and the config that it names, whose
-digest is checked, lists what they hold. Only manifests that this project has written count. An
-archive tells this of its layers only at the end of each image, so it is read once more for it, and
-only where the registry has something of it.
+digest is checked, lists what they hold. Of layers that the push compresses only manifests that it
+has written count. An archive tells this of its layers only at the end of each image, so it is read
+once more for it, and only where the registry has something of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ckf_airgap.archives.byte_stream import open_archive
@@ -131,18 +131,20 @@ class _Places:
         for path in {path for paths, _ in images for path in paths}:
             if not self.location.length_problem(path):
                 tags.setdefault(self.location.repository(path), set()).add(path.tag)
-        stored: dict[str, StoredLayer] = {}
+        # By the digest of what the push has compressed, or of what it has sent as it is.
+        stored: dict[tuple[str, str], StoredLayer] = {}
         holders: dict[str, list[str]] = {}
         found: Iterator[list[StoredLayer]] = self.map(self._layers_in, tags, tags.values())
         for repository, layers in zip(tags, found, strict=True):
             self.on_step()
             for layer in layers:
-                stored.setdefault(layer.diff_id, layer)
+                stored.setdefault((layer.diff_id, layer.source), layer)
                 holders.setdefault(layer.blob.digest, []).append(repository)
         for _, places in images:
             for diff_id, place in places.items():
-                layer = stored.get(diff_id)
-                if layer and _is_fit(place, layer):
+                is_plain = place.compression is Compression.NONE
+                layer = stored.get((diff_id, diff_id if is_plain else place.digest or ""))
+                if layer:
                     state.add_layer(layer, place.place, holders[layer.blob.digest])
 
     def recall_blobs(
@@ -187,14 +189,8 @@ def has_images(client: RegistryClient, repository: str) -> bool:
         return False
 
 
-def _is_fit(place: _Place, layer: StoredLayer) -> bool:
-    """Tell whether a layer is stored as it would be if it were pushed from there."""
-    if place.compression is not Compression.NONE:
-        return place.digest == layer.blob.digest
-    return layer.compression is Compression.GZIP
-
-
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[StoredLayer]:
+    """List the layers of an image as they may have been stored."""
     content = client.read_manifest(repository, tag)
     if not content:
         return ()
@@ -205,15 +201,22 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[St
     diff_ids: tuple[str, ...] = read_config(config, tag, RESAVE).diff_ids if config else ()
     if len(diff_ids) != len(manifest.layers):
         return ()
-    layers: list[StoredLayer] = []
-    for blob, diff_id in zip(manifest.layers, diff_ids, strict=True):
-        compression = _compression(blob.media_type)
-        source = diff_id if compression is Compression.GZIP else blob.digest
-        layers.append(StoredLayer(Blob(blob.digest, blob.size), source, diff_id, compression))
+    as_they_are: list[StoredLayer] = []
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        blob = Blob(layer.digest, layer.size)
+        as_they_are.append(StoredLayer(blob, blob.digest, diff_id, _compression(layer.media_type)))
     config_blob = Blob(manifest.config.digest, manifest.config.size)
-    ours = possible_manifests(config_blob, layers, None, keeps_own=False)
-    # Others compress otherwise: what an archive gives must not depend on what was there before.
-    return layers if content in (each.content for each in ours) else ()
+    ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
+    if content not in (each.content for each in ours):
+        # Others compress otherwise: what an archive gives must not depend on what was there
+        # before. What an archive holds compressed is the same blob, whoever has stored it.
+        return as_they_are
+    compressed = [
+        replace(layer, source=layer.diff_id)
+        for layer in as_they_are
+        if layer.compression is Compression.GZIP
+    ]
+    return [*as_they_are, *compressed]
 
 
 def _compression(media_type: str) -> Compression:
