@@ -12,12 +12,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ckf_airgap.assumptions import Assumption
-from ckf_airgap.documents import DocumentError, read_texts
+from ckf_airgap.documents import DocumentError, read_json_texts, read_texts
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference
 
@@ -286,11 +287,14 @@ class _Documents:
         """Read a file of any shape."""
         if self._archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
             raise ArtifactError(f"{name} of {self.label} is too large to be right", _CURE)
+        is_json = name.endswith(".json")
+        read = read_json_texts if is_json else read_texts
         try:
-            return read_texts(self._archive.read(name))
+            return read(self._archive.read(name))
         except DocumentError as error:
+            language = "JSON" if is_json else "YAML"
             raise ArtifactError(
-                f"{name} of {self.label} is not valid YAML{error}", _CURE
+                f"{name} of {self.label} is not valid {language}{error}", _CURE
             ) from error
 
 
@@ -378,13 +382,13 @@ def _dashed(name: str) -> str:
 
 
 def _parsed(default: object) -> object:
-    """Read a default value, which is itself YAML in a string."""
+    """Read a default value, which is itself YAML or JSON in a string."""
     if not isinstance(default, str):
         return None
-    try:
-        return read_texts(default)
-    except DocumentError:
-        return default
+    for read in (read_json_texts, read_texts):
+        with suppress(DocumentError):
+            return read(default)
+    return default
 
 
 def _image_option(name: str, default: object) -> ImageOption | None:

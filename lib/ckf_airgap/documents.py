@@ -1,9 +1,10 @@
-"""Reading YAML that others have written, of which nothing is known beforehand.
+"""Reading YAML and JSON that others have written, of which nothing is known beforehand.
 
 A short text can stand for endless data, by anchors that refer to each other, and can be nested
 deeper than Python calls functions; both are refused here, once for all.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ _UNREADABLE = (
 
 
 class DocumentError(ValueError):
-    """A text is not YAML, or none that is safe to read.
+    """A text is not YAML or JSON, or none that is safe to read.
 
     Its message is what goes behind "is not valid YAML": where, or why.
     """
@@ -67,6 +68,33 @@ def read_all_texts(text: str | bytes) -> list[Any]:
         DocumentError: One is not valid, or not safe to read.
     """
     return list(_read(text, yaml.BaseLoader, is_single=False))
+
+
+def read_json_texts(text: str | bytes) -> Any:
+    """Read a JSON document (RFC 8259) with every number as it is written.
+
+    Not all JSON is YAML 1.1: tabs may indent it, for one.
+
+    Args:
+        text: The document.
+
+    Returns:
+        Dictionaries, lists, strings, truth values, and None.
+
+    Raises:
+        DocumentError: It is not valid, or not safe to read.
+    """
+    marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
+    if sum(text.count(cast(Any, mark)) for mark in marks) > _MOST_NODES:
+        raise DocumentError(f" (it has more than {_MOST_NODES} values)")
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        raise DocumentError(f" (line {error.lineno})") from error
+    except RecursionError as error:
+        raise DocumentError(" (it is nested too deeply)") from error
+    except ValueError as error:
+        raise DocumentError(" (it is not in UTF-8)") from error
 
 
 def _read(

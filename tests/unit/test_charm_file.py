@@ -371,15 +371,37 @@ def test_documents_that_cannot_be_right_are_refused_by_name(
         CharmFile.read(path)
 
 
-def test_a_default_file_that_is_no_yaml_is_refused_by_name(write: Write) -> None:
-    path = write(
-        options={"custom_images": string("")},
-        files={"src/default-custom-images.json": '{"a": '},
-    )
-    with pytest.raises(
-        ArtifactError, match=r"src/default-custom-images\.json of some_r12\.charm is not valid"
-    ):
+@pytest.mark.parametrize(
+    ("suffix", "content", "problem"),
+    [
+        ("json", '{"a": ', r"JSON \(line 1\)"),
+        ("json", '{"a": "b/c:1"}\n# a note', r"JSON \(line 2\)"),
+        ("json", "[" * 100_000, r"JSON \(it is nested too deeply\)"),
+        ("json", "[" + "{}," * 300_000 + "0]", r"JSON \(it has more than 200000 values\)"),
+        ("json", b'{"a": "\xff"}', r"JSON \(it is not in UTF-8\)"),
+        ("yaml", "\ta: b/c:1", r"YAML \(line 1\)"),
+    ],
+)
+def test_a_default_file_that_is_not_valid_is_refused_by_name(
+    suffix: str, content: str | bytes, problem: str, write: Write
+) -> None:
+    name = f"src/default-custom-images.{suffix}"
+    path = write(options={"custom_images": string("")}, files={name: content})
+    with pytest.raises(ArtifactError, match=rf"{name} of some_r12\.charm is not valid {problem}"):
         CharmFile.read(path)
+
+
+TABS = '{\n\t"viz": "g/viz:1",\n\t"number": 1.10,\n\t"frontend": "g/frontend:1"\n}\n'
+
+
+def test_json_is_read_as_json_wherever_it_stands(write: Write) -> None:
+    """As in KFP 2.16: JSON that is indented with tabs is not YAML."""
+    in_file = write(
+        options={"custom_images": string("")}, files={"src/default-custom-images.json": TABS}
+    )
+    in_option = write(options={"custom_images": string(TABS)})
+    for path in (in_file, in_option):
+        assert CharmFile.read(path).images == ("g/viz:1", "g/frontend:1")
 
 
 def test_the_builtin_release_has_every_kind_of_need(tmp_path: Path) -> None:
