@@ -428,7 +428,8 @@ class CkfAirgapCharm(ops.CharmBase):
             and (namespace := model.option(application, "namespace"))
         ]
         first = self._configuration.model.rpartition("/")[2]
-        return list(dict.fromkeys([first, *own, *cluster.profile_namespaces()]))
+        found = [*cluster.knative_namespaces(), *cluster.profile_namespaces()]
+        return list(dict.fromkeys([first, *own, *found]))
 
     def _login(self) -> JujuModel:
         client = self._resource("juju")

@@ -3,12 +3,14 @@
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import NOT_FOUND
 from typing import Any, TypeVar, cast
 
 import httpx2  # what lightkube is built on
 import lightkube
+from lightkube import ALL_NS, generic_resource
 from lightkube.core.exceptions import ApiError, ConfigError
-from lightkube.models.core_v1 import Container, ContainerStatus
+from lightkube.models.core_v1 import Container, ContainerStatus, EphemeralContainer
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
@@ -21,6 +23,14 @@ Resource = TypeVar("Resource")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 # What Kubeflow's profile controller puts on the namespaces that it makes.
 _PROFILE_LABELS = {"app.kubernetes.io/part-of": "kubeflow-profile"}
+# The kinds of Knative's operator, which the charms knative-serving and knative-eventing make.
+_KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
+    # The library's own types are only partly known to the type checker.
+    cast(Any, generic_resource).create_namespaced_resource(
+        "operator.knative.dev", "v1beta1", kind, f"{kind.lower()}s"
+    )
+    for kind in ("KnativeServing", "KnativeEventing")
+)
 _PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
@@ -132,8 +142,29 @@ def profile_namespaces() -> list[str]:
         return [item.metadata.name for item in found if item.metadata and item.metadata.name]
 
 
+def knative_namespaces() -> list[str]:
+    """List the namespaces that Knative runs in: those of what its operator is told to run.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    found: list[str] = []
+    for kind in _KNATIVE:
+        with _errors(f"list {kind.__name__}"):
+            try:
+                items = list(_list(kind, namespace=ALL_NS))
+            except httpx2.HTTPStatusError as error:
+                if _status(error) != NOT_FOUND:
+                    raise
+                # The cluster does not know the kind: there is no Knative.
+                continue
+        places = [item.metadata.namespace for item in items if item.metadata]
+        found += filter(None, places)
+    return list(dict.fromkeys(found))
+
+
 def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
-    """List the image of every container in some namespaces, init containers included.
+    """List the image of every container in some namespaces, of whatever kind.
 
     Args:
         namespaces: The namespaces; those that are not there have none.
@@ -196,6 +227,11 @@ def _errors(task: str) -> Generator[None]:
         ) from error
 
 
+def _status(error: httpx2.HTTPStatusError) -> int | None:
+    """Give the status of an answer, which is not JSON where the API does not know the path."""
+    return error.status.code if isinstance(error, ApiError) else error.response.status_code
+
+
 def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
     # The library's own types are only partly known to the type checker.
     client: Any = lightkube.Client()
@@ -227,12 +263,21 @@ def _images(pod: Pod) -> Iterator[RunningImage]:
     metadata, spec, status = pod.metadata, pod.spec, pod.status
     if metadata is None or spec is None:
         return
-    statuses: dict[str, ContainerStatus] = {
-        item.name: item
-        for items in ((status.containerStatuses, status.initContainerStatuses) if status else ())
-        for item in items or ()
-    }
-    containers: list[Container] = [*spec.containers, *(spec.initContainers or ())]
+    lists = (
+        (
+            status.containerStatuses,
+            status.initContainerStatuses,
+            status.ephemeralContainerStatuses,
+        )
+        if status
+        else ()
+    )
+    statuses = {item.name: item for items in lists for item in items or ()}
+    containers: list[Container | EphemeralContainer] = [
+        *spec.containers,
+        *(spec.initContainers or ()),
+        *(spec.ephemeralContainers or ()),
+    ]
     for container in containers:
         yield RunningImage(
             namespace=metadata.namespace or "",

@@ -287,6 +287,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[RunningImage]:
         return [image for image in images if image.namespace in namespaces]
 
     monkeypatch.setattr(charm_module.cluster, "running_images", running_images)
+    monkeypatch.setattr(charm_module.cluster, "knative_namespaces", list[str])
     monkeypatch.setattr(charm_module.cluster, "profile_namespaces", lambda: ["ann", "bob"])
     return images
 
@@ -902,6 +903,21 @@ def test_verify_looks_into_the_namespaces_of_knative_and_of_profiles(
     assert unit.results["containers"] == 2
 
 
+def test_verify_looks_where_knative_runs_whatever_its_charms_say(
+    unit: Unit,
+    model: FakeJujuModel,
+    running: list[RunningImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The charms of Knative 1.16 have an option for the namespace that has no effect."""
+    running.append(RunningImage("knative-serving", "activator", "main", "gcr.io/activator:1"))
+    monkeypatch.setattr(
+        charm_module.cluster, "knative_namespaces", lambda: ["knative-serving", "knative-eventing"]
+    )
+    assert "1 containers have an image from elsewhere" in unit.fail("verify")
+    assert unit.results["namespaces"] == "kubeflow, knative-serving, knative-eventing, ann, bob"
+
+
 def test_verify_waits_for_the_units(
     unit: Unit, model: FakeJujuModel, running: list[RunningImage]
 ) -> None:
@@ -968,6 +984,7 @@ def test_verify_fails_where_the_cluster_refuses(
     def refuse(_: object) -> None:
         raise ClusterError("refused", "juju trust ckf-airgap --scope=cluster")
 
+    monkeypatch.setattr(charm_module.cluster, "knative_namespaces", list[str])
     monkeypatch.setattr(charm_module.cluster, "profile_namespaces", list[str])
     monkeypatch.setattr(charm_module.cluster, "running_images", refuse)
     assert unit.fail("verify") == "refused: juju trust ckf-airgap --scope=cluster"

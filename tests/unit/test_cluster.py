@@ -1,18 +1,21 @@
 """What runs in the cluster: where its images come from and which cannot be pulled."""
 
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import lightkube
 import pytest
 from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.generic_resource import GenericNamespacedResource
 from lightkube.models.core_v1 import (
     Container,
     ContainerState,
     ContainerStateRunning,
     ContainerStateWaiting,
     ContainerStatus,
+    EphemeralContainer,
     PodSpec,
     PodStatus,
 )
@@ -25,6 +28,7 @@ from ckf_airgap.cluster import (
     ClusterFacts,
     Node,
     RunningImage,
+    knative_namespaces,
     look,
     profile_namespaces,
     report_images,
@@ -40,6 +44,7 @@ class FakeClient:
 
     pods: dict[str, list[Pod]]
     others: dict[type, list[Any]]
+    knative: dict[str, list[str]]
     failure: Exception | None
 
     def list(
@@ -49,7 +54,11 @@ class FakeClient:
             raise self.failure
         if resource is Namespace:
             assert labels == {"app.kubernetes.io/part-of": "kubeflow-profile"}
-        if resource is Pod:
+        if issubclass(resource, GenericNamespacedResource):
+            assert namespace == "*"
+            for each in self.knative[resource.__name__]:
+                yield SimpleNamespace(metadata=ObjectMeta(namespace=each))
+        elif resource is Pod:
             yield from self.pods.get(namespace, [])
         else:
             yield from self.others[resource]
@@ -197,21 +206,33 @@ def test_a_pod_without_spec_has_no_containers(fake: FakeClient) -> None:
         (None, None, ""),
     ],
 )
-@pytest.mark.parametrize("kind", ["containerStatuses", "initContainerStatuses"])
+@pytest.mark.parametrize(
+    "kind", ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"]
+)
 def test_only_pulls_that_fail_are_failed_pulls(
     kind: str, reason: str | None, message: str | None, failure: str, fake: FakeClient
 ) -> None:
     statuses: dict[str, Any] = {kind: [status("other"), status("it", reason, message)]}
     containers: dict[str, str | None] = {"other": "a:1", "it": "b:1"}
-    if kind == "containerStatuses":
-        found = pod("p", containers, pod_status=PodStatus(**statuses))
-    else:
-        found = pod("p", {}, containers, PodStatus(**statuses))
+    of_pod = {"containers": [], kind.replace("Statuses", "s"): _containers(kind, containers)}
+    found = Pod(
+        metadata=ObjectMeta(name="p", namespace="ns"),
+        spec=PodSpec(**cast(Any, of_pod)),
+        status=PodStatus(**statuses),
+    )
     fake.pods = {"ns": [found]}
     assert {image.container: image.pull_failure for image in running_images(["ns"])} == {
         "other": "",
         "it": failure,
     }
+
+
+def _containers(
+    kind: str, images: dict[str, str | None]
+) -> list[Container] | list[EphemeralContainer]:
+    if kind == "ephemeralContainerStatuses":
+        return [EphemeralContainer(name=name, image=image) for name, image in images.items()]
+    return [Container(name=name, image=image) for name, image in images.items()]
 
 
 def test_a_container_without_a_state_is_no_failure(fake: FakeClient) -> None:
@@ -322,6 +343,29 @@ def test_no_storage_class_need_be_the_default(fake: FakeClient) -> None:
 def test_the_namespaces_of_profiles_are_found_by_their_label(fake: FakeClient) -> None:
     fake.others = {Namespace: [Namespace(metadata=ObjectMeta(name="ann"))]}
     assert profile_namespaces() == ["ann"]
+
+
+def test_the_namespaces_of_knative_are_those_of_what_its_operator_runs(fake: FakeClient) -> None:
+    fake.knative = {"KnativeServing": ["knative-serving"], "KnativeEventing": ["eventing"]}
+    assert knative_namespaces() == ["knative-serving", "eventing"]
+    fake.knative = {"KnativeServing": ["both"], "KnativeEventing": ["both"]}
+    assert knative_namespaces() == ["both"]
+
+
+def test_a_cluster_without_knative_has_no_namespaces_of_it(fake: FakeClient) -> None:
+    fake.failure = api_error(404, "the server could not find the requested resource")
+    assert knative_namespaces() == []
+    # What Kubernetes answers for a group that it does not know.
+    request = httpx2.Request("GET", "https://10.0.0.1/apis/operator.knative.dev/v1beta1/x")
+    response = httpx2.Response(404, text="404 page not found", request=request)
+    fake.failure = httpx2.HTTPStatusError("404", request=request, response=response)
+    assert knative_namespaces() == []
+
+
+def test_a_refusal_to_list_what_knative_runs_is_told(fake: FakeClient) -> None:
+    fake.failure = api_error(403, "forbidden")
+    with pytest.raises(ClusterError, match=r"refused to list KnativeServing.*juju trust"):
+        knative_namespaces()
 
 
 def test_a_refusal_says_what_was_refused(fake: FakeClient) -> None:
