@@ -5,6 +5,7 @@ a name is an optional host and path components. An image keeps its path under th
 ``docker.io/istio/proxyv2:1.17.3`` is found at ``<prefix>/istio/proxyv2:1.17.3``.
 """
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ _REFERENCE = re.compile(
 )
 _LOCATION = re.compile(rf"(?P<host>{_HOST})(?P<path>(?:/{_COMPONENT})*)", re.ASCII)
 _DEFAULT_TAG = "latest"
+# Nobody reads all of 190 names.
+_MOST_NAMES = 20
 _LONGEST_TAG = 128
 # The length that the distribution project allows for a name, host included.
 _LONGEST_NAME = 255
@@ -261,6 +264,26 @@ class RegistryLocation:
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}" if self.path else self.host
+
+
+def to_choose_from(wanted: str, names: Iterable[str]) -> str:
+    """Give names for a message, those first that are like one that is not among them.
+
+    Args:
+        wanted: The name that is none of them.
+        names: The names.
+
+    Returns:
+        As ``minio, mlmd, argo-controller and 35 more``; ``none`` where there are none.
+    """
+    known = sorted(names)
+    plain = [name.replace("_", "-").lower() for name in known]
+    near = difflib.get_close_matches(wanted.replace("_", "-").lower(), plain)
+    nearest = [known[plain.index(name)] for name in near]
+    ordered = list(dict.fromkeys([*nearest, *known]))
+    shown = ", ".join(ordered[:_MOST_NAMES])
+    rest = len(ordered) - _MOST_NAMES
+    return f"{shown} and {rest} more" if rest > 0 else shown or "none"
 
 
 def registry_host(reference: str) -> str:

@@ -15,6 +15,7 @@ from ckf_airgap.names import (
     archived_paths,
     image_path,
     registry_host,
+    to_choose_from,
 )
 from tests.support.member_names import wanted_by_member_name
 
@@ -212,3 +213,20 @@ def test_a_host_in_upper_case_gives_a_valid_name() -> None:
 def test_only_a_host_is_dropped_from_an_archived_name() -> None:
     for name, is_found in (("bitnami/minio:1", False), ("172.17.0.2:5000/minio:1", True)):
         assert (ImagePath("minio", "1") in archived_paths(reference(name))) is is_found
+
+
+_MANY = [f"{number:02}" for number in range(22)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "shown"),
+    [
+        ("limit-memory", ["a", "limit_memory"], "limit_memory, a"),
+        ("Minoi", ["katib-db", "minio"], "minio, katib-db"),
+        ("x", ["b", "a"], "a, b"),
+        ("x", [], "none"),
+        ("x", _MANY, f"{', '.join(_MANY[:20])} and 2 more"),
+    ],
+)
+def test_of_many_names_the_nearest_come_first(wanted: str, names: list[str], shown: str) -> None:
+    assert to_choose_from(wanted, names) == shown

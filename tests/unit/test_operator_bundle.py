@@ -326,7 +326,7 @@ def test_an_overlay_for_an_application_that_is_not_there_is_refused(body: str) -
         overlaid(f"applications:\n  minoi: {body}\n")
     assert raised.value.problem == (
         "the overlay names the application minoi, which is none of: "
-        "katib-db, katib-db-manager, minio"
+        "minio, katib-db, katib-db-manager"
     )
     assert raised.value.cure == "juju config ckf-airgap overlay=@overlay.yaml"
 

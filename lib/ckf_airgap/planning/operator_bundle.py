@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.topology import (
     OptionValue,
     Relation,
@@ -89,7 +90,7 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
             if body is None or "charm" not in body:
                 raise reader.error(
                     f"names the application {name}, which is none of: "
-                    f"{', '.join(sorted(applications))}"
+                    f"{to_choose_from(name, applications)}"
                 )
             applications[name] = reader.added(name, body)
         if body is None:

@@ -9,7 +9,7 @@ from typing import Any
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.names import RegistryLocation, to_choose_from
 from ckf_airgap.planning.image_finder import ImageFinder, MissingImage
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
 from ckf_airgap.planning.relations import fitting_relations, lacking_partners
@@ -384,7 +384,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
             raise ConfigurationError(
                 f"the bundle or the overlay sets the {what} {', '.join(unknown)} of {item.name}, "
                 f"which its charm {charm.name} does not have",
-                f"correct the name; it has: {', '.join(sorted(known)) or 'none'}",
+                f"correct the name; it has: {to_choose_from(unknown[0], known)}",
             )
 
 
@@ -423,7 +423,7 @@ def _excluded(setting: str, applications: Mapping[str, CharmFile]) -> set[str]:
         if not found:
             raise ConfigurationError(
                 f"excluded-charms names {wanted}, which is no charm or application at hand",
-                f"use {AUTOMATIC} or names out of: {', '.join(sorted(applications))}",
+                f"use {AUTOMATIC} or names out of: {to_choose_from(wanted, applications)}",
             )
         excluded |= found
     return excluded
