@@ -97,13 +97,6 @@ def test_archives_on_a_file_server_are_deployed(
     assert set(operator.juju.status().apps) == {APPLICATION, *CHARMS}
 
 
-def test_a_file_server_that_is_gone_is_told(operator: Operator) -> None:
-    with pytest.raises(jubilant.TaskError) as raised:
-        operator.run("push-images")
-    assert "the server of charms-url cannot be reached" in raised.value.task.message
-    assert "run it again" in raised.value.task.message
-
-
 def _volume(operator: Operator) -> str:
     output = operator.juju.ssh(UNIT, "ls", "-d", "/var/lib/juju/storage/artifacts-*")
     return output.strip()

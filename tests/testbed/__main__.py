@@ -11,7 +11,6 @@ from tests.testbed.registries import build_registries
 
 _COMMANDS = {
     "packages": "install the Debian packages that are missing",
-    "registries": "build the registries of the functional tests",
     "build": "install and build everything that is kept between runs",
     "up": "bring everything up; repairs what died; does nothing where all is well",
     "down": "take everything down, keeping what is built and what the registries hold",
@@ -45,10 +44,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "packages":
         install_packages()
         return 0
-    if arguments.command == "registries":
+    testbed = Testbed()
+    if arguments.command == "build":
+        testbed.build()
         build_registries()
         return 0
-    testbed = Testbed()
     if arguments.command == "exec":
         return subprocess.run(testbed.command(arguments.words)).returncode
     if arguments.command == "pack":
@@ -60,7 +60,6 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{name:<20} {problem or 'ok'}")
         return int(any(problem for _, problem in parts))
     {
-        "build": testbed.build,
         "up": testbed.up,
         "down": testbed.down,
         "destroy": testbed.destroy,
