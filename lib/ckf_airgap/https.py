@@ -11,16 +11,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urljoin
 from weakref import WeakKeyDictionary
 
 import urllib3
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPSConnection as _HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     MaxRetryError,
     NameResolutionError,
+    ProtocolError,
     SSLError,
 )
 from urllib3.exceptions import (
@@ -57,9 +59,9 @@ _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
 _SLOW_ATTEMPTS = 3
 _ENDLESS = "the answer does not end"
-_PASSING = (429, 502, 503, 504)
 _FETCH_ATTEMPTS = 5
 _PIECE = 256 * 1024
+_SENT_AT_ONCE = 64 * 1024
 # It writes whole addresses, and what a server sends in place of headers, with a traceback.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 # Of answers, for what is not done by their own methods.
@@ -125,7 +127,11 @@ class Failure:
                 return cls(Cause.NO_TLS, str(reason))
         if isinstance(reason, NameResolutionError):
             return cls(Cause.UNKNOWN_NAME, str(reason))
-        if isinstance(reason, ServerTimeoutError) and not isinstance(reason, ConnectTimeoutError):
+        is_sending = isinstance(reason, ProtocolError) and any(
+            isinstance(cause, TimeoutError) for cause in reason.args
+        )
+        is_waiting = isinstance(reason, ServerTimeoutError)
+        if is_sending or (is_waiting and not isinstance(reason, ConnectTimeoutError)):
             return cls(Cause.SLOW, str(reason))
         return cls(Cause.UNREACHABLE, str(reason))
 
@@ -194,15 +200,28 @@ def _ended_after(connected: socket.socket, seconds: float) -> Generator[threadin
         timer.cancel()
 
 
-class _Connection(HTTPSConnection):
+# Of this name: messages of the library have it.
+class HTTPSConnection(_HTTPSConnection):
     """A connection whose server has to answer as a whole in its time, not byte by byte."""
 
-    def connect(self) -> None:
-        super().connect()
-        # The limit for connecting is not one for sending.
-        self.sock.settimeout(_SECONDS_FOR_A_PIECE)
+    def request(self, *args: Any, **more: Any) -> None:
+        """Send a request."""
+        # The limit for connecting is not one for sending; that for the answer is set afterwards.
+        self.timeout = _SECONDS_FOR_A_PIECE
+        super().request(*args, **more)
+
+    def send(self, data: Any) -> None:
+        """Send a part of a request."""
+        if not isinstance(data, bytes):
+            super().send(data)
+            return
+        # A TLS socket has one limit for all that it is given at a time.
+        view = memoryview(data)
+        for start in range(0, len(view), _SENT_AT_ONCE):
+            super().send(view[start : start + _SENT_AT_ONCE])
 
     def getresponse(self) -> HTTPResponse:
+        """Wait for the head of the answer."""
         # The socket's own limit begins anew with every byte.
         connected = self.sock
         seconds = self.timeout
@@ -224,7 +243,7 @@ class _Connection(HTTPSConnection):
 
 
 class _Pool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType]
+    ConnectionCls = HTTPSConnection  # pyright: ignore[reportAssignmentType]
 
 
 def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
@@ -266,7 +285,6 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     """
     since, received = time.monotonic(), 0
     while data := _piece(response):
-        yield data
         received += len(data)
         now = time.monotonic()
         if received >= _LEAST_PROGRESS:
@@ -274,6 +292,9 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         elif now - since > _SECONDS_FOR_A_PIECE:
             response.close()
             raise ServerTimeoutError(_ENDLESS)
+        yield data
+        # What is done with it is not the server's time.
+        since += time.monotonic() - now
 
 
 def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
@@ -336,14 +357,14 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
     """
     cure = "see that the address is right and that its server can be reached"
     pool = connections(ca)
-    place = url
+    place, name = url, without_query(url)
     for _ in range(MOST_REDIRECTS):
         try:
             address = Address.parse(place)
         except ValueError:
             where = without_query(place)
             raise DownloadError(
-                url, f"is not given over HTTPS, but at {where}", "give the file"
+                name, f"is not given over HTTPS, but at {where}", "give the file"
             ) from None
         try:
             response, content = _get(pool, address, largest + 1)
@@ -352,15 +373,15 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
                 place = urljoin(address.url, target)
                 continue
         except (HTTPError, ValueError) as error:
-            raise DownloadError(url, f"cannot be fetched ({error})", cure) from error
+            raise DownloadError(name, f"cannot be fetched ({error})", cure) from error
         if response.status != HTTPStatus.OK:
             raise DownloadError(
-                url, f"cannot be fetched: its server answers {response.status}", cure
+                name, f"cannot be fetched: its server answers {response.status}", cure
             )
         if len(content) > largest:
-            raise DownloadError(url, f"has more than {largest:,} bytes", "give another address")
+            raise DownloadError(name, f"has more than {largest:,} bytes", "give another address")
         return content
-    raise DownloadError(url, "cannot be fetched: its server refers to others without end", cure)
+    raise DownloadError(name, "cannot be fetched: its server refers to others without end", cure)
 
 
 def _get(
@@ -380,7 +401,7 @@ def _get(
                 timeout=QUICK_ANSWER,
             )
             content = read_body(response, largest)
-            if response.status not in _PASSING or attempts.are_over:
+            if not is_transient(response.status) or attempts.are_over:
                 return response, content
             asked = response.headers.get("Retry-After")
         except HTTPError as error:

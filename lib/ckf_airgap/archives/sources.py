@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from ckf_airgap.errors import ArtifactError, ConfigurationError
 
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
-_READ_SIZE = 1024 * 1024
 _UNFIT = re.compile(r"[^!-~]")
 _SIZE = re.compile("[0-9]{1,18}")
 _NO_HEAD = (403, 405, 501)
@@ -181,7 +180,7 @@ class UrlSource(Source):
             )
         if not is_usable:
             raise ConfigurationError(
-                f"{option} is not the HTTPS address of a file: {url!r}",
+                f"{option} is not the HTTPS address of a file: {without_query(url)!r}",
                 f"give {option} as https://HOST[:PORT]/PATH",
             )
         self.url = url
@@ -270,7 +269,9 @@ class UrlSource(Source):
         if target := response.headers.get("Location"):
             cure = f"give the address that it points to: {without_query(target)}"
         raise ArtifactError(
-            f"the server of {self._option} answered {response.status} for {self.url}", cure
+            f"the server of {self._option} answered {response.status} for "
+            f"{without_query(self.url)}",
+            cure,
         )
 
     def give_up(self, error: HTTPError, attempts: https.Attempts) -> None:
@@ -310,6 +311,8 @@ class _UrlStream:
     def __init__(self, source: UrlSource) -> None:
         self._source = source
         self._response: urllib3.BaseHTTPResponse | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._rest = memoryview(b"")
         self._attempts = https.Attempts()
         self._has_ranges = False
         self.position = 0
@@ -317,9 +320,7 @@ class _UrlStream:
     def read(self, size: int, /) -> bytes:
         while self.position < self._source.size:
             try:
-                data = self._connected().read(min(size, _READ_SIZE), decode_content=False)
-                if not data:
-                    raise urllib3.exceptions.ProtocolError("the connection was closed")
+                data = self._take(size)
             except HTTPError as error:
                 self.close()
                 self._source.give_up(error, self._attempts)
@@ -346,23 +347,34 @@ class _UrlStream:
         if self._response is not None:
             self._response.close()
             self._response = None
+            self._rest = memoryview(b"")
 
-    def _connected(self) -> urllib3.BaseHTTPResponse:
-        if self._response is None:
-            response = self._source.request("GET", self.position)
-            self._source.require(response, 200, 206)
-            self._require_same(response)
-            self._response = response
-            self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
-            if response.status == 200:
-                # The server gives files from their start only.
-                left = self.position
-                while left:
-                    data = response.read(min(left, _READ_SIZE), decode_content=False)
-                    if not data:
-                        raise urllib3.exceptions.ProtocolError("the connection was closed")
-                    left -= len(data)
-        return self._response
+    def _take(self, size: int) -> bytes:
+        """Give the next bytes as they come.
+
+        Raises:
+            HTTPError: None do.
+        """
+        self._connect()
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        if not self._rest:
+            raise urllib3.exceptions.ProtocolError("the connection was closed")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(data)
+
+    def _connect(self) -> None:
+        if self._response is not None:
+            return
+        response = self._source.request("GET", self.position)
+        self._source.require(response, 200, 206)
+        self._require_same(response)
+        self._response, self._pieces = response, https.pieces(response)
+        self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
+        # Some servers give files from their start only.
+        left = self.position if response.status == 200 else 0
+        while left:
+            left -= len(self._take(left))
 
     def _require_same(self, response: urllib3.BaseHTTPResponse) -> None:
         is_at_position = response.status == 200 or response.headers.get(

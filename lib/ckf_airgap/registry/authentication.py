@@ -24,6 +24,7 @@ _LONGEST_SECONDS = 3600.0
 _SPARE_SECONDS = 10.0
 # As servers take headers.
 _LONGEST_TOKEN = 64 * 1024
+_LONGEST_SHOWN = 2000
 CREDENTIALS_CURE = (
     "give an account that may push (juju add-secret, grant-secret, "
     "juju config ckf-airgap registry-credentials=secret:...; on a workstation skopeo login)"
@@ -102,9 +103,10 @@ class Authentication:
         bearer = next((each for each in challenges if _names_server(each)), None)
         with self._lock:
             if bearer is None:
+                if not any(each.scheme == "basic" for each in challenges):
+                    return False
                 # What was refused is sent once more: the service behind may have been restarted.
-                has_basic = any(each.scheme == "basic" for each in challenges)
-                self._is_basic = has_basic and self._basic is not None
+                self._is_basic = self._basic is not None
                 return self._is_basic
             self._is_basic = False
             known = self._tokens.get(scopes)
@@ -128,6 +130,8 @@ class Authentication:
 
     def shown(self, text: str) -> str:
         """Give what a server has said for a message, or nothing of it where it tells a secret."""
+        # No message keeps more of it, and some servers say it in 64 kB.
+        text = text[:_LONGEST_SHOWN]
         return "(repeats the credentials)" if self.tells_secret(text) else text
 
     def _secrets(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ connection breaks. What a registry does not take is not tried a second time.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 
 from urllib3.exceptions import HTTPError
@@ -23,7 +24,9 @@ CHUNK_SIZE = 4 * 1024 * 1024
 """What is sent again from memory where a connection breaks, in bytes."""
 # What a registry, or a proxy in front of it, answers to a way of sending that it does not take.
 _NOT_THIS_WAY = (400, 405, 411, 413, 415, 416, 501)
-_GIVEN_UP = (200, 202, 204, 400, 401, 403, 404, 405, 501)
+_ANY_STATUS = tuple(range(200, 600))
+# What is answered where the state of an upload cannot be told: it is not known, or not asked for.
+_NO_STATE = (400, 404, 405, 416, 501)
 _MOST_DIGITS = 18
 
 
@@ -91,7 +94,9 @@ class BlobUpload:
 
     def give_up(self, opened: Answer) -> None:
         """Give an upload up; a registry that does not take that back forgets it by itself."""
-        self._connection.request("DELETE", self._location(opened), expected=_GIVEN_UP)
+        with suppress(RegistryError):
+            location = self._location(opened)
+            self._connection.request("DELETE", location, expected=_ANY_STATUS, attempts=1)
 
     def _open(self, repository: str) -> Address:
         return self._location(self._connection.request("POST", _path(repository), expected=(202,)))
@@ -101,7 +106,10 @@ class BlobUpload:
 
     def _close(self, repository: str, location: Address, blob: Blob) -> Blob:
         answer = self._connection.request(
-            "PUT", _with_digest(location, blob), expected=(200, 201, 204, 404)
+            "PUT",
+            _with_digest(location, blob),
+            expected=(200, 201, 204, 404),
+            about=_path(repository),
         )
         # 404: unknown by now, which it also is where the answer to a first PUT was lost.
         if answer.status == 404 and not self._has_blob(repository, blob.digest):
@@ -121,6 +129,7 @@ class BlobUpload:
                     _with_digest(location, blob),
                     headers={"Content-Type": OCTETS},
                     body=data,
+                    about=_path(repository),
                 )
             except HTTPError as error:
                 self._connection.give_up(error, attempts, location)
@@ -137,9 +146,15 @@ class BlobUpload:
 
     def _send_stream(self, repository: str, location: Address, content: "_Hashed") -> Address:
         """Send a blob in one request, of a length that is not known before it ends."""
+        # Others are sent at the same time, and may learn meanwhile that it is not taken.
+        is_tried = self._takes_streams
         try:
             answer = self._connection.send(
-                "PATCH", location, headers={"Content-Type": OCTETS}, body=content
+                "PATCH",
+                location,
+                headers={"Content-Type": OCTETS},
+                body=content,
+                about=_path(repository),
             )
         except HTTPError as error:
             if https.Failure.of(error).is_final:
@@ -147,7 +162,7 @@ class BlobUpload:
             raise self._lost(f" ({self._connection.shown(str(error))})") from error
         if answer.status in (202, 204) and content.is_at_end:
             return self._location(answer)
-        if self._takes_streams and _is_not_this_way(answer):
+        if is_tried and _is_not_this_way(answer):
             self._takes_streams = False
         elif answer.may_pass:
             https.pause(0, answer.asked_pause)
@@ -173,6 +188,7 @@ class BlobUpload:
         """Send one chunk, going on where the registry stopped if the connection breaks."""
         sent = 0
         attempts = Attempts()
+        is_tried = self._takes_chunks
         while True:
             answer = None
             place = f"{offset + sent}-{offset + len(chunk) - 1}"
@@ -182,6 +198,7 @@ class BlobUpload:
                     location,
                     headers={"Content-Type": OCTETS, "Content-Range": place},
                     body=chunk[sent:],
+                    about=_path(repository),
                 )
             except HTTPError as error:
                 self._connection.give_up(error, attempts, location)
@@ -189,16 +206,23 @@ class BlobUpload:
                 if answer.status in (202, 204):
                     return self._location(answer)
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
-                if not sent and self._takes_chunks and _is_not_this_way(answer):
+                is_first = not (sent or attempts.past)
+                if is_first and is_tried and _is_not_this_way(answer):
                     self._takes_chunks = False
                     is_lost = True
-                if is_lost:
+                # What had arrived already is out of order when it comes again.
+                if is_lost or (attempts.past and answer.status == 416):
                     raise self._lost(self._connection.words(answer))
                 if not answer.may_pass or attempts.are_over:
                     raise self._connection.refused("PATCH", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
-            state = self._connection.request("GET", location, expected=(204, 202, 200, 404))
-            if state.status == 404:
+            state = self._connection.request(
+                "GET",
+                location,
+                expected=(200, 202, 204, *_NO_STATE),
+                about=_path(repository),
+            )
+            if state.status in _NO_STATE:
                 # docker-registry gives an upload up where a chunk arrived in part, or its answer
                 # was lost: the offset in its location is then not that of its file.
                 raise self._lost(self._connection.words(state))

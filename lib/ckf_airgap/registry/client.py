@@ -19,6 +19,9 @@ from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, Regis
 from ckf_airgap.registry.refusals import LostBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
+# From how many repositories a blob is mounted, and after how many mounts in vain none is tried.
+_MOST_MOUNTS = 4
+_MOUNTS_IN_VAIN = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -86,6 +89,7 @@ class RegistryClient:
         self._connection = RegistryConnection(host, ca=ca, credentials=credentials)
         self._upload = BlobUpload(self._connection, self.has_blob)
         self._refused_types: set[str] = set()
+        self._mounts_in_vain = 0
 
     def check(self) -> None:
         """See that the registry answers, speaks this API and accepts the credentials."""
@@ -225,7 +229,7 @@ class RegistryClient:
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
             return
-        if mounts and any(self._mount(blob, source, target) for source in sources):
+        if mounts and any(self._mount(blob, source, target) for source in sources[:_MOST_MOUNTS]):
             return
         if not is_looked_up and self.has_blob(target, blob.digest):
             return
@@ -291,6 +295,10 @@ class RegistryClient:
             self._require_stored(repository, tag, manifest.digest)
             return None
         refusal = self._connection.refused("PUT", answer, path, present=present or "")
+        is_taken = isinstance(refusal, TagTakenError)
+        if is_taken and self.manifest_digest(repository, tag) == manifest.digest:
+            # It was put before, and the answer to that was lost.
+            return None
         is_about_type = answer.status in _NOT_THIS_TYPE
         if isinstance(refusal, TagTakenError | LostBlobError) or not is_about_type:
             raise refusal
@@ -311,8 +319,9 @@ class RegistryClient:
 
     def _mount(self, blob: Blob, source: str, target: str) -> bool:
         """Have the registry bring a blob into another repository; tells whether it does."""
-        if source == target:
+        if source == target or self._mounts_in_vain >= _MOUNTS_IN_VAIN:
             return False
+        self._mounts_in_vain += 1
         query = f"mount={quote(blob.digest, safe=':')}&from={quote(source, safe='/')}"
         path = f"/v2/{target}/blobs/uploads/?{query}"
         try:
@@ -327,7 +336,10 @@ class RegistryClient:
         except RegistryError:
             # Whatever the reason: what has to be done without it will show whether it matters.
             return False
-        return answer.status == 201
+        if answer.status != 201:
+            return False
+        self._mounts_in_vain = 0
+        return True
 
     def _other_bytes(self, repository: str, blob: Blob) -> RegistryError:
         return RegistryError(
@@ -338,22 +350,32 @@ class RegistryClient:
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
         path = f"/v2/{repository}/blobs/{blob.digest}"
+        attempts = Attempts(_FEW_ATTEMPTS)
         try:
-            with self._connection.stream(path) as (answer, pieces):
-                if answer.status != 200:
-                    raise _NotThereError
-                size = 0
-                for piece in pieces:
-                    yield piece
-                    size += len(piece)
-                    if size > blob.size:
-                        raise self._other_bytes(repository, blob)
+            while True:
+                with self._connection.stream(path) as (answer, pieces):
+                    if answer.status == 200:
+                        yield from self._taken(pieces, repository, blob)
+                        return
+                    if not answer.may_pass:
+                        raise _NotThereError
+                    if attempts.are_over:
+                        raise self._connection.refused("GET", answer, path)
+                attempts.wait(answer.asked_pause)
         except HTTPError as error:
             raise UploadLostError(
                 f"registry {self._connection.host} broke off sending {blob.digest} "
                 f"({self._connection.shown(str(error))})",
                 "see that the connection to it is reliable, then run it again",
             ) from error
+
+    def _taken(self, pieces: Iterator[bytes], repository: str, blob: Blob) -> Iterator[bytes]:
+        size = 0
+        for piece in pieces:
+            yield piece
+            size += len(piece)
+            if size > blob.size:
+                raise self._other_bytes(repository, blob)
 
 
 class _NotThereError(Exception):

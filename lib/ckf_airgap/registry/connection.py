@@ -10,13 +10,14 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap import https
-from ckf_airgap.addresses import Address, without_query
+from ckf_airgap.addresses import Address, Origin, without_query
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.https import Attempts
 from ckf_airgap.registry import refusals
-from ckf_airgap.registry.authentication import Authentication
+from ckf_airgap.registry.authentication import Authentication, CredentialsError
 from ckf_airgap.registry.challenges import read_challenges
+from ckf_airgap.registry.refusals import RefusedError
 
 LARGEST_BODY = 4 * 1024 * 1024
 """How many bytes of an answer are read: no manifest is larger."""
@@ -28,6 +29,7 @@ _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
 )
 _READING = ("GET", "HEAD")
+_PUSHING = ":pull,push"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class RegistryConnection:
         self._pool = https.connections(ca, count=_CONNECTIONS)
         self._authentication = Authentication(host, credentials, self._fetch)
         self._anonymous = Authentication(host, None, self._fetch)
+        self._reached: set[Origin] = set()
 
     def address(self, path: str) -> Address:
         """Give the address of a path of the API."""
@@ -133,20 +136,34 @@ class RegistryConnection:
         body: bytes | None = None,
         anonymous: bool = False,
         attempts: int = https.ATTEMPTS,
+        about: str = "",
     ) -> Answer:
-        """Send one request, again after transient failures, until an expected answer comes."""
+        """Send one request, again after transient failures, until an expected answer comes.
+
+        Args:
+            method: Its method.
+            path: A path of the API, or an address that the registry has given.
+            expected: The statuses of the answers to give; others are errors.
+            headers: Its headers, besides those that every request has.
+            body: Its body.
+            anonymous: Whether to leave the account out.
+            attempts: How often it is tried at the most.
+            about: The path of the API that an address is of, which shows the repository.
+        """
         patience = Attempts(attempts)
         while True:
             answer = None
             try:
-                answer = self.send(method, path, headers=headers, body=body, anonymous=anonymous)
+                answer = self.send(
+                    method, path, headers=headers, body=body, anonymous=anonymous, about=about
+                )
             except HTTPError as error:
                 self.give_up(error, patience, path)
             else:
                 if answer.status in expected:
                     return answer
                 if not answer.may_pass or patience.are_over:
-                    raise self.refused(method, answer, path)
+                    raise self.refused(method, answer, about or path)
             patience.wait(answer and answer.asked_pause)
 
     def send(
@@ -157,15 +174,19 @@ class RegistryConnection:
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
         anonymous: bool = False,
+        about: str = "",
     ) -> Answer:
         """Send one request once, or twice where the registry asks who it is from.
+
+        The arguments are those of ``request``; a body may come in pieces, which are sent once.
 
         Raises:
             HTTPError: No answer came.
         """
-        with self._sent(method, path, headers, body, anonymous=anonymous) as (address, response):
-            largest = 0 if method == "HEAD" else LARGEST_BODY
-            content = https.read_body(response, largest) if largest else b""
+        sent = self._sent(method, path, headers, body, anonymous=anonymous, about=about)
+        with sent as (address, response):
+            # Also where there is none, after HEAD: the connection is free only then.
+            content = https.read_body(response, LARGEST_BODY)
             return Answer(response.status, response.headers, address, content)
 
     @contextmanager
@@ -180,18 +201,32 @@ class RegistryConnection:
             yield answer, https.pieces(response)
 
     def give_up(
-        self, error: HTTPError, attempts: Attempts, path: str | Address | None = None
+        self,
+        error: HTTPError,
+        attempts: Attempts,
+        path: str | Address | None = None,
+        *,
+        server: str = "",
     ) -> None:
-        """Raise RegistryError where it is of no use, or was tried often enough, to try again."""
+        """Raise RegistryError where it is of no use, or was tried often enough, to try again.
+
+        Args:
+            error: Why no answer came.
+            attempts: Those that were made.
+            path: What was asked.
+            server: The address of the token server, where that was asked.
+        """
         if isinstance(error, _NoAnswerThereError):
             path, error = error.address, error.error
         failure = https.Failure.of(error)
         failure = replace(failure, detail=self.shown(failure.detail))
-        is_elsewhere = isinstance(path, Address) and path.origin != self._base.origin
+        origin = path.origin if isinstance(path, Address) else self._base.origin
+        is_elsewhere = origin != self._base.origin
         is_over = attempts.end(failure)
-        # An address that clients cannot reach is seldom an outage.
-        if is_over or (is_elsewhere and attempts.past):
-            elsewhere = self.shown(str(path)) if is_elsewhere else ""
+        # An address that clients have never reached is seldom an outage.
+        is_unknown = is_elsewhere and origin not in self._reached
+        if is_over or (is_unknown and attempts.past):
+            elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
             raise refusals.failed(self.host, failure, elsewhere) from error
 
     def refused(
@@ -237,12 +272,17 @@ class RegistryConnection:
         body: bytes | Iterable[bytes] | None = None,
         *,
         anonymous: bool = False,
+        about: str = "",
     ) -> Generator[tuple[Address, urllib3.BaseHTTPResponse]]:
         """Send a request wherever the registry refers to (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
-        for number in range(https.MOST_REDIRECTS):
+        authentication = self._anonymous if anonymous else self._authentication
+        scopes = _scopes(about or address.url, "pull" if anonymous else "pull,push")
+        for number in range(https.MOST_REDIRECTS + 1):
+            # Storage that the registry refers to elsewhere is not shown the credentials.
+            shown = authentication if address.origin == self._base.origin else None
             try:
-                response = self._ask(method, address, headers, body, anonymous=anonymous)
+                response = self._ask(method, address, headers, body, shown, scopes)
             except HTTPError as error:
                 if not number:
                     raise
@@ -254,6 +294,7 @@ class RegistryConnection:
                     return
                 answer = Answer(response.status, response.headers, address)
                 address = self.referred(answer, "refers to another address")
+                https.read_body(response, LARGEST_DOCUMENT)
             finally:
                 https.release(response)
         raise RegistryError(
@@ -267,18 +308,16 @@ class RegistryConnection:
         address: Address,
         headers: Mapping[str, str] | None,
         body: bytes | Iterable[bytes] | None,
-        *,
-        anonymous: bool,
+        authentication: Authentication | None,
+        scopes: tuple[str, ...],
     ) -> urllib3.BaseHTTPResponse:
-        # Storage that the registry refers to elsewhere is not shown the credentials.
-        own = address.origin == self._base.origin
-        authentication = self._anonymous if anonymous else self._authentication
-        scopes = _scopes(address.url, "pull" if anonymous else "pull,push")
         # A body that comes by once cannot be sent a second time.
-        tries = 2 if own and (body is None or isinstance(body, bytes)) else 1
+        tries = 2 if body is None or isinstance(body, bytes) else 1
+        # One that closes an upload has no body, and the registry may be busy with it for long.
+        is_quick = method in (*_READING, "DELETE")
         while True:
             tries -= 1
-            authorization = authentication.header(scopes) if own else None
+            authorization = _header(authentication, scopes) if authentication else None
             own_headers = dict(https.HEADERS)
             if authorization:
                 own_headers["Authorization"] = authorization
@@ -291,12 +330,14 @@ class RegistryConnection:
                 preload_content=False,
                 decode_content=False,
                 redirect=False,
-                timeout=https.QUICK_ANSWER if body is None else https.SLOW_ANSWER,
+                timeout=https.QUICK_ANSWER if is_quick else https.SLOW_ANSWER,
             )
+            self._reached.add(address.origin)
             challenges = read_challenges(response.headers.getlist("WWW-Authenticate"))
             if (
                 response.status != 401
                 or not tries
+                or not authentication
                 or not authentication.answer(challenges, scopes, authorization)
             ):
                 return response
@@ -310,7 +351,7 @@ class RegistryConnection:
             try:
                 status, body, asked = self._fetch_once(url, headers)
             except HTTPError as error:
-                self.give_up(error, patience)
+                self.give_up(error, patience, server=url)
             else:
                 if not https.is_transient(status) or patience.are_over:
                     return status, body
@@ -319,7 +360,7 @@ class RegistryConnection:
     def _fetch_once(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
         try:
             first = address = Address.parse(url)
-            for _ in range(https.MOST_REDIRECTS):
+            for _ in range(https.MOST_REDIRECTS + 1):
                 shown = headers if address.origin == first.origin else {}
                 response = self._pool.request(
                     "GET",
@@ -334,12 +375,30 @@ class RegistryConnection:
                 if response.status not in https.REDIRECTS or not target:
                     return response.status, body, response.headers.get("Retry-After")
                 address = address.resolve(target)
+            problem = "from one address to the next without end"
         except ValueError:
-            pass
+            problem = "to no address over HTTPS"
         raise RegistryError(
-            f"registry {self.host} names a token server that refers to no address over HTTPS",
+            f"registry {self.host} names a token server that refers {problem}",
             "look into the configuration of its token service (realm)",
         )
+
+
+def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | None:
+    """Give the header of a request; a token that is refused is so for one repository.
+
+    Raises:
+        RefusedError: The token server refuses one for a repository.
+        CredentialsError: It refuses one for anything else.
+        RegistryError: It gives none.
+    """
+    try:
+        return authentication.header(scopes)
+    except CredentialsError as error:
+        if not any(scope.endswith(_PUSHING) for scope in scopes):
+            raise
+        repository = scopes[0].split(":")[1]
+        raise RefusedError(f"{error.problem}: for pushing to {repository}", error.cure) from error
 
 
 def _scopes(url: str, actions: str) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def words_in(body: bytes) -> str:
 
 def _full(status: int, body: bytes) -> tuple[str, str] | None:
     """Recognise a full disk or a quota, for which registries have all kinds of statuses."""
-    if status < 400:
+    if status < 400 or status in _NOT_FOR_SPACE:
         return None
     start = body[:_TOO_LARGE_TO_BE_WORDS].lower()
     if _FULL_DISK.search(start):
@@ -167,6 +167,8 @@ ADDRESS_CURE = (
     "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
 )
 """What to do about an address that a registry gives."""
+# Their words may have "quota" for another reason: of requests, or in a name.
+_NOT_FOR_SPACE = (401, 404, 429)
 _LOG = "look into the registry's log, then run it again"
 _TAG_CURE = (
     "push under another path (the option registry), delete the tag, or let the registry allow it "
