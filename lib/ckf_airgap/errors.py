@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 MOST_MESSAGE_BYTES = 2_000
 """The size of a message, in UTF-8: what it quotes of others has no limit of its own."""
@@ -11,6 +12,7 @@ _MOST_LIST_BYTES = 1_000
 _LEAST_PART_BYTES = 300
 _LEAST_NAMES_BYTES = 100
 _ELLIPSIS = " ... "
+_Error = TypeVar("_Error", bound="AirgapError")
 
 
 def printable(text: str) -> str:
@@ -98,7 +100,7 @@ class AirgapError(Exception):
         super().__init__(f"{self.problem}: {self.cure}")
 
 
-def kept(error: "ArtifactError") -> "ArtifactError":
+def kept(error: _Error) -> _Error:
     """Make an error that can be kept for long.
 
     An exception keeps alive whatever was in memory where it was raised, documents of megabytes

@@ -48,15 +48,31 @@ def sealing_key(folder: Path) -> bytes:
     key = secrets.token_bytes(_KEY_BYTES)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(key)
-        with _open_own(path, os.O_RDONLY) as file:
-            kept = file.read(_KEY_BYTES)
+        for _ in range(2):
+            with suppress(FileNotFoundError):
+                with _open_own(path, os.O_RDONLY) as file:
+                    kept = file.read(_KEY_BYTES)
+                if len(kept) == _KEY_BYTES:
+                    return kept
+                # Of a disk that was full, say.
+                path.unlink()
+            _make_key(path, key)
     except (OSError, ConfigurationError):
-        return key
-    return kept if len(kept) == _KEY_BYTES else key
+        pass
+    return key
+
+
+def _make_key(path: Path, key: bytes) -> None:
+    """Write a key, whole or not at all, unless there is one."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+        with suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        unfinished.unlink()
 
 
 def state_folder() -> Path:
@@ -128,6 +144,7 @@ class Journal:
             if len(text) > _LONGEST_LINE // 2:
                 # It would not be read either.
                 return
+            seal = self._seal
             try:
                 if self._file is None:
                     self._file = self._open()
@@ -136,6 +153,7 @@ class Journal:
                 self._end = self._file.tell()
             except OSError as error:
                 # What is there in part is cut off when it is opened again.
+                self._seal = seal
                 if self._file:
                     with suppress(OSError):
                         self._file.close()
@@ -176,14 +194,7 @@ class Journal:
                 try:
                     self._take(json.loads(line))
                 # Whatever its content is: what could be read before holds.
-                except (
-                    ValueError,
-                    LookupError,
-                    TypeError,
-                    AttributeError,
-                    ArithmeticError,
-                    RecursionError,
-                ):
+                except _MEANS_NOTHING:
                     self.problem = "a part of it cannot be read"
                     return
             if file.tell() != self._end and self._has_whole_line:

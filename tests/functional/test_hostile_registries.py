@@ -194,13 +194,19 @@ def test_a_token_that_is_nonsense(body: bytes, pusher: Pusher) -> None:
         "file:///etc/passwd",
         "https://user:password@127.0.0.1/token",
         "https://[::1",
-        "?again",
     ],
 )
 def test_a_token_server_that_refers_to_nonsense(location: str, pusher: Pusher) -> None:
     fault = answering("GET token", 307, b"", {"Location": location})
     error = pusher.error(fault, challenge=BEARER)
     assert "refers to no address over HTTPS" in error
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_token_server_that_refers_to_itself(pusher: Pusher) -> None:
+    fault = answering("GET token", 307, b"", {"Location": "?again"})
+    error = pusher.error(fault, challenge=BEARER)
+    assert "refers from one address to the next without end" in error
 
 
 @pytest.mark.usefixtures("no_pauses")

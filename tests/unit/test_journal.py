@@ -5,11 +5,11 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, StorageError
 from ckf_airgap.journal import Journal, sealing_key, state_folder
 
 HEAD = {"format": 1}
@@ -201,20 +201,38 @@ def test_the_key_is_kept_for_this_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "journal.key").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("content", [None, b"short"], ids=["a link", "too short"])
-def test_a_key_that_somebody_has_put_there_is_not_taken(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    place = tmp_path / "journal.key"
-    if content is None:
-        (tmp_path / "theirs").write_bytes(KEY)
-        place.symlink_to(tmp_path / "theirs")
-    else:
-        place.write_bytes(content)
+def test_a_key_that_somebody_has_put_there_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(KEY)
+    (tmp_path / "journal.key").symlink_to(tmp_path / "theirs")
     key = sealing_key(tmp_path)
     assert len(key) == 32
     # Then no key is kept: each program has one of its own.
     assert KEY != key != sealing_key(tmp_path)
+    assert (tmp_path / "theirs").read_bytes() == KEY
+
+
+def test_a_key_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "journal.key").write_bytes(b"short")
+    key = sealing_key(tmp_path)
+    assert len(key) == 32
+    assert sealing_key(tmp_path) == key
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.key"]
+
+
+def test_what_follows_a_write_that_failed_counts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Journal) -> BinaryIO:
+        return Path("/dev/full").open("wb")
+
+    kept = Kept(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_open", full)
+        with pytest.raises(StorageError):
+            kept.add(4)
+    kept.add(5)
+    again = Kept(path)
+    assert (again.records, again.journal.problem) == ([1, 2, 3, 5], "")
 
 
 def test_state_is_kept_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:

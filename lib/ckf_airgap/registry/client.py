@@ -35,6 +35,10 @@ _TAG_TAKEN = (403, 409, 412)
 _MOUNT_ANSWERS = tuple(range(201, 500))
 
 
+class BlobGoneError(UploadLostError):
+    """No repository has a blob any more that one had."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A manifest as it is published.
@@ -224,7 +228,8 @@ class RegistryClient:
             mounts: Whether the registry is to be asked to do it by itself.
 
         Raises:
-            UploadLostError: None of them has it any more.
+            BlobGoneError: None of them has it any more.
+            UploadLostError: Sending it broke off.
         """
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
@@ -235,13 +240,14 @@ class RegistryClient:
             return
         for source in sources:
             try:
-                copied = self.upload_blob(target, self._download(source, blob))
+                pieces = self._download(source, blob)
+                copied = self.upload_blob(target, pieces, carefully=True)
             except _NotThereError:
                 continue
             if copied == blob:
                 return
             raise self._other_bytes(source, blob)
-        raise UploadLostError(
+        raise BlobGoneError(
             f"registry {self._connection.host} has lost the layer {blob.digest}",
             "look at its disk and its log, then run it again: it continues",
         )

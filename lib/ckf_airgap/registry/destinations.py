@@ -4,7 +4,7 @@ A layer may come by before it is known to which image it belongs. It goes to a r
 another image then, and from there into its own.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,35 +27,42 @@ class Destinations:
             some; None where there is none.
         known: The repositories, the last known last.
         refused: Those that the registry does not let be pushed to.
+        is_exhausted: Whether looking ahead finds no more.
     """
 
     look_ahead: Callable[[Collection[str]], str | None]
     known: dict[str, None] = field(default_factory=dict[str, None])
     refused: set[str] = field(default_factory=set[str])
+    is_exhausted: bool = False
 
     def add(self, repository: str) -> None:
         """Remember the repository of an image of the archive."""
+        # Again at the end: it is the last known now.
+        self.known.pop(repository, None)
         self.known[repository] = None
 
     def any(self) -> str | None:
         """Give a repository for a layer that may belong to any image; None where none is known."""
-        for repository in reversed(self.known):
+        # In one step: another thread adds meanwhile.
+        known = tuple(self.known)[::-1]
+        for repository in known:
             if repository not in self.refused:
                 return repository
-        # What has been found to be of no use is not looked for again.
-        found = self.look_ahead(self.refused)
+        # What is refused grows only: where nothing was found, nothing is.
+        found = None if self.is_exhausted else self.look_ahead(self.refused)
+        self.is_exhausted = found is None
         if found:
             self.add(found)
         # Where all refuse, one may say so.
-        return found or next(reversed(self.known), None)
+        return found or next(iter(known), None)
 
 
 class _FoundError(Exception):
-    """The image that was looked for."""
+    """The images that were looked for."""
 
-    def __init__(self, path: ImagePath) -> None:
-        super().__init__(path)
-        self.path = path
+    def __init__(self, paths: Sequence[ImagePath]) -> None:
+        super().__init__(paths)
+        self.paths = paths
 
 
 class _FirstImage(ListingSink):
@@ -72,10 +79,8 @@ class _FirstImage(ListingSink):
         self._on_step = on_step
 
     def packed(self, manifest: PackManifest) -> None:
-        for image in manifest.images:
-            reference = ImageReference.parse(image.name)
-            if reference is not None:
-                self._look_at(image_path(reference))
+        references = (ImageReference.parse(image.name) for image in manifest.images)
+        self._look_at([image_path(reference) for reference in references if reference])
 
     def needs(self, image: ReadImage[Any]) -> bool:
         self.image(image)
@@ -86,23 +91,23 @@ class _FirstImage(ListingSink):
         return super().layer(layer, image)
 
     def image(self, image: ReadImage[Any]) -> None:
-        for path in self.builder.describe(image).paths:
-            self._look_at(path)
+        self._look_at(self.builder.describe(image).paths)
 
-    def _look_at(self, path: ImagePath) -> None:
-        if self._is_meant(path):
-            raise _FoundError(path)
+    def _look_at(self, paths: Iterable[ImagePath]) -> None:
+        meant = tuple(filter(self._is_meant, paths))
+        if meant:
+            raise _FoundError(meant)
 
 
-def first_path(
+def first_paths(
     source: Source,
     names: MemberNames,
     is_meant: Callable[[ImagePath], bool],
     *,
     architecture: str,
     on_step: Callable[[], None],
-) -> ImagePath | None:
-    """Look ahead in an archive for the path of its first image that has one.
+) -> Sequence[ImagePath]:
+    """Look ahead in an archive for the paths of its first image that has one.
 
     Archives that were packed by this project, and most layouts, begin with the names of their
     images; of others, the first is read to its end for it.
@@ -115,15 +120,16 @@ def first_path(
         on_step: Called now and then.
 
     Returns:
-        The path; None where no image has one, or the archive is damaged before it.
+        Those of the first image, or of all images where the archive begins with their names; none
+        where no image has one, or the archive is damaged before it.
     """
     sink = _FirstImage(names, is_meant, on_step)
     try:
         with open_archive(source) as archive:
             read_into(sink, sink.builder, source, archive, Readings(source.name), architecture)
     except _FoundError as found:
-        return found.path
+        return found.paths
     except ArtifactError:
         # It is told when it is pushed.
-        return None
-    return None
+        return ()
+    return ()

@@ -13,7 +13,7 @@ from ckf_airgap.archives.read_images import LayerFile, Role
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.oci import Blob
 from ckf_airgap.registry.blob_upload import UploadLostError
-from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.client import BlobGoneError, RegistryClient
 from ckf_airgap.registry.layer_content import HashedLayer
 from ckf_airgap.registry.push_records import StoredLayer
 from ckf_airgap.registry.push_state import PushState
@@ -71,8 +71,13 @@ class LayerUploads:
         # The blobs whose content has to be known, and is not.
         self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
-        self.arrived_layers = 0
+        self._arrived: set[str] = set()
         self.arrived_bytes = 0
+
+    @property
+    def arrived_contents(self) -> int:
+        """How many different layers have arrived: what is sent again is nothing new."""
+        return len(self._arrived)
 
     def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
         """Recognise a layer before anything of it is read.
@@ -85,10 +90,10 @@ class LayerUploads:
         Returns:
             The layer in the registry or on its way there; None where it has to be sent.
         """
-        name = shared_name(layer)
+        name = self._name(layer)
         # In this order: what arrives is known to the state before it is no longer under way.
-        if name and (layer.role, name) in self._under_way:
-            return self._under_way[layer.role, name]
+        if name and (under_way := self._under_way.get((layer.role, name))):
+            return under_way
         known = self._known(layer)
         if known and not self._is_anywhere(known, repository):
             known = None
@@ -127,13 +132,13 @@ class LayerUploads:
         def arrive(blob: Blob) -> StoredLayer:
             self._verified.add((repository, blob.digest))
             with self._lock:
-                self.arrived_layers += 1
+                self._arrived.add(blob.digest)
                 self.arrived_bytes += blob.size
             return _stored(layer, content, blob)
 
         pieces = content.stored_pieces(compressors) if content else _pieces(layer)
         arrival = uploads.send(repository, pieces, expect, arrive)
-        name = shared_name(layer)
+        name = self._name(layer)
         is_confirmed = layer.digest is not None
         upload = LayerUpload(layer.path, name, arrival, is_confirmed, repository, layer.place)
         if name:
@@ -149,7 +154,7 @@ class LayerUploads:
             is_own: Whether it was read where the image has it; otherwise it has the same name.
 
         Raises:
-            ArtifactError: It was read, and is another one.
+            ArtifactError: It is another one.
             UploadLostError: It was recognised by its name, which another image has for another
                 layer, or as a blob that nobody has looked into: the image has to be read again.
         """
@@ -186,7 +191,8 @@ class LayerUploads:
             mounts: Whether the registry may be asked to do it by itself, and believed.
 
         Raises:
-            UploadLostError: The registry has lost it: it has to be read again.
+            UploadLostError: The registry has lost it, or copying broke off: the image has to be
+                read again.
             RegistryError: The registry fails or refuses.
         """
         digest = layer.blob.digest
@@ -195,7 +201,7 @@ class LayerUploads:
         sources = self._state.repositories(digest)
         try:
             self._client.copy_blob(layer.blob, sources, repository, mounts=mounts)
-        except UploadLostError:
+        except BlobGoneError:
             self._verified -= {(source, digest) for source in (*sources, repository)}
             self._state.forget_layer(digest)
             raise
@@ -212,6 +218,10 @@ class LayerUploads:
             for role in (Role.LAYER, Role.BLOB):
                 if self._under_way.get((role, upload.name)) is upload:
                     del self._under_way[role, upload.name]
+
+    def _name(self, layer: LayerFile) -> str | None:
+        name = shared_name(layer)
+        return None if name and self._state.is_ambiguous(name) else name
 
     def _known(self, layer: LayerFile) -> StoredLayer | None:
         """Find a layer that an earlier push, or this one, has remembered."""
@@ -297,5 +307,6 @@ def shared_name(layer: LayerFile) -> str | None:
     Returns:
         The name, or None where nothing in its path identifies it.
     """
-    identifier = _IDENTIFIER.search(layer.path)
-    return f"{identifier[0]}:{layer.size}" if identifier else None
+    # The last: before it, a folder may have one that is common to all.
+    identifiers = _IDENTIFIER.findall(layer.path)
+    return f"{identifiers[-1]}:{layer.size}" if identifiers else None

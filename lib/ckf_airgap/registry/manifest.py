@@ -52,9 +52,9 @@ def possible_manifests(
     Returns:
         One or more, of different media types.
     """
-    stored = {layer.blob.digest for layer in layers}
+    stored = [layer.blob for layer in layers]
     manifests: list[Manifest] = []
-    if own and (keeps_own or stored == {blob.digest for blob in own.layers}):
+    if own and (keeps_own or stored == [Blob(each.digest, each.size) for each in own.layers]):
         manifests.append(Manifest(own.media_type, own.content))
     # What an artifact is, these could not say.
     if own is None or not own.artifact_type:

@@ -19,12 +19,13 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import join_errors
 from ckf_airgap.names import ImageReference, MemberNames, RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.destinations import Destinations, first_path
+from ckf_airgap.registry.destinations import Destinations, first_paths
 from ckf_airgap.registry.layer_content import make_compressors
 from ckf_airgap.registry.layer_uploads import LayerUploads
 from ckf_airgap.registry.progress import Meter, Progress
-from ckf_airgap.registry.push_sink import Outcomes, Pipeline, PushSink, Target
+from ckf_airgap.registry.push_sink import Pipeline, PushSink
 from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.push_target import Outcomes, Target
 from ckf_airgap.registry.recall import has_images, recall
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
@@ -99,6 +100,7 @@ class ImagePusher:
             StorageError: What is pushed cannot be remembered.
         """
         state = self._load_state(archive)
+        notices = (state.notice,) if state.notice else ()
         names = MemberNames(wanted)
         meter = Meter(archive.size, self._on_progress)
         look_ahead = _LookAhead(archive, names, self._location, self._architecture, meter)
@@ -113,11 +115,11 @@ class ImagePusher:
         try:
             if state.is_complete and _is_all_there(target):
                 count = sum(bool(pushed.manifests) for pushed in state.images.values())
-                return PushResult(state.inventory, (), count, 0)
+                return PushResult(state.inventory, (), count, 0, notices)
             if not state.has_layers:
                 look_ahead.recall(target)
             result = _Run(target, archive, meter, self._architecture).push()
-            return replace(result, notices=(state.notice,) if state.notice else ())
+            return replace(result, notices=notices)
         finally:
             state.close()
 
@@ -143,7 +145,10 @@ class _LookAhead:
 
     def repository(self, refused: Collection[str]) -> str | None:
         """Find the repository of the first image that has one beside some."""
-        path = first_path(
+        return next(iter(self._repositories(refused)), None)
+
+    def _repositories(self, refused: Collection[str]) -> list[str]:
+        paths = first_paths(
             self.archive,
             self.names,
             lambda path: (
@@ -153,12 +158,14 @@ class _LookAhead:
             architecture=self.architecture,
             on_step=self.meter.tick,
         )
-        return self.location.repository(path) if path else None
+        return list(dict.fromkeys(map(self.location.repository, paths)))
 
     def recall(self, target: Target) -> None:
         """Look up what the registry has of the archive, if it has anything."""
-        repository = target.destinations.any()
-        if repository and has_images(target.client, repository):
+        known = self._repositories(())
+        for repository in known[:1]:
+            target.destinations.add(repository)
+        if any(has_images(target.client, repository) for repository in known):
             recall(
                 target.client,
                 self.location,
@@ -196,7 +203,6 @@ class _Run:
         fruitless = 0
         while self._outcomes.lost and fruitless < _FRUITLESS_PASSES:
             before = self._progress
-            self._outcomes.lost = None
             inventory = self._read(carefully=True)
             fruitless = 0 if self._progress > before else fruitless + 1
         if self._outcomes.lost:
@@ -215,11 +221,13 @@ class _Run:
     @property
     def _progress(self) -> int:
         refused = len(self._target.destinations.refused)
-        return self._target.layers.arrived_layers + len(self._outcomes) + refused
+        return self._target.layers.arrived_contents + len(self._outcomes) + refused
 
     def _read(self, *, carefully: bool) -> Inventory:
         """Read the archive; again at once where files were read as something else."""
         while True:
+            # What a reading has lost that was not settled may be there after the next.
+            self._outcomes.lost = None
             sink, is_settled = self._read_once(carefully=carefully)
             if is_settled:
                 return sink.inventory()

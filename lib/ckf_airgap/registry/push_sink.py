@@ -1,11 +1,10 @@
 """The sink of the reader that sends what it is given into the registry."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ckf_airgap.archives.docker_manifest import RESAVE
-from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory, InventoryBuilder
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.read_images import (
@@ -16,95 +15,20 @@ from ckf_airgap.archives.read_images import (
     Verdict,
 )
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation, image_path
+from ckf_airgap.names import ImagePath, image_path
 from ckf_airgap.oci import Blob, sha256_of
 from ckf_airgap.registry.blob_upload import UploadLostError
-from ckf_airgap.registry.client import Manifest, Published, RegistryClient
-from ckf_airgap.registry.destinations import Destinations
-from ckf_airgap.registry.layer_uploads import LayerUpload, LayerUploads
+from ckf_airgap.registry.client import Manifest, Published
+from ckf_airgap.registry.layer_uploads import LayerUpload
 from ckf_airgap.registry.manifest import possible_manifests
 from ckf_airgap.registry.progress import Meter
 from ckf_airgap.registry.push_records import PushedImage, StoredLayer
-from ckf_airgap.registry.push_state import PushState
-from ckf_airgap.registry.refusals import LostBlobError, RefusedError
+from ckf_airgap.registry.push_target import Outcomes, Target
+from ckf_airgap.registry.refusals import LostBlobError, RefusedError, TagTakenError
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
 # So many images are refused, and none is taken, before the rest is not tried any more.
 _MOST_REFUSALS = 5
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a push goes.
-
-    Attributes:
-        client: The registry.
-        location: The prefix under which the images are to stand.
-        state: What was pushed there before.
-        member_names: Names the images that the archive has no names for.
-        layers: Finds and sends layers.
-        destinations: The repositories that layers may go to.
-    """
-
-    client: RegistryClient
-    location: RegistryLocation
-    state: PushState
-    member_names: MemberNames
-    layers: LayerUploads
-    destinations: Destinations
-
-    def repositories(self, image: ArchivedImage) -> list[str]:
-        """List the repositories in which an image is to stand, as far as their names fit."""
-        return self.fitting(image.paths)
-
-    def fitting(self, paths: Iterable[ImagePath]) -> list[str]:
-        """List the repositories of some paths, those of names that are too long left out."""
-        fit = (path for path in paths if not self.location.length_problem(path))
-        return list(dict.fromkeys(map(self.location.repository, fit)))
-
-    def is_there(self, pushed: PushedImage) -> bool:
-        """Tell whether the registry has an image under all of its paths."""
-        try:
-            return all(
-                self.client.manifest_digest(self.location.repository(path), path.tag) == digest
-                for path, digest in pushed.manifests.items()
-            )
-        except RefusedError:
-            # It is told where the image is sent there.
-            return False
-
-    def is_named_otherwise(self, image: ArchivedImage) -> bool:
-        """Tell whether an image that had no name is wanted under one now."""
-        member = without_ending(image.member)
-        return not image.names and self.member_names.find(member) is not None
-
-
-@dataclass
-class Outcomes:
-    """What has become of the images by now, however often the archive is read.
-
-    Attributes:
-        references: The references that were made.
-        present: How many images the registry had already.
-        done: The images that are in the registry, by what tells them from others.
-        damaged: An error for each image that turned out to be damaged when it was sent.
-        refused: An error for each image that the registry does not take.
-        lost: Why an image has to be read again.
-    """
-
-    references: list[str] = field(default_factory=list[str])
-    present: int = 0
-    done: set[str] = field(default_factory=set[str])
-    damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
-    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
-    lost: UploadLostError | None = None
-
-    def __len__(self) -> int:
-        return len(self.done) + len(self.damaged) + len(self.refused)
-
-    def has(self, key: str) -> bool:
-        """Tell whether it is settled what becomes of an image."""
-        return key in self.done or key in self.damaged or key in self.refused
 
 
 @dataclass(frozen=True)
@@ -171,7 +95,8 @@ class PushSink:
         self._pipeline = pipeline
         self._given: list[str] = []
         self._listed: dict[str, ArchivedImage] = {}
-        self._begun: dict[str, int] = {}
+        # How many images, and files passed over, there were before each nested archive.
+        self._begun: dict[str, tuple[int, int]] = {}
         # By repository and digest: an image may have thousands of tags.
         self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
@@ -181,7 +106,7 @@ class PushSink:
 
     def has(self, archive: NestedArchive) -> bool:
         """Tell whether the registry has all images of a nested archive."""
-        self._begun[archive.place] = len(self._given)
+        self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
         known = self._target.state.images
         keys = self._target.state.images_of(archive)
         if keys is None or any(key not in known for key in keys):
@@ -198,7 +123,13 @@ class PushSink:
 
     def read(self, archive: NestedArchive) -> None:
         """Remember a nested archive once all of its images are in the registry."""
-        keys = self._given[self._begun.get(archive.place, 0) :]
+        images, files = self._begun.get(archive.place, (0, 0))
+        keys = self._given[images:]
+        if any(
+            entry.may_be_image or entry.is_warning for entry in self.builder.passed_over[files:]
+        ):
+            # It is told every time.
+            return
 
         def remember() -> None:
             if all(key in self._outcomes.done for key in keys):
@@ -230,8 +161,10 @@ class PushSink:
         if repository is None:
             return Taken(_nowhere(layer), is_own=True)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
+        # As it is now: while the layer is sent, another image may be refused there.
+        is_last_resort = repository in self._target.destinations.refused
         upload = self._target.layers.send(layer, repository, uploads, compressors)
-        upload.is_last_resort = repository in self._target.destinations.refused
+        upload.is_last_resort = is_last_resort
         return Taken(upload, is_own=True)
 
     def image(self, image: ReadImage[Taken]) -> None:
@@ -320,7 +253,7 @@ class PushSink:
                 image.manifest,
                 keeps_own=image.keeps_manifest,
             )
-            published = {path: self._publish(manifests, image, stored, path) for path in own}
+            published, refusal = self._publish_all(manifests, image, stored, own)
         except ArtifactError as error:
             is_told = image.member in error.problem
             problem = error.problem if is_told else f"{image.member}: {error.problem}"
@@ -330,8 +263,12 @@ class PushSink:
         except UploadLostError as error:
             self._lose(image, repositories, error)
         else:
-            manifests_by_path = {path: each.digest for path, each in published.items()}
             new = [path for path, each in published.items() if each.is_new]
+            if refusal:
+                self._tell([self._target.location.reference(path) for path in new])
+                self._refuse(image, repositories, refusal)
+                return
+            manifests_by_path = {path: each.digest for path, each in published.items()}
             self._done(image.key, PushedImage(listed, manifests_by_path), new)
         finally:
             for taken in image.layers:
@@ -350,7 +287,8 @@ class PushSink:
         self._outcomes.refused[image.key] = RefusedError(
             f"{image.label} is not pushed: {error.problem}", error.cure
         )
-        self._target.destinations.refused.update(repositories)
+        if not isinstance(error, TagTakenError):
+            self._target.destinations.refused.update(repositories)
         if len(self._outcomes.refused) >= _MOST_REFUSALS and not self._outcomes.done:
             raise error
 
@@ -360,6 +298,7 @@ class PushSink:
         """Have an image read again when the rest is done."""
         if not repositories:
             # It is not pushed at all.
+            self._done(image.key, PushedImage(self._listed[image.key], {}), [])
             return
         self._outcomes.lost = error
         for taken in image.layers:
@@ -370,17 +309,42 @@ class PushSink:
             self._target.destinations.add(repository)
 
     def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
-        references = [self._target.location.reference(path) for path in new]
         # What is not under a path of its own is looked at again: the path may be free by then.
         if self.builder.is_undisputed(pushed.image):
             self._target.state.add_image(key, pushed)
             self._outcomes.done.add(key)
+        before = map(self._target.location.reference, pushed.manifests)
+        if any(reference in self._outcomes.references for reference in before):
+            # An archive is read again: it was told.
+            return
         if pushed.manifests and not new:
             self._outcomes.present += 1
             self._pipeline.meter.present(1)
             return
-        self._outcomes.references += references
-        self._pipeline.meter.finished(references)
+        self._tell([self._target.location.reference(path) for path in new])
+
+    def _tell(self, references: Sequence[str]) -> None:
+        """Tell what tags were made; those of an archive that is read again are told once."""
+        fresh = [each for each in references if each not in self._outcomes.references]
+        self._outcomes.references.update(dict.fromkeys(fresh))
+        self._pipeline.meter.finished(fresh)
+
+    def _publish_all(
+        self,
+        manifests: Sequence[Manifest],
+        image: ReadImage[Taken],
+        layers: Sequence[StoredLayer],
+        paths: Sequence[ImagePath],
+    ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
+        """Publish an image under each of its paths; gives why it cannot be under one of them."""
+        published: dict[ImagePath, Published] = {}
+        refusal: RefusedError | None = None
+        for path in paths:
+            try:
+                published[path] = self._publish(manifests, image, layers, path)
+            except RefusedError as error:
+                refusal = refusal or error
+        return published, refusal
 
     def _publish(
         self,

@@ -112,9 +112,14 @@ class PushState:
         """Find a layer by the name that it goes by in several archives."""
         return self._known.layers.get(self._known.names.get(name, ""))
 
+    def is_ambiguous(self, name: str) -> bool:
+        """Tell whether a name is known to stand for several layers."""
+        return self._known.names.get(name) == ""
+
     def repositories(self, digest: str) -> Sequence[str]:
         """List the repositories that hold the blob of a layer, the last known first."""
-        return tuple(reversed(self._known.repositories.get(digest, {})))
+        # In one step: other threads add meanwhile.
+        return tuple(self._known.repositories.get(digest, {}))[::-1]
 
     def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
         """Remember a layer, where in the archive it stood, and where it is, or is about to be."""
@@ -160,8 +165,8 @@ class PushState:
     def _add(self, record: Record) -> None:
         with self._lock:
             if self._unwritten_archive is not None:
-                archive, self._unwritten_archive = self._unwritten_archive, None
-                self._journal.add(write_record(ArchiveRecord(archive)))
+                self._journal.add(write_record(ArchiveRecord(self._unwritten_archive)))
+                self._unwritten_archive = None
         self._journal.add(write_record(record))
 
     def _take(self, document: Mapping[str, Any]) -> None:

@@ -51,14 +51,26 @@ class _Place:
     compression: Compression
 
 
-_Image = tuple[tuple[ImagePath, ...], Mapping[str, _Place]]
+@dataclass(frozen=True)
+class _Image:
+    """An image of the archive.
+
+    Attributes:
+        config: The digest of its config.
+        paths: Where it is to stand.
+        places: Where its layers are, by the digests of their content.
+    """
+
+    config: str
+    paths: tuple[ImagePath, ...]
+    places: Mapping[str, _Place]
 
 
 class _Survey(ListingSink):
     """The sink that notes where the layers of each image stand.
 
     Attributes:
-        images: The paths of each image, and where its layers are, by the digests of their content.
+        images: The images that are not of layouts.
         blobs: Where the layers of layouts are, with a path of an image that has them, by their
             digests.
     """
@@ -75,11 +87,15 @@ class _Survey(ListingSink):
 
     def image(self, image: ReadImage[Any]) -> None:
         paths = self.builder.describe(image).paths
+        if not image.keeps_manifest and len(image.layers) != len(image.diff_ids):
+            # Some were read as something else: they are sent.
+            return
         if not image.keeps_manifest:
             places = dict(zip(image.diff_ids, image.layers, strict=True))
-            self.images.append((paths, places))
+            self.images.append(_Image(image.image_id, paths, places))
         elif paths:
-            self.blobs |= {place.digest: (place, paths[0]) for place in image.layers}
+            known = (place for place in image.layers if place.digest)
+            self.blobs |= {place.digest: (place, paths[0]) for place in known}
 
 
 def recall(
@@ -128,23 +144,34 @@ class _Places:
     def recall_layers(self, images: Sequence[_Image], state: PushState) -> None:
         """Remember the layers that images of this project hold in the registry."""
         tags: dict[str, set[str]] = {}
-        for path in {path for paths, _ in images for path in paths}:
+        for path in dict.fromkeys(path for image in images for path in image.paths):
             if not self.location.length_problem(path):
                 tags.setdefault(self.location.repository(path), set()).add(path.tag)
-        # By the digest of what the push has compressed, or of what it has sent as it is.
-        stored: dict[tuple[str, str], StoredLayer] = {}
-        holders: dict[str, list[str]] = {}
-        found: Iterator[list[StoredLayer]] = self.map(self._layers_in, tags, tags.values())
+        # By the digest of what the push has compressed, or of what it has sent as it is; of an
+        # image that is there already (its config), and of any.
+        stored: dict[tuple[str, str, str], StoredLayer] = {}
+        holders: dict[str, dict[str, None]] = {}
+        wanted = {diff_id for image in images for diff_id in image.places}
+        found: Iterator[list[_Found]] = self.map(self._layers_in, tags, tags.values())
         for repository, layers in zip(tags, found, strict=True):
             self.on_step()
-            for layer in layers:
-                stored.setdefault((layer.diff_id, layer.source), layer)
-                holders.setdefault(layer.blob.digest, []).append(repository)
-        for _, places in images:
-            for diff_id, place in places.items():
+            for config, layer in layers:
+                # A plain blob serves layouts alone.
+                is_plain = layer.compression is Compression.NONE
+                if layer.diff_id in wanted and not is_plain:
+                    for image in (config, ""):
+                        stored.setdefault((image, layer.diff_id, layer.source), layer)
+                    holders.setdefault(layer.blob.digest, {})[repository] = None
+        added: set[str] = set()
+        for image in images:
+            for diff_id, place in image.places.items():
                 is_plain = place.compression is Compression.NONE
-                layer = stored.get((diff_id, diff_id if is_plain else place.digest or ""))
-                if layer:
+                key = diff_id, diff_id if is_plain else place.digest or ""
+                layer = stored.get((image.config, *key)) or stored.get(("", *key))
+                # A manifest may say that a blob is compressed otherwise than it is.
+                is_same = layer and (is_plain or layer.compression is place.compression)
+                if layer and is_same and place.place not in added:
+                    added.add(place.place)
                     state.add_layer(layer, place.place, holders[layer.blob.digest])
 
     def recall_blobs(
@@ -155,7 +182,9 @@ class _Places:
         are_there: Iterator[bool] = self.map(self._has_blob, repositories, blobs)
         for digest, repository, is_there in zip(blobs, repositories, are_there, strict=True):
             self.on_step()
-            if is_there:
+            if is_there and state.blob(digest):
+                state.add_repository(digest, repository)
+            elif is_there:
                 place = blobs[digest][0]
                 blob = StoredLayer.unread(Blob(digest, place.size), place.compression)
                 state.add_layer(blob, place.place, [repository])
@@ -167,9 +196,9 @@ class _Places:
         except RegistryError:
             return False
 
-    def _layers_in(self, repository: str, tags: set[str]) -> list[StoredLayer]:
+    def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
         """List the layers of a repository's images: those with some tags, and the last others."""
-        found: list[StoredLayer] = []
+        found: list[_Found] = []
         try:
             there = self.client.tags(repository)
             others = [tag for tag in there if tag not in tags]
@@ -189,8 +218,11 @@ def has_images(client: RegistryClient, repository: str) -> bool:
         return False
 
 
-def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[StoredLayer]:
-    """List the layers of an image as they may have been stored."""
+_Found = tuple[str, StoredLayer]
+
+
+def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
+    """List the layers of an image as they may have been stored, each with the image's config."""
     content = client.read_manifest(repository, tag)
     if not content:
         return ()
@@ -205,18 +237,19 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[St
     for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
         blob = Blob(layer.digest, layer.size)
         as_they_are.append(StoredLayer(blob, blob.digest, diff_id, _compression(layer.media_type)))
-    config_blob = Blob(manifest.config.digest, manifest.config.size)
+    identity = manifest.config.digest
+    config_blob = Blob(identity, manifest.config.size)
     ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
     if content not in (each.content for each in ours):
         # Others compress otherwise: what an archive gives must not depend on what was there
         # before. What an archive holds compressed is the same blob, whoever has stored it.
-        return as_they_are
+        return [(identity, layer) for layer in as_they_are]
     compressed = [
         replace(layer, source=layer.diff_id)
         for layer in as_they_are
         if layer.compression is Compression.GZIP
     ]
-    return [*as_they_are, *compressed]
+    return [(identity, layer) for layer in (*as_they_are, *compressed)]
 
 
 def _compression(media_type: str) -> Compression:

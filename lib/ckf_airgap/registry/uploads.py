@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ckf_airgap.errors import AirgapError, kept
 from ckf_airgap.oci import Blob
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.layer_content import Piece
@@ -98,9 +99,15 @@ class Uploads:
         arrive: Callable[[Blob], Arrived],
     ) -> Arrived:
         pieces = self._taken(waiting)
-        return arrive(
-            self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
-        )
+        try:
+            return arrive(
+                self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
+            )
+        except AirgapError as error:
+            failure = kept(error)
+        # It is kept with this frame, and many may be: not with what was to be sent.
+        del pieces, waiting
+        raise failure
 
     def _taken(self, waiting: _Waiting) -> Iterator[bytes]:
         while (item := waiting.get()) is not None:

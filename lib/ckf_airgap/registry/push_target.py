@@ -1,0 +1,90 @@
+"""Where a push goes, and what has become of its images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ckf_airgap.archives.file_content import without_ending
+from ckf_airgap.archives.inventory import ArchivedImage
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.names import ImagePath, MemberNames, RegistryLocation
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.destinations import Destinations
+from ckf_airgap.registry.layer_uploads import LayerUploads
+from ckf_airgap.registry.push_records import PushedImage
+from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.refusals import RefusedError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a push goes.
+
+    Attributes:
+        client: The registry.
+        location: The prefix under which the images are to stand.
+        state: What was pushed there before.
+        member_names: Names the images that the archive has no names for.
+        layers: Finds and sends layers.
+        destinations: The repositories that layers may go to.
+    """
+
+    client: RegistryClient
+    location: RegistryLocation
+    state: PushState
+    member_names: MemberNames
+    layers: LayerUploads
+    destinations: Destinations
+
+    def repositories(self, image: ArchivedImage) -> list[str]:
+        """List the repositories in which an image is to stand, as far as their names fit."""
+        return self.fitting(image.paths)
+
+    def fitting(self, paths: Iterable[ImagePath]) -> list[str]:
+        """List the repositories of some paths, those of names that are too long left out."""
+        fit = (path for path in paths if not self.location.length_problem(path))
+        return list(dict.fromkeys(map(self.location.repository, fit)))
+
+    def is_there(self, pushed: PushedImage) -> bool:
+        """Tell whether the registry has an image under all of its paths."""
+        try:
+            return all(
+                self.client.manifest_digest(self.location.repository(path), path.tag) == digest
+                for path, digest in pushed.manifests.items()
+            )
+        except RefusedError:
+            # It is told where the image is sent there.
+            return False
+
+    def is_named_otherwise(self, image: ArchivedImage) -> bool:
+        """Tell whether an image that had no name is wanted under one now."""
+        member = without_ending(image.member)
+        return not image.names and self.member_names.find(member) is not None
+
+
+@dataclass
+class Outcomes:
+    """What has become of the images by now, however often the archive is read.
+
+    Attributes:
+        references: The references that were made.
+        present: How many images the registry had already.
+        done: The images that are in the registry, by what tells them from others.
+        damaged: An error for each image that turned out to be damaged when it was sent.
+        refused: An error for each image that the registry does not take.
+        lost: Why an image has to be read again.
+    """
+
+    references: dict[str, None] = field(default_factory=dict[str, None])
+    present: int = 0
+    done: set[str] = field(default_factory=set[str])
+    damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
+    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
+    lost: UploadLostError | None = None
+
+    def __len__(self) -> int:
+        return len(self.done) + len(self.damaged) + len(self.refused)
+
+    def has(self, key: str) -> bool:
+        """Tell whether it is settled what becomes of an image."""
+        return key in self.done or key in self.damaged or key in self.refused
