@@ -192,7 +192,7 @@ def test_a_token_that_is_nonsense(body: bytes, pusher: Pusher) -> None:
     [
         "http://127.0.0.1/token",
         "file:///etc/passwd",
-        "https://user:password@127.0.0.1/token",
+        "https://user:word@127.0.0.1/",
         "https://[::1",
     ],
 )
