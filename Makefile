@@ -11,8 +11,8 @@ demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed a
 demo-files: $(TOX) ## Bring the testbed up and make what the tutorial uses, in the folder build
 	$(TOX) run -e demo -- --files
 
-test: $(TOX) ## Run every test, the testbed included: on the testbed much is waited for
-	$(TOX) run-parallel --parallel 2 --parallel-no-spinner
+test: $(TOX) ## Run every test, the testbed included
+	$(TOX) run
 
 unit: $(TOX) ## Run the tests that take seconds
 	$(TOX) run -e unit
