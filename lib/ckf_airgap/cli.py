@@ -558,8 +558,7 @@ def _state_file(images: Source) -> Path:
     """Say where to remember a push: beside the archive, or where programs keep their state."""
     if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
         return images.path.with_name(f"{images.name}.pushed")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(home) / "ckf-airgap"
+    folder = state_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -149,7 +149,7 @@ class Attempts:
     """
 
     def __init__(self, count: int = ATTEMPTS) -> None:
-        self._left = count
+        self._count = count
         self._past = 0
         self._slow = 0
 
@@ -161,7 +161,7 @@ class Attempts:
     @property
     def are_over(self) -> bool:
         """Whether the attempt that is under way is the last."""
-        return self._left <= 1
+        return self._past + 1 >= self._count
 
     def end(self, failure: Failure) -> bool:
         """Tell whether a failure ends them: what takes its time is not tried as often."""
@@ -176,7 +176,6 @@ class Attempts:
                 understood.
         """
         pause(self._past, asked)
-        self._left -= 1
         self._past += 1
 
 

@@ -77,8 +77,15 @@ def _make_key(path: Path, key: bytes) -> None:
 
 def state_folder() -> Path:
     """Name the folder where programs of this user remember things (XDG Base Directory)."""
-    base = os.environ.get("XDG_STATE_HOME") or Path(os.environ.get("HOME", "/"), ".local/state")
-    return Path(base, "ckf-airgap")
+    base = os.environ.get("XDG_STATE_HOME")
+    if base:
+        return Path(base, "ckf-airgap")
+    try:
+        home = Path.home()
+    except RuntimeError:
+        # The system does not know this user.
+        home = Path("/")
+    return home / ".local" / "state" / "ckf-airgap"
 
 
 class Journal:

@@ -24,14 +24,17 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _LOCATION = re.compile(rf"(?P<host>{_HOST})(?P<path>(?:/{_COMPONENT})*)", re.ASCII)
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _DEFAULT_TAG = "latest"
 # Nobody reads all of 190 names.
 _MOST_NAMES = 20
 _LONGEST_TAG = 128
 # The length that the distribution project allows for a name, host included.
 _LONGEST_NAME = 255
-LONGEST_REPOSITORY = 255
-"""How many characters the name of a repository may have in a registry (of the same project)."""
+# How many characters the name of a repository may have in a registry (of the same project).
+_LONGEST_REPOSITORY = 255
+SHORTER_PATH = "give the option registry a shorter path"
+"""What to do where the names of repositories are too long."""
 _LONGEST_REFERENCE = 1024
 
 
@@ -251,11 +254,11 @@ class RegistryLocation:
     def length_problem(self, path: ImagePath) -> str:
         """Say in what the repository of an image is too long for a registry; empty: in nothing."""
         length = len(self.repository(path))
-        if length <= LONGEST_REPOSITORY:
+        if length <= _LONGEST_REPOSITORY:
             return ""
         return (
             f"its repository below the prefix has a name of {length} characters, and registries "
-            f"take {LONGEST_REPOSITORY}"
+            f"take {_LONGEST_REPOSITORY}"
         )
 
     def reference(self, path: ImagePath) -> str:
@@ -264,6 +267,11 @@ class RegistryLocation:
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}" if self.path else self.host
+
+
+def is_repository(text: str) -> bool:
+    """Tell whether a text is the name of a repository in a registry, without the host."""
+    return len(text) <= _LONGEST_REPOSITORY and _REPOSITORY.fullmatch(text) is not None
 
 
 def to_choose_from(wanted: str, names: Iterable[str]) -> str:

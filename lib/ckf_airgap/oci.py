@@ -5,6 +5,7 @@ Version 2, Schema 2".
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -18,6 +19,7 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 """A layer that is not compressed; ``+gzip`` or ``+zstd`` behind it where it is."""
 OCTETS = "application/octet-stream"
 """What a blob is sent as."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Blob:
 
     digest: str
     size: int
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a digest by SHA-256, the one algorithm that is taken here."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def sha256_of(content: bytes) -> str:

@@ -11,6 +11,7 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.errors import AirgapError, PlanError
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
+from ckf_airgap.names import SHORTER_PATH
 from ckf_airgap.planning.plan import Plan
 
 _ENOUGH_ACCESS = ("admin", "write")
@@ -198,8 +199,7 @@ class Preflight:
         location = self._installer.inputs.settings.location
         for image in (*inventory.images, *inventory.artifacts):
             for problem in filter(None, map(location.length_problem, image.paths)):
-                cure = "give the option registry a shorter path"
-                self._error("images", f"{image.description}: {problem}", cure)
+                self._error("images", f"{image.description}: {problem}", SHORTER_PATH)
         if not inventory.damaged and not inventory.conflicts:
             self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
         return inventory

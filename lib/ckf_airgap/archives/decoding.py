@@ -42,6 +42,18 @@ class Compression(Enum):
     ZSTD = "zstd"
 
 
+def compression_named(media_type: str) -> Compression:
+    """Tell how a layer is compressed by its media type, which ends with it.
+
+    Args:
+        media_type: As ``...layer.v1.tar+gzip`` (OCI), or ``...diff.tar.gzip`` (Docker).
+    """
+    if media_type.endswith(("+gzip", ".gzip")):
+        return Compression.GZIP
+    is_zstd = media_type.endswith(("+zstd", ".zstd"))
+    return Compression.ZSTD if is_zstd else Compression.NONE
+
+
 def compression_of(head: bytes) -> Compression:
     """Tell how something is compressed by how it begins.
 

@@ -1,14 +1,13 @@
 """The config of an image (OCI Image Specification v1.1, "Image Configuration")."""
 
-import re
 from dataclasses import dataclass
 
 from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.oci import is_digest
 
 MOST_LAYERS = 1000
 """The most layers of an image that are believed: overlay file systems take 128 to 500."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Every config has one of these; a JSON file that has none describes something else.
 _KEYS = frozenset({"architecture", "config", "history", "os", "rootfs"})
 
@@ -58,7 +57,7 @@ def read_config(content: bytes, image: str, cure: str) -> ImageConfig:
             cure,
         )
     for diff_id in diff_ids:
-        if not isinstance(diff_id, str) or not _DIGEST.fullmatch(diff_id):
+        if not isinstance(diff_id, str) or not is_digest(diff_id):
             raise ArtifactError(
                 f"the image config of {image} lists a layer by {str(diff_id)[:100]!r}, which is "
                 "not a SHA-256 digest",

@@ -12,7 +12,7 @@ from typing import Any, cast
 from ckf_airgap.archives.image_config import MOST_LAYERS
 from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, sha256_of
+from ckf_airgap.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, is_digest, sha256_of
 
 INDEX = "index.json"
 MARKER = "oci-layout"
@@ -27,7 +27,6 @@ REPACK = "make the archive again (ckf-airgap pack --format oci, or skopeo copy)"
 # The whole name, as containerd and docker write it.
 _CONTAINERD_NAME = "io.containerd.image.name"
 _BLOB = re.compile(r"(?:.*/)?blobs/([a-z0-9]+)/([0-9a-f]{32,128})")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
 _IMAGE_CONFIGS = (
     "",
@@ -213,7 +212,7 @@ def _blob(value: object) -> BlobDescriptor:
 def _digest(value: object) -> str:
     if not isinstance(value, str) or not _ANY_DIGEST.fullmatch(value):
         raise TypeError(f"{str(value)[:_SHOWN]} is not a digest")
-    if not _DIGEST.fullmatch(value):
+    if not is_digest(value):
         algorithm = value.partition(":")[0]
         raise TypeError(
             f"blobs are named by {algorithm}, which registries do not take; skopeo copy names "

@@ -8,15 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
-from ckf_airgap.archives.decoding import Compression, Decoder, DecodingError, make_decoder
+from ckf_airgap.archives.decoding import (
+    Compression,
+    Decoder,
+    DecodingError,
+    compression_named,
+    make_decoder,
+)
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
 from ckf_airgap.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
-
-_GZIP_ENDINGS = ("+gzip", ".gzip")
-_ZSTD_ENDINGS = ("+zstd", ".zstd")
 
 
 def convert_layers(
@@ -41,7 +44,7 @@ def convert_layers(
     for image in images:
         layers: list[RemoteLayer] = []
         for layer in image.layers:
-            if layer.media_type.endswith(_GZIP_ENDINGS):
+            if compression_named(layer.media_type) is Compression.GZIP:
                 layers.append(layer)
                 continue
             digest = layer.blob.digest
@@ -107,8 +110,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
 
 
 def _decoder(layer: RemoteLayer) -> Decoder:
-    is_zstd = layer.media_type.endswith(_ZSTD_ENDINGS)
-    return make_decoder(Compression.ZSTD if is_zstd else Compression.NONE)
+    return make_decoder(compression_named(layer.media_type))
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import Any, cast
 from ckf_airgap.archives.image_config import read_config
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.names import ImageReference
-from ckf_airgap.oci import OCI_MANIFEST, Blob, sha256_of
+from ckf_airgap.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.skopeo import Skopeo, other_bytes, retried
 
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
 _LARGEST_CONFIG = 8 * 1024 * 1024
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CURE = "see with skopeo inspect --raw what it is; leave it out, or name another"
 
 
@@ -248,6 +246,6 @@ def _blob(descriptor: dict[str, Any]) -> Blob:
 
 def _digest(value: object) -> str:
     """See that a digest is one: it becomes the name of a file."""
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+    if not isinstance(value, str) or not is_digest(value):
         raise ValueError(value)
     return value

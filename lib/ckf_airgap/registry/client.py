@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.https import Attempts
-from ckf_airgap.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, sha256_of
+from ckf_airgap.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, is_digest, sha256_of
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
 from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, RegistryConnection
@@ -24,7 +24,6 @@ _MOST_MOUNTS = 4
 _MOUNTS_IN_VAIN = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Answers to a manifest of a media type that a registry does not take: besides 415, what those say
 # that read it and do not find what they look for.
 _NOT_THIS_TYPE = (400, 406, 415, 422)
@@ -389,4 +388,4 @@ class _NotThereError(Exception):
 
 
 def _digest_in(header: str | None) -> str | None:
-    return header if header and _DIGEST.fullmatch(header) else None
+    return header if header and is_digest(header) else None

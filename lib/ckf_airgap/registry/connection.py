@@ -29,7 +29,7 @@ _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
 )
 _READING = ("GET", "HEAD")
-_PUSHING = ":pull,push"
+_PUSHING = "pull,push"
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class RegistryConnection:
         """Send a request wherever the registry refers to (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
         authentication = self._anonymous if anonymous else self._authentication
-        scopes = _scopes(about or address.url, "pull" if anonymous else "pull,push")
+        scopes = _scopes(about or address.url, "pull" if anonymous else _PUSHING)
         for number in range(https.MOST_REDIRECTS + 1):
             # Storage that the registry refers to elsewhere is not shown the credentials.
             shown = authentication if address.origin == self._base.origin else None
@@ -395,7 +395,7 @@ def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | No
     try:
         return authentication.header(scopes)
     except CredentialsError as error:
-        if not any(scope.endswith(_PUSHING) for scope in scopes):
+        if not any(scope.endswith(f":{_PUSHING}") for scope in scopes):
             raise
         repository = scopes[0].split(":")[1]
         raise RefusedError(f"{error.problem}: for pushing to {repository}", error.cure) from error

@@ -3,7 +3,6 @@
 Each record changes what is known; all of them in their order make up the state of a push.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,8 @@ import msgspec
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.inventory import ArchivedImage
 from ckf_airgap.archives.read_images import NestedArchive, PassedOver
-from ckf_airgap.names import LONGEST_REPOSITORY, ImagePath
-from ckf_airgap.oci import Blob
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# OCI Distribution Specification v1.1, "Pulling manifests".
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+from ckf_airgap.names import ImagePath, is_repository
+from ckf_airgap.oci import Blob, is_digest
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
 
 
 class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
-    """A layer in the registry, and where in the archive it stands; no place where not in this."""
+    """A layer in the registry, and where in the archive it stands."""
 
     layer: StoredLayer
     place: str
@@ -118,8 +113,7 @@ class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
         known.layers[_checked(layer.blob.digest)] = layer
         if layer.source != layer.blob.digest:
             known.compressed[layer.source] = layer
-        if self.place:
-            known.places[self.place] = layer.blob.digest
+        known.places[self.place] = layer.blob.digest
 
 
 class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
@@ -130,8 +124,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
 
     def apply(self, known: Known) -> None:
         """Remember it."""
-        is_short = len(self.repository) <= LONGEST_REPOSITORY
-        if not (is_short and _REPOSITORY.fullmatch(self.repository)):
+        if not is_repository(self.repository):
             raise ValueError("no repository")
         known.repositories.setdefault(_checked(self.digest), {})[self.repository] = None
 
@@ -236,6 +229,6 @@ def write_record(record: Record) -> dict[str, Any]:
 
 
 def _checked(digest: str) -> str:
-    if not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         raise ValueError("no digest")
     return digest
