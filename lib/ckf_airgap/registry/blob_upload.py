@@ -75,8 +75,9 @@ class BlobUpload:
         rest = iter(pieces)
         first = _chunk(rest)
         if len(first) < CHUNK_SIZE:
-            expect(blob_of(first))
-            return self._send_at_once(repository, first)
+            blob = blob_of(first)
+            expect(blob)
+            return self._send_at_once(repository, first, blob)
         location = self._open(repository)
         if self._takes_chunks and (carefully or not self._takes_streams):
             content = _Hashed(chain([first], iter(lambda: _chunk(rest), b"")))
@@ -116,9 +117,8 @@ class BlobUpload:
             raise self._lost(self._connection.words(answer))
         return blob
 
-    def _send_at_once(self, repository: str, data: bytes) -> Blob:
+    def _send_at_once(self, repository: str, data: bytes, blob: Blob) -> Blob:
         """Send a blob that is at hand, from its start each time that it fails."""
-        blob = blob_of(data)
         attempts = Attempts()
         while True:
             answer = None

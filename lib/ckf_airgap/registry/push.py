@@ -25,13 +25,12 @@ from ckf_airgap.registry.layer_uploads import LayerUploads
 from ckf_airgap.registry.progress import Meter, Progress
 from ckf_airgap.registry.push_sink import Pipeline, PushSink
 from ckf_airgap.registry.push_state import PushState
-from ckf_airgap.registry.push_target import Outcomes, Target
+from ckf_airgap.registry.push_target import LOOKUPS_AT_ONCE, Outcomes, Target
 from ckf_airgap.registry.recall import has_images, recall
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
 # How often the archive is read again without anything more arriving in the registry.
 _FRUITLESS_PASSES = 4
-_LOOKUPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -163,18 +162,12 @@ class _LookAhead:
     def recall(self, target: Target) -> None:
         """Look up what the registry has of the archive, if it has anything."""
         known = self._repositories(())
+        # So that it is not looked for once more.
+        target.destinations.is_exhausted = not known
         for repository in known[:1]:
             target.destinations.add(repository)
         if any(has_images(target.client, repository) for repository in known):
-            recall(
-                target.client,
-                self.location,
-                target.state,
-                self.archive,
-                self.names,
-                architecture=self.architecture,
-                on_step=self.meter.tick,
-            )
+            recall(target, self.archive, architecture=self.architecture, on_step=self.meter.tick)
 
 
 def _is_all_there(target: Target) -> bool:
@@ -182,7 +175,7 @@ def _is_all_there(target: Target) -> bool:
     images = list(target.state.images.values())
     if any(target.is_named_otherwise(pushed.image) for pushed in images):
         return False
-    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
         return all(executor.map(target.is_there, images))
 
 

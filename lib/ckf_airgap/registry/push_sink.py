@@ -15,7 +15,7 @@ from ckf_airgap.archives.read_images import (
     Verdict,
 )
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.names import ImagePath, image_path
+from ckf_airgap.names import SHORTER_PATH, ImagePath, image_path
 from ckf_airgap.oci import Blob, sha256_of
 from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import Manifest, Published
@@ -97,7 +97,7 @@ class PushSink:
         self._listed: dict[str, ArchivedImage] = {}
         # How many images, and files passed over, there were before each nested archive.
         self._begun: dict[str, tuple[int, int]] = {}
-        # By repository and digest: an image may have thousands of tags.
+        # By repository and image: it may have thousands of tags.
         self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
 
@@ -224,23 +224,22 @@ class PushSink:
     def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
         """Say where a layer belongs, as far as it is known to which image."""
         destinations = self._target.destinations
+        guess = None if image else self._target.member_names.find(layer.holder)
+        paths = self.builder.describe(image).paths if image else ()
+        repositories = self._target.repositories([image_path(guess)] if guess else paths)
+        taking = [each for each in repositories if each not in destinations.refused]
         if image:
-            repositories = self._target.repositories(self.builder.describe(image))
             for repository in repositories:
                 destinations.add(repository)
             # Where none of them takes it, the image is refused there.
-            taking = [each for each in repositories if each not in destinations.refused]
-            return (taking or repositories or [None])[0]
-        guess = self._target.member_names.find(layer.holder)
-        repositories = self._target.fitting([image_path(guess)]) if guess else []
-        taking = [each for each in repositories if each not in destinations.refused]
+            taking = taking or repositories
         return taking[0] if taking else None
 
     def _finish(
         self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
     ) -> None:
         """Publish an image; runs in the thread that finishes one after the other."""
-        repositories = self._target.repositories(listed)
+        repositories = self._target.repositories(listed.paths)
         try:
             self._require_short(own)
             stored = [taken.arrived(repositories) for taken in image.layers]
@@ -278,7 +277,7 @@ class PushSink:
     def _require_short(self, paths: Sequence[ImagePath]) -> None:
         for problem in map(self._target.location.length_problem, paths):
             if problem:
-                raise RefusedError(problem, "give the option registry a shorter path")
+                raise RefusedError(problem, SHORTER_PATH)
 
     def _refuse(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
@@ -358,26 +357,30 @@ class PushSink:
         # An image may have the same layer twice.
         blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
         try:
-            self._bring(blobs.values(), image.config, repository, mounts=True)
+            self._bring(blobs.values(), image, repository, mounts=True)
             published = client.publish(repository, path.tag, manifests)
         except LostBlobError:
             # It has said that it has them all.
-            self._bring(blobs.values(), image.config, repository, mounts=False)
+            self._bring(blobs.values(), image, repository, mounts=False)
             published = client.publish(repository, path.tag, manifests)
         self._target.destinations.add(repository)
         return published
 
     def _bring(
-        self, layers: Collection[StoredLayer], config: bytes, repository: str, *, mounts: bool
+        self,
+        layers: Collection[StoredLayer],
+        image: ReadImage[Taken],
+        repository: str,
+        *,
+        mounts: bool,
     ) -> None:
         for layer in layers:
             self._target.layers.copy(layer, repository, mounts=mounts)
-        digest = sha256_of(config)
-        if not config or (mounts and (repository, digest) in self._configs):
+        if not image.config or (mounts and (repository, image.key) in self._configs):
             return
-        if not self._target.client.has_blob(repository, digest):
-            self._target.client.upload_blob(repository, [config])
-        self._configs.add((repository, digest))
+        if not self._target.client.has_blob(repository, sha256_of(image.config)):
+            self._target.client.upload_blob(repository, [image.config])
+        self._configs.add((repository, image.key))
 
 
 def _nowhere(layer: LayerFile) -> LayerUpload:

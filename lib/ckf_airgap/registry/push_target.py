@@ -15,6 +15,9 @@ from ckf_airgap.registry.push_records import PushedImage
 from ckf_airgap.registry.push_state import PushState
 from ckf_airgap.registry.refusals import RefusedError
 
+LOOKUPS_AT_ONCE = 8
+"""How many requests that look something up are made at a time."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -36,11 +39,7 @@ class Target:
     layers: LayerUploads
     destinations: Destinations
 
-    def repositories(self, image: ArchivedImage) -> list[str]:
-        """List the repositories in which an image is to stand, as far as their names fit."""
-        return self.fitting(image.paths)
-
-    def fitting(self, paths: Iterable[ImagePath]) -> list[str]:
+    def repositories(self, paths: Iterable[ImagePath]) -> list[str]:
         """List the repositories of some paths, those of names that are too long left out."""
         fit = (path for path in paths if not self.location.length_problem(path))
         return list(dict.fromkeys(map(self.location.repository, fit)))

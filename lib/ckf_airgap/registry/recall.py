@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckf_airgap.archives.byte_stream import open_archive
-from ckf_airgap.archives.decoding import Compression, compression_of
+from ckf_airgap.archives.decoding import Compression, compression_named, compression_of
 from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.image_config import read_config
 from ckf_airgap.archives.image_reader import Readings
@@ -22,14 +22,13 @@ from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.archives.read_images import LayerFile, ReadImage
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, RegistryError
-from ckf_airgap.names import LONGEST_REPOSITORY, ImagePath, MemberNames, RegistryLocation
+from ckf_airgap.names import ImagePath, MemberNames
 from ckf_airgap.oci import Blob
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.manifest import possible_manifests
 from ckf_airgap.registry.push_records import StoredLayer
-from ckf_airgap.registry.push_state import PushState
+from ckf_airgap.registry.push_target import LOOKUPS_AT_ONCE, Target
 
-_LOOKUPS_AT_ONCE = 8
 # Of the tags of a repository, the last in their order: the release before is one of them.
 _MOST_TAGS = 4
 
@@ -99,54 +98,43 @@ class _Survey(ListingSink):
 
 
 def recall(
-    client: RegistryClient,
-    location: RegistryLocation,
-    state: PushState,
-    source: Source,
-    names: MemberNames,
-    *,
-    architecture: str,
-    on_step: Callable[[], None],
+    target: Target, source: Source, *, architecture: str, on_step: Callable[[], None]
 ) -> None:
-    """Look up which layers of an archive the registry has, and remember them.
+    """Look up which layers of an archive the registry has, and remember them in the state.
 
     Args:
-        client: The registry.
-        location: The prefix under which the images stand.
-        state: Where to remember them.
+        target: The registry, and what is known of it.
         source: The archive.
-        names: Names the images that have no names.
         architecture: The CPU architecture to take where there are several; empty: any.
         on_step: Called now and then.
     """
-    survey = _Survey(names, on_step)
+    survey = _Survey(target.member_names, on_step)
     try:
         with open_archive(source) as archive:
             read_into(survey, survey.builder, source, archive, Readings(source.name), architecture)
     except ArtifactError:
         # It is told when it is pushed; what stands before the damage is of use.
         pass
-    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
-        places = _Places(client, location, executor.map, on_step)
-        places.recall_layers(survey.images, state)
-        places.recall_blobs(survey.blobs, state)
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
+        places = _Places(target, executor.map, on_step)
+        places.recall_layers(survey.images)
+        places.recall_blobs(survey.blobs)
 
 
 @dataclass(frozen=True)
 class _Places:
     """The repositories of the archive's images, looked into several at a time."""
 
-    client: RegistryClient
-    location: RegistryLocation
+    target: Target
     map: Callable[..., Iterator[Any]]
     on_step: Callable[[], None]
 
-    def recall_layers(self, images: Sequence[_Image], state: PushState) -> None:
+    def recall_layers(self, images: Sequence[_Image]) -> None:
         """Remember the layers that images of this project hold in the registry."""
         tags: dict[str, set[str]] = {}
         for path in dict.fromkeys(path for image in images for path in image.paths):
-            if not self.location.length_problem(path):
-                tags.setdefault(self.location.repository(path), set()).add(path.tag)
+            for repository in self.target.repositories([path]):
+                tags.setdefault(repository, set()).add(path.tag)
         # By the digest of what the push has compressed, or of what it has sent as it is; of an
         # image that is there already (its config), and of any.
         stored: dict[tuple[str, str, str], StoredLayer] = {}
@@ -172,38 +160,40 @@ class _Places:
                 is_same = layer and (is_plain or layer.compression is place.compression)
                 if layer and is_same and place.place not in added:
                     added.add(place.place)
-                    state.add_layer(layer, place.place, holders[layer.blob.digest])
+                    self.target.state.add_layer(layer, place.place, holders[layer.blob.digest])
 
-    def recall_blobs(
-        self, blobs: Mapping[str, tuple[_Place, ImagePath]], state: PushState
-    ) -> None:
+    def recall_blobs(self, blobs: Mapping[str, tuple[_Place, ImagePath]]) -> None:
         """Remember the layers that are stored as they are, and are there."""
-        repositories = [self.location.repository(path) for _, path in blobs.values()]
-        are_there: Iterator[bool] = self.map(self._has_blob, repositories, blobs)
-        for digest, repository, is_there in zip(blobs, repositories, are_there, strict=True):
+        state = self.target.state
+        paths = [path for _, path in blobs.values()]
+        holders: Iterator[str | None] = self.map(self._holder, blobs, paths)
+        for digest, repository in zip(blobs, holders, strict=True):
             self.on_step()
-            if is_there and state.blob(digest):
+            if repository and state.blob(digest):
                 state.add_repository(digest, repository)
-            elif is_there:
+            elif repository:
                 place = blobs[digest][0]
                 blob = StoredLayer.unread(Blob(digest, place.size), place.compression)
                 state.add_layer(blob, place.place, [repository])
 
-    def _has_blob(self, repository: str, digest: str) -> bool:
+    def _holder(self, digest: str, path: ImagePath) -> str | None:
+        """Give the repository of an image if it has a blob."""
         try:
-            is_short = len(repository) <= LONGEST_REPOSITORY
-            return is_short and self.client.has_blob(repository, digest)
+            for repository in self.target.repositories([path]):
+                if self.target.client.has_blob(repository, digest):
+                    return repository
         except RegistryError:
-            return False
+            pass
+        return None
 
     def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
         """List the layers of a repository's images: those with some tags, and the last others."""
         found: list[_Found] = []
         try:
-            there = self.client.tags(repository)
+            there = self.target.client.tags(repository)
             others = [tag for tag in there if tag not in tags]
             for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
-                found += _layers_of(self.client, repository, tag)
+                found += _layers_of(self.target.client, repository, tag)
         except (RegistryError, ArtifactError):
             # What cannot be looked up is sent; what is wrong is told then.
             pass
@@ -236,7 +226,9 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_F
     as_they_are: list[StoredLayer] = []
     for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
         blob = Blob(layer.digest, layer.size)
-        as_they_are.append(StoredLayer(blob, blob.digest, diff_id, _compression(layer.media_type)))
+        as_they_are.append(
+            StoredLayer(blob, blob.digest, diff_id, compression_named(layer.media_type))
+        )
     identity = manifest.config.digest
     config_blob = Blob(identity, manifest.config.size)
     ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
@@ -250,10 +242,3 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_F
         if layer.compression is Compression.GZIP
     ]
     return [(identity, layer) for layer in (*as_they_are, *compressed)]
-
-
-def _compression(media_type: str) -> Compression:
-    """Tell how a layer is compressed by its media type, which ends with it."""
-    if media_type.endswith("gzip"):
-        return Compression.GZIP
-    return Compression.ZSTD if media_type.endswith("zstd") else Compression.NONE
