@@ -28,44 +28,42 @@ def kubernetes() -> Path:
 
 def etcd() -> Path:
     """Build etcd; gives the folder with it."""
-
-    def make(folder: Path) -> None:
-        module = _module(folder, f"require go.etcd.io/etcd/server/v3 {versions.ETCD}\n")
-        _build(module, folder / "etcd", "go.etcd.io/etcd/server/v3")
-
-    return cached("etcd", versions.ETCD, make)
+    return _program("etcd", versions.ETCD, "go.etcd.io/etcd/server/v3").parent
 
 
 def coredns() -> Path:
     """Build CoreDNS; gives the folder with it."""
-
-    def make(folder: Path) -> None:
-        module = _module(folder, f"require github.com/coredns/coredns {versions.COREDNS}\n")
-        _build(module, folder / "coredns", "github.com/coredns/coredns")
-
-    return cached("coredns", versions.COREDNS, make)
+    return _program("coredns", versions.COREDNS, "github.com/coredns/coredns").parent
 
 
 def distribution() -> Path:
     """Build the registry of the distribution project, version 3; gives the program."""
-    name = "github.com/distribution/distribution/v3"
-
-    def make(folder: Path) -> None:
-        module = _module(folder, f"require {name} {versions.DISTRIBUTION}\n")
-        _build(module, folder / "registry", f"{name}/cmd/registry")
-
-    return cached("distribution", versions.DISTRIBUTION, make) / "registry"
+    module = "github.com/distribution/distribution/v3"
+    return _program("distribution", versions.DISTRIBUTION, module, "cmd/registry")
 
 
 def crane() -> Path:
     """Build crane, which has a registry of its own; gives the program."""
-    name = "github.com/google/go-containerregistry"
+    module = "github.com/google/go-containerregistry"
+    return _program("crane", versions.CRANE, module, "cmd/crane")
+
+
+def _program(name: str, version: str, module: str, command: str = "") -> Path:
+    """Build a program out of a Go module.
+
+    Args:
+        name: What it is called in the cache; the program too, where no command is given.
+        version: The module's version.
+        module: Its path.
+        command: The folder in it that has the program, if not its root.
+    """
+    program = Path(command).name or name
 
     def make(folder: Path) -> None:
-        module = _module(folder, f"require {name} {versions.CRANE}\n")
-        _build(module, folder / "crane", f"{name}/cmd/crane")
+        built = _module(folder, f"require {module} {version}\n")
+        _build(built, folder / program, f"{module}/{command}".rstrip("/"))
 
-    return cached("crane", versions.CRANE, make) / "crane"
+    return cached(name, version, make) / program
 
 
 def juju() -> Path:

@@ -33,7 +33,7 @@ def pack(project: Path, output: Path) -> Path:
         rootfs.run_inside(
             rootfs.charm_build(),
             "cd /project && charmcraft pack --destructive-mode --verbosity=brief 2>&1 || "
-            "{ cat /root/.local/state/charmcraft/log/*.log 2>/dev/null | tail -60 >&2; exit 1; }",
+            "{ cat ~/.local/state/charmcraft/log/*.log 2>/dev/null | tail -60 >&2; exit 1; }",
             mounts={staged: "project"},
             env={"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"},
             with_network=True,

@@ -6,30 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.testbed.host import TestbedError
+from tests.testbed.nginx import nginx_command
 from tests.testbed.pki import KeyPair
 from tests.testbed.processes import Processes
-
-_CONFIGURATION = """
-daemon off;
-user root;
-pid {state}/pid;
-error_log stderr;
-events {{}}
-http {{
-  client_body_temp_path {state}/body;
-  proxy_temp_path {state}/proxy;
-  fastcgi_temp_path {state}/fastcgi;
-  uwsgi_temp_path {state}/uwsgi;
-  scgi_temp_path {state}/scgi;
-  access_log {state}/access.log;
-  server {{
-    listen {address} ssl;
-    ssl_certificate {certificate};
-    ssl_certificate_key {key};
-    root {root};
-  }}
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -67,20 +46,8 @@ class FileServer:
         Raises:
             TestbedError: It does not.
         """
-        self.state.mkdir(parents=True, exist_ok=True)
-        configuration = self.state / "nginx.conf"
-        configuration.write_text(
-            _CONFIGURATION.format(
-                state=self.state,
-                address=self.address,
-                certificate=self.certificate.certificate,
-                key=self.certificate.key,
-                root=self.root,
-            )
-        )
-        self.processes.start(
-            self._name, self.wrap(["nginx", "-p", self.state, "-c", configuration, "-e", "stderr"])
-        )
+        command = nginx_command(self.state, self.address, self.certificate, f"root {self.root};")
+        self.processes.start(self._name, self.wrap(command))
         for _ in range(100):
             self.processes.require(self._name)
             if self.state.joinpath("access.log").exists():

@@ -4,26 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.testbed import builds
+from tests.testbed.nginx import nginx_command
 from tests.testbed.registry import Registry, free_port
 
 # It passes on what comes as it comes, as it has to in front of any registry.
-_TLS_END = """
-daemon off;
-user root;
-pid {state}/pid;
-error_log stderr;
-events {{}}
-http {{
-  client_body_temp_path {state}/body;
-  proxy_temp_path {state}/proxy;
-  fastcgi_temp_path {state}/fastcgi;
-  uwsgi_temp_path {state}/uwsgi;
-  scgi_temp_path {state}/scgi;
-  access_log {state}/access.log;
-  server {{
-    listen {address} ssl;
-    ssl_certificate {certificate};
-    ssl_certificate_key {key};
+_PASSED_ON = """
     client_max_body_size 0;
     location / {{
       proxy_pass http://{plain};
@@ -34,8 +19,6 @@ http {{
       proxy_read_timeout 900;
       proxy_send_timeout 900;
     }}
-  }}
-}}
 """
 
 
@@ -77,18 +60,9 @@ class CraneRegistry(Registry):
         self.data.mkdir(parents=True, exist_ok=True)
         serve = ["registry", "serve", "--address", self.plain, "--disk", self.data]
         self._run(self._name, [builds.crane(), *serve], f"http://{self.plain}")
-        self._state.mkdir(exist_ok=True)
-        configuration = self._state / "nginx.conf"
-        configuration.write_text(
-            _TLS_END.format(
-                state=self._state,
-                address=self.address,
-                certificate=self.certificate.certificate,
-                key=self.certificate.key,
-                plain=self.plain,
-            )
+        nginx = nginx_command(
+            self._state, self.address, self.certificate, _PASSED_ON.format(plain=self.plain)
         )
-        nginx = ["nginx", "-p", self._state, "-c", configuration, "-e", "stderr"]
         self._run(self._state.name, nginx, f"https://{self.host}")
 
     def stop(self) -> None:
