@@ -1,23 +1,19 @@
 """The whole way from the artifacts to a deployed model, in steps that can each be run again."""
 
-import hashlib
-import json
 import platform
-import shutil
-from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import yaml
 
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.credentials import Credentials, write_private
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.deployment.resource_files import resource_files
 from ckf_airgap.errors import JujuError
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
@@ -90,7 +86,8 @@ class Installer:
         self._report = report
         self._record: MutableMapping[str, str] = {} if record is None else record
         self._at_once = at_once
-        self._digests: dict[Path, str] = {}
+        self._deployments: dict[str, DeploymentRecord] = {}
+        self._pull_account: tuple[Credentials | None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -175,6 +172,11 @@ class Installer:
         inventory.require_sound(self.inputs.images.name)
         return self.plan_from(inventory)
 
+    def known_plan(self) -> Plan | None:
+        """Plan from what an earlier push has found; None where the archive was not pushed."""
+        known = self._pusher().known_inventory(self.inputs.images)
+        return None if known is None else self.plan_from(known)
+
     def plan_from(self, inventory: Inventory) -> Plan:
         """Resolve what the charms need against an inventory."""
         return make_plan(self.charms, inventory, self.inputs.settings)
@@ -211,6 +213,36 @@ class Installer:
         """List the applications that are known to run another charm or images than planned."""
         return self._differing(plan, model, unknown=False)
 
+    def differences(self, plan: Plan, model: JujuModel) -> list[str]:
+        """List what the model holds otherwise than planned: applications, charms, image options.
+
+        Args:
+            plan: The plan. What cannot be deployed does not count.
+            model: The model, logged in to.
+
+        Returns:
+            A line for each difference.
+        """
+        plan = plan.without_incomplete()
+        present = model.state().applications
+        outdated = self.outdated(plan, model)
+        lines = [
+            f"{item.name} runs another charm, image or pull account than planned"
+            for item in plan.applications
+            if item.name in outdated
+        ]
+        for item in plan.applications:
+            if item.name not in present:
+                lines.append(f"{item.name} is not deployed")
+                continue
+            changed = model.changed_options(item) if item.image_options else {}
+            lines += [
+                f"{item.name}: the option {name} is not {changed[name]}"
+                for name in item.image_options
+                if name in changed
+            ]
+        return lines
+
     def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:
         """Add the relations that are not there yet.
 
@@ -234,13 +266,20 @@ class Installer:
         repository = self.inputs.settings.location.repository(path)
         return not self.registry.allows_anonymous_pull(repository, path.tag)
 
+    def _account(self, plan: Plan) -> Credentials | None:
+        """Give what the images are pulled with; None where everybody may pull them."""
+        if self._pull_account is None:
+            needed = self.pull_needs_credentials(plan)
+            self._pull_account = (self.inputs.registry_credentials if needed else None,)
+        return self._pull_account[0]
+
     def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> list[str]:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
         plan = plan.without_incomplete()
         _require_staying(plan, model.state())
         changes: list[str] = []
-        with self._resource_files(plan) as files:
+        with resource_files(plan, self.folder / "resources", self._account(plan)) as files:
             if refresh:
                 changes += self._refresh_applications(plan, model, files)
             changes += self._deploy_applications(plan, model, files)
@@ -252,6 +291,7 @@ class Installer:
     ) -> list[str]:
         present = model.state().applications
         new = [item.name for item in plan.applications if item.name not in present]
+        account = self._account(plan)
         changes: list[str] = []
 
         def deploy(names: Sequence[str]) -> None:
@@ -266,7 +306,7 @@ class Installer:
                 changes.extend(model.deploy_bundle(bundle))
             for item in part.excluded:
                 changes.extend(model.deploy_application(item, _files_of(item, files)))
-            self._remember(part.applications, model)
+            self._remember(part.applications, model, account)
 
         waiting = set(new)
         self._roll_out(new, deploy, model)
@@ -291,6 +331,8 @@ class Installer:
         # What nobody remembers deploying may be anything.
         outdated = self._differing(plan, model, unknown=True)
         state = model.state()
+        record = self._record_of(model)
+        account = self._account(plan)
         changes: list[str] = []
 
         def refresh(names: Sequence[str]) -> None:
@@ -298,13 +340,13 @@ class Installer:
                 item = planned[name]
                 item_files = _files_of(item, files)
                 self._report(f"refreshing {name}")
-                if self._charm_differs(item, state, model):
+                if not record.is_same_charm(item, state.charms.get(name)):
                     changes.extend(model.refresh_application(item, item_files))
                 else:
-                    for resource in self._other_images(item, model):
+                    for resource in record.other_images(item, account):
                         source = item_files.get(resource, item.resources[resource])
                         changes.extend(model.attach_resource(name, resource, source))
-                self._remember([item], model)
+                self._remember([item], model, account)
 
         self._roll_out(outdated, refresh, model)
         for name in sorted(state.applications - set(planned)):
@@ -330,65 +372,31 @@ class Installer:
             unknown: Whether those count of which it is not known what they were deployed from.
         """
         state = model.state()
+        record = self._record_of(model)
+        account = self._account(plan)
         return [
             item.name
             for item in plan.applications
             if item.name in state.applications
-            and (unknown or self._images_key(item, model) in self._record)
-            and (self._charm_differs(item, state, model) or self._other_images(item, model))
+            and (unknown or record.knows(item))
+            and (
+                not record.is_same_charm(item, state.charms.get(item.name))
+                or record.other_images(item, account)
+            )
         ]
 
-    def _charm_differs(
-        self, item: PlannedApplication, state: ModelState, model: JujuModel
-    ) -> bool:
-        """Tell whether an application runs other code; what is not known counts as other."""
-        return self._record.get(self._charm_key(item, state, model)) != self._digest(item.file)
+    def _record_of(self, model: JujuModel) -> DeploymentRecord:
+        if model.uuid not in self._deployments:
+            self._deployments[model.uuid] = DeploymentRecord(self._record, model.uuid)
+        return self._deployments[model.uuid]
 
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            with path.open("rb") as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._digests[path]
-
-    def _other_images(self, item: PlannedApplication, model: JujuModel) -> list[str]:
-        """List the resources of an application that have another image."""
-        known: dict[str, str] = json.loads(self._record.get(self._images_key(item, model), "{}"))
-        return [name for name, image in item.resources.items() if known.get(name) != image]
-
-    @staticmethod
-    def _charm_key(item: PlannedApplication, state: ModelState, model: JujuModel) -> str:
-        return f"{model.uuid} charm {state.charms.get(item.name)}"
-
-    @staticmethod
-    def _images_key(item: PlannedApplication, model: JujuModel) -> str:
-        return f"{model.uuid} images {item.name}"
-
-    def _remember(self, items: Sequence[PlannedApplication], model: JujuModel) -> None:
-        """Keep what was deployed: Juju tells of a local charm no more than a number."""
+    def _remember(
+        self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None
+    ) -> None:
         state = model.state()
+        record = self._record_of(model)
         for item in items:
-            self._record[self._charm_key(item, state, model)] = self._digest(item.file)
-            self._record[self._images_key(item, model)] = json.dumps(dict(item.resources))
-
-    @contextmanager
-    def _resource_files(self, plan: Plan) -> Generator[Mapping[tuple[str, str], Path]]:
-        """Write, for as long as they are used, the files with the credentials to pull with."""
-        files: dict[tuple[str, str], Path] = {}
-        credentials = self.inputs.registry_credentials
-        folder = self.folder / "resources"
-        # What was killed while it used them has left them.
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            if credentials and self.pull_needs_credentials(plan):
-                folder.mkdir(mode=0o700, exist_ok=True)
-                for item in plan.applications:
-                    for resource, reference in item.resources.items():
-                        path = folder / f"{item.name}.{resource}.yaml"
-                        write_private(path, _resource_file(reference, credentials))
-                        files[item.name, resource] = path
-            yield files
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            record.remember(item, state.charms.get(item.name), account)
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
@@ -415,20 +423,6 @@ def _require_staying(plan: Plan, state: ModelState) -> None:
 
 def _files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -> dict[str, Path]:
     return {resource: path for (name, resource), path in files.items() if name == item.name}
-
-
-def _resource_file(reference: str, credentials: Credentials) -> str:
-    """Write an image with its credentials as Juju takes it (documentation, "oci-image").
-
-    As YAML: Juju reads JSON too, but then looks for the image under another key.
-    """
-    return yaml.safe_dump(
-        {
-            "registrypath": reference,
-            "username": credentials.username,
-            "password": credentials.password,
-        }
-    )
 
 
 def _architecture() -> str:

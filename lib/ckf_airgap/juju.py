@@ -328,6 +328,23 @@ class JujuModel:
             self._juju.integrate(first, second)
         return [f"add relation {first} - {second}"]
 
+    def changed_options(self, application: PlannedApplication) -> dict[str, OptionValue]:
+        """Give the options of an application that have another value than planned.
+
+        Args:
+            application: The application. It must be there.
+
+        Returns:
+            The options with their planned values.
+        """
+        with _errors():
+            current = self._juju.config(application.name)
+        return {
+            name: value
+            for name, value in application.options.items()
+            if not _is_same(current.get(name), value)
+        }
+
     def update_options(self, application: PlannedApplication) -> list[str]:
         """Bring the options of an application up to date.
 
@@ -337,13 +354,7 @@ class JujuModel:
         Returns:
             The change that was made; none where all options were set already.
         """
-        with _errors():
-            current = self._juju.config(application.name)
-        changed = {
-            name: value
-            for name, value in application.options.items()
-            if not _is_same(current.get(name), value)
-        }
+        changed = self.changed_options(application)
         if not changed:
             return []
         with _errors():

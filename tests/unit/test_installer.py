@@ -87,6 +87,10 @@ class FakeModel(JujuModel):
             self._read(source)
         return self._note(f"attach {application}/{resource}")
 
+    def changed_options(self, application: PlannedApplication) -> dict[str, OptionValue]:
+        current = self.options.get(application.name, {})
+        return {k: v for k, v in application.options.items() if current.get(k) != v}
+
     def update_options(self, application: PlannedApplication) -> list[str]:
         assert application.name in self.applications
         before = self.options.get(application.name)
@@ -225,6 +229,60 @@ def test_credentials_to_pull_are_in_files_that_do_not_stay(
     assert not (work / "resources").exists()
     assert "pass-phrase" not in "".join(model.bundles)
     assert "pass-phrase" not in installer.render(plan)
+
+
+def test_a_refresh_gives_another_account_to_every_resource(
+    builtin: SampleRelease, record: dict[str, str], tmp_path: Path
+) -> None:
+    """The pull secrets would keep the old password: a pod that moves could not start."""
+    model = FakeModel()
+    given = inputs(builtin)
+    installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES, record=record)
+    plan = installer.plan()
+    installer.deploy(plan, model)
+    assert installer.refresh(plan, model) == []
+    changed = replace(given, registry_credentials=Credentials("pusher", "another"))
+    installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES, record=record)
+    resources = [f"{i.name}/{name}" for i in plan.applications for name in i.resources]
+    assert installer.refresh(plan, model) == [f"attach {name}" for name in resources]
+    assert "another" in model.files["kubeflow-profiles.kfam-image.yaml"]
+    assert installer.refresh(plan, model) == []
+    assert "another" not in str(record)
+
+
+class TestDifferences:
+    """What the model holds otherwise than planned."""
+
+    def test_of_a_deployment_there_are_none(self, installer: Installer) -> None:
+        model = FakeModel()
+        installer.deploy(installer.plan(), model)
+        assert installer.differences(installer.plan(), model) == []
+
+    def test_an_option_that_names_an_image_is_named(self, installer: Installer) -> None:
+        model = FakeModel()
+        plan = installer.plan()
+        installer.deploy(plan, model)
+        del model.options["argo-controller"]["executor-image"]
+        image = next(i for i in plan.applications if i.name == "argo-controller")
+        assert installer.differences(plan, model) == [
+            f"argo-controller: the option executor-image is not {image.options['executor-image']}"
+        ]
+
+    def test_what_is_not_deployed_is_named(self, installer: Installer) -> None:
+        model = FakeModel()
+        plan = installer.plan()
+        installer.deploy(plan, model)
+        model.applications.remove("minio")
+        assert installer.differences(plan, model) == ["minio is not deployed"]
+
+    def test_a_charm_or_an_image_of_another_release_is_named(self, installer: Installer) -> None:
+        model = FakeModel()
+        plan = installer.plan()
+        installer.deploy(plan, model)
+        other = _changed(plan, "kfp-api", resources={"oci-image": "h:5/api:2"})
+        assert installer.differences(other, model) == [
+            "kfp-api runs another charm, image or pull account than planned"
+        ]
 
 
 def test_where_everybody_may_pull_no_credentials_are_given(installer: Installer) -> None:

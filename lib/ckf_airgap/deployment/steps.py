@@ -1,0 +1,79 @@
+"""The order of the steps: what would stop a deployment shows before hours of pushing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ckf_airgap.installer import Installer
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.planning.plan import Plan
+from ckf_airgap.preflight import require_fit_charms
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import PushResult
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a deployment or a refresh has done.
+
+    Attributes:
+        changes: What was changed in the model, in words; empty where all was there.
+        outdated: The applications that still run other charms or images than planned.
+    """
+
+    changes: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
+
+
+def push(installer: Installer, on_progress: Callable[[Progress], None]) -> PushResult:
+    """Push the images into a registry that answers and takes pushes.
+
+    Args:
+        installer: Knows the inputs.
+        on_progress: Called after each member of images.tar.gz.
+
+    Raises:
+        ArtifactError: Something in images.tar.gz is damaged.
+        RegistryError: The registry fails or refuses.
+    """
+    installer.check_registry()
+    return installer.push(on_progress)
+
+
+def bring(
+    installer: Installer,
+    model: JujuModel,
+    *,
+    refresh: bool,
+    allow_missing: bool,
+    on_progress: Callable[[Progress], None],
+    on_plan: Callable[[PushResult, Plan], None],
+) -> Outcome:
+    """Push the images, plan, and deploy or refresh; what is done already is skipped.
+
+    Args:
+        installer: Knows the inputs.
+        model: The model, logged in to.
+        refresh: Whether applications that run other charms or images are brought to these.
+        allow_missing: Whether to go on without charms or images that are missing.
+        on_progress: Called after each member of images.tar.gz.
+        on_plan: Called once with what was pushed and with the plan, before anything is deployed.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        AirgapError: A step fails; the next run continues where it stopped.
+    """
+    require_fit_charms(installer, model.versions().model)
+    if not allow_missing and installer.missing_charms:
+        # Not a complete release: all that it lacks is named, and nothing is pushed.
+        installer.plan().require_complete()
+    pushed = push(installer, on_progress)
+    plan = installer.plan()
+    on_plan(pushed, plan)
+    if not allow_missing:
+        plan.require_complete()
+    if refresh:
+        return Outcome(tuple(installer.refresh(plan, model)))
+    changes = installer.deploy(plan, model)
+    return Outcome(tuple(changes), tuple(installer.outdated(plan, model)))

@@ -1,0 +1,172 @@
+"""The verification: units are active, images come from the registry, Juju holds the plan."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ckf_airgap import cluster
+from ckf_airgap.installer import Installer
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.planning.topology import charms_with_namespaces
+
+_POLL_SECONDS = 5
+# How long a pod whose image cannot be pulled may take to be replaced.
+_REPLACEMENT_SECONDS = 60
+_SHOWN_UNITS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a verification has found.
+
+    Attributes:
+        host: Host and port of the registry.
+        namespaces: Where it looked.
+        not_active: For each unit and application that is not active, its status in words.
+        images: Where the images of the containers come from.
+        not_as_planned: What Juju holds otherwise than planned: options and charms, in words.
+        not_compared: Why Juju's options were not compared with the plan; empty where they were.
+        agent_images: Where Juju takes the images of its agents from, if not from the internet.
+    """
+
+    host: str
+    namespaces: tuple[str, ...]
+    not_active: Mapping[str, str]
+    images: cluster.ImageReport
+    not_as_planned: tuple[str, ...] = ()
+    not_compared: str = ""
+    agent_images: str | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in one sentence; empty where nothing is."""
+        parts = [
+            f"{len(found)} {what}"
+            for found, what in (
+                (self.not_active, "units are not active"),
+                (self.images.foreign, f"containers have an image from elsewhere than {self.host}"),
+                (self.images.not_pulled, "containers cannot pull their image"),
+                (self.not_as_planned, "options or charms are not as planned"),
+            )
+            if found
+        ]
+        if not parts and not self.images.containers:
+            # Nothing was seen, which proves nothing.
+            return f"no container runs in {', '.join(self.namespaces)}"
+        return ", ".join(parts)
+
+    @property
+    def summary(self) -> str:
+        """What holds where nothing is wrong."""
+        seen = (
+            f"every unit is active and the images of all {self.images.containers} containers "
+            f"come from {self.host}"
+        )
+        if self.not_compared:
+            return f"{seen}; options were not compared: {self.not_compared}"
+        return seen
+
+
+def verify(
+    model: JujuModel,
+    *,
+    model_name: str,
+    host: str,
+    own_application: str,
+    timeout: float,
+    report: Callable[[str], None],
+    installer: Installer | None,
+    not_compared: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Verification:
+    """Wait until all units are active, then look at the images of every container.
+
+    Args:
+        model: The model, logged in to.
+        model_name: Its name, which is its namespace too.
+        host: Host and port of the registry.
+        own_application: The application that runs this: it is not active meanwhile.
+        timeout: For how many seconds to wait for the units.
+        report: Called with a line of text while it waits.
+        installer: Knows the plan that Juju's options are compared with: an image that only an
+            option names is pulled when a user starts something, and no pod shows it before.
+            None where the plan cannot be known.
+        not_compared: Why it cannot.
+        clock: Gives the time in seconds.
+        sleep: Waits for some seconds.
+
+    Returns:
+        What was found.
+
+    Raises:
+        JujuError: Juju fails.
+        ClusterError: The Kubernetes API fails.
+    """
+    deadline = clock() + timeout
+    while True:
+        state = model.state()
+        waiting = {
+            name: status
+            for name, status in state.not_active.items()
+            if name.partition("/")[0] != own_application
+        }
+        if not waiting or clock() >= deadline:
+            break
+        shown = ", ".join(f"{name} ({s})" for name, s in list(waiting.items())[:_SHOWN_UNITS])
+        more = f" and {len(waiting) - _SHOWN_UNITS} more" if len(waiting) > _SHOWN_UNITS else ""
+        report(f"waiting for {shown}{more}")
+        sleep(_POLL_SECONDS)
+    namespaces = _namespaces(model, model_name)
+    deadline = clock() + min(timeout, _REPLACEMENT_SECONDS)
+    agent_images = model.agent_images()
+    while True:
+        images = cluster.report_images(cluster.running_images(namespaces), host, agent_images)
+        if not images.not_pulled or clock() >= deadline:
+            break
+        sleep(_POLL_SECONDS)
+    plan = installer.known_plan() if installer else None
+    if installer and plan is None:
+        not_compared = "images.tar.gz was not pushed by this unit"
+    return Verification(
+        host=host,
+        namespaces=namespaces,
+        not_active=waiting,
+        images=images,
+        not_as_planned=tuple(installer.differences(plan, model) if installer and plan else ()),
+        not_compared=not_compared,
+        agent_images=agent_images,
+    )
+
+
+def foreign_images(
+    model_name: str, host: str, agent_images: str | None
+) -> tuple[cluster.RunningImage, ...]:
+    """List the containers with an image from elsewhere, without asking Juju.
+
+    Args:
+        model_name: The model's name.
+        host: Host and port of the registry.
+        agent_images: Where Juju takes the images of its agents from, as a verification has found.
+
+    Returns:
+        The containers, of whatever kind.
+
+    Raises:
+        ClusterError: The Kubernetes API fails.
+    """
+    namespaces = [model_name, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
+    images = cluster.running_images(dict.fromkeys(namespaces))
+    return cluster.report_images(images, host, agent_images).foreign
+
+
+def _namespaces(model: JujuModel, model_name: str) -> tuple[str, ...]:
+    """List where Kubeflow runs: its model, Knative's namespaces, those of user profiles."""
+    own = [
+        str(namespace)
+        for application, charm in sorted(model.state().charms.items())
+        if charm.rpartition("-")[0] in charms_with_namespaces()
+        and (namespace := model.option(application, "namespace"))
+    ]
+    found = [*own, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
+    return tuple(dict.fromkeys([model_name, *found]))

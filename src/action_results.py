@@ -1,0 +1,106 @@
+"""The results of actions, in the sizes that Juju takes."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ckf_airgap.deployment.steps import Outcome
+from ckf_airgap.deployment.verification import Verification
+from ckf_airgap.planning.plan import Plan
+from ckf_airgap.preflight import Finding, Level
+from ckf_airgap.registry.push import PushResult
+
+# Juju takes results of up to 100 kB in all.
+_LONGEST_DOCUMENT = 32_000
+_LONGEST_LIST = 6_000
+
+
+def of_push(result: PushResult) -> dict[str, object]:
+    """Give the results of a push: how many images and bytes."""
+    return {
+        "pushed-images": len(result.pushed),
+        "present-images": result.present,
+        "uploaded-bytes": result.uploaded_bytes,
+        "passed-over-files": len(result.inventory.passed_over),
+    }
+
+
+def of_plan(plan: Plan) -> dict[str, object]:
+    """Give the results of a plan: what is in it, and what is missing."""
+    return {
+        "applications": len(plan.applications),
+        "excluded": ", ".join(item.name for item in plan.excluded) or "none",
+        "missing-images": listed(plan.missing),
+        "missing-charms": listed(plan.missing_charms),
+        "left-out": ", ".join(item.name for item in plan.incomplete) or "none",
+        "warnings": listed(plan.warnings),
+    }
+
+
+def of_changes(changes: Sequence[str]) -> dict[str, object]:
+    """Give the results of a deployment: what was changed."""
+    count = len(changes)
+    return {
+        "changes": listed(changes),
+        "result": f"{count} changes" if changes else "nothing to do: the model is as planned",
+    }
+
+
+def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
+    """Give the results of a deployment or a refresh.
+
+    Args:
+        outcome: What was done.
+        unit: The name of this unit, for the command that comes next.
+    """
+    results = of_changes(outcome.changes)
+    if outcome.outdated:
+        results["outdated"] = (
+            f"{', '.join(outcome.outdated)} run other charms or images than these files hold: "
+            f"juju run {unit} refresh"
+        )
+    return results
+
+
+def of_verification(verification: Verification) -> dict[str, object]:
+    """Give the results of a verification: where it looked, and what it found."""
+    not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
+    return {
+        "namespaces": ", ".join(verification.namespaces),
+        "containers": verification.images.containers,
+        "not-active": listed(not_active),
+        "foreign-images": listed(verification.images.foreign),
+        "failed-pulls": listed(verification.images.not_pulled),
+        "not-as-planned": listed(verification.not_as_planned),
+        "not-looked-at": verification.not_compared or "none",
+    }
+
+
+def of_findings(findings: Iterable[Finding]) -> dict[str, object]:
+    """Give the results of the preflight checks."""
+    findings = list(findings)
+    count = Counter(finding.level for finding in findings)
+    return {
+        "findings": shortened("\n".join(map(str, findings))),
+        "errors": count[Level.ERROR],
+        "warnings": count[Level.WARNING],
+    }
+
+
+def listed(items: Iterable[object]) -> str:
+    """Write items on lines of their own, as many as fit; ``none`` for none."""
+    return shortened("\n".join(map(str, items)), _LONGEST_LIST) or "none"
+
+
+def shortened(text: str, longest: int = _LONGEST_DOCUMENT) -> str:
+    """Cut a text to what Juju takes, and leave out what a hook tool cannot be given.
+
+    Args:
+        text: The text; lines are kept.
+        longest: The most characters.
+    """
+    text = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}\n... cut: `ckf-airgap plan` on a workstation gives all"

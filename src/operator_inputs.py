@@ -1,0 +1,386 @@
+"""What the operator gives the charm: options, secrets, resources, the volume; parameters."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import ops
+
+from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.installer import Inputs
+from ckf_airgap.juju import Controller, JujuModel
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.planning.plan import PlanSettings, check_settings
+
+_RESOURCE_FILES = {
+    "images": "./images.tar.gz",
+    "charms": "./charms.tar.gz",
+    "juju": "/snap/juju/current/bin/juju",
+}
+_ARCHIVE_SUFFIXES = (".gz", ".tgz", ".tar", ".zst")
+# What tells one archive from another of the same size: both ends hold names and checksums.
+_COMPARED_BYTES = 64 * 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """The charm's options."""
+
+    registry: str = ""
+    registry_ca: str | None = None
+    registry_credentials: ops.Secret | None = None
+    juju_credentials: ops.Secret | None = None
+    model: str = "kubeflow"
+    images_url: str = ""
+    charms_url: str = ""
+    gateway_service_type: str = ""
+    excluded_charms: str = "auto"
+    overlay: str = ""
+    auto_deploy: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """The model's name without its owner, which is its namespace too."""
+        return self.model.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeployParameters:
+    """The parameters of the actions deploy and refresh."""
+
+    allow_missing: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyParameters:
+    """The parameters of the action verify."""
+
+    timeout: int = 1800
+
+
+class OperatorInputs:
+    """Collects the inputs of one charm. Nothing is fetched before it is asked for."""
+
+    def __init__(self, charm: ops.CharmBase) -> None:
+        self._charm = charm
+        self._model = charm.model
+
+    @property
+    def configuration(self) -> Configuration:
+        """The options as they are now."""
+        return self._charm.load_config(Configuration)
+
+    @property
+    def folder(self) -> Path:
+        """The unit's own directory, beside the charm's, which an upgrade replaces."""
+        return self._charm.charm_dir.parent / "ckf-airgap"
+
+    def problems(self) -> Iterator[ConfigurationError]:
+        """Look for inputs that are missing or not valid, in the order in which they are given."""
+        configuration = self.configuration
+        checks: list[Callable[[], object]] = [
+            self.location,
+            lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
+            self.juju_credentials,
+            lambda: self._source("charms"),
+            # The file of the resource is fetched only when it is needed.
+            lambda: configuration.images_url and self._source("images"),
+            lambda: self._on_volume("images"),
+            lambda: self._resource("juju"),
+            lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
+        ]
+        for check in checks:
+            try:
+                check()
+            except ConfigurationError as error:
+                yield error
+
+    def require(self) -> None:
+        """Refuse to go on without an input.
+
+        Raises:
+            ConfigurationError: An input is missing or not valid; the message names the command
+                that gives it.
+        """
+        for problem in self.problems():
+            raise problem
+
+    def collect(self) -> Inputs:
+        """Fetch everything that the installer works with.
+
+        Raises:
+            ConfigurationError: An input is missing or not valid.
+        """
+        configuration = self.configuration
+        return Inputs(
+            images=self._source("images"),
+            charms=self._source("charms"),
+            settings=self._settings(self.location()),
+            registry_ca=configuration.registry_ca,
+            registry_credentials=self._credentials(
+                configuration.registry_credentials, "registry-credentials"
+            ),
+        )
+
+    def push_state(self, images: Source) -> Path:
+        """Say where the push keeps its journal: beside the archive, if that outlives this pod."""
+        if isinstance(images, FileSource):
+            folder = images.path.parent
+            is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
+            if is_kept and os.access(folder, os.W_OK):
+                return images.path.with_name(f"{images.name}.pushed")
+        return self.folder / "images.pushed"
+
+    def login(self) -> JujuModel:
+        """Log in to the model that Kubeflow is deployed to.
+
+        Raises:
+            ConfigurationError: The client or the account is missing or refused.
+            JujuError: The controller fails.
+        """
+        client = self._resource("juju")
+        client.chmod(0o755)
+        return JujuModel.login(
+            client=client,
+            folder=self.folder / "juju",
+            controller=Controller.from_agent_configuration(
+                self._charm.charm_dir.parent / "agent.conf"
+            ),
+            credentials=self.juju_credentials(),
+            model=self.configuration.model,
+        )
+
+    def location(self) -> RegistryLocation:
+        """Give the registry prefix.
+
+        Raises:
+            ConfigurationError: It is not set or not valid.
+        """
+        registry = self.configuration.registry
+        if not registry:
+            raise ConfigurationError(
+                "waiting for registry",
+                f"juju config {self._charm.app.name} registry=HOST[:PORT][/PATH]",
+            )
+        return RegistryLocation.parse(registry)
+
+    def juju_credentials(self) -> Credentials:
+        """Give the account of the Juju user.
+
+        Raises:
+            ConfigurationError: It is not set or cannot be read.
+        """
+        credentials = self._credentials(self.configuration.juju_credentials, "juju-credentials")
+        if credentials is None:
+            raise ConfigurationError(
+                "waiting for juju-credentials",
+                f"juju config {self._charm.app.name} juju-credentials=secret:...",
+            )
+        return credentials
+
+    def fingerprint(self) -> str:
+        """Tell one set of options, secrets and archives from another; reads URLs and resources.
+
+        Raises:
+            ConfigurationError: An input is missing.
+            ArtifactError: An archive cannot be looked at.
+        """
+        accounts = [
+            (found.username, found.password) if found else None
+            for found in (
+                self._credentials(self.configuration.registry_credentials, "registry-credentials"),
+                self.juju_credentials(),
+            )
+        ]
+        versions = [self._source(name).version for name in ("images", "charms")]
+        return _digest([self._options(), accounts, versions])
+
+    def state_key(self) -> str:
+        """Tell whether a result still holds, without fetching images.tar.gz or asking a server.
+
+        Images that come as a resource are known by the mark that ``mark_images`` leaves in this
+        pod: another resource comes with another pod.
+        """
+        configuration = self.configuration
+        found = {name: self._identity(name) for name in ("charms", "bundle")}
+        if not configuration.images_url and not self._on_volume("images"):
+            mark = self._images_mark
+            found["images"] = mark.read_text() if mark.exists() else ""
+        else:
+            found["images"] = self._identity("images")
+        return _digest([self._options(), found])
+
+    def mark_images(self) -> None:
+        """Remember in this pod that the present resource images has been used.
+
+        Raises:
+            ConfigurationError: There are no images.
+        """
+        source = self._source("images")
+        if isinstance(source, FileSource):
+            self._images_mark.write_text(_identity_of(source.path))
+
+    def comparison_problem(self) -> str:
+        """Tell why the plan cannot be known without fetching 100 GB first; empty where it can."""
+        for problem in self.problems():
+            return problem.problem
+        if (
+            self.configuration.images_url
+            or self._on_volume("images")
+            or self._images_mark.exists()
+        ):
+            return ""
+        return (
+            f"this pod has not read images.tar.gz (juju run {self._charm.unit.name} deploy reads "
+            "it, and changes nothing where all is as planned)"
+        )
+
+    @property
+    def _images_mark(self) -> Path:
+        return self.folder / "images-identity"
+
+    def _options(self) -> dict[str, object]:
+        return dataclasses.asdict(
+            dataclasses.replace(
+                self.configuration, registry_credentials=None, juju_credentials=None
+            )
+        )
+
+    def _identity(self, name: str) -> str:
+        path = self._on_volume(name) or self._optional_resource(name)
+        return _identity_of(path) if path else ""
+
+    def _settings(self, location: RegistryLocation) -> PlanSettings:
+        configuration = self.configuration
+        bundle = self._optional_resource("bundle")
+        try:
+            text = bundle.read_text("utf-8") if bundle else ""
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                "the bundle is not text",
+                f"juju attach-resource {self._charm.app.name} bundle=./bundle.yaml",
+            ) from None
+        return PlanSettings(
+            location=location,
+            model=configuration.model_name,
+            excluded_charms=configuration.excluded_charms,
+            gateway_service_type=configuration.gateway_service_type,
+            bundle=text,
+            overlay=configuration.overlay,
+        )
+
+    def _credentials(self, secret: ops.Secret | None, option: str) -> Credentials | None:
+        """Read a user secret; None where the option is not set."""
+        if secret is None:
+            return None
+        try:
+            content = secret.get_content(refresh=True)
+        except (ops.SecretNotFoundError, ops.ModelError):
+            raise ConfigurationError(
+                f"the secret of {option} cannot be read",
+                f"juju grant-secret NAME {self._charm.app.name}",
+            ) from None
+        try:
+            # A value that was read from a file, as password#file= does, ends with its last line.
+            return Credentials(
+                content["username"].rstrip("\r\n"), content["password"].rstrip("\r\n")
+            )
+        except KeyError as error:
+            raise ConfigurationError(
+                f"the secret of {option} has no {error.args[0]}",
+                "juju update-secret NAME username=... password=...",
+            ) from None
+
+    def _source(self, name: str) -> Source:
+        """Find an archive: at the address that is given, on the volume, or the resource."""
+        configuration = self.configuration
+        url = configuration.images_url if name == "images" else configuration.charms_url
+        if url:
+            return UrlSource(url, f"{name}-url", configuration.registry_ca)
+        path = self._on_volume(name) or self._optional_resource(name)
+        if path is None and (volumes := self._model.storages["artifacts"]):
+            raise ConfigurationError(
+                f"waiting for {name}.tar.gz on the volume, or for the resource {name}",
+                f"juju scp ./{name}.tar.gz {self._charm.unit.name}:{volumes[0].location}/",
+            )
+        return FileSource(path or self._resource(name))
+
+    def _on_volume(self, name: str) -> Path | None:
+        """Look for an archive on the volume; None where there is none.
+
+        Raises:
+            ConfigurationError: There are several, or one cannot be looked at.
+        """
+        if name not in ("images", "charms"):
+            return None
+        for storage in self._model.storages["artifacts"]:
+            found = [
+                path for path in sorted(storage.location.glob(f"{name}.t*")) if _is_archive(path)
+            ]
+            if len(found) > 1:
+                raise ConfigurationError(
+                    f"the volume holds several archives of {name}: "
+                    f"{', '.join(path.name for path in found)}",
+                    "remove all but one of them",
+                )
+            if found:
+                return found[0]
+        return None
+
+    def _resource(self, name: str) -> Path:
+        """Fetch a file resource."""
+        path = self._optional_resource(name)
+        if path is None:
+            raise ConfigurationError(
+                f"waiting for the resource {name}",
+                f"juju attach-resource {self._charm.app.name} {name}={_RESOURCE_FILES[name]}",
+            )
+        return path
+
+    def _optional_resource(self, name: str) -> Path | None:
+        """Fetch a file resource; an empty file counts as none."""
+        try:
+            path = self._model.resources.fetch(name)
+            return path if path.stat().st_size > 0 else None
+        except (ops.ModelError, NameError, OSError):
+            return None
+
+
+def _is_archive(path: Path) -> bool:
+    """Tell whether a file of the volume is an archive with content.
+
+    Raises:
+        ConfigurationError: It is a link to nothing, or in a loop.
+    """
+    if path.suffix not in _ARCHIVE_SUFFIXES:
+        return False
+    try:
+        return path.stat().st_size > 0
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path.name} on the volume cannot be read ({error.strerror})",
+            "remove it, or copy the archive itself there",
+        ) from error
+
+
+def _identity_of(path: Path) -> str:
+    """Tell one file from another by its size and both its ends, wherever it was fetched to."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            ends = file.read(_COMPARED_BYTES)
+            file.seek(max(size - _COMPARED_BYTES, 0))
+            ends += file.read(_COMPARED_BYTES)
+    except OSError:
+        return ""
+    return f"{size} {hashlib.sha256(ends).hexdigest()}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

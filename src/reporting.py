@@ -1,0 +1,91 @@
+"""Where the charm tells what goes on: the unit's status, the log of an action or of the unit."""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+import ops
+
+from ckf_airgap.errors import AirgapError, disk_error
+from ckf_airgap.registry.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+# Juju keeps a thousand lines of an action's log.
+_LOG_SECONDS = 30
+_STATUS_SECONDS = 5
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+class UnitReporter:
+    """Tells how far the work is, in the unit's status and in a log.
+
+    Attributes:
+        log: Takes a line of text at each step.
+        results: Takes what has come out so far.
+    """
+
+    def __init__(
+        self,
+        unit: ops.Unit,
+        log: Callable[[str], None],
+        results: Callable[[Mapping[str, object]], None],
+    ) -> None:
+        self._unit = unit
+        self.log = log
+        self.results = results
+        self._logged_at = 0.0
+        self._shown_at = 0.0
+
+    @classmethod
+    def of_action(cls, unit: ops.Unit, event: ops.ActionEvent) -> "UnitReporter":
+        """Tell the operator who runs an action."""
+        return cls(unit, event.log, lambda results: event.set_results(dict(results)))
+
+    @classmethod
+    def of_hook(cls, unit: ops.Unit) -> "UnitReporter":
+        """Tell the unit's log."""
+        return cls(unit, logger.info, lambda results: logger.info("%s", results))
+
+    def step(self, text: str) -> None:
+        """Show a step in the status and in the log."""
+        self._unit.status = ops.MaintenanceStatus(text)
+        self.log(text)
+
+    def waiting(self, text: str) -> None:
+        """Show how far a step is: in the status, and now and then in the log."""
+        self._unit.status = ops.MaintenanceStatus(text)
+        if time.monotonic() - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            self.log(text)
+
+    def pushing(self, progress: Progress) -> None:
+        """Show how far the push is: each image in the log, the amount now and then."""
+        for reference in progress.finished:
+            self.log(f"pushed {reference}")
+        if time.monotonic() - self._shown_at >= _STATUS_SECONDS:
+            self._shown_at = time.monotonic()
+            self.waiting(f"pushing images: {progress}")
+
+
+@contextmanager
+def reporting(unit: ops.Unit, event: ops.ActionEvent) -> Generator[UnitReporter]:
+    """Report an action, and let the errors of the core fail it with what they say.
+
+    Args:
+        unit: The unit.
+        event: The action.
+
+    Yields:
+        Where to tell what goes on.
+    """
+    try:
+        yield UnitReporter.of_action(unit, event)
+    except AirgapError as error:
+        event.fail(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        event.fail(str(disk_error(error.filename or "the unit's disk", error)))

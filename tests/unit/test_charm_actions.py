@@ -1,0 +1,300 @@
+"""What the actions answer."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import ops
+import pytest
+import yaml
+from ops import testing
+
+import charm as charm_module
+from ckf_airgap.cluster import RunningImage
+from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
+from ckf_airgap.installer import Installer
+from ckf_airgap.planning.plan import MissingCharm, PlanWarning
+from ckf_airgap.preflight import Finding, Level
+from tests.conftest import PROJECT
+from tests.sample_release import SampleRelease
+from tests.unit.charm_unit import (
+    ACTIONS,
+    MISSING,
+    PLAN,
+    READY,
+    FakeInstaller,
+    FakeJujuModel,
+    Unit,
+)
+
+
+class FakePreflight:
+    """The checks, with findings that were chosen."""
+
+    findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
+
+    def __call__(
+        self, installer: object, login: Callable[[], object], user: str, report: object
+    ) -> "FakePreflight":
+        assert user == "deployer"
+        return self
+
+    def run(self) -> tuple[Finding, ...]:
+        return self.findings
+
+
+@pytest.fixture
+def preflight(monkeypatch: pytest.MonkeyPatch) -> FakePreflight:
+    fake = FakePreflight()
+    monkeypatch.setattr(charm_module, "Preflight", fake)
+    return fake
+
+
+def test_preflight_tells_what_it_found(
+    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+) -> None:
+    preflight.findings += (Finding("plan", Level.WARNING, "something", "do that"),)
+    assert unit.run("preflight") == {
+        "findings": "ok  registry: it answers\nwarning  plan: something: do that",
+        "errors": 0,
+        "warnings": 1,
+        "result": "ready: juju run ckf-airgap/0 deploy",
+    }
+
+
+def test_preflight_fails_with_every_error(
+    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+) -> None:
+    preflight.findings += tuple(Finding("plan", Level.ERROR, n, "mend") for n in ("one", "two"))
+    assert unit.fail("preflight") == "error  plan: one: mend; error  plan: two: mend"
+    assert unit.results["errors"] == 2
+    assert "result" not in unit.results
+
+
+def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: FakePreflight) -> None:
+    unit.configure(registry=None, gateway_service_type="x")
+    unit.paths["juju"].write_bytes(b"")
+    assert unit.fail("preflight") == "3 inputs are missing or not valid: see the results"
+    errors = unit.results["errors"]
+    for text in ("waiting for registry", "waiting for the resource juju", "gateway-service-type"):
+        assert text in errors
+
+
+def test_a_long_result_is_cut(unit: Unit, installer: FakeInstaller) -> None:
+    warnings = tuple(PlanWarning(f"warning {number}") for number in range(9999))
+    installer.plan_ = dataclasses.replace(PLAN, warnings=warnings)
+    report = unit.run("render-bundle")["report"]
+    assert len(report) < 50_000
+    assert report.endswith("`ckf-airgap plan` on a workstation gives all")
+
+
+def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) -> None:
+    assert unit.run("push-images") == {
+        "pushed-images": 2,
+        "present-images": 3,
+        "uploaded-bytes": 4096,
+        "passed-over-files": 0,
+    }
+    assert installer.calls == ["check_registry", "push"]
+    assert "one has no name" in unit.context.action_logs
+    assert ops.MaintenanceStatus(
+        "pushing images: 1 images done, 0 kB of 1 kB read (50%), 4 kB sent"
+    ) in (unit.context.unit_status_history)
+    assert unit.state.unit_status == ops.ActiveStatus(READY)
+
+
+def test_render_bundle_shows_the_bundle_and_pushes_nothing(
+    unit: Unit, installer: FakeInstaller
+) -> None:
+    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+    assert unit.run("render-bundle") == {
+        "bundle": "bundle: kubernetes\n",
+        "report": "missing:\n- image: a/b:1\n  wanted_by:\n  - kfp-api/cache-image\n"
+        "  - kfp-ui/image\nresolved: []\nwarnings:\n- something to know\n",
+        "applications": 2,
+        "excluded": "minio",
+        "missing-images": "a/b:1 (for kfp-api/cache-image, kfp-ui/image)",
+        "missing-charms": "none",
+        "left-out": "none",
+        "warnings": "something to know",
+    }
+    assert installer.calls == ["plan"]
+
+
+def test_deploy_goes_the_whole_way(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    assert unit.run("deploy") == {
+        "pushed-images": 2,
+        "present-images": 3,
+        "uploaded-bytes": 4096,
+        "passed-over-files": 0,
+        "applications": 2,
+        "excluded": "minio",
+        "missing-images": "none",
+        "missing-charms": "none",
+        "left-out": "none",
+        "warnings": "something to know",
+        "changes": "deploy application minio\nadd relation a:x - b:y",
+        "result": "2 changes",
+    }
+    assert installer.calls == ["check_registry", "push", "plan", "deploy"]
+    verify = ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
+    assert unit.state.unit_status == verify
+    assert unit.status() == verify
+
+
+def test_deploy_on_a_finished_deployment_says_that_nothing_was_to_do(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.changes = ()
+    results = unit.run("deploy")
+    assert results["changes"] == "none"
+    assert results["result"] == "nothing to do: the model is as planned"
+
+
+def test_deploy_refuses_missing_images_unless_told_otherwise(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+    message = unit.fail("deploy")
+    assert "lacks 1 images" in message
+    assert str(MISSING) in message
+    assert "allow-missing=true" in message
+    assert "deploy" not in installer.calls
+    # What was done by then is told all the same.
+    assert unit.results["missing-images"] == str(MISSING)
+    assert unit.results["pushed-images"] == 2
+    assert unit.state.unit_status == ops.ActiveStatus(READY)
+
+    assert unit.run("deploy", allow_missing=True)["missing-images"] == str(MISSING)
+    assert installer.calls[-1] == "deploy"
+
+
+def test_deploy_finds_a_wrong_password_before_it_pushes(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    model.failure = ConfigurationError("the controller refuses the user", "juju update-secret")
+    assert unit.fail("deploy") == "the controller refuses the user: juju update-secret"
+    assert installer.calls == []
+
+
+def test_an_incomplete_release_is_refused_before_anything_is_pushed(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    lacking = MissingCharm("minio", ("minio",), "every release has it")
+    installer.missing_charms = (lacking,)
+    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,), missing_charms=(lacking,))
+    message = unit.fail("deploy")
+    assert str(MISSING) in message
+    assert str(lacking) in message
+    assert installer.calls == ["plan"]
+    assert unit.run("deploy", allow_missing=True)["missing-charms"] == str(lacking)
+    assert installer.calls[-1] == "deploy"
+
+
+def test_deploy_tells_what_a_refresh_would_change(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.outdated_ = ("kfp-api",)
+    assert "juju run ckf-airgap/0 refresh" in unit.run("deploy")["outdated"]
+
+
+def test_refresh_pushes_and_brings_what_changed(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    assert unit.run("refresh")["result"] == "2 changes"
+    assert installer.calls == ["check_registry", "push", "plan", "refresh"]
+
+
+def test_add_relations_tells_what_it_added(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    assert unit.run("add-relations") == {
+        "changes": "deploy application minio\nadd relation a:x - b:y",
+        "result": "2 changes",
+    }
+    installer.changes = ()
+    assert unit.run("add-relations") == {
+        "changes": "none",
+        "result": "nothing to do: the model is as planned",
+    }
+    assert installer.calls == ["plan", "add_relations"] * 2
+
+
+@pytest.mark.parametrize(
+    ("action", "step"),
+    [
+        ("push-images", "check_registry"),
+        ("push-images", "push"),
+        ("render-bundle", "plan"),
+        ("deploy", "push"),
+        ("deploy", "deploy"),
+        ("add-relations", "add_relations"),
+    ],
+)
+def test_an_action_fails_with_what_the_core_says(
+    action: str, step: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.failures = {step: RegistryError("it broke", "mend it")}
+    assert unit.fail(action) == "it broke: mend it"
+    assert installer.calls[-1] == step
+    assert "result" not in unit.results
+    assert unit.state.unit_status == ops.ActiveStatus(READY)
+
+
+def test_an_error_that_nobody_foresaw_is_not_hidden(unit: Unit, installer: FakeInstaller) -> None:
+    installer.failures = {"plan": AssertionError("a bug")}
+    with pytest.raises(testing.errors.UncaughtCharmError, match="a bug"):
+        unit.run("render-bundle")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_password_is_shown_anywhere(
+    action: str,
+    fails: bool,
+    unit: Unit,
+    installer: FakeInstaller,
+    model: FakeJujuModel,
+    running: list[RunningImage],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    message = ""
+    if fails:
+        model.failure = JujuError("juju refused", "try again")
+        failure = RegistryError("the registry refused", "try again")
+        installer.failures = dict.fromkeys(("check_registry", "plan"), failure)
+        message = unit.fail(action)
+    else:
+        unit.run(action)
+    unit.status()
+    everything = f"{unit.shown}\n{message}\n{caplog.text}"
+    assert "pass-phrase" not in everything
+
+
+def test_render_bundle_works_on_real_files_without_a_registry(
+    unit: Unit, builtin: SampleRelease
+) -> None:
+    (unit.folder / "charm" / "templates").symlink_to(PROJECT / "templates")
+    resources = {
+        testing.Resource(name="images", path=builtin.images.path),
+        testing.Resource(name="charms", path=builtin.charms.path),
+        testing.Resource(name="juju", path=unit.paths["juju"]),
+        testing.Resource(name="bundle", path=builtin.bundle),
+    }
+    unit.state = dataclasses.replace(unit.state, resources=resources)
+    results = unit.run("render-bundle")
+    assert results["missing-images"] == "none"
+    assert results["excluded"] == "katib-controller, kubeflow-volumes, minio"
+    assert results["applications"] == len(builtin.release.applications)
+    bundle = yaml.safe_load(results["bundle"])
+    assert set(bundle["applications"]) == set(builtin.release.applications) - {
+        "katib-controller",
+        "kubeflow-volumes",
+        "minio",
+    }
+    # The real core, whose folder stands beside the charm.
+    assert charm_module.Installer is Installer
+    assert list((unit.folder / "ckf-airgap" / "charms").glob("*.charm"))

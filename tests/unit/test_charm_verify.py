@@ -1,0 +1,250 @@
+"""The action verify, and the status that follows."""
+
+import shutil
+
+import ops
+import pytest
+
+from ckf_airgap import cluster
+from ckf_airgap.cluster import RunningImage
+from ckf_airgap.errors import ClusterError
+from ckf_airgap.juju import ModelState
+from tests.unit.charm_unit import ACTIVE, READY, FakeInstaller, FakeJujuModel, Unit, absent
+
+VERIFIED = ops.ActiveStatus("verified: Charmed Kubeflow runs from this registry")
+NOT_VERIFIED = ops.ActiveStatus("not verified: juju run ckf-airgap/0 verify")
+
+
+def test_verify_tells_that_all_comes_from_the_registry(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running.append(RunningImage("other", "x", "x", "docker.io/not/looked:1"))
+    # This charm's own unit runs the action: it is not active meanwhile.
+    own = {"ckf-airgap/0": "maintenance: waiting", "ckf-airgap": "no unit yet (waiting)"}
+    model.states = [ModelState(frozenset(), {}, own)]
+    unit.run("push-images")
+    assert unit.run("verify") == {
+        "namespaces": "kubeflow, ann, bob",
+        "containers": 1,
+        "not-active": "none",
+        "foreign-images": "none",
+        "failed-pulls": "none",
+        "not-as-planned": "none",
+        "not-looked-at": "none",
+        "result": "every unit is active and the images of all 1 containers come from "
+        "registry.corp:5000",
+    }
+    assert unit.status() == VERIFIED
+
+
+def test_verify_looks_into_the_namespace_of_the_model(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running[:] = [RunningImage("mine", "x", "x", "registry.corp:5000/a:1")]
+    unit.configure(model="ann/mine")
+    assert unit.run("verify")["containers"] == 1
+
+
+def test_verify_looks_into_the_namespaces_of_knative_and_of_profiles(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running[:] = [
+        RunningImage(namespace, "x", "x", "docker.io/a:1")
+        for namespace in ("serving-namespace", "ann", "elsewhere")
+    ]
+    charms = {"serving": "knative-serving-3", "kfp-api": "kfp-api-0"}
+    model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
+    unit.fail("verify")
+    assert unit.results["namespaces"] == "kubeflow, serving-namespace, ann, bob"
+    assert unit.results["containers"] == 2
+
+
+def test_verify_looks_where_knative_runs_whatever_its_charms_say(
+    unit: Unit,
+    model: FakeJujuModel,
+    running: list[RunningImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The charms of Knative 1.16 have an option for the namespace that has no effect."""
+    running.append(RunningImage("knative-serving", "activator", "main", "gcr.io/activator:1"))
+    monkeypatch.setattr(
+        cluster, "knative_namespaces", lambda: ["knative-serving", "knative-eventing"]
+    )
+    assert "1 containers have an image from elsewhere" in unit.fail("verify")
+    assert unit.results["namespaces"] == "kubeflow, knative-serving, knative-eventing, ann, bob"
+
+
+def test_verify_waits_for_the_units(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    waiting = {f"app-{n}/0": "waiting" for n in range(5)}
+    model.states = [
+        ModelState(frozenset(), {}, waiting),
+        ModelState(frozenset(), {}, {"minio/0": "maintenance: starting"}),
+        ACTIVE,
+    ]
+    assert "result" in unit.run("verify", timeout=60)
+    shown = [status.message for status in unit.context.unit_status_history]
+    assert (
+        "waiting for app-0/0 (waiting), app-1/0 (waiting), app-2/0 (waiting) and 2 more" in shown
+    )
+    assert "waiting for minio/0 (maintenance: starting)" in shown
+
+
+def test_verify_fails_with_all_that_is_wrong(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running.append(RunningImage("kubeflow", "kfp-0", "api", "docker.io/a/b:1"))
+    running.append(
+        RunningImage("kubeflow", "ui-0", "ui", "registry.corp:5000/c:1", "ErrImagePull: unknown")
+    )
+    model.states = [ModelState(frozenset(), {}, {"minio/0": "blocked: no key", "ui": "no unit"})]
+    assert unit.fail("verify") == (
+        "2 units are not active, 1 containers have an image from elsewhere than "
+        "registry.corp:5000, 1 containers cannot pull their image: see the results of this task"
+    )
+    assert unit.results == {
+        "namespaces": "kubeflow, ann, bob",
+        "containers": 3,
+        "not-active": "minio/0: blocked: no key\nui: no unit",
+        "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api",
+        "failed-pulls": "registry.corp:5000/c:1 in kubeflow/ui-0, container ui "
+        "(ErrImagePull: unknown)",
+        "not-as-planned": "none",
+        "not-looked-at": "this pod has not read images.tar.gz (juju run ckf-airgap/0 deploy reads "
+        "it, and changes nothing where all is as planned)",
+    }
+    assert unit.status() == NOT_VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("images", "states"),
+    [
+        ([RunningImage("kubeflow", "p", "c", "busybox")], {}),
+        ([RunningImage("kubeflow", "p", "c", "registry.corp:5000/a:1", "ErrImagePull")], {}),
+        ([], {"minio/0": "waiting"}),
+    ],
+)
+def test_each_finding_alone_fails_verify(
+    images: list[RunningImage],
+    states: dict[str, str],
+    unit: Unit,
+    model: FakeJujuModel,
+    running: list[RunningImage],
+) -> None:
+    running += images
+    model.states = [ModelState(frozenset(), {}, states)]
+    assert "see the results of this task" in unit.fail("verify")
+
+
+def test_verify_fails_where_the_cluster_refuses(
+    unit: Unit, model: FakeJujuModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise ClusterError("refused", "juju trust ckf-airgap --scope=cluster")
+
+    monkeypatch.setattr(cluster, "knative_namespaces", list[str])
+    monkeypatch.setattr(cluster, "profile_namespaces", list[str])
+    monkeypatch.setattr(cluster, "running_images", refuse)
+    assert unit.fail("verify") == "refused: juju trust ckf-airgap --scope=cluster"
+
+
+def test_verify_fails_where_juju_holds_something_else_than_planned(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    """An image that only an option names runs in no pod before a user starts something."""
+    unit.run("deploy")
+    installer.differences_ = ("argo-controller: the option executor-image is not r/argoexec:1",)
+    assert unit.fail("verify") == (
+        "1 options or charms are not as planned: see the results of this task"
+    )
+    assert unit.results["not-as-planned"] == installer.differences_[0]
+    assert unit.status() == NOT_VERIFIED
+
+
+def test_verify_says_what_it_could_not_compare(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    unit.run("push-images")
+    installer.known_plan_ = None
+    results = unit.run("verify")
+    assert results["not-looked-at"] == "images.tar.gz was not pushed by this unit"
+    assert results["result"].endswith("options were not compared: " + results["not-looked-at"])
+
+
+def test_verify_does_not_fetch_the_images(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent("images")(unit, monkeypatch)
+    assert "this pod has not read images.tar.gz" in unit.run("verify")["not-looked-at"]
+
+
+def test_a_cluster_in_which_nothing_runs_is_not_verified(
+    unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+) -> None:
+    running.clear()
+    assert "no container runs in kubeflow, ann, bob" in unit.fail("verify")
+
+
+class TestStatus:
+    """A result is shown as long as it holds."""
+
+    @pytest.fixture(autouse=True)
+    def _verified(
+        self,
+        unit: Unit,
+        installer: FakeInstaller,
+        model: FakeJujuModel,
+        running: list[RunningImage],
+    ) -> None:
+        unit.run("deploy")
+        unit.run("verify")
+        assert unit.status() == VERIFIED
+
+    @pytest.mark.parametrize(
+        "options", [{"registry": "other.corp"}, {"overlay": "applications: {minio: {scale: 2}}"}]
+    )
+    def test_it_holds_for_these_options(self, options: dict[str, str], unit: Unit) -> None:
+        before = {name: str(unit.state.config[name]) for name in options if name == "registry"}
+        unit.configure(**options)
+        assert unit.status() == ops.ActiveStatus(READY)
+        unit.configure(**{"overlay": None, **before})
+        assert unit.status() == VERIFIED
+
+    def test_it_holds_for_these_charms(self, unit: Unit) -> None:
+        unit.paths["charms"].write_text("others")
+        assert unit.status() == ops.ActiveStatus(READY)
+
+    def test_it_holds_for_the_images_of_this_pod(self, unit: Unit) -> None:
+        """Another resource comes with another pod."""
+        shutil.rmtree(unit.folder / "ckf-airgap")
+        assert unit.status() == ops.ActiveStatus(READY)
+
+    def test_a_verification_that_fails_takes_it_back(
+        self, unit: Unit, model: FakeJujuModel
+    ) -> None:
+        model.states = [ModelState(frozenset(), {}, {"minio/0": "blocked"})]
+        unit.fail("verify")
+        assert unit.status() == NOT_VERIFIED
+
+    def test_what_comes_from_elsewhere_later_is_told(
+        self, unit: Unit, running: list[RunningImage]
+    ) -> None:
+        unit.update_status()
+        assert unit.status() == VERIFIED
+        running.append(RunningImage("ann", "job-0", "main", "docker.io/library/busybox:1"))
+        unit.update_status()
+        assert unit.status() == ops.ActiveStatus(
+            "1 containers have an image from elsewhere since it was verified: "
+            "juju run ckf-airgap/0 verify"
+        )
+
+    def test_a_cluster_that_does_not_answer_is_no_news(
+        self, unit: Unit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: object) -> None:
+            raise ClusterError("it is silent", "wait")
+
+        monkeypatch.setattr(cluster, "running_images", refuse)
+        unit.update_status()
+        assert unit.status() == VERIFIED
