@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import NOT_FOUND
+from http.client import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
 from typing import Any, TypeVar, cast
 
 import httpx2  # what lightkube is built on
@@ -15,7 +15,7 @@ from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
 
-from ckf_airgap.errors import ClusterError
+from ckf_airgap.errors import AirgapError, ClusterError
 from ckf_airgap.names import registry_host
 
 Resource = TypeVar("Resource")
@@ -31,6 +31,7 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     )
     for kind in ("KnativeServing", "KnativeEventing")
 )
+_OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
 _PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
@@ -153,13 +154,13 @@ def knative_namespaces() -> list[str]:
         with _errors(f"list {kind.__name__}"):
             try:
                 items = list(_list(kind, namespace=ALL_NS))
-            except httpx2.HTTPStatusError as error:
+            except Exception as error:
                 if _status(error) != NOT_FOUND:
                     raise
                 # The cluster does not know the kind: there is no Knative.
                 continue
-        places = [item.metadata.namespace for item in items if item.metadata]
-        found += filter(None, places)
+            places = [item.metadata.namespace for item in items if item.metadata]
+            found += filter(None, places)
     return list(dict.fromkeys(found))
 
 
@@ -213,23 +214,70 @@ def report_images(
 
 @contextmanager
 def _errors(task: str) -> Generator[None]:
-    """Turn the failures of the client into the project's own."""
+    """Turn every failure of the client, answers that it cannot read too, into ClusterError."""
     try:
         yield
-    except ApiError as error:
-        cure = "juju trust ckf-airgap --scope=cluster" if error.status.code == 403 else "try again"
-        raise ClusterError(
-            f"the Kubernetes API refused to {task} ({error.status.message})", cure
-        ) from error
-    except (ConfigError, httpx2.HTTPError, OSError) as error:
-        raise ClusterError(
-            f"the Kubernetes API cannot be reached ({error})", "see that the cluster is healthy"
-        ) from error
+    except AirgapError:
+        raise
+    except Exception as error:
+        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
+        # standard library's, KeyError for a missing header, RecursionError for deep JSON.
+        raise _cluster_error(task, error) from error
 
 
-def _status(error: httpx2.HTTPStatusError) -> int | None:
-    """Give the status of an answer, which is not JSON where the API does not know the path."""
-    return error.status.code if isinstance(error, ApiError) else error.response.status_code
+def _cluster_error(task: str, error: Exception) -> ClusterError:
+    refusal = _refusal(error)
+    if refusal is not None:
+        status = _status(error)
+        if status == FORBIDDEN:
+            cure = "juju trust ckf-airgap --scope=cluster"
+        elif status == UNAUTHORIZED:
+            cure = "see that the account and its token are valid"
+        elif isinstance(error, ApiError):
+            cure = "try again"
+        else:
+            cure = _OTHER_SERVER
+        return ClusterError(
+            f"the Kubernetes API refused to {task} ({_reason(refusal)})",
+            cure,
+        )
+    detail = str(error) or type(error).__name__
+    if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
+        return ClusterError(
+            f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
+        )
+    return ClusterError(
+        f"what was asked to {task} did not answer as the Kubernetes API does "
+        f"({type(error).__name__}: {detail})",
+        _OTHER_SERVER,
+    )
+
+
+def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
+    """Find the answer that is an error: reading its body as JSON may have failed in turn."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, httpx2.HTTPStatusError):
+        found = found.__context__
+    return found
+
+
+def _status(error: BaseException) -> int | None:
+    """Give the status of an answer that is an error, whatever its body is."""
+    refusal = _refusal(error)
+    if refusal is None:
+        return None
+    # The library makes some of its errors without an answer.
+    response = cast(httpx2.Response | None, refusal.response)
+    if response is not None:
+        return response.status_code
+    return refusal.status.code if isinstance(refusal, ApiError) else None
+
+
+def _reason(refusal: httpx2.HTTPStatusError) -> str:
+    """Give what an answer says: Kubernetes names the permission that is lacking."""
+    message = refusal.status.message if isinstance(refusal, ApiError) else None
+    # The error's own text ends in the address of a page on the internet.
+    return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
 
 
 def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
