@@ -69,7 +69,7 @@ FILE|URL is a file, or the https address of one, which is read as a stream.
 """
 
 _PACK_EPILOG = """examples:
-  ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.8
+  ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms FOLDER --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --dry-run
 

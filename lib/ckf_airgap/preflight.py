@@ -1,21 +1,21 @@
 """What would go wrong, found before anything is changed."""
 
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
 from ckf_airgap import cluster
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.errors import AirgapError, PlanError
+from ckf_airgap.errors import AirgapError, JujuError, PlanError
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import SHORTER_PATH
 from ckf_airgap.planning.plan import Plan
 
 _ENOUGH_ACCESS = ("admin", "write")
-_FIRST_WITHOUT_PODSPEC = 4
 _SPARE_BYTES = 100 * 1024 * 1024
 
 
@@ -124,7 +124,7 @@ class Preflight:
                 f"the user {self._user} may only {access} the model",
                 f"juju grant {self._user} admin {model.name}",
             )
-        if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
+        if _juju_version(versions.client).major != _juju_version(versions.model).major:
             self._error(
                 "juju",
                 f"the client is {versions.client}, the model {versions.model}",
@@ -133,38 +133,60 @@ class Preflight:
             )
         for problem, cure in unfit_charms(self._installer, versions.model):
             self._error("juju", problem, cure)
-        self._check_agents(model.agent_images())
+        self._check_agents(model.agent_images(), versions.model)
 
-    def _check_agents(self, repository: str | None) -> None:
-        """See that Juju has an image for every base that a charm runs on; no charm names those."""
-        bases = {charm.base for charm in self._installer.deployed_charms if charm.base}
-        tags = sorted(base.replace("@", "-") for base in bases)
+    def _check_agents(self, repository: str | None, version: str) -> None:
+        """See that there are the images that Juju takes for itself; no charm names those."""
+        juju = _juju_version(version)
+        wanted = juju.images_of(self._installer.deployed_charms)
         if repository is None:
             self._warning(
                 "juju",
                 "the controller takes the images of its agents from the internet "
-                f"(juju/charm-base: {', '.join(tags)})",
+                f"({juju.repository}: {', '.join(wanted)})",
                 "let the nodes' container runtime mirror them, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",
             )
             return
         host, _, path = repository.partition("/")
         if host != self._installer.inputs.settings.location.host:
-            self._ok("juju", f"its agents' images come from {repository} ({', '.join(tags)})")
+            self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
             return
-        name = f"{path}/charm-base" if path else "charm-base"
-        lacking = [
-            tag for tag in tags if self._installer.registry.manifest_digest(name, tag) is None
-        ]
+        cure = (
+            f"pull them where there is internet ({juju.repository}), or pack with "
+            f"--juju-version {juju}, and push them there"
+        )
+        lacking = self._lacking(path, wanted)
         if lacking:
             self._error(
                 "juju",
-                f"{repository} lacks charm-base:{', charm-base:'.join(lacking)}, in which Juju "
-                "runs the charms of these bases",
-                "pull them where there is internet (ghcr.io/juju/charm-base), and push them there",
+                f"{repository} lacks {', '.join(lacking)}, in which Juju runs its agents and "
+                "charms",
+                cure,
             )
         else:
-            self._ok("juju", f"{repository} holds charm-base for {', '.join(tags)}")
+            self._ok("juju", f"{repository} holds {', '.join(wanted)}")
+        # It runs already; a node that it moves to pulls them again.
+        lacking = self._lacking(
+            path, [name for name in juju.controller_images if name not in wanted]
+        )
+        if lacking:
+            self._warning(
+                "juju",
+                f"{repository} lacks {', '.join(lacking)}, which the controller needs if its pod "
+                "moves to another node",
+                cure,
+            )
+
+    def _lacking(self, path: str, names: Iterable[str]) -> list[str]:
+        """List the images that the registry does not have in a repository."""
+        registry = self._installer.registry
+        parts = [(name, *name.split(":")) for name in names]
+        return [
+            name
+            for name, image, tag in parts
+            if registry.manifest_digest(f"{path}/{image}".lstrip("/"), tag) is None
+        ]
 
     def _check_disk(self) -> None:
         folder = self._installer.folder
@@ -300,9 +322,13 @@ def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
 
     Yields:
         What is wrong with a charm, and what to do about it.
+
+    Raises:
+        JujuError: The version is none.
     """
+    version = _juju_version(juju)
     for charm in installer.deployed_charms:
-        if charm.is_podspec and int(juju.partition(".")[0]) >= _FIRST_WITHOUT_PODSPEC:
+        if charm.is_podspec and not version.has_podspec:
             yield (
                 f"{charm.name} is a podspec charm, which Juju {juju} no longer deploys",
                 "use a Juju 3 controller or a newer revision of the charm, or leave its "
@@ -313,6 +339,15 @@ def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
                 f"{charm.name} demands {charm.assumes}, and this is Juju {juju}",
                 "use a controller of such a version, or another revision of the charm",
             )
+
+
+def _juju_version(text: str) -> JujuVersion:
+    try:
+        return JujuVersion.parse(text)
+    except ValueError as error:
+        raise JujuError(
+            f"Juju's version is given as {text!r}, which is none", "see what juju status says"
+        ) from error
 
 
 def require_fit_charms(installer: Installer, juju: str) -> None:

@@ -330,12 +330,13 @@ def test_images_that_are_not_there_are_all_named(
 def test_images_that_are_added(
     release: Release, outside: Outside, tmp_path: Path, capsys: Captured
 ) -> None:
-    extra = ["ghcr.io/juju/jujud-operator:3.6.8", "ghcr.io/juju/charm-base:ubuntu-24.04"]
-    extra += ["ghcr.io/juju/juju-db:4.4", "quay.io/team/notebook:1", "python:3.12", "busybox"]
+    extra = ["ghcr.io/juju/jujud-operator:3.6.25", "ghcr.io/juju/charm-base:ubuntu-24.04"]
+    extra += ["ghcr.io/juju/charm-base:ubuntu-20.04"]
+    extra += ["ghcr.io/juju/juju-db:4.4.30", "quay.io/team/notebook:1", "python:3.12", "busybox"]
     outside.fill(extra, OPTIONS)
     listed = tmp_path / "workloads.txt"
     listed.write_text("# notebooks\nquay.io/team/notebook:1  # of the team\npython:3.12\n")
-    more = ["--juju-version", "3.6.8", "--add-images", str(listed), "--add-image", "busybox"]
+    more = ["--juju-version", "3.6.25", "--add-images", str(listed), "--add-image", "busybox"]
     assert main(words(outside, tmp_path, *more)) == 0
     names = {image["name"] for image in document(capsys)["images"]}
     assert set(extra) - {"busybox"} | {"busybox:latest"} <= names

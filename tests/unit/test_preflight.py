@@ -54,7 +54,16 @@ def image(name: str, architecture: str = "amd64") -> ArchivedImage:
 class FakeRegistry(RegistryClient):
     """A registry that has these images and no others."""
 
-    held = frozenset({("juju/charm-base", "ubuntu-24.04")})
+    held = frozenset(
+        {
+            ("juju/jujud-operator", "3.6.8"),
+            ("juju/jujud-operator", "4.0.1"),
+            ("juju/jujud-operator", "4.1-beta2"),
+            ("juju/juju-db", "4.4"),
+            ("juju/charm-base", "ubuntu-20.04"),
+            ("juju/charm-base", "ubuntu-24.04"),
+        }
+    )
 
     def __init__(self) -> None:
         pass
@@ -231,20 +240,43 @@ def test_a_charm_that_assumes_another_juju(checks: Checks) -> None:
 
 
 def test_a_base_that_juju_has_no_image_for(checks: Checks) -> None:
-    old = charm("mysql-k8s", "a/db:1", bases=("ubuntu@20.04",))
+    old = charm("mysql-k8s", "a/db:1", bases=("ubuntu@22.04",))
     checks.installer.charms_ = (charm("kfp-api", "a/api:1"), old)
     (error,) = checks.found(Level.ERROR)
-    assert "registry.corp:5000/juju lacks charm-base:ubuntu-20.04, in which Juju runs" in error
+    assert "registry.corp:5000/juju lacks charm-base:ubuntu-22.04, in which Juju runs" in error
+
+
+def test_the_operator_of_a_podspec_charm_runs_on_an_old_base(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = FakeRegistry.held - {("juju/charm-base", "ubuntu-20.04")}
+    monkeypatch.setattr(FakeRegistry, "held", held)
+    podspec = charm("mysql-k8s", "a/db:1", is_podspec=True, bases=())
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), podspec)
+    (error,) = checks.found(Level.ERROR)
+    assert "lacks charm-base:ubuntu-20.04, in which Juju runs" in error
+
+
+def test_an_agent_of_another_version_than_the_model(checks: Checks) -> None:
+    checks.model.versions_ = JujuVersions("3.6.25", "3.6.25")
+    (error,) = checks.found(Level.ERROR)
+    assert "lacks jujud-operator:3.6.25, in which Juju runs its agents" in error
+    assert "ghcr.io/juju" in error
+    (warning,) = checks.found(Level.WARNING)
+    assert "lacks juju-db:4.4.30, which the controller needs if its pod moves" in warning
 
 
 def test_agents_that_come_from_elsewhere(checks: Checks) -> None:
     checks.model.agent_images_ = "other.corp/juju"
-    assert "ok  juju: its agents' images come from other.corp/juju (ubuntu-24.04)" in checks.found(
+    images = "jujud-operator:3.6.8, charm-base:ubuntu-24.04"
+    assert f"ok  juju: its agents' images come from other.corp/juju ({images})" in checks.found(
         Level.OK
     )
     checks.model.agent_images_ = None
     (warning,) = checks.found(Level.WARNING)
-    assert "from the internet (juju/charm-base: ubuntu-24.04)" in warning
+    assert (
+        "from the internet (docker.io/jujusolutions: jujud-operator:3.6.8, charm-base" in warning
+    )
 
 
 def test_storage_without_a_default_class(checks: Checks) -> None:

@@ -8,10 +8,11 @@ from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju import CharmOrigin
+from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import ImagePath, ImageReference, image_path
 
-_LARGEST_VERSION_WITH_DATABASE = 3
-_JUJU_IMAGES = "ghcr.io/juju"
+# Juju's own limit is that of an int64; Python converts no thousands of digits.
+_REVISION = re.compile("[0-9]{1,18}")
 _SERIES = {"focal": "ubuntu@20.04", "jammy": "ubuntu@22.04", "noble": "ubuntu@24.04"}
 _HUBS = ("docker.io", "index.docker.io")
 
@@ -94,16 +95,13 @@ def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReferen
     Raises:
         ConfigurationError: It is not a version.
     """
-    if not re.fullmatch(r"\d+\.\d+(\.|-[a-z]+)\d+(\.\d+)?", version):
+    try:
+        juju = JujuVersion.parse(version)
+    except ValueError as error:
         raise ConfigurationError(
             f"--juju-version {version!r} is not a version of Juju", "give it as 3.6.8"
-        )
-    bases = sorted({charm.base for charm in charms if charm.base})
-    tags = [f"jujud-operator:{version}"]
-    if int(version.partition(".")[0]) <= _LARGEST_VERSION_WITH_DATABASE:
-        tags.append("juju-db:4.4")
-    tags += [f"charm-base:{base.replace('@', '-')}" for base in bases]
-    return tuple(parse_image(f"{_JUJU_IMAGES}/{tag}") for tag in tags)
+        ) from error
+    return tuple(parse_image(f"{juju.repository}/{name}") for name in juju.all_images(charms))
 
 
 def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
@@ -210,7 +208,7 @@ def _origin(
 
 def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
     revision = details.get("revision")
-    if revision is not None and not str(revision).isdecimal():
+    if revision is not None and not _REVISION.fullmatch(str(revision)):
         raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")
     channel = details.get("channel")
     return CharmOrigin(
