@@ -28,6 +28,11 @@ _LARGEST_DOCUMENT = 1024 * 1024
 _CHARM_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
 _LONGEST_NAME = 128
 _DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
+_CODE = "src/charm.py"
+# The status of kubeflow-dashboard 1.8 to 1.11 in another model; no metadata says so.
+_REQUIRED_MODEL = re.compile(
+    rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
+)
 _CURE = "download the charm again (juju download) and make charms.tar.gz again"
 
 Find = Callable[[str], str | None]
@@ -188,7 +193,10 @@ class CharmFile:
         is_podspec: Whether it is a charm of the podspec kind, which no bundle holds and which Juju
             4 no longer takes.
         has_storage: Whether it asks for storage.
+        needs_operator_storage: Whether Juju gives its operator storage: that of a podspec charm
+            for Juju before 2.8.
         assumes: What it demands of the controller.
+        required_model: The only name of a model that it runs in; empty where any will do.
     """
 
     path: Path
@@ -201,7 +209,9 @@ class CharmFile:
     bases: tuple[str, ...]
     is_podspec: bool
     has_storage: bool = False
+    needs_operator_storage: bool = False
     assumes: Assumption = field(default_factory=Assumption)
+    required_model: str = ""
 
     @classmethod
     def read(cls, path: Path, label: str | None = None) -> "CharmFile":
@@ -270,6 +280,14 @@ class _Documents:
         found = {name: _DEFAULT_FILE.fullmatch(name) for name in self._archive.namelist()}
         return {_dashed(match["option"]): name for name, match in found.items() if match}
 
+    def required_model(self) -> str:
+        """Give the name that the charm's code demands of its model, or an empty string."""
+        if _CODE not in self._archive.namelist():
+            return ""
+        with self._archive.open(_CODE) as file:
+            match = _REQUIRED_MODEL.search(file.read(_LARGEST_DOCUMENT))
+        return match["model"].decode() if match else ""
+
     def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
         """Read a file that is a map; an empty one where it is missing or empty."""
         if name not in self._archive.namelist():
@@ -306,6 +324,7 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
         raise ArtifactError(
             f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", _CURE
         )
+    is_podspec = metadata.get("series") == ["kubernetes"] and not metadata.get("containers")
     return CharmFile(
         path=path,
         label=documents.label,
@@ -328,10 +347,17 @@ def _read(path: Path, documents: _Documents) -> CharmFile:
             for endpoint, details in _section(metadata, role).items()
         ),
         bases=_bases(documents.mapping("manifest.yaml")),
-        is_podspec=metadata.get("series") == ["kubernetes"] and not metadata.get("containers"),
+        is_podspec=is_podspec,
         has_storage=bool(_section(metadata, "storage")),
+        needs_operator_storage=is_podspec and _is_for_old_juju(metadata),
         assumes=Assumption.of_charm(metadata),
+        required_model=documents.required_model(),
     )
+
+
+def _is_for_old_juju(metadata: dict[str, Any]) -> bool:
+    minimum = metadata.get("min-juju-version")
+    return not minimum or Assumption(feature="juju < 2.8").holds(str(minimum))
 
 
 def _section(document: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:

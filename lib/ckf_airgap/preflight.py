@@ -244,6 +244,17 @@ class Preflight:
                 "kubectl annotate storageclass NAME "
                 "storageclass.kubernetes.io/is-default-class=true",
             )
+        operators = sorted(
+            c.name for c in self._installer.deployed_charms if c.needs_operator_storage
+        )
+        if operators and not facts.default_storage_class:
+            self._warning(
+                "kubernetes",
+                f"no storage class is the default one, and the operators of "
+                f"{', '.join(operators)} need storage",
+                "make one the default, or name one to the model: "
+                "juju model-config operator-storage=NAME",
+            )
         architectures = {node.architecture for node in facts.nodes}
         others = {
             image.member: image.architecture
@@ -270,7 +281,8 @@ class Preflight:
                 "add the image, or name it in the overlay",
             )
         for warning in plan.warnings:
-            self._warning("plan", warning.problem, warning.cure)
+            report = self._error if warning.is_fatal else self._warning
+            report("plan", warning.problem, warning.cure)
         excluded = ", ".join(item.name for item in plan.excluded) or "none"
         self._ok(
             "plan",

@@ -435,3 +435,22 @@ def test_the_builtin_release_has_every_kind_of_need(tmp_path: Path) -> None:
         "gcr.io/ml-pipeline/frontend:2.0.3",
     }
     assert images - set(release.images) == kinds["kfp-profile-controller/custom_images"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "needs"),
+    [
+        ("series: [kubernetes]\n", True),
+        ("series: [kubernetes]\nmin-juju-version: 2.7.9\n", True),
+        ("series: [kubernetes]\nmin-juju-version: 2.8.0\n", False),
+        ("series: [kubernetes]\nmin-juju-version: 2.10\n", False),
+        ("containers: {a: {}}\n", False),
+    ],
+)
+def test_the_operator_of_a_podspec_charm_for_an_old_juju_needs_storage(
+    metadata: str, needs: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.charm"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.yaml", f"name: a\n{metadata}")
+    assert CharmFile.read(path).needs_operator_storage == needs

@@ -432,3 +432,28 @@ def test_a_partner_that_not_every_release_has_is_missed_by_who_requires_it(
         item.name: item for item in make_plan([envoy], inventory_of([]), SETTINGS).missing_charms
     }
     assert found["mlmd"].wanted_by == "envoy:grpc requires it"
+
+
+@pytest.mark.parametrize("quote", ["`", "'", ""])
+def test_a_charm_that_runs_in_a_model_of_one_name_only(quote: str, tmp_path: Path) -> None:
+    path = tmp_path / "kubeflow-dashboard.charm"
+    text = (
+        f'"kubeflow-dashboard must be deployed to model named {quote}kubeflow{quote}: https://x"'
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.yaml", "name: kubeflow-dashboard\n")
+        archive.writestr("src/charm.py", f"raise CheckFailed({text}, BlockedStatus)\n")
+    charm = CharmFile.read(path)
+    assert make_plan([charm], inventory_of([]), SETTINGS).warnings == ()
+    (warning,) = make_plan([charm], inventory_of([]), settings(model="ml-platform")).warnings
+    assert "kubeflow-dashboard runs only in a model of the name kubeflow" in warning.problem
+    assert warning.is_fatal
+
+
+def test_a_charm_that_runs_in_any_model(tmp_path: Path) -> None:
+    path = tmp_path / "kubeflow-dashboard.charm"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.yaml", "name: kubeflow-dashboard\n")
+        archive.writestr("src/charm.py", "# must be deployed\n")
+    charm = CharmFile.read(path)
+    assert make_plan([charm], inventory_of([]), settings(model="other")).warnings == ()

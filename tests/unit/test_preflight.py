@@ -330,3 +330,26 @@ def test_a_full_disk(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight_module.shutil, "disk_usage", disk_usage)
     (error,) = checks.found(Level.ERROR)
     assert "the unit has 1 MB free, and needs 105 MB" in error
+
+
+def test_a_model_that_a_charm_does_not_run_in(checks: Checks) -> None:
+    database = charm("mysql-k8s", "a/db:1", required_model="other")
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    (error,) = checks.found(Level.ERROR)
+    assert "mysql-k8s runs only in a model of the name other, and the model is kubeflow" in error
+
+
+def test_operators_without_a_default_storage_class(checks: Checks) -> None:
+    database = charm("mysql-k8s", "a/db:1", is_podspec=True, needs_operator_storage=True)
+    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    assert checks.found(Level.WARNING) == []
+    checks.cluster = ClusterFacts((NODE,), "")
+    (warning,) = checks.found(Level.WARNING)
+    assert "the operators of mysql-k8s need storage" in warning
+    assert "juju model-config operator-storage" in warning
+
+
+def test_a_version_of_juju_that_is_none(checks: Checks) -> None:
+    checks.model.versions_ = JujuVersions("x", "x")
+    (error,) = checks.found(Level.ERROR)
+    assert "Juju's version is given as 'x', which is none" in error

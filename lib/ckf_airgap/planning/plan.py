@@ -1,7 +1,7 @@
 """The plan: every application with its images and options, every relation, and what is missing."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation, to_choose_from
 from ckf_airgap.planning.image_finder import ImageFinder, MissingImage
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
 from ckf_airgap.planning.relations import fitting_relations, lacking_partners
 from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.topology import (
@@ -106,22 +107,6 @@ class MissingCharm:
 
     def __str__(self) -> str:
         return f"charm {self.name} (for {', '.join(self.applications)}; {self.wanted_by})"
-
-
-@dataclass(frozen=True)
-class PlanWarning:
-    """What the operator should know although the plan can be carried out.
-
-    Attributes:
-        problem: What it is.
-        cure: What can be done about it, or an empty string.
-    """
-
-    problem: str
-    cure: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.problem}: {self.cure}" if self.cure else self.problem
 
 
 @dataclass(frozen=True)
@@ -243,19 +228,11 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
             *map(PlanWarning, topology.warnings),
             *_unused_charms(topology, by_name),
             *_without_effect(settings, applications),
+            *wrong_model(applications.values(), settings.model),
             *(PlanWarning(*warning) for warning in finder.warnings),
-            *_not_pushed(inventory),
+            *not_pushed(inventory),
         ),
     )
-
-
-def _not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
-    """Name what images.tar.gz has that may be an image somebody counts on."""
-    cure = "save it by its name (docker save NAME) if it is needed"
-    for image in inventory.unnamed:
-        yield PlanWarning(f"{image.member} has an image without a name: it is not pushed", cure)
-    for entry in inventory.perhaps_lost:
-        yield PlanWarning(entry.problem, entry.cure)
 
 
 @dataclass(frozen=True)
