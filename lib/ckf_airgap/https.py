@@ -1,6 +1,7 @@
 """HTTPS towards the registry and the file server of an air gap: trust, patience, causes."""
 
 import logging
+import os
 import random
 import socket
 import ssl
@@ -32,6 +33,7 @@ from urllib3.response import HTTPResponse
 
 from ckf_airgap.addresses import Address, without_query
 from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
 """How often a request is tried before it has failed: for a minute and a half, about."""
@@ -245,12 +247,16 @@ class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = HTTPSConnection  # pyright: ignore[reportAssignmentType]
 
 
-def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
+def connections(
+    ca: str | None, *, count: int = 1, proxy: Proxy | None = None
+) -> urllib3.PoolManager:
     """Make what keeps the connections; certificates are verified always.
 
     Args:
         ca: PEM certificates of the authorities to trust beside those of the system.
         count: How many connections to a host are kept open.
+        proxy: The proxy that they go through (RFC 9110, "CONNECT"): it sees no more than the
+            host's name.
 
     Raises:
         ConfigurationError: ``ca`` is not a PEM certificate.
@@ -264,9 +270,17 @@ def connections(ca: str | None, *, count: int = 1) -> urllib3.PoolManager:
                 f"registry-ca is not a PEM certificate ({error})",
                 CA_CURE,
             ) from error
-    manager = urllib3.PoolManager(
-        maxsize=count, ssl_context=context, retries=False, timeout=SLOW_ANSWER
-    )
+    more: dict[str, Any] = {
+        "maxsize": count,
+        "ssl_context": context,
+        "retries": False,
+        "timeout": SLOW_ANSWER,
+    }
+    if proxy is None:
+        manager = urllib3.PoolManager(**more)
+    else:
+        account = urllib3.make_headers(proxy_basic_auth=proxy.account or None)
+        manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **more)
     # There is none for http: nothing goes in the clear.
     pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
     manager.pool_classes_by_scheme = pools
@@ -351,11 +365,10 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
         largest: How many bytes it may have.
 
     Raises:
-        ConfigurationError: ``ca`` is not a PEM certificate.
+        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is no proxy.
         DownloadError: The file cannot be had.
     """
     cure = "see that the address is right and that its server can be reached"
-    pool = connections(ca)
     place, name = url, without_query(url)
     for _ in range(MOST_REDIRECTS):
         try:
@@ -365,14 +378,16 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
             raise DownloadError(
                 name, f"is not given over HTTPS, but at {where}", "give the file"
             ) from None
+        proxy = proxy_for(address.url, os.environ)
+        through = f" through the proxy {proxy}" if proxy else ""
         try:
-            response, content = _get(pool, address, largest + 1)
+            response, content = _get(connections(ca, proxy=proxy), address, largest + 1)
             target = response.headers.get("Location")
             if target and response.status in REDIRECTS:
                 place = urljoin(address.url, target)
                 continue
         except (HTTPError, ValueError) as error:
-            raise DownloadError(name, f"cannot be fetched ({error})", cure) from error
+            raise DownloadError(name, f"cannot be fetched{through} ({error})", cure) from error
         if response.status != HTTPStatus.OK:
             raise DownloadError(
                 name, f"cannot be fetched: its server answers {response.status}", cure

@@ -1,5 +1,6 @@
 """Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -15,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from ckf_airgap import https
 from ckf_airgap.addresses import without_query
 from ckf_airgap.errors import ArtifactError, ConfigurationError
+from ckf_airgap.proxies import proxy_for
 
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
@@ -186,7 +188,8 @@ class UrlSource(Source):
         self.url = url
         self.name = parts.path.rstrip("/").rpartition("/")[2]
         self._option = option
-        self._pool = https.connections(ca)
+        self._proxy = proxy_for(url, os.environ)
+        self._pool = https.connections(ca, proxy=self._proxy)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UrlSource) and other.url == self.url
@@ -280,6 +283,8 @@ class UrlSource(Source):
         if not attempts.end(failure):
             return
         problem, cure = _FAILURES[failure.cause]
+        if self._proxy:
+            problem = f"{problem} through the proxy {self._proxy}"
         raise ArtifactError(
             f"the server of {self._option} {problem} ({failure.detail})",
             cure.format(option=self._option),

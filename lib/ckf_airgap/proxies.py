@@ -1,0 +1,101 @@
+"""The proxy that an address is reached through: ``HTTPS_PROXY`` and ``NO_PROXY``.
+
+The rules are those that Juju and skopeo share (Go, ``golang.org/x/net/http/httpproxy``).
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from ckf_airgap.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy.
+
+    Attributes:
+        url: Its address, without an account: for messages too.
+        account: User and password, with a colon between; empty for none.
+    """
+
+    url: str
+    account: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
+    """Give the proxy for an HTTPS address, or None where it is reached directly.
+
+    Args:
+        url: The address.
+        environment: The environment; names in capitals count before those in small letters.
+
+    Raises:
+        ConfigurationError: ``HTTPS_PROXY`` is not the address of an HTTP or HTTPS proxy.
+    """
+    text = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or ""
+    exceptions = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    parts = urlsplit(url)
+    if not text or _is_excepted(parts.hostname or "", parts.port or 443, exceptions):
+        return None
+    return _parse(text)
+
+
+def _parse(text: str) -> Proxy:
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable, parts = False, urlsplit("")
+    if not is_usable:
+        # It may have a password in it: it is not repeated.
+        raise ConfigurationError(
+            "HTTPS_PROXY is not the address of a proxy", "set it as http://HOST:PORT"
+        )
+    account = ""
+    if parts.username is not None:
+        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Proxy(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", account)
+
+
+def _is_excepted(host: str, port: int, exceptions: str) -> bool:
+    address = _address(host)
+    # Go never asks a proxy for this machine.
+    if host == "localhost" or (address and address.is_loopback):
+        return True
+    return any(
+        _matches(entry.strip().lower(), host, address, port) for entry in exceptions.split(",")
+    )
+
+
+def _matches(
+    entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int
+) -> bool:
+    if entry == "*":
+        return True
+    if address and "/" in entry:
+        try:
+            return address in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    name, _, number = entry.rpartition(":")
+    if name and number.isdecimal() and _address(entry) is None:
+        if number != str(port):
+            return False
+        entry = name
+    if address:
+        return _address(entry.strip("[]")) == address
+    domain = entry.removeprefix("*").lstrip(".")
+    is_host_itself = host == domain and not entry.startswith((".", "*"))
+    return bool(domain) and (is_host_itself or host.endswith(f".{domain}"))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

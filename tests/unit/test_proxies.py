@@ -1,0 +1,49 @@
+"""Which addresses are reached through a proxy."""
+
+import pytest
+
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.proxies import Proxy, proxy_for
+
+PROXY = "http://proxy.corp:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "exceptions", "is_direct"),
+    [
+        ("https://files.corp/x", "", False),
+        ("https://files.corp/x", "*", True),
+        ("https://files.corp/x", "files.corp", True),
+        ("https://files.corp/x", "other.corp, corp", True),
+        ("https://files.corp/x", ".corp", True),
+        ("https://files.corp/x", "*.corp", True),
+        ("https://files.corp/x", ".files.corp", False),
+        ("https://myfiles.corp/x", "files.corp", False),
+        ("https://files.corp/x", "files.corp:443", True),
+        ("https://files.corp:8443/x", "files.corp:443", False),
+        ("https://10.1.2.3/x", "10.0.0.0/8", True),
+        ("https://11.1.2.3/x", "10.0.0.0/8", False),
+        ("https://10.1.2.3/x", "10.1.2.3", True),
+        ("https://10.1.2.3/x", "nonsense/99", False),
+        ("https://[fd00::1]/x", "fd00::/8", True),
+        ("https://[fd00::1]/x", "fd00::1", True),
+        ("https://localhost:5000/x", "", True),
+        ("https://127.0.0.1/x", "", True),
+    ],
+)
+def test_exceptions(url: str, exceptions: str, is_direct: bool) -> None:
+    found = proxy_for(url, {"HTTPS_PROXY": PROXY, "NO_PROXY": exceptions})
+    assert found == (None if is_direct else Proxy(PROXY))
+
+
+def test_an_account_is_kept_apart() -> None:
+    proxy = proxy_for("https://x.y/", {"https_proxy": "http://ann:s%40cret@proxy.corp:3128"})
+    assert proxy == Proxy(PROXY, "ann:s@cret")
+    assert "cret" not in f"{proxy} {proxy!r}"
+
+
+@pytest.mark.parametrize("text", ["socks5://a:secret@b", "http://", "http://a:secret@b:x", "[::"])
+def test_what_is_not_a_proxy(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not the address of a proxy") as error:
+        proxy_for("https://x.y/", {"HTTPS_PROXY": text})
+    assert "secret" not in str(error.value)
