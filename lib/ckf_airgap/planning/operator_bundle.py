@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.juju_names import is_application, is_charm
 from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.topology import (
     OptionValue,
@@ -28,9 +29,7 @@ _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
     | {"relations", "series", "source", "tags", "type", "variables", "website"}
 )
-_APPLICATION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
 _LARGEST = 1024 * 1024
-_LONGEST_NAME = 128
 _INCLUDES = ("include-file://", "include-base64://")
 
 
@@ -140,7 +139,7 @@ class _Reader:
         for name, body in self._mapping(
             {} if section is None else section, "applications"
         ).items():
-            if len(name) > _LONGEST_NAME or not _APPLICATION.fullmatch(name):
+            if not is_application(name):
                 raise self.error(f"has an application with the name {name[:80]!r}")
             known = _READ | _DECIDED | _PASSED_ON
             found[name] = None if body is None else self._mapping(body, name, known)
@@ -198,7 +197,7 @@ class _Reader:
 
     def _charm(self, application: str, value: object) -> str:
         name = charm_name(value) if isinstance(value, str) else ""
-        if len(name) > _LONGEST_NAME or not _APPLICATION.fullmatch(name):
+        if not is_charm(name):
             raise self.error(f"names no charm for {application}, but {str(value)[:80]!r}")
         return name
 

@@ -1,0 +1,64 @@
+"""The grammars of names in Juju, each matched in linear time.
+
+A name that is accepted here can neither begin a flag of a command nor leave a directory nor end a
+line. Charms, applications, endpoints and storage follow Juju's own rules. Of the names of options
+and resources Juju demands only that they are not empty, so the rule for these is this program's.
+"""
+
+import re
+from collections.abc import Callable
+
+Grammar = Callable[[str], bool]
+"""Tells whether a text is a name of one kind."""
+
+# No rule of Juju limits a name; Charmhub's longest have some dozens of characters.
+LONGEST_NAME = 128
+"""How many characters a name may have."""
+
+# Each of these decides by the next character alone where it is, so that nothing is tried twice.
+_WORD = r"[a-z][a-z0-9]*"
+# github.com/juju/names, application.go (ApplicationSnippet), storage.go (StorageNameSnippet), and
+# github.com/juju/charm, url.go: a letter in each part between hyphens.
+_WORDS = re.compile(rf"{_WORD}(?:-[0-9]*{_WORD})*")
+# github.com/juju/names, relation.go (RelationSnippet).
+_ENDPOINT = re.compile(rf"{_WORD}(?:[_-][a-z0-9]+)*")
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+
+def is_charm(name: str) -> bool:
+    """Tell whether a text can be the name of a charm, such as ``mysql-k8s``."""
+    return _fits(_WORDS, name)
+
+
+def is_application(name: str) -> bool:
+    """Tell whether a text can be the name of an application, such as ``katib-db``."""
+    return _fits(_WORDS, name)
+
+
+def is_storage(name: str) -> bool:
+    """Tell whether a text can be the name of a storage, such as ``minio-data``."""
+    return _fits(_WORDS, name)
+
+
+def is_endpoint(name: str) -> bool:
+    """Tell whether a text can be the name of an endpoint, such as ``object-storage``."""
+    return _fits(_ENDPOINT, name)
+
+
+def is_resource(name: str) -> bool:
+    """Tell whether a text can be the name of a resource, such as ``oci-image``."""
+    return _fits(_KEY, name)
+
+
+def is_option(name: str) -> bool:
+    """Tell whether a text can be the name of an option, such as ``istio.gateway.name``."""
+    return _fits(_KEY, name)
+
+
+def is_interface(name: str) -> bool:
+    """Tell whether a text can be the name of an interface, such as ``kubeflow_profiles``."""
+    return _fits(_KEY, name)
+
+
+def _fits(grammar: re.Pattern[str], name: str) -> bool:
+    return len(name) <= LONGEST_NAME and grammar.fullmatch(name) is not None
