@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.names import RegistryLocation
@@ -28,6 +30,7 @@ def planned(
     constraints: str | None = None,
     resources: Mapping[str, str] | None = None,
     options: Mapping[str, OptionValue] | None = None,
+    passed_on: Mapping[str, Any] | None = None,
 ) -> PlannedApplication:
     return PlannedApplication(
         name=name,
@@ -39,6 +42,7 @@ def planned(
         constraints=constraints,
         resources=resources or {},
         options=options or {},
+        settings=passed_on or {},
     )
 
 
@@ -111,6 +115,58 @@ def test_strange_characters_survive(value: str) -> None:
     read = rendered(application)["applications"]["minio"]
     assert read["options"] == {"option": value}
     assert read["resources"] == {"image": value}
+
+
+TEXTS = st.text(max_size=20) | st.sampled_from(
+    [
+        "1e3",
+        "0o17",
+        "loot: /etc/passwd\n      image",
+        "a\n    trust: true\n    b",
+        "<<",
+        "? a",
+        "x" * 900,
+    ]
+)
+OPTION_VALUES = TEXTS | st.booleans() | st.integers() | st.floats(allow_nan=False)
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=TEXTS,
+    resources=st.dictionaries(TEXTS, TEXTS, max_size=3),
+    options=st.dictionaries(TEXTS, OPTION_VALUES, max_size=3),
+    passed_on=st.dictionaries(
+        TEXTS.map(lambda key: f"-{key}"), st.dictionaries(TEXTS, OPTION_VALUES), max_size=2
+    ),
+    endpoint=TEXTS,
+)
+def test_no_name_and_no_value_becomes_structure(
+    name: str,
+    resources: Mapping[str, str],
+    options: Mapping[str, OptionValue],
+    passed_on: Mapping[str, Any],
+    endpoint: str,
+) -> None:
+    application = planned(name, resources=resources, options=options, passed_on=passed_on)
+    relation = (Side(name, endpoint), Side(name, "b"))
+    body: dict[str, Any] = {
+        "charm": str(FILE),
+        "base": "ubuntu@24.04",
+        "scale": 1,
+        "trust": True,
+        **passed_on,
+    }
+    if resources:
+        body["resources"] = resources
+    if options:
+        body["options"] = options
+    assert rendered(application, relations=(relation,)) == {
+        "bundle": "kubernetes",
+        "name": "kubeflow",
+        "applications": {name: body},
+        "relations": [[str(side) for side in relation]],
+    }
 
 
 @pytest.mark.parametrize("value", [True, False, 3, -1, 2.5, "3", "true"])

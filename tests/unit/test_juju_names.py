@@ -33,7 +33,20 @@ def test_applications_charms_and_storage_are_named_as_juju_says(name: str) -> No
 @pytest.mark.parametrize("is_name", GRAMMARS)
 @pytest.mark.parametrize(
     "name",
-    ["", "-model", "--model=x", "a/b", "../a", "a b", "a\n", "a\nb: c", "a: b", "é", "1a", "a\x00"],
+    [
+        "",
+        "-model",
+        "--model=x",
+        "a/b",
+        "../a",
+        "a b",
+        "a\n",
+        "a\nb: c",
+        "a: b",
+        "é",
+        "1a",
+        "a\x00",
+    ],
 )
 def test_no_name_is_a_flag_a_path_or_a_line(is_name: juju_names.Grammar, name: str) -> None:
     assert not is_name(name)

@@ -36,10 +36,11 @@ def render_bundle(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # A bundle is YAML, which HTML escapes would spoil; every value is quoted as JSON instead.
+        # A bundle is YAML, which HTML escapes would spoil.
         autoescape=False,
+        # Whatever the template puts in, a key as well, is written by the YAML library.
+        finalize=_written,
     )
-    environment.filters["quoted"] = _quoted
     return environment.get_template(TEMPLATE).render(
         applications=plan.bundled,
         relations=plan.bundled_relations,
@@ -47,10 +48,20 @@ def render_bundle(
     )
 
 
-def _quoted(value: Any) -> str:
-    """Write a value as YAML on one line; unlike JSON it escapes all that YAML does not take."""
-    style = '"' if isinstance(value, str) else None
-    document = yaml.safe_dump(
-        value, default_style=style, default_flow_style=True, allow_unicode=True, width=sys.maxsize
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text, because Juju takes more plain texts for numbers than PyYAML does."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Represent a text, be it a key or a value."""
+        return yaml.ScalarNode("tag:yaml.org,2002:str", text, style='"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def _written(value: Any) -> str:
+    """Write a value as YAML on one line, with an escape for what YAML does not take."""
+    document = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=sys.maxsize
     )
     return document.removesuffix("...\n").strip()
