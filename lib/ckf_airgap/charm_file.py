@@ -17,23 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from ckf_airgap import juju_names
 from ckf_airgap.assumptions import Assumption
-from ckf_airgap.documents import DocumentError, read_json_texts, read_texts
+from ckf_airgap.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
+from ckf_airgap.documents import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference
 
-# metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
-_LARGEST_DOCUMENT = 1024 * 1024
-# The rule of Juju for the names of charms.
-_CHARM_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")
-_LONGEST_NAME = 128
-_DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
-_CODE = "src/charm.py"
-# The status of kubeflow-dashboard 1.8 to 1.11 in another model; no metadata says so.
-_REQUIRED_MODEL = re.compile(
-    rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
-)
-_CURE = "download the charm again (juju download) and make charms.tar.gz again"
+_BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Find = Callable[[str], str | None]
 """Gives the reference in the air-gapped registry for an image, or None where it is missing."""
@@ -229,8 +220,8 @@ class CharmFile:
         """
         label = label or path.name
         try:
-            with zipfile.ZipFile(path) as archive:
-                documents = _Documents(archive, label)
+            with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
+                documents = CharmDocuments(archive, label)
                 return _read(path, documents)
         except (
             zipfile.BadZipFile,
@@ -243,7 +234,7 @@ class CharmFile:
             ValueError,
             struct.error,
         ) as error:
-            raise ArtifactError(f"{label} is not a readable charm ({error})", _CURE) from error
+            raise ArtifactError(f"{label} is not a readable charm ({error})", CURE) from error
 
     @property
     def base(self) -> str | None:
@@ -267,88 +258,42 @@ def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
     return tuple(dict.fromkeys(reference for reference in references if reference))
 
 
-class _Documents:
-    """The YAML and JSON files of a charm."""
-
-    def __init__(self, archive: zipfile.ZipFile, label: str) -> None:
-        self._archive = archive
-        self.label = label
-
-    @property
-    def default_files(self) -> dict[str, str]:
-        """The default image files: option name with dashes -> file name."""
-        found = {name: _DEFAULT_FILE.fullmatch(name) for name in self._archive.namelist()}
-        return {_dashed(match["option"]): name for name, match in found.items() if match}
-
-    def required_model(self) -> str:
-        """Give the name that the charm's code demands of its model, or an empty string."""
-        if _CODE not in self._archive.namelist():
-            return ""
-        with self._archive.open(_CODE) as file:
-            match = _REQUIRED_MODEL.search(file.read(_LARGEST_DOCUMENT))
-        return match["model"].decode() if match else ""
-
-    def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
-        """Read a file that is a map; an empty one where it is missing or empty."""
-        if name not in self._archive.namelist():
-            if required:
-                raise ArtifactError(f"{self.label} has no {name}: it is not a charm", _CURE)
-            return {}
-        document = self.document(name)
-        if document is None:
-            return {}
-        if not isinstance(document, dict):
-            raise ArtifactError(f"{name} of {self.label} is not a map", _CURE)
-        return cast(dict[str, Any], document)
-
-    def document(self, name: str) -> Any:
-        """Read a file of any shape."""
-        if self._archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
-            raise ArtifactError(f"{name} of {self.label} is too large to be right", _CURE)
-        is_json = name.endswith(".json")
-        read = read_json_texts if is_json else read_texts
-        try:
-            return read(self._archive.read(name))
-        except DocumentError as error:
-            language = "JSON" if is_json else "YAML"
-            raise ArtifactError(
-                f"{name} of {self.label} is not valid {language}{error}", _CURE
-            ) from error
-
-
-def _read(path: Path, documents: _Documents) -> CharmFile:
+def _read(path: Path, documents: CharmDocuments) -> CharmFile:
     metadata = documents.mapping("metadata.yaml", required=True)
-    options = _section(documents.mapping("config.yaml"), "options")
     name = metadata.get("name")
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME or not _CHARM_NAME.fullmatch(name):
+    if not isinstance(name, str) or not juju_names.is_charm(name):
         raise ArtifactError(
-            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", _CURE
+            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", CURE
         )
     is_podspec = metadata.get("series") == ["kubernetes"] and not metadata.get("containers")
+    resources = documents.section("metadata.yaml", metadata, "resources", juju_names.is_resource)
+    storage = documents.section("metadata.yaml", metadata, "storage", juju_names.is_storage)
+    options = documents.section(
+        "config.yaml", documents.mapping("config.yaml"), "options", juju_names.is_option
+    )
     return CharmFile(
         path=path,
         label=documents.label,
         name=name,
         resources={
-            resource: str(details.get("upstream-source") or "")
-            for resource, details in _section(metadata, "resources").items()
+            resource: documents.image(
+                "metadata.yaml", resource, str(details.get("upstream-source") or "")
+            )
+            for resource, details in resources.items()
             if details.get("type") == "oci-image"
         },
         image_options=tuple(_image_options(options, documents)),
         options={option: str(details.get("default") or "") for option, details in options.items()},
         endpoints=tuple(
-            Endpoint(
-                endpoint,
-                role,
-                str(details.get("interface", "")),
-                is_optional=details.get("optional") == "true",
-            )
+            _endpoint(documents, endpoint, role, details)
             for role in ("provides", "requires")
-            for endpoint, details in _section(metadata, role).items()
+            for endpoint, details in documents.section(
+                "metadata.yaml", metadata, role, juju_names.is_endpoint
+            ).items()
         ),
         bases=_bases(documents.mapping("manifest.yaml")),
         is_podspec=is_podspec,
-        has_storage=bool(_section(metadata, "storage")),
+        has_storage=bool(storage),
         needs_operator_storage=is_podspec and _is_for_old_juju(metadata),
         assumes=Assumption.of_charm(metadata),
         required_model=documents.required_model(),
@@ -360,13 +305,16 @@ def _is_for_old_juju(metadata: dict[str, Any]) -> bool:
     return not minimum or Assumption(feature="juju < 2.8").holds(str(minimum))
 
 
-def _section(document: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
-    """Give a map of maps, without the entries that are something else."""
-    section = document.get(key)
-    if not isinstance(section, dict):
-        return {}
-    entries = cast(dict[str, Any], section).items()
-    return {name: details for name, details in entries if isinstance(details, dict)}
+def _endpoint(
+    documents: CharmDocuments, name: str, role: str, details: dict[str, Any]
+) -> Endpoint:
+    interface = str(details.get("interface", ""))
+    documents.require(
+        not interface or juju_names.is_interface(interface),
+        "metadata.yaml",
+        f"gives {name} the interface {interface[:80]!r}",
+    )
+    return Endpoint(name, role, interface, is_optional=details.get("optional") == "true")
 
 
 def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
@@ -376,14 +324,17 @@ def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
     found = [
         cast(dict[str, Any], base) for base in cast(list[Any], bases) if isinstance(base, dict)
     ]
-    return tuple(
+    texts = [
         f"{base['name']}@{str(base['channel']).partition('/')[0]}"
         for base in found
         if "name" in base and "channel" in base
-    )
+    ]
+    return tuple(text for text in texts if _BASE.fullmatch(text))
 
 
-def _image_options(options: dict[str, dict[str, Any]], documents: _Documents) -> list[ImageOption]:
+def _image_options(
+    options: dict[str, dict[str, Any]], documents: CharmDocuments
+) -> list[ImageOption]:
     """Find the options that name images.
 
     An option is one if its name has "image" in it **and** its value is image references: by the
@@ -395,25 +346,24 @@ def _image_options(options: dict[str, dict[str, Any]], documents: _Documents) ->
         if "image" not in name:
             continue
         # The keys of the file count: config.yaml lists fewer, or others, than the charm reads.
-        file = default_files.get(_dashed(name))
-        default = documents.document(file) if file else _parsed(details.get("default"))
+        file = default_files.get(dashed(name))
+        default = documents.document(file) if file else _parsed(details, documents.budget)
         option = _image_option(name, default)
         if option:
+            for image in option.images:
+                documents.image(file or "config.yaml", name, image)
             found.append(option)
     return found
 
 
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _parsed(default: object) -> object:
+def _parsed(details: dict[str, Any], budget: Budget) -> object:
     """Read a default value, which is itself YAML or JSON in a string."""
+    default: object = details.get("default")
     if not isinstance(default, str):
         return None
     for read in (read_json_texts, read_texts):
         with suppress(DocumentError):
-            return read(default)
+            return read(default, budget)
     return default
 
 

@@ -10,9 +10,19 @@ from typing import Any, cast
 
 import yaml
 
-# The largest bundle of a release has some thousands.
 _MOST_NODES = 200_000
-# A number of more digits is none, and Python refuses to read it.
+"""How many values a document may have; the largest bundle of a release has some thousands."""
+_MOST_NODES_OF_STREAM = 1_000_000
+"""How many values a stream may have: all manifests of a release have some 300,000."""
+_DEEPEST = 100
+"""How many maps and lists may be inside each other; bundles, charms and manifests have 20."""
+_CHARACTERS_OF_NODE = 64
+"""For how many characters a text counts once more, where it is referred to again and again."""
+_MOST_DIGITS = 64
+"""How long a number may be; Python refuses to write one of more than 4,300 digits."""
+# Those of libyaml, where PyYAML has it, are ten times as fast. Both accept the same.
+_TEXTS: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_SAFE: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = (
     yaml.YAMLError,
     ValueError,
@@ -31,11 +41,51 @@ class DocumentError(ValueError):
     """
 
 
-def read_texts(text: str | bytes) -> Any:
+class Budget:
+    """How many values several documents may have together.
+
+    Args:
+        most: Their number, counted as they are written: each key, scalar, map and list is one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left = most
+
+    def spend(self, count: int = 1) -> None:
+        """Count values.
+
+        Raises:
+            DocumentError: There are more than there may be.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise DocumentError(f" (it has more than {self._most} values)")
+
+
+class _ValuesLoader(_SAFE):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
+    """Reads values, and no number that is too long to be one."""
+
+    def short_number(self, node: yaml.ScalarNode) -> Any:
+        """Read a number."""
+        if len(node.value) > _MOST_DIGITS:
+            raise DocumentError(
+                f" (line {node.start_mark.line + 1} has a number too long to be one)"
+            )
+        is_int = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+
+
+for _kind in ("int", "float"):
+    _ValuesLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _ValuesLoader.short_number)
+
+
+def read_texts(text: str | bytes, budget: Budget | None = None) -> Any:
     """Read a YAML document (YAML 1.1) with every scalar as it is written: 1.10 is no number.
 
     Args:
         text: The document.
+        budget: What it may have, together with others.
 
     Returns:
         Dictionaries, lists and strings; None for an empty document.
@@ -43,7 +93,7 @@ def read_texts(text: str | bytes) -> Any:
     Raises:
         DocumentError: It is not valid, or not safe to read.
     """
-    return next(_read(text, yaml.BaseLoader, is_single=True))
+    return next(_read(text, _TEXTS, budget or Budget(_MOST_NODES), is_single=True))
 
 
 def read_values(text: str | bytes) -> Any:
@@ -58,7 +108,7 @@ def read_values(text: str | bytes) -> Any:
     Raises:
         DocumentError: It is not valid, or not safe to read.
     """
-    return next(_read(text, yaml.SafeLoader, is_single=True))
+    return next(_read(text, _ValuesLoader, Budget(_MOST_NODES), is_single=True))
 
 
 def read_all_texts(text: str | bytes) -> list[Any]:
@@ -67,16 +117,17 @@ def read_all_texts(text: str | bytes) -> list[Any]:
     Raises:
         DocumentError: One is not valid, or not safe to read.
     """
-    return list(_read(text, yaml.BaseLoader, is_single=False))
+    return list(_read(text, _TEXTS, Budget(_MOST_NODES_OF_STREAM), is_single=False))
 
 
-def read_json_texts(text: str | bytes) -> Any:
+def read_json_texts(text: str | bytes, budget: Budget | None = None) -> Any:
     """Read a JSON document (RFC 8259) with every number as it is written.
 
     Not all JSON is YAML 1.1: tabs may indent it, for one.
 
     Args:
         text: The document.
+        budget: What it may have, together with others.
 
     Returns:
         Dictionaries, lists, strings, truth values, and None.
@@ -85,8 +136,8 @@ def read_json_texts(text: str | bytes) -> Any:
         DocumentError: It is not valid, or not safe to read.
     """
     marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
-    if sum(text.count(cast(Any, mark)) for mark in marks) > _MOST_NODES:
-        raise DocumentError(f" (it has more than {_MOST_NODES} values)")
+    budget = budget or Budget(_MOST_NODES)
+    budget.spend(1 + sum(text.count(cast(Any, mark)) for mark in marks))
     try:
         return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as error:
@@ -98,9 +149,14 @@ def read_json_texts(text: str | bytes) -> Any:
 
 
 def _read(
-    text: str | bytes, kind: type[yaml.BaseLoader] | type[yaml.SafeLoader], *, is_single: bool
+    text: str | bytes,
+    kind: type[yaml.BaseLoader] | type[yaml.SafeLoader],
+    budget: Budget,
+    *,
+    is_single: bool,
 ) -> Iterator[Any]:
     try:
+        _spend_events(text, kind, budget)
         loader = kind(text)
         try:
             if is_single:
@@ -112,10 +168,35 @@ def _read(
             loader.dispose()
     except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" (line {mark.line + 1})" if mark else ""
+        place = f" (line {min(mark.line + 1, _lines(text))})" if mark else ""
         if isinstance(error, RecursionError):
             place = " (it is nested too deeply)"
         raise DocumentError(str(error) if isinstance(error, DocumentError) else place) from error
+
+
+def _lines(text: str | bytes) -> int:
+    """Count lines; libyaml takes the end of a text for one more, PyYAML itself does not."""
+    return 1 + (text.count("\n") if isinstance(text, str) else text.count(b"\n"))
+
+
+def _spend_events(
+    text: str | bytes, kind: type[yaml.BaseLoader] | type[yaml.SafeLoader], budget: Budget
+) -> None:
+    """Count what is in a text before anything is made of it, which takes much more memory."""
+    depth = 0
+    one = Budget(_MOST_NODES)
+    for event in yaml.parse(text, kind):
+        if isinstance(event, yaml.DocumentStartEvent):
+            one = Budget(_MOST_NODES)
+        if isinstance(event, yaml.NodeEvent):
+            one.spend()
+            budget.spend()
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise DocumentError(" (it is nested too deeply)")
 
 
 def _value(loader: yaml.BaseLoader | yaml.SafeLoader, node: yaml.Node | None) -> Any:
@@ -127,9 +208,12 @@ def _value(loader: yaml.BaseLoader | yaml.SafeLoader, node: yaml.Node | None) ->
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the nodes below one, each as often as it is referred to."""
+    """Count the nodes below one, each as often as it is referred to.
+
+    A long text counts for several.
+    """
     if not isinstance(node, yaml.CollectionNode):
-        return 1
+        return 1 + len(node.value) // _CHARACTERS_OF_NODE
     if id(node) in known:
         return known[id(node)]
     # One that holds itself has no end.

@@ -1,6 +1,7 @@
 """charms.tar.gz and charms that somebody made to do harm: one clear error, and nothing outside."""
 
 import io
+import json
 import re
 import resource
 import tarfile
@@ -60,6 +61,37 @@ def smaller_than_it_is(content: bytes) -> bytes:
     return with_bytes(content, b"PK\x01\x02", 24, (10).to_bytes(4, "little"))
 
 
+def compressed(method: int) -> bytes:
+    """Compress metadata in a way that takes much memory to read, and that no charm tool writes."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", method) as archive:
+        archive.writestr("metadata.yaml", METADATA * 99)
+    return output.getvalue()
+
+
+def of_many_files() -> bytes:
+    """Make a zip whose directory has 5 MiB."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w") as archive:
+        archive.writestr("metadata.yaml", METADATA)
+        for number in range(100):
+            archive.writestr(f"{number}{'a' * 60_000}", "")
+    return output.getvalue()
+
+
+def with_default_files(count: int, content: str) -> bytes:
+    """Make a charm of many options, each with a file of its default images."""
+    options = "\n".join(f"  image-{number}: {{default: x}}" for number in range(count))
+    files = {f"src/default-image-{number}.json": content for number in range(count)}
+    return charm(config_yaml=f"options:\n{options}", **files)
+
+
+def with_resource(name: str, image: str = "a/b:1") -> bytes:
+    """Make a charm of one resource, whose name and image are written as JSON."""
+    body = json.dumps({name: {"type": "oci-image", "upstream-source": image}})
+    return charm(metadata_yaml=f"{METADATA}resources: {body}")
+
+
 def without_metadata() -> bytes:
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w") as archive:
@@ -75,6 +107,78 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "without metadata": (without_metadata, r"has no metadata\.yaml"),
     "encrypted": (lambda: encrypted(charm()), "not a readable charm"),
     "compressed otherwise": (lambda: compressed_otherwise(charm()), "not a readable charm"),
+    "compressed with LZMA": (
+        lambda: compressed(zipfile.ZIP_LZMA),
+        "compressed in a way that charms are not",
+    ),
+    "compressed with bzip2": (
+        lambda: compressed(zipfile.ZIP_BZIP2),
+        "compressed in a way that charms are not",
+    ),
+    "a large directory": (of_many_files, "its directory is too large to be right"),
+    "a lie about a gigabyte": (
+        lambda: smaller_than_it_is(charm(metadata_yaml=b"#" * 2**28)),
+        "not a readable charm",
+    ),
+    "a list of half a million": (
+        lambda: charm(metadata_yaml=f"{METADATA}x: [{'a,' * 500_000}]"),
+        "has more than 50000 values",
+    ),
+    "many files of many values": (
+        lambda: with_default_files(30, f"[{'1,' * 5_000}1]"),
+        "has more than 50000 values",
+    ),
+    "many large files": (
+        lambda: with_default_files(9, f'"{"a" * 1_000_000}"'),
+        r"src/default-image-\d\.json of \S+ is too large to be right",
+    ),
+    "a resource that is a flag": (
+        lambda: with_resource("--model=other"),
+        r"metadata\.yaml of \S+ has the name '--model=other' in resources",
+    ),
+    "a resource that is a path": (
+        lambda: with_resource("../../owned"),
+        "has the name '../../owned' in resources",
+    ),
+    "a resource that is lines of a bundle": (
+        lambda: with_resource("file: /etc/passwd\n      image"),
+        "has the name 'file: /etc/passwd.+ in resources",
+    ),
+    "an image that ends a text of C": (
+        lambda: with_resource("image", "a/b\0:1"),
+        r"gives image the image 'a/b\\x00:1'",
+    ),
+    "an image that cannot be encoded": (
+        lambda: with_resource("image", "a/b\ud800:1"),
+        "gives image the image|is not valid YAML",
+    ),
+    "an image of a hub that a terminal obeys": (
+        lambda: charm(
+            config_yaml="options: {some-image: {default: "
+            "'{global-hub: \"a\\e[2J\", global-tag: b, c-image: d}'}}"
+        ),
+        r"config\.yaml of \S+ gives some-image the image",
+    ),
+    "an option that is lines of a bundle": (
+        lambda: option('"a: b\\n    trust: true\\n    c"', "d"),
+        r"config\.yaml of \S+ has the name .+ in options",
+    ),
+    "an endpoint that is another": (
+        lambda: charm(metadata_yaml=METADATA + 'requires: {"a:b": {interface: c}}'),
+        "has the name 'a:b' in requires",
+    ),
+    "an interface that a terminal obeys": (
+        lambda: charm(metadata_yaml=METADATA + 'requires: {a: {interface: "\\e[2J"}}'),
+        "gives a the interface",
+    ),
+    "storage that is a path": (
+        lambda: charm(metadata_yaml=METADATA + "storage: {../a: {type: filesystem}}"),
+        "has the name '../a' in storage",
+    ),
+    "a name that nearly fits": (
+        lambda: charm(metadata_yaml=f"name: a{'-aaaa' * 25}!"),
+        "names no charm",
+    ),
     "a lie about sizes": (
         lambda: smaller_than_it_is(charm(metadata_yaml=METADATA * 99)),
         "not a readable charm|is not valid YAML|names no charm",
