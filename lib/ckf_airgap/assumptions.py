@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-_FEATURE = re.compile(r"(?P<name>[a-z][a-z0-9-]*)\s*(?:(?P<operator>>=|<)\s*(?P<version>\S+))?")
+_FEATURE = re.compile(
+    r"(?P<name>[a-z][a-z0-9-]*)\s*(?:(?P<operator>>=|<)\s*(?P<version>[0-9][\w.+~-]*))?", re.ASCII
+)
+_LONGEST_FEATURE = 128
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     ">=": operator.ge,
     "<": operator.lt,
@@ -44,7 +47,7 @@ class Assumption:
         """
         parts = [_parse(item) for item in _list(metadata.get("assumes"))]
         if minimum := metadata.get("min-juju-version"):
-            parts.append(cls(feature=f"juju >= {minimum}"))
+            parts.append(_parse(f"juju >= {minimum}"))
         return cls(parts=tuple(parts))
 
     def holds(self, juju: str) -> bool:
@@ -71,7 +74,9 @@ class Assumption:
 
 def _parse(item: object) -> Assumption:
     if isinstance(item, str):
-        return Assumption(feature=item.strip())
+        feature = item.strip()
+        is_feature = len(feature) <= _LONGEST_FEATURE and _FEATURE.fullmatch(feature)
+        return Assumption(feature=feature if is_feature else "")
     if isinstance(item, dict):
         body = cast(dict[object, object], item)
         for key, any_of in (("any-of", True), ("all-of", False)):

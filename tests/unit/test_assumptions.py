@@ -196,3 +196,12 @@ def test_a_malformed_piece_does_not_hide_its_neighbours() -> None:
 )
 def test_a_demand_reads_as_a_sentence(metadata: str, text: str) -> None:
     assert str(assumption(metadata)) == text
+
+
+@pytest.mark.parametrize(
+    "demand", ['"juju >= 4\\0"', '"juju >= \\e[2J"', '"\\ud800"', f'"{"a" * 200}"', '"--help"']
+)
+def test_what_is_not_of_the_grammar_is_left_out(demand: str) -> None:
+    for text in (f"assumes: [{demand}]", f"min-juju-version: {demand}"):
+        assert not str(assumption(text))
+        assert assumption(text).holds("2.9.0")
