@@ -201,7 +201,7 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
     """
     _check_gateway_type(settings)
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings)
+    topology = _topology(settings).for_mesh_of(by_name)
     deployed = sorted(
         (item for item in topology.applications if item.charm in by_name),
         key=lambda item: item.name,
@@ -259,7 +259,7 @@ def select_charms(charms: Iterable[CharmFile], settings: PlanSettings) -> CharmS
         ConfigurationError: The bundle or the overlay is not valid.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings)
+    topology = _topology(settings).for_mesh_of(by_name)
     used = {item.charm for item in topology.applications}
     return CharmSelection(
         tuple(charm for name, charm in by_name.items() if name in used),

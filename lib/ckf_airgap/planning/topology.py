@@ -5,8 +5,8 @@ fit the charms at hand is left out. An operator's own bundle takes its place, an
 either: see ``operator_bundle.py``.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -27,6 +27,9 @@ class TopologyApplication:
         options: Options to set; ``{model}`` in a value stands for the model's name where
             ``is_template``. What the plan finds out about images goes before them.
         options_without: Options for charms that lack an endpoint: endpoint -> options.
+        options_with_mesh: Options for one service mesh, which take precedence over ``options``:
+            mesh -> options.
+        mesh: The service mesh that it belongs to, ``sidecar`` or ``ambient``; None for both.
         is_template: Whether ``{model}`` in a value stands for the model's name.
         constraints: Juju constraints, or None.
         base: The base to deploy it on where its charm has several, or None.
@@ -45,6 +48,10 @@ class TopologyApplication:
     options_without: Mapping[str, Mapping[str, OptionValue]] = field(
         default_factory=dict[str, Mapping[str, OptionValue]]
     )
+    options_with_mesh: Mapping[str, Mapping[str, OptionValue]] = field(
+        default_factory=dict[str, Mapping[str, OptionValue]]
+    )
+    mesh: str | None = None
     is_template: bool = False
     constraints: str | None = None
     base: str | None = None
@@ -88,12 +95,48 @@ class Topology:
         demanded: Those of the relations that the operator names: they must fit the charms. A
             union of releases has some that do not fit all of them.
         warnings: What in the operator's bundle or overlay has no effect.
+        relations_with_mesh: Further relations for one service mesh: mesh -> relations.
     """
 
     applications: tuple[TopologyApplication, ...]
     relations: tuple[Relation, ...]
     demanded: frozenset[Relation] = frozenset()
     warnings: tuple[str, ...] = ()
+    relations_with_mesh: Mapping[str, tuple[Relation, ...]] = field(
+        default_factory=dict[str, tuple[Relation, ...]]
+    )
+
+    def for_mesh_of(self, charms: Collection[str]) -> "Topology":
+        """Keep what belongs to the service mesh that the charms at hand are made for.
+
+        Args:
+            charms: The names of the charms at hand.
+
+        Returns:
+            The topology without the applications of the other mesh and their relations. The mesh
+            is the ambient one where charms of it are at hand and istio-pilot is not.
+        """
+        is_ambient = "istio-pilot" not in charms and any(
+            item.mesh == "ambient" and item.charm in charms for item in self.applications
+        )
+        mesh = "ambient" if is_ambient else "sidecar"
+        kept = [
+            replace(item, options={**item.options, **item.options_with_mesh.get(mesh, {})})
+            for item in self.applications
+            if item.mesh in (None, mesh)
+            # What the operator sets options or images of is wanted, where its charm is there.
+            or (item.charm in charms and (item.own_options or item.own_resources))
+        ]
+        names = {item.name for item in kept}
+        return replace(
+            self,
+            applications=tuple(kept),
+            relations=tuple(
+                relation
+                for relation in (*self.relations, *self.relations_with_mesh.get(mesh, ()))
+                if all(side.application in names for side in relation)
+            ),
+        )
 
 
 def load_topology() -> Topology:
@@ -108,15 +151,22 @@ def load_topology() -> Topology:
                 is_expected=not details.get("not_in_every_release", False),
                 options=details.get("options", {}),
                 options_without=details.get("options_without", {}),
+                options_with_mesh=details.get("options_with_mesh", {}),
+                mesh=details.get("mesh"),
                 is_template=True,
                 constraints=details.get("constraints"),
             )
             for name, details in document["applications"].items()
         ),
-        relations=tuple(
-            (Side.parse(first), Side.parse(second)) for first, second in document["relations"]
-        ),
+        relations=_relations(document["relations"]),
+        relations_with_mesh={
+            mesh: _relations(pairs) for mesh, pairs in document["relations_with_mesh"].items()
+        },
     )
+
+
+def _relations(pairs: list[list[str]]) -> tuple[Relation, ...]:
+    return tuple((Side.parse(first), Side.parse(second)) for first, second in pairs)
 
 
 def charms_with_namespaces() -> frozenset[str]:
