@@ -23,6 +23,7 @@ from ckf_airgap.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
 from ckf_airgap.documents import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.names import ImageReference
+from ckf_airgap.planning.exceptions import required_images
 
 _BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -253,8 +254,15 @@ class CharmFile:
 
 
 def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
-    """List the images that charms take, each once; what is no valid reference is left out."""
-    references = (ImageReference.parse(image) for charm in charms for image in charm.images)
+    """List the images that charms take, each once; what is no valid reference is left out.
+
+    The images in the code of a charm that its application does not run without are among them.
+    """
+    references = (
+        ImageReference.parse(image)
+        for charm in charms
+        for image in (*charm.images, *required_images(charm.name, charm.options))
+    )
     return tuple(dict.fromkeys(reference for reference in references if reference))
 
 

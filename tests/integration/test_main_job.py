@@ -160,7 +160,7 @@ def test_preflight_looks_at_everything(operator: Operator, verified: jubilant.Ta
         "ok  plan: 15 applications (outside the bundle: argo-controller, katib-controller, "
         "kubeflow-volumes, minio)",
         # What no option of the charms changes.
-        "warning  plan: kfp-ui uses tensorflow/tensorflow",
+        "warning  plan: kfp-ui uses docker.io/tensorflow/tensorflow",
     ):
         assert text in findings, findings
 

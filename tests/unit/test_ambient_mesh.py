@@ -171,3 +171,42 @@ def test_an_overlay_keeps_an_application_of_the_other_mesh(
     overlay = "applications: {knative-operator: {options: {size: 2}}}"
     names = {item.name for item in plan([*charms, *knative], overlay=overlay).applications}
     assert {"knative-operator", "istio-k8s"} <= names
+
+
+MESH_IMAGES = {
+    "docker.io/ubuntu/istio-pilot:1.29-24.04_stable",
+    "docker.io/ubuntu/istio-install-cni:1.29-24.04_stable",
+    "docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable",
+    "docker.io/istio/proxyv2:1.29.0",
+}
+
+
+def test_the_images_in_the_code_of_istio_are_wanted(charms: tuple[CharmFile, ...]) -> None:
+    assert set(map(str, wanted_images(charms))) >= MESH_IMAGES
+    made = plan(charms)
+    assert {item.image for item in made.resolved} >= MESH_IMAGES
+    (warning,) = (item for item in made.warnings if item.problem.startswith("istio-k8s uses"))
+    asked = "registry.corp:5000/ckf/ubuntu/istio-ztunnel:1.29-24.04_stable"
+    assert "mirror docker.io from registry.corp:5000/ckf" in warning.cure
+    assert asked in warning.cure
+    assert "lacks" not in warning.cure
+
+
+def test_the_images_in_the_code_of_istio_are_missed(charms: tuple[CharmFile, ...]) -> None:
+    have = inventory_of(str(i) for i in wanted_images(charms) if str(i) not in MESH_IMAGES)
+    made = make_plan(charms, have, PlanSettings(location=LOCATION))
+    assert {(item.image, item.wanted_by) for item in made.missing} == {
+        (image, ("istio-k8s",)) for image in MESH_IMAGES
+    }
+
+
+def test_the_images_of_training_runtimes_are_told_and_not_packed(
+    charms: tuple[CharmFile, ...],
+) -> None:
+    assert not any("pytorch" in str(image) for image in wanted_images(charms))
+    (warning,) = (w for w in plan(charms).warnings if w.problem.startswith("kubeflow-trainer"))
+    assert "mirror docker.io and ghcr.io from registry.corp:5000/ckf" in warning.cure
+    runtime = "pytorch/pytorch:2.7.1-cuda12.8-cudnn9-runtime"
+    assert f"--add-image docker.io/{runtime}" in warning.cure
+    assert f"registry.corp:5000/ckf/{runtime}" in warning.cure
+    assert "registry.corp:5000/ckf/kubeflow/trainer/mlx-runtime:latest" in warning.cure

@@ -1,9 +1,10 @@
 """The images that no rule finds in the charms: ``exceptions.yaml``, with the reason for each."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -49,8 +50,9 @@ class FixedImages:
 
     Attributes:
         charm: The charm.
-        images: Their repositories.
+        images: Their full references; without a tag where it differs among the charm's versions.
         purpose: What they are for.
+        is_required: Whether the application does not run without them.
         unless_option: An option that changes them in other versions of the charm, or None.
         if_options: The options without which they are not used.
     """
@@ -58,8 +60,28 @@ class FixedImages:
     charm: str
     images: tuple[str, ...]
     purpose: str
+    is_required: bool = False
     unless_option: str | None = None
     if_options: tuple[str, ...] = ()
+
+    def concerns(
+        self,
+        charm: str,
+        options: Collection[str],
+        own_options: Mapping[str, object] = MappingProxyType({}),
+    ) -> bool:
+        """Tell whether a charm uses these images.
+
+        Args:
+            charm: Its name.
+            options: The names of the options that it has.
+            own_options: The options that the operator sets.
+        """
+        return (
+            self.charm == charm
+            and self.unless_option not in options
+            and all(own_options.get(option) for option in self.if_options)
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +106,25 @@ def load_exceptions() -> Exceptions:
                 entry["charm"],
                 tuple(entry["images"]),
                 entry["purpose"],
+                entry.get("required", False),
                 entry.get("unless_option"),
                 tuple(entry.get("if_options", ())),
             )
             for entry in document["fixed"]
         ),
+    )
+
+
+def required_images(charm: str, options: Collection[str]) -> tuple[str, ...]:
+    """List the images in the code of a charm that its application does not run without.
+
+    Args:
+        charm: The charm's name.
+        options: The names of the options that it has.
+    """
+    return tuple(
+        image
+        for fixed in load_exceptions().fixed
+        if fixed.is_required and fixed.concerns(charm, options)
+        for image in fixed.images
     )

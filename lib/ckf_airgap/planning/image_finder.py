@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
@@ -18,7 +18,8 @@ class MissingImage:
 
     Attributes:
         image: As the charms name it.
-        wanted_by: Who takes it: ``application/resource`` or ``application/option``.
+        wanted_by: Who takes it: ``application/resource``, ``application/option``, or the
+            application alone where the image stands in the charm's code.
         note: What came close, or an empty string.
     """
 
@@ -124,16 +125,20 @@ class ImageFinder:
     ) -> None:
         """Warn of the images of an application that no option can change.
 
+        Those that it does not run without are found or missing like any other.
+
         Args:
             application: The application.
             charm: Its charm.
             own_options: The options that the operator demands.
         """
         for fixed in load_exceptions().fixed:
-            if fixed.charm != charm.name or fixed.unless_option in charm.options:
+            if not fixed.concerns(charm.name, charm.options, own_options):
                 continue
-            if all(own_options.get(option) for option in fixed.if_options):
-                self._warnings.append(self._fixed_warning(application, fixed))
+            if fixed.is_required:
+                for image in fixed.images:
+                    self._find(application)(image)
+            self._warnings.append(self._fixed_warning(application, fixed))
 
     @property
     def resolved(self) -> tuple[Resolution, ...]:
@@ -191,13 +196,38 @@ class ImageFinder:
             )
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
-        several = len(fixed.images) > 1
+        references = list(filter(None, map(ImageReference.parse, fixed.images)))
+        registries = dict.fromkeys(reference.components[0] for reference in references)
+        advice = [
+            f"let the nodes' container runtime mirror {' and '.join(registries)} from "
+            f"{self._location}, which it asks for "
+            + ", ".join(self._asked_for(reference) for reference in references)
+        ]
+        for reference in references:
+            held = self._resolver.resolve(str(reference))
+            if held.path is None or held.by is Match.NAME:
+                advice.append(
+                    f"images.tar.gz lacks {reference}: pack it with --add-image {reference}"
+                )
+            # Docker saves docker.io/library/alpine as alpine, and so it is pushed.
+            elif self._asked_for(reference) not in (
+                self._location.reference(held.path),
+                f"{self._location}/{held.path.repository}",
+            ):
+                advice.append(
+                    f"images.tar.gz has {self._location.reference(held.path)} instead of "
+                    f"{self._asked_for(reference)}: push it under this name too"
+                )
         return (
             f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}, which no "
             f"option of the charm changes",
-            f"where that is used, let the nodes' container runtime mirror "
-            f"{'their registries' if several else 'its registry'} from {self._location.host}",
+            ("" if fixed.is_required else "where that is used, ") + "; ".join(advice),
         )
+
+    def _asked_for(self, image: ImageReference) -> str:
+        """Give the reference that a mirror of an image's registry is asked for."""
+        tag = f":{image.tag}" if image.tag else ""
+        return f"{self._location}/{'/'.join(image.components[1:])}{tag}"
 
     def _find(self, wanted_by: str) -> Callable[[str], str | None]:
         def find(image: str) -> str | None:
