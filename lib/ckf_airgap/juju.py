@@ -2,26 +2,18 @@
 
 import json
 import os
-import re
-import subprocess
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jubilant
 import yaml
 
 from ckf_airgap.credentials import Credentials, write_private
-from ckf_airgap.errors import (
-    AirgapError,
-    ConfigurationError,
-    DownloadError,
-    JujuError,
-    StorageError,
-)
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.juju_command import client_errors, require_name
+from ckf_airgap.juju_controller import Controller, require_reachable
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
@@ -29,48 +21,6 @@ _CONTROLLER = "airgap"
 _LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
 _AGENT_STARTS = frozenset({"", "allocating"})
-_CREDENTIALS_CURE = (
-    "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
-    "juju grant-secret NAME ckf-airgap, juju config ckf-airgap juju-credentials=secret:..."
-)
-
-
-@dataclass(frozen=True)
-class Controller:
-    """Where the controller is, and how it is known to be the right one.
-
-    Attributes:
-        uuid: The controller's UUID.
-        api_addresses: Its API addresses, ``host:port``.
-        ca_certificate: The certificate of its own authority, PEM.
-    """
-
-    uuid: str
-    api_addresses: tuple[str, ...]
-    ca_certificate: str
-
-    @classmethod
-    def from_agent_configuration(cls, path: Path) -> "Controller":
-        """Read it from the configuration of a unit's agent (``agent.conf``, format 2.0).
-
-        Args:
-            path: The file.
-
-        Raises:
-            JujuError: The file is not there or not of that format.
-        """
-        try:
-            document: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-            return cls(
-                uuid=str(document["controller"]).removeprefix("controller-"),
-                api_addresses=tuple(map(str, document["apiaddresses"])),
-                ca_certificate=str(document["cacert"]),
-            )
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise JujuError(
-                f"the agent's configuration {path.name} cannot be read ({error})",
-                "this charm runs on Kubernetes, with Juju 3.6 or newer: deploy it there",
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -86,6 +36,8 @@ class ModelState:
         charms: For each application its charm with the revision, for example ``minio-3``. A number
             is given once in a model.
         leaving: The applications that are being removed.
+        bases: The base of each application, for example ``ubuntu@22.04``, where Juju tells it.
+        without_units: The applications that have been scaled down to nothing.
     """
 
     applications: frozenset[str]
@@ -94,6 +46,8 @@ class ModelState:
     starting: frozenset[str] = frozenset()
     charms: Mapping[str, str] = field(default_factory=dict[str, str])
     leaving: frozenset[str] = frozenset()
+    bases: Mapping[str, str] = field(default_factory=dict[str, str])
+    without_units: frozenset[str] = frozenset()
 
     def has_relation(self, relation: Relation) -> bool:
         """Tell whether a relation exists."""
@@ -149,7 +103,13 @@ class JujuModel:
 
         Returns:
             The model.
+
+        Raises:
+            JujuError: No address of the controller answers, or Juju fails.
+            ConfigurationError: An input is the cause.
         """
+        # The client itself tries for ten minutes, at every command.
+        require_reachable(controller)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _write_client_files(folder, controller, credentials)
@@ -164,24 +124,26 @@ class JujuModel:
 
     def state(self) -> ModelState:
         """Look what the model holds."""
-        with _errors():
+        with client_errors():
             status = self._juju.status()
-        return ModelState(
-            frozenset(status.apps),
-            {
-                Side(name, endpoint): frozenset(relation.related_app for relation in relations)
-                for name, application in status.apps.items()
-                for endpoint, relations in application.relations.items()
-            },
-            _not_active(status),
-            _starting(status),
-            {name: f"{app.charm_name}-{app.charm_rev}" for name, app in status.apps.items()},
-            frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
-        )
+            return ModelState(
+                frozenset(status.apps),
+                {
+                    Side(name, endpoint): frozenset(relation.related_app for relation in relations)
+                    for name, application in status.apps.items()
+                    for endpoint, relations in application.relations.items()
+                },
+                _not_active(status),
+                _starting(status),
+                {name: f"{app.charm_name}-{app.charm_rev}" for name, app in status.apps.items()},
+                frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
+                _bases(status),
+                frozenset(n for n, app in status.apps.items() if not (app.units or app.scale)),
+            )
 
     def versions(self) -> JujuVersions:
         """Tell the versions of client and model."""
-        with _errors():
+        with client_errors():
             client = self._juju.cli("version", include_model=False).strip()
             return JujuVersions(client, self._information.agent_version)
 
@@ -194,15 +156,15 @@ class JujuModel:
         Returns:
             ``admin``, ``write`` or ``read``; an empty string where the controller does not say.
         """
-        with _errors():
+        with client_errors():
             users = self._information.users
-        found = users.get(user) or users.get(f"{user}@local")
-        return found.access if found else ""
+            found = users.get(user) or users.get(f"{user}@local")
+            return found.access if found else ""
 
     @property
     def uuid(self) -> str:
         """The model's UUID."""
-        with _errors():
+        with client_errors():
             return self._information.model_uuid
 
     def agent_images(self) -> str | None:
@@ -214,22 +176,23 @@ class JujuModel:
             does not say.
         """
         controller, _, _ = (self._juju.model or "").partition(":")
-        try:
-            text = self._juju.cli(
-                *("controller-config", "--controller", controller, "caas-image-repo"),
-                include_model=False,
-            ).strip()
-        except jubilant.CLIError:
-            return None
-        if text.startswith("{"):
-            # With credentials; they are dropped here.
-            document = yaml.safe_load(text)
-            text = str(document.get("repository", ""))
+        with client_errors():
+            try:
+                text = self._juju.cli(
+                    *("controller-config", "--controller", controller, "caas-image-repo"),
+                    include_model=False,
+                ).strip()
+            except jubilant.CLIError:
+                return None
+            if text.startswith("{"):
+                # With credentials; they are dropped here.
+                text = str(json.loads(text).get("repository", ""))
         return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
     def option(self, application: str, option: str) -> OptionValue | None:
         """Give the value of an option of an application; None where it has none."""
-        with _errors():
+        require_name("application", application)
+        with client_errors():
             return self._juju.config(application).get(option)
 
     @cached_property
@@ -245,7 +208,7 @@ class JujuModel:
         Returns:
             The changes that were made, in the client's words.
         """
-        with _errors():
+        with client_errors():
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
 
@@ -261,7 +224,8 @@ class JujuModel:
         Returns:
             The change that was made.
         """
-        with _errors():
+        require_name("application", application.name)
+        with client_errors():
             self._juju.deploy(
                 application.file,
                 application.name,
@@ -276,20 +240,28 @@ class JujuModel:
         return [f"deploy application {application.name} from {application.file.name}"]
 
     def refresh_application(
-        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+        self,
+        application: PlannedApplication,
+        resource_files: Mapping[str, Path] | None = None,
+        *,
+        base: str | None = None,
     ) -> list[str]:
         """Bring an application to another charm, with its resources.
 
         Args:
             application: The application. It must be there.
             resource_files: As for a deployment.
+            base: The base to move it to, for example ``ubuntu@24.04``; None to keep its own. Only
+                Juju 3 moves an application, from 3.6.1 on.
 
         Returns:
             The change that was made.
         """
-        with _errors():
+        require_name("application", application.name)
+        with client_errors():
             self._juju.refresh(
                 application.name,
+                base=base,
                 path=application.file,
                 resources=_resources(application, resource_files),
                 trust=application.trust,
@@ -307,7 +279,9 @@ class JujuModel:
         Returns:
             The change that was made.
         """
-        with _errors():
+        require_name("application", application)
+        require_name("resource", resource)
+        with client_errors():
             self._juju.cli("attach-resource", application, f"{resource}={source}")
         return [f"attach resource {application}/{resource}"]
 
@@ -323,8 +297,12 @@ class JujuModel:
         """
         if state.has_relation(relation):
             return []
+        for side in relation:
+            require_name("application", side.application)
+            if side.endpoint:
+                require_name("endpoint", side.endpoint)
         first, second = map(str, relation)
-        with _errors():
+        with client_errors():
             self._juju.integrate(first, second)
         return [f"add relation {first} - {second}"]
 
@@ -337,7 +315,10 @@ class JujuModel:
         Returns:
             The options with their planned values.
         """
-        with _errors():
+        require_name("application", application.name)
+        for name in application.options:
+            require_name("option", name)
+        with client_errors():
             current = self._juju.config(application.name)
         return {
             name: value
@@ -357,85 +338,9 @@ class JujuModel:
         changed = self.changed_options(application)
         if not changed:
             return []
-        with _errors():
+        with client_errors():
             self._juju.config(application.name, changed)
         return [f"set options of {application.name}: {', '.join(changed)}"]
-
-
-@dataclass(frozen=True)
-class CharmOrigin:
-    """Where a charm comes from on Charmhub.
-
-    Attributes:
-        name: The charm.
-        channel: The channel, for example ``1.10/stable``; None for the charm's default.
-        base: The base, for example ``ubuntu@22.04``; None for the client's default.
-        revision: A revision, in place of a channel; or None.
-    """
-
-    name: str
-    channel: str | None = None
-    base: str | None = None
-    revision: int | None = None
-
-    def __str__(self) -> str:
-        parts = [self.channel, self.base]
-        if self.revision is not None:
-            parts = [f"revision {self.revision}"]
-        details = ", ".join(part for part in parts if part)
-        return f"{self.name} ({details})" if details else self.name
-
-
-def download_charm(
-    client: str, origin: CharmOrigin, target: Path, *, architecture: str, charmhub_url: str = ""
-) -> int | None:
-    """Download a charm; neither a controller nor an account is needed for that.
-
-    Args:
-        client: The juju client.
-        origin: The charm.
-        target: The file to write. Where the download fails, it may be there in part.
-        architecture: The CPU architecture.
-        charmhub_url: The address of another Charmhub; empty for the public one.
-
-    Returns:
-        The revision that was downloaded; None where the client does not say.
-
-    Raises:
-        ConfigurationError: The client cannot be run.
-        DownloadError: It fails.
-    """
-    words = [client, "download", origin.name, "--no-progress", "--filepath", str(target)]
-    if origin.revision is not None:
-        # The client takes nothing else beside it.
-        words += ["--revision", str(origin.revision)]
-    else:
-        words += ["--arch", architecture]
-        words += ["--channel", origin.channel] if origin.channel else []
-        words += ["--base", origin.base] if origin.base else []
-    if charmhub_url:
-        words += ["--charmhub-url", charmhub_url]
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"the juju client {client} cannot be run ({error.strerror})",
-            "snap install juju, or name the client with --juju; with --charms FOLDER none is "
-            "needed",
-        ) from error
-    if done.returncode:
-        said = " ".join(line.removeprefix("ERROR ") for line in done.stderr.splitlines()).strip()
-        raise DownloadError(
-            f"charm {origin}",
-            f"cannot be downloaded ({said[-400:] or 'juju says nothing'})",
-            "see with juju info what there is, and that Charmhub can be reached; then run it "
-            "again: it continues",
-            may_pass=True,
-        )
-    found = re.search(r"revision (\d+)", done.stderr + done.stdout)
-    return int(found[1]) if found else None
 
 
 def _write_client_files(folder: Path, controller: Controller, credentials: Credentials) -> None:
@@ -461,7 +366,7 @@ def _write_client_files(folder: Path, controller: Controller, credentials: Crede
 
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
     """Give the full name of a model, whoever owns it."""
-    with _errors():
+    with client_errors():
         output = juju.cli(
             "models", "--controller", _CONTROLLER, "--format", "json", include_model=False
         )
@@ -493,6 +398,15 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
     return waiting
 
 
+def _bases(status: jubilant.Status) -> dict[str, str]:
+    """Give the bases as charms name them: without the risk that a channel may end with."""
+    return {
+        name: f"{application.base.name}@{application.base.channel.partition('/')[0]}"
+        for name, application in status.apps.items()
+        if application.base
+    }
+
+
 def _starting(status: jubilant.Status) -> frozenset[str]:
     return frozenset(
         name
@@ -519,55 +433,3 @@ def _constraints(text: str | None) -> dict[str, str]:
 
 def _is_same(current: object, wanted: OptionValue) -> bool:
     return current == wanted or str(current) == str(wanted)
-
-
-@contextmanager
-def _errors() -> Generator[None]:
-    """Turn the failures of the juju client into the project's own."""
-    try:
-        yield
-    except jubilant.CLIError as error:
-        raise _translate(str(error.stderr or error.stdout or "")) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"the juju client cannot be run ({error.strerror})",
-            "attach the client of the operator's machine, for the CPU of this node: "
-            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"what the juju client answers cannot be read ({error})",
-            "see that the resource juju is a juju client: "
-            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
-        ) from error
-
-
-def _translate(output: str) -> AirgapError:
-    text = " ".join(line.removeprefix("ERROR ") for line in output.split("\n")).strip()
-    for words, error in _KNOWN_FAILURES.items():
-        if words in text:
-            return error(text)
-    return JujuError(
-        f"juju refused: {text[-800:] or 'it failed without a word'}",
-        "mend that, then run the action again: it continues where it stopped",
-    )
-
-
-_KNOWN_FAILURES: dict[str, Callable[[str], AirgapError]] = {
-    "no space left on device": lambda _: StorageError(
-        "the disk is full on which the juju client keeps its files",
-        "make space on the disk of the unit's node, then run the action again: it continues where "
-        "it stopped",
-    ),
-    "invalid entity name or password": lambda _: ConfigurationError(
-        "the controller refuses the user or the password of juju-credentials",
-        "juju update-secret NAME username=... password=...; to make them: " + _CREDENTIALS_CURE,
-    ),
-    "permission denied": lambda _: ConfigurationError(
-        "the Juju user of juju-credentials may not do this", "juju grant USER admin MODEL"
-    ),
-    "unable to connect to API": lambda text: JujuError(
-        f"the Juju controller cannot be reached ({text[-300:]})",
-        "see that it runs (juju status -m controller), then run the action again",
-    ),
-}

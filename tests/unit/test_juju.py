@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import yaml
 
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
-from ckf_airgap.juju import Controller, JujuModel, JujuVersions, ModelState
+from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
+from ckf_airgap.juju_controller import Controller
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Side
 
@@ -88,12 +89,18 @@ def fake(tmp_path: Path) -> FakeJuju:
     return FakeJuju(tmp_path / "client")
 
 
+def _answers(_: Controller) -> None:
+    """Stand in the place of the attempt to reach a controller."""
+
+
 @pytest.fixture
 def login(
     fake: FakeJuju, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., JujuModel]:
     # The login sets it; monkeypatch has to know of it to take it back.
     monkeypatch.setenv("JUJU_DATA", "to be replaced")
+    # Nothing listens at the controller's addresses.
+    monkeypatch.setattr("ckf_airgap.juju.require_reachable", _answers)
 
     def login(
         model: str = "kubeflow",
@@ -598,6 +605,17 @@ def test_a_refresh_brings_the_charm_with_its_resources(fake: FakeJuju, model: Ju
     ]
 
 
+def test_a_refresh_moves_to_another_base(fake: FakeJuju, model: JujuModel) -> None:
+    model.refresh_application(planned(), base="ubuntu@24.04")
+    assert fake.commands == [
+        [
+            *("refresh", "--model", MODEL, "minio", "--base", "ubuntu@24.04"),
+            *("--path", "/charms/minio_1234567.charm"),
+            *("--resource", "oci-image=h:5/minio/minio:1", "--trust"),
+        ]
+    ]
+
+
 def test_another_image_is_attached(fake: FakeJuju, model: JujuModel) -> None:
     model.attach_resource("minio", "oci-image", "h:5/minio/minio:2")
     assert fake.commands == [
@@ -650,3 +668,227 @@ def test_access_and_versions_are_told(fake: FakeJuju, model: JujuModel) -> None:
     assert model.access("deployer") == "write"
     assert model.access("nobody") == ""
     assert model.uuid == "uuid"
+
+
+def test_bases_are_told_as_charms_name_them(fake: FakeJuju, model: JujuModel) -> None:
+    plain, with_risk, none = app(), app(), app({"none/0": {"current": "active"}})
+    plain["base"] = {"name": "ubuntu", "channel": "20.04"}
+    with_risk["base"] = {"name": "ubuntu", "channel": "24.04/stable"}
+    with_risk["scale"] = 1
+    fake.answer("status", status(plain=plain, with_risk=with_risk, none=none))
+    state = model.state()
+    assert state.bases == {"plain": "ubuntu@20.04", "with-risk": "ubuntu@24.04"}
+    assert state.without_units == {"plain"}
+
+
+def test_the_status_of_juju_3_is_read(fake: FakeJuju, model: JujuModel) -> None:
+    """It says nothing of ``life`` while an application lives, and has keys that Juju 4 lacks."""
+    since = "26 Nov 2026 10:00:00Z"
+    fake.answer(
+        "status",
+        {
+            "model": {
+                "name": "kubeflow",
+                "type": "caas",
+                "controller": "airgap",
+                "cloud": "k8s",
+                "version": "3.6.25",
+                "model-status": {"current": "available", "since": since},
+                "sla": "unsupported",
+            },
+            "machines": {},
+            "applications": {
+                "pod": {
+                    "charm": "local:pod-0",
+                    "base": {"name": "ubuntu", "channel": "20.04"},
+                    "charm-origin": "local",
+                    "charm-name": "pod",
+                    "charm-rev": 0,
+                    "scale": 1,
+                    "exposed": False,
+                    "application-status": {
+                        "current": "waiting",
+                        "message": "installing agent",
+                        "since": since,
+                    },
+                    "relations": {
+                        "p": [{"related-application": "one", "interface": "i", "scope": "global"}]
+                    },
+                    "units": {
+                        "pod/0": {
+                            "workload-status": {
+                                "current": "waiting",
+                                "message": "installing agent",
+                                "since": since,
+                            },
+                            "juju-status": {"current": "allocating", "since": since},
+                            "leader": True,
+                        }
+                    },
+                    "endpoint-bindings": {"": "alpha"},
+                }
+            },
+            "storage": {},
+            "controller": {"timestamp": "14:00:00Z"},
+        },
+    )
+    state = model.state()
+    assert state.starting == {"pod"}
+    assert state.leaving == frozenset()
+    assert state.charms == {"pod": "pod-0"}
+    assert state.bases == {"pod": "ubuntu@20.04"}
+    assert state.not_active == {"pod/0": "waiting: installing agent"}
+    assert state.relations == {Side("pod", "p"): frozenset({"one"})}
+
+
+def test_the_options_of_juju_3_are_read(fake: FakeJuju, model: JujuModel) -> None:
+    setting = {"default": 1, "description": "", "source": "default", "type": "int", "value": 1}
+    fake.answer(
+        "config",
+        {
+            "application": "pod",
+            "application-config": {"trust": {"value": True}},
+            "charm": "pod",
+            "settings": {"n": setting, "unset": {"description": "", "type": "string"}},
+        },
+    )
+    assert model.option("pod", "n") == 1
+    assert model.option("pod", "unset") is None
+
+
+def test_only_the_changes_of_a_bundle_are_told(fake: FakeJuju, model: JujuModel) -> None:
+    fake.answer(
+        "deploy",
+        "Executing changes:\n"
+        "- upload charm /a.charm for base ubuntu@24.04/stable with architecture=amd64\n"
+        "- deploy application one with 1 unit on ubuntu@24.04/stable\n",
+        "  added resource oci-image\nDeploy of bundle completed.\n",
+    )
+    assert model.deploy_bundle(Path("bundle.yaml")) == [
+        "upload charm /a.charm for base ubuntu@24.04/stable with architecture=amd64",
+        "deploy application one with 1 unit on ubuntu@24.04/stable",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"),
+    [
+        (
+            'Located local charm "pod", revision 3\n'
+            'WARNING deploying podspec charm "pod": podspec charms are deprecated.\n'
+            'Deploying "pod9" from local charm "pod", revision 3 on ubuntu@20.04/stable\n'
+            "ERROR local charm missing OCI images for: oci-image\n",
+            "local charm missing OCI images for: oci-image",
+        ),
+        (
+            "ERROR Upgrading from an older PodSpec style charm to a newer Sidecar charm requires"
+            " that\nthe application be scaled down to 0 units.\n",
+            "Upgrading from an older PodSpec style charm to a newer Sidecar charm requires that "
+            "the application be scaled down to 0 units.",
+        ),
+        (
+            'ERROR base "ubuntu@22.04/stable" is not supported, supported bases are: '
+            "ubuntu@20.04\nWARNING it is old\n",
+            'base "ubuntu@22.04/stable" is not supported, supported bases are: ubuntu@20.04',
+        ),
+        ("panic: out of luck\n", "panic: out of luck"),
+    ],
+)
+def test_a_failure_is_told_without_what_stands_before_it(
+    stderr: str, told: str, fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer("deploy", stderr=stderr, status=1)
+    with pytest.raises(JujuError) as error:
+        model.deploy_application(planned())
+    assert error.value.problem == f"juju refused: {told}"
+
+
+def test_an_empty_document_is_no_reason(fake: FakeJuju, model: JujuModel) -> None:
+    fake.answer("status", "{}\n", status=1)
+    with pytest.raises(JujuError, match="juju refused: it failed without a word"):
+        model.state()
+    fake.answer("status", "{}\n", "ERROR model airgap:admin/x not found\n", status=1)
+    with pytest.raises(JujuError, match="juju refused: model airgap:admin/x not found"):
+        model.state()
+
+
+def _status_with(applications: object) -> str:
+    return json.dumps(status() | {"applications": applications})
+
+
+@pytest.mark.parametrize("command", ["status", "config", "show-model", "controller-config"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param('{"a":' * 100_000, id="deep"),
+        pytest.param("{" + "[" * 100_000, id="deep lists"),
+        pytest.param('{"a": ' + "1" * 5_000 + "}", id="long number"),
+        pytest.param("{\x00", id="NUL"),
+        pytest.param('{"repository"', id="cut"),
+        pytest.param("{]", id="no JSON"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_one_error(
+    command: str, answer: str, fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer(command, answer)
+    ask: dict[str, Callable[[], object]] = {
+        "status": model.state,
+        "config": lambda: model.option("minio", "port"),
+        "show-model": lambda: model.access("deployer"),
+        "controller-config": model.agent_images,
+    }
+    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+        ask[command]()
+
+
+@pytest.mark.parametrize(
+    "applications",
+    [
+        ["minio"],
+        "minio",
+        {"minio": []},
+        {"minio": app() | {"relations": [1]}},
+        {"minio": app() | {"relations": {"e": 1}}},
+        {"minio": app() | {"units": ["minio/0"]}},
+        {"minio": app() | {"base": "ubuntu"}},
+        {"minio": app() | {"base": {"name": "ubuntu", "channel": 24}}},
+        {"minio": app() | {"scale": "many"}},
+    ],
+)
+def test_applications_of_another_shape_are_one_error(
+    applications: object, fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer("status", _status_with(applications))
+    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+        model.state()
+
+
+def test_an_answer_that_is_not_utf_8_is_one_error(
+    login: Callable[..., JujuModel], tmp_path: Path
+) -> None:
+    client = tmp_path / "latin"
+    client.write_text("#!/bin/sh\nprintf '\\351\\377'\n")
+    client.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+        login(client=client)
+
+
+@pytest.mark.parametrize("name", ["--model=x", "-m", "", "a b", "a=b", "a\0b", "a\n", "@file"])
+def test_no_name_is_taken_for_a_flag(name: str, fake: FakeJuju, model: JujuModel) -> None:
+    other = replace(planned(), name=name)
+    methods: list[Callable[[], object]] = [
+        lambda: model.option(name, "port"),
+        lambda: model.deploy_application(other),
+        lambda: model.refresh_application(other),
+        lambda: model.update_options(other),
+        lambda: model.update_options(planned({name: "x"})),
+        lambda: model.attach_resource(name, "oci-image", "h:5/a:1"),
+        lambda: model.attach_resource("minio", name, "h:5/a:1"),
+        lambda: model.relate((Side(name, "e"), RELATION[1]), NO_STATE),
+        lambda: model.relate((RELATION[0], Side(name, "e")), NO_STATE),
+    ]
+    for method in methods:
+        with pytest.raises(ConfigurationError, match="no name that Juju takes"):
+            method()
+    assert fake.commands == []

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError, ConfigurationError
-from ckf_airgap.juju import CharmOrigin
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.request import (
     charms_of_bundle,

@@ -10,6 +10,7 @@ from typing import Any
 from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_size
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
+from ckf_airgap.charm_download import CharmOrigin, download_charm
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import (
     AirgapError,
@@ -19,7 +20,6 @@ from ckf_airgap.errors import (
     disk_error,
     join_errors,
 )
-from ckf_airgap.juju import CharmOrigin, download_charm
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.packing.assembly import Text, TextWriter
 from ckf_airgap.skopeo import retried

@@ -19,6 +19,7 @@ from typing import Any
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest, read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import wanted_images
 from ckf_airgap.errors import (
     ArtifactError,
@@ -28,7 +29,6 @@ from ckf_airgap.errors import (
     disk_error,
 )
 from ckf_airgap.journal import Journal
-from ckf_airgap.juju import CharmOrigin
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.packing.archives import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble

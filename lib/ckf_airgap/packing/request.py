@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
-from ckf_airgap.juju import CharmOrigin
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import ImagePath, ImageReference, image_path
 
