@@ -13,8 +13,12 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.deployment.refresh_checks import (
+    CharmRefresh,
+    require_refreshable,
+    require_staying,
+)
 from ckf_airgap.deployment.resource_files import resource_files
-from ckf_airgap.errors import JujuError
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.names import image_path
@@ -277,7 +281,7 @@ class Installer:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
         plan = plan.without_incomplete()
-        _require_staying(plan, model.state())
+        require_staying(plan, model.state())
         changes: list[str] = []
         with resource_files(plan, self.folder / "resources", self._account(plan)) as files:
             if refresh:
@@ -334,14 +338,22 @@ class Installer:
         record = self._record_of(model)
         account = self._account(plan)
         changes: list[str] = []
+        refreshes = {
+            name: self._charm_refresh(planned[name], state, model)
+            for name in outdated
+            if not record.is_same_charm(planned[name], state.charms.get(name))
+        }
+        juju = model.versions().model if refreshes else ""
+        require_refreshable(list(refreshes.values()), juju)
 
         def refresh(names: Sequence[str]) -> None:
             for name in names:
                 item = planned[name]
                 item_files = _files_of(item, files)
                 self._report(f"refreshing {name}")
-                if not record.is_same_charm(item, state.charms.get(name)):
-                    changes.extend(model.refresh_application(item, item_files))
+                if name in refreshes:
+                    base = refreshes[name].new_base(juju)
+                    changes.extend(model.refresh_application(item, item_files, base=base))
                 else:
                     for resource in record.other_images(item, account):
                         source = item_files.get(resource, item.resources[resource])
@@ -390,13 +402,32 @@ class Installer:
             self._deployments[model.uuid] = DeploymentRecord(self._record, model.uuid)
         return self._deployments[model.uuid]
 
+    def _charm_refresh(
+        self, item: PlannedApplication, state: ModelState, model: JujuModel
+    ) -> CharmRefresh:
+        charm = self._charm_of(item)
+        was_podspec = self._record_of(model).was_podspec(state.charms.get(item.name))
+        return CharmRefresh(
+            application=item.name,
+            base=state.bases.get(item.name),
+            planned_base=item.base,
+            charm_bases=charm.bases if charm else (),
+            leaves_podspec=was_podspec and charm is not None and not charm.is_podspec,
+            has_units=item.name not in state.without_units,
+        )
+
+    def _charm_of(self, item: PlannedApplication) -> CharmFile | None:
+        return next((charm for charm in self.charms if charm.path == item.file), None)
+
     def _remember(
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None
     ) -> None:
         state = model.state()
         record = self._record_of(model)
         for item in items:
-            record.remember(item, state.charms.get(item.name), account)
+            charm = self._charm_of(item)
+            is_podspec = charm is not None and charm.is_podspec
+            record.remember(item, state.charms.get(item.name), account, is_podspec=is_podspec)
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(
@@ -407,17 +438,6 @@ class Installer:
             architecture=_architecture(),
             # Beside the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
-        )
-
-
-def _require_staying(plan: Plan, state: ModelState) -> None:
-    """See that nothing of the plan is being removed, which looks as if it were there."""
-    leaving = sorted(item.name for item in plan.applications if item.name in state.leaving)
-    if leaving:
-        raise JujuError(
-            f"{', '.join(leaving)} cannot be deployed while it is being removed from the model",
-            "wait until juju status does not list it any more (juju remove-application --force "
-            "where it is stuck), then run the action again",
         )
 
 

@@ -8,9 +8,9 @@ from enum import Enum
 
 from ckf_airgap import cluster
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.errors import AirgapError, JujuError, PlanError
+from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError, PlanError
 from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import SHORTER_PATH
 from ckf_airgap.planning.plan import Plan
@@ -124,13 +124,8 @@ class Preflight:
                 f"the user {self._user} may only {access} the model",
                 f"juju grant {self._user} admin {model.name}",
             )
-        if _juju_version(versions.client).major != _juju_version(versions.model).major:
-            self._error(
-                "juju",
-                f"the client is {versions.client}, the model {versions.model}",
-                "attach a client of the model's major version: "
-                "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
-            )
+        with self._as_finding("juju"):
+            require_fitting_client(versions)
         for problem, cure in unfit_charms(self._installer, versions.model):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
@@ -323,6 +318,25 @@ class Preflight:
 
     def _error(self, check: str, text: str, cure: str) -> None:
         self._findings.append(Finding(check, Level.ERROR, text, cure))
+
+
+def require_fitting_client(versions: JujuVersions) -> None:
+    """Refuse to go on with a client of another major version than the model.
+
+    Such a client can read a model, but cannot deploy a bundle there.
+
+    Args:
+        versions: Those of the client and the model.
+
+    Raises:
+        ConfigurationError: They differ.
+    """
+    if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
+        raise ConfigurationError(
+            f"the client is {versions.client}, the model {versions.model}",
+            "attach a client of the model's major version: "
+            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+        )
 
 
 def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:

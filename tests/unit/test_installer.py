@@ -11,7 +11,7 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
@@ -35,6 +35,9 @@ class FakeModel(JujuModel):
         self.done: list[str] = []
         self.fails_at = ""
         self.leaving: frozenset[str] = frozenset()
+        self.version = "3.6.25"
+        self.bases: dict[str, str] = {}
+        self.without_units: frozenset[str] = frozenset()
 
     def state(self) -> ModelState:
         sides: dict[Side, frozenset[str]] = {}
@@ -43,7 +46,15 @@ class FakeModel(JujuModel):
                 sides[side] = sides.get(side, frozenset()) | {other.application}
         charms = {name: f"{name}-{self.revisions.get(name, 0)}" for name in self.applications}
         present = frozenset(self.applications)
-        return ModelState(present, sides, {}, charms=charms, leaving=self.leaving)
+        return ModelState(
+            present,
+            sides,
+            {},
+            charms=charms,
+            leaving=self.leaving,
+            bases=self.bases,
+            without_units=self.without_units,
+        )
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
         names = [
@@ -76,11 +87,18 @@ class FakeModel(JujuModel):
             self._read(path)
         return self._note(f"deploy {application.name}")
 
+    def versions(self) -> JujuVersions:
+        return JujuVersions(self.version, self.version)
+
     def refresh_application(
-        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
+        self,
+        application: PlannedApplication,
+        resource_files: Mapping[str, Path] | None = None,
+        *,
+        base: str | None = None,
     ) -> list[str]:
         self.revisions[application.name] = self.revisions.get(application.name, 0) + 1
-        return self._note(f"refresh {application.name}")
+        return self._note(f"refresh {application.name}{f' on {base}' if base else ''}")
 
     def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
         if isinstance(source, Path):
@@ -354,6 +372,59 @@ class TestRefresh:
             f"refresh {item.name}" for item in plan.applications
         ]
         assert installer.refresh(plan, model) == []
+
+
+class TestRefreshToAnotherBase:
+    @pytest.fixture
+    def model(self, installer: Installer) -> FakeModel:
+        model = FakeModel()
+        installer.deploy(installer.plan(), model)
+        model.done.clear()
+        model.bases = {"kfp-api": "ubuntu@18.04", "kfp-ui": "ubuntu@18.04"}
+        return model
+
+    @pytest.fixture
+    def plan(self, installer: Installer, record: dict[str, str]) -> Plan:
+        """The plan, with kfp-api as the one application of which the charm is another."""
+        plan = installer.plan()
+        for key in [key for key in record if key.endswith(" charm kfp-api-0")]:
+            del record[key]
+        return _changed(plan, "kfp-api", base="ubuntu@24.04")
+
+    def test_moves_it_on_juju_3(self, installer: Installer, model: FakeModel, plan: Plan) -> None:
+        assert installer.refresh(plan, model) == ["refresh kfp-api on ubuntu@24.04"]
+
+    def test_is_refused_on_juju_4_before_anything_changes(
+        self, installer: Installer, model: FakeModel, plan: Plan
+    ) -> None:
+        model.version = "4.1-beta2"
+        model.applications.remove("kfp-ui")
+        with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
+            installer.refresh(plan, model)
+        assert model.done == []
+
+
+def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
+    installer: Installer, record: dict[str, str]
+) -> None:
+    model = FakeModel()
+    plan = installer.plan()
+    sidecar = tuple(replace(charm, is_podspec=False) for charm in installer.charms)
+    installer.charms = tuple(replace(c, is_podspec=c.name == "minio") for c in sidecar)
+    installer.deploy(plan, model)
+    installer.charms = sidecar
+    model.done.clear()
+    for key in [key for key in record if key.endswith(" charm minio-0")]:
+        record[key] = "another digest"
+    with pytest.raises(JujuError, match=r"^minio cannot be refreshed from a podspec charm"):
+        installer.refresh(plan, model)
+    assert model.done == []
+    model.without_units = frozenset({"minio"})
+    assert installer.refresh(plan, model) == ["refresh minio"]
+    # The charm that runs now is no podspec charm.
+    model.without_units = frozenset()
+    record[next(key for key in record if key.endswith(" charm minio-1"))] = "another digest"
+    assert installer.refresh(plan, model) == ["refresh minio"]
 
 
 def test_what_lacks_an_image_is_left_out_with_its_relations(installer: Installer) -> None:

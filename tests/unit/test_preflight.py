@@ -19,7 +19,12 @@ from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings
-from ckf_airgap.preflight import Level, Preflight, require_fit_charms
+from ckf_airgap.preflight import (
+    Level,
+    Preflight,
+    require_fit_charms,
+    require_fitting_client,
+)
 from ckf_airgap.registry.client import RegistryClient
 
 BUNDLE = """
@@ -353,3 +358,16 @@ def test_a_version_of_juju_that_is_none(checks: Checks) -> None:
     checks.model.versions_ = JujuVersions("x", "x")
     (error,) = checks.found(Level.ERROR)
     assert "Juju's version is given as 'x', which is none" in error
+
+
+@pytest.mark.parametrize(
+    ("client", "model"),
+    [("3.6.25-genericlinux-amd64", "4.1-beta2"), ("4.1-beta2", "3.6.25"), ("4.0", "40.1")],
+)
+def test_a_client_of_another_major_version_is_refused(client: str, model: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"the client is {client}, the model {model}"):
+        require_fitting_client(JujuVersions(client, model))
+
+
+def test_a_client_of_the_same_major_version_fits() -> None:
+    require_fitting_client(JujuVersions("3.6.25-ubuntu-amd64", "3.6.8"))

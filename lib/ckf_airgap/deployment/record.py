@@ -45,6 +45,14 @@ class DeploymentRecord:
         """
         return self._entries.get(self._charm_key(revision)) == self._digest(item.file)
 
+    def was_podspec(self, revision: str | None) -> bool:
+        """Tell whether a charm is known to be of the podspec kind.
+
+        Args:
+            revision: As for ``is_same_charm``.
+        """
+        return self._podspec_key(revision) in self._entries
+
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
         """List the resources of an application that have another image or another account.
 
@@ -59,7 +67,12 @@ class DeploymentRecord:
         return [name for name, image in item.resources.items() if known.get(name) != image]
 
     def remember(
-        self, item: PlannedApplication, revision: str | None, account: Credentials | None
+        self,
+        item: PlannedApplication,
+        revision: str | None,
+        account: Credentials | None,
+        *,
+        is_podspec: bool = False,
     ) -> None:
         """Keep what an application was deployed from.
 
@@ -67,10 +80,13 @@ class DeploymentRecord:
             item: The application as planned.
             revision: As for ``is_same_charm``.
             account: As for ``other_images``.
+            is_podspec: Whether its charm is of the podspec kind.
         """
         self._entries[self._charm_key(revision)] = self._digest(item.file)
         self._entries[self._images_key(item)] = json.dumps(dict(item.resources))
         self._entries[self._account_key(item)] = self._hashed(account)
+        if is_podspec:
+            self._entries[self._podspec_key(revision)] = "yes"
 
     def _hashed(self, account: Credentials | None) -> str:
         """Hash an account with the record's salt; an empty string for none."""
@@ -96,6 +112,9 @@ class DeploymentRecord:
 
     def _charm_key(self, revision: str | None) -> str:
         return f"{self._model} charm {revision}"
+
+    def _podspec_key(self, revision: str | None) -> str:
+        return f"{self._model} podspec {revision}"
 
     def _images_key(self, item: PlannedApplication) -> str:
         return f"{self._model} images {item.name}"

@@ -1,0 +1,100 @@
+"""What Juju does not do to the applications that are there: found before anything is changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckf_airgap.assumptions import Assumption
+from ckf_airgap.errors import JujuError
+from ckf_airgap.juju import ModelState
+from ckf_airgap.planning.plan import Plan
+
+# Juju 4 wants --force-base for it, which also leaves out its other checks.
+_MOVES_BASES = Assumption(
+    parts=(Assumption(feature="juju >= 3.6.1"), Assumption(feature="juju < 4"))
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharmRefresh:
+    """An application that is to run another charm.
+
+    Attributes:
+        application: Its name.
+        base: The base that it runs on, for example ``ubuntu@22.04``; None where it is not known.
+        planned_base: The base that is planned for the new charm; None for the charm's own.
+        charm_bases: The bases that the new charm runs on; empty for charms of the old format.
+        leaves_podspec: Whether the charm that runs is of the podspec kind, and the new one is not.
+        has_units: Whether it has units, or is to have some.
+    """
+
+    application: str
+    base: str | None
+    planned_base: str | None
+    charm_bases: tuple[str, ...] = ()
+    leaves_podspec: bool = False
+    has_units: bool = True
+
+    def new_base(self, juju: str) -> str | None:
+        """Give the base to move the application to.
+
+        Args:
+            juju: The controller's version.
+
+        Returns:
+            The base, or None where it stays on its own: Juju 4 moves none.
+        """
+        moves = self.base and self.planned_base and self.base != self.planned_base
+        return self.planned_base if moves and _MOVES_BASES.holds(juju) else None
+
+
+def require_refreshable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
+    """Refuse what Juju would refuse in the middle, or do so that the charms cannot run.
+
+    Args:
+        refreshes: The applications that are to run other charms.
+        juju: The controller's version, for example ``3.6.8``.
+
+    Raises:
+        JujuError: There are some; the message names all of them.
+    """
+    stuck = [
+        f"{each.application} (on {each.base}, its new charm runs on {', '.join(each.charm_bases)})"
+        for each in refreshes
+        if each.base
+        and each.charm_bases
+        and each.base not in each.charm_bases
+        and not each.new_base(juju)
+    ]
+    if stuck:
+        raise JujuError(
+            f"Juju {juju} moves no application to another base: {'; '.join(stuck)}",
+            "juju remove-application NAME for each of them, wait until juju status does not list "
+            "it any more, and run the action again: it deploys the new charm",
+        )
+    podspec = [each.application for each in refreshes if each.leaves_podspec and each.has_units]
+    if podspec:
+        raise JujuError(
+            f"{', '.join(podspec)} cannot be refreshed from a podspec charm to a sidecar charm "
+            "while it has units",
+            "juju scale-application NAME 0, run the action again, then scale it up; or juju "
+            "remove-application NAME, and run the action again: it deploys the new charm",
+        )
+
+
+def require_staying(plan: Plan, state: ModelState) -> None:
+    """See that nothing of the plan is being removed, which looks as if it were there.
+
+    Args:
+        plan: The plan.
+        state: What the model holds.
+
+    Raises:
+        JujuError: There are such applications; the message names all of them.
+    """
+    leaving = sorted(item.name for item in plan.applications if item.name in state.leaving)
+    if leaving:
+        raise JujuError(
+            f"{', '.join(leaving)} cannot be deployed while it is being removed from the model",
+            "wait until juju status does not list it any more (juju remove-application --force "
+            "where it is stuck), then run the action again",
+        )
