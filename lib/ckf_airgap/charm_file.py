@@ -51,8 +51,8 @@ class ImageOption(Protocol):
             find: Resolves one image.
 
         Returns:
-            The value, or None where nothing can be set. A missing image is left out, never
-            replaced by an empty string: to many charms that means the image on the internet.
+            The value, or None where nothing can be set. It never holds an empty string in place
+            of an image: to many charms that means the image on the internet.
         """
         ...
 
@@ -89,10 +89,17 @@ class ImageListOption:
 
 @dataclass(frozen=True)
 class ImageMapOption:
-    """An option that is a YAML map of keys to image references."""
+    """An option that is a YAML map of keys to image references.
+
+    Attributes:
+        name: The option's name.
+        entries: Keys and images.
+        others: Keys and values that are no images, which are passed on.
+    """
 
     name: str
     entries: tuple[tuple[str, str], ...]
+    others: tuple[tuple[str, Any], ...] = ()
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -102,7 +109,7 @@ class ImageMapOption:
     def value(self, find: Find) -> str | None:
         """Give the map of those that were found, as JSON, which is YAML."""
         found = {key: reference for key, image in self.entries if (reference := find(image))}
-        return json.dumps(found) if found else None
+        return json.dumps({**dict(self.others), **found}) if found or self.others else None
 
 
 @dataclass(frozen=True)
@@ -248,6 +255,10 @@ class CharmFile:
         options = [image for option in self.image_options for image in option.images]
         return tuple(dict.fromkeys([*filter(None, self.resources.values()), *options]))
 
+    def image_option(self, name: str) -> ImageOption | None:
+        """Give the image option of a name, or None."""
+        return next((option for option in self.image_options if option.name == name), None)
+
     def endpoint(self, name: str) -> Endpoint | None:
         """Give the endpoint of a name, or None."""
         return next((endpoint for endpoint in self.endpoints if endpoint.name == name), None)
@@ -355,8 +366,12 @@ def _image_options(
             continue
         # The keys of the file count: config.yaml lists fewer, or others, than the charm reads.
         file = default_files.get(dashed(name))
-        default = documents.document(file) if file else _parsed(details, documents.budget)
-        option = _image_option(name, default)
+        default = (
+            documents.document(file)
+            if file
+            else parsed_value(details.get("default"), documents.budget)
+        )
+        option = image_option(name, default)
         if option:
             for image in option.images:
                 documents.image(file or "config.yaml", name, image)
@@ -364,35 +379,48 @@ def _image_options(
     return found
 
 
-def _parsed(details: dict[str, Any], budget: Budget) -> object:
-    """Read a default value, which is itself YAML or JSON in a string."""
-    default: object = details.get("default")
-    if not isinstance(default, str):
+def parsed_value(value: object, budget: Budget | None = None) -> object:
+    """Read the value of an option, which is itself YAML or JSON in a string.
+
+    Args:
+        value: The value.
+        budget: What is left to spend on values; one of its own where not given.
+    """
+    if not isinstance(value, str):
         return None
     for read in (read_json_texts, read_texts):
         with suppress(DocumentError):
-            return read(default, budget)
-    return default
+            return read(value, budget)
+    return value
 
 
-def _image_option(name: str, default: object) -> ImageOption | None:
-    if isinstance(default, str):
-        return PlainImageOption(name, default) if _is_image(default) and "/" in default else None
-    if isinstance(default, list):
-        images = tuple(item for item in cast(list[object], default) if item)
-        is_list = bool(images) and all(map(_is_image, images))
+def image_option(name: str, value: object) -> ImageOption | None:
+    """Tell which images a value of an option names.
+
+    Args:
+        name: The option's name.
+        value: Its value, parsed.
+
+    Returns:
+        The option, or None where the value is something else than image references.
+    """
+    if isinstance(value, str):
+        return PlainImageOption(name, value) if is_image(value) and "/" in value else None
+    if isinstance(value, list):
+        images = tuple(item for item in cast(list[object], value) if item)
+        is_list = bool(images) and all(map(is_image, images))
         return ImageListOption(name, cast(tuple[str, ...], images)) if is_list else None
-    if not isinstance(default, dict):
+    if not isinstance(value, dict):
         return None
-    items = cast(dict[Any, Any], default).items()
-    settings = {str(key): value for key, value in items if isinstance(value, str) and value}
+    items = cast(dict[Any, Any], value).items()
+    settings = {str(key): item for key, item in items if isinstance(item, str) and item}
     if "global-hub" in settings and "global-tag" in settings:
         return HubImageOption(name, tuple(settings.items()))
-    entries = tuple((key, value) for key, value in settings.items() if _is_image(value))
+    entries = tuple((key, item) for key, item in settings.items() if is_image(item))
     return ImageMapOption(name, entries) if entries else None
 
 
-def _is_image(value: object) -> bool:
+def is_image(value: object) -> bool:
     """Tell an image reference from a bare word, which would be one by the letter."""
     if not isinstance(value, str) or not re.search("[/:]", value):
         return False

@@ -59,8 +59,8 @@ def test_the_rest_is_deployed_where_the_operator_wants_it(ready: Operator) -> No
     for name in LACKING_IMAGES:
         assert name in results["missing-images"]
     assert f"charm {LACKING_CHARM}" in results["missing-charms"]
-    # Left at its default rather than set to an empty string.
+    # Neither an empty string nor the default, which is on the internet.
     registry = ready.site.registry
     executor = str(ready.juju.config("argo-controller")["executor-image"])
-    assert executor == "charmedkubeflow/argoexec:3.3.10-c88862f"
+    assert executor == f"{registry}/charmedkubeflow/argoexec:3.3.10-c88862f"
     assert str(ready.juju.config("kfp-api")["driver-image"]).startswith(f"{registry}/")

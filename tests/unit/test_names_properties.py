@@ -255,8 +255,8 @@ def assert_found(image: Image, held: Inventory, location: RegistryLocation) -> N
     assert (resolution.by, resolution.path) == (Match.EXACT, image.path)
     finder = ImageFinder(held, location)
     emitted = location.reference(image_path(image.reference))
-    assert finder.resources("app", charm(str(image))) == {"oci-image": emitted}
-    assert finder.options("app", charm(str(image))) == {"image": emitted}
+    assert finder.resources("app", charm(str(image)), {}) == {"oci-image": emitted}
+    assert finder.options("app", charm(str(image)), {}).values == {"image": emitted}
     assert (finder.missing, finder.warnings) == ((), ())
     assert [item.path for item in finder.resolved] == [image.path]
 

@@ -585,7 +585,7 @@ def test_an_overlay_wins_over_the_archive(charms: tuple[CharmFile, ...]) -> None
     api = planned(make_plan(charms, HELD, settings(overlay=overlay)))
     assert api.resources == {"oci-image": "registry.corp:5000/mine/api:2"}
     assert api.options == {"launcher-image": "registry.corp:5000/mine/launcher:2", "port": 81}
-    assert api.image_options == ()
+    assert api.image_options == ("launcher-image",)
 
 
 def test_an_image_that_the_overlay_gives_is_not_missing(charms: tuple[CharmFile, ...]) -> None:

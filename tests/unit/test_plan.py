@@ -212,9 +212,14 @@ def test_missing_images_are_listed_with_who_wants_them(charms: tuple[CharmFile, 
     plan = make_plan(charms, inventory_of(held), SETTINGS)
     assert {item.image: item.wanted_by for item in plan.missing} == gone
     assert not {item.image for item in plan.resolved} & set(gone)
-    # What is missing is left out, never set to an empty string.
+    # Neither an empty string nor the charm's default on the internet.
     assert application(plan, "katib-db").resources == {}
-    assert "cache-image" not in application(plan, "kfp-api").options
+    assert application(plan, "kfp-api").options["cache-image"] == (
+        f"{PREFIX}/google-containers/busybox:latest"
+    )
+    assert f"{PREFIX}/kubeflownotebookswg/jupyter-scipy:v1.8.0" in json.loads(
+        str(application(plan, "jupyter-ui").options["jupyter-images"])
+    )
     values = [v for item in plan.applications for v in (*item.options.values(), *item.resources)]
     assert "" not in values
     assert '""' not in " ".join(map(str, values))
@@ -250,7 +255,8 @@ def test_images_that_one_hub_cannot_name_count_as_missing(
     pilot = [charm for charm in charms if charm.name == "istio-pilot"]
     held = inventory_of(["docker.io/istio/pilot:1.17.3", "quay.io/else/proxyv2:1.17.3"])
     plan = make_plan(pilot, held, SETTINGS)
-    assert "image-configuration" not in application(plan, "istio-pilot").options
+    configured = json.loads(str(application(plan, "istio-pilot").options["image-configuration"]))
+    assert configured["global-hub"] == f"{PREFIX}/istio"
     assert [item.image for item in plan.missing] == [
         "docker.io/istio/pilot:1.17.3",
         "docker.io/istio/proxyv2:1.17.3",
@@ -423,9 +429,9 @@ def test_a_resource_whose_image_nobody_names_bars_its_application(tmp_path: Path
     assert [item.name for item in plan.incomplete] == ["minio"]
     assert plan.without_incomplete().applications == ()
     assert "does not say which image its resource oci-image is" in plan.warnings[0].problem
-    overlay = "applications: {minio: {resources: {oci-image: 'h:5/minio:1'}}}"
+    overlay = "applications: {minio: {resources: {oci-image: 'registry.corp:5000/minio:1'}}}"
     plan = make_plan([charm], inventory_of([]), settings(overlay=overlay))
-    assert application(plan, "minio").resources == {"oci-image": "h:5/minio:1"}
+    assert application(plan, "minio").resources == {"oci-image": "registry.corp:5000/minio:1"}
     assert plan.incomplete == ()
 
 

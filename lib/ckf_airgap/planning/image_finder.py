@@ -2,14 +2,21 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.names import ImageReference, RegistryLocation, image_path
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
+from ckf_airgap.planning.own_images import own_image_options
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
+from ckf_airgap.planning.topology import OptionValue
+
+_DIFFERENT_PLACES = (
+    "the option takes one hub and one tag for all its images, but the archive holds them in "
+    "different places"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,19 @@ class MissingImage:
         return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
 
 
+@dataclass(frozen=True)
+class FoundOptions:
+    """The options of an application that name images.
+
+    Attributes:
+        values: Their values.
+        missing: The names of those that name an image that the archive does not hold.
+    """
+
+    values: Mapping[str, str]
+    missing: frozenset[str]
+
+
 class ImageFinder:
     """Gives the images of each application, and remembers what was asked for by whom."""
 
@@ -42,24 +62,26 @@ class ImageFinder:
         self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
+        # A charm may name an image of the same host, which means the host on the internet.
+        self._own: set[str] = set()
 
     def resources(
-        self, application: str, charm: CharmFile, *, without: Collection[str] = ()
+        self, application: str, charm: CharmFile, own: Mapping[str, str]
     ) -> dict[str, str]:
         """Find the image of each oci-image resource.
 
         Args:
             application: The application.
             charm: Its charm.
-            without: Resources that need none.
+            own: The images that the operator gives for resources.
 
         Returns:
             The references in the registry, of those that were found.
         """
         found: dict[str, str] = {}
-        for resource, image in charm.resources.items():
-            if resource in without:
-                continue
+        self._own.update(own.values())
+        for resource, default in charm.resources.items():
+            image = own.get(resource, default)
             if not image:
                 self._warnings.append(
                     (
@@ -67,58 +89,60 @@ class ImageFinder:
                         f"name it in the overlay: applications, {application}, resources",
                     )
                 )
-            elif reference := self._find(f"{application}/{resource}")(image):
+            elif reference := self._find(image, f"{application}/{resource}"):
                 found[resource] = reference
         return found
 
     def options(
-        self, application: str, charm: CharmFile, *, without: Collection[str] = ()
-    ) -> dict[str, str]:
+        self, application: str, charm: CharmFile, own: Mapping[str, OptionValue]
+    ) -> FoundOptions:
         """Find the value of each option that names images.
+
+        A missing image gets the reference under which it would stand in the registry, so that
+        what the charm runs is never pulled from the internet.
 
         Args:
             application: The application.
             charm: Its charm.
-            without: Options that need none.
+            own: The options that the operator sets.
 
         Returns:
-            The values, of those options of which something was found.
+            The values, and which of them name a missing image.
+
+        Raises:
+            ConfigurationError: The operator gives something else where the charm takes images.
         """
         values: dict[str, str] = {}
-        for option in charm.image_options:
-            if option.name in without:
-                continue
-            find = self._find(f"{application}/{option.name}")
-            value = option.value(find)
+        missing: set[str] = set()
+        for option in own_image_options(application, charm, own):
+            wanted_by = f"{application}/{option.name}"
+            default = charm.image_option(option.name)
+            self._own.update(set(option.images) - set(default.images if default else ()))
+            # Each is asked for, so that all that are missing are listed.
+            if not all([self._find(image, wanted_by) for image in option.images]):
+                missing.add(option.name)
+            value = option.value(self._found_or_expected)
+            if value is None and option.name not in missing:
+                self._unplaceable += [
+                    MissingImage(image, (wanted_by,), _DIFFERENT_PLACES) for image in option.images
+                ]
+                missing.add(option.name)
+            value = option.value(self._expected) if value is None else value
             if value is not None:
                 values[option.name] = value
-            # Each is asked for, so that all that are missing are listed.
-            elif all([find(image) for image in option.images]):
-                note = (
-                    "the option takes one hub and one tag for all its images, but the archive "
-                    "holds them in different places"
-                )
-                self._unplaceable += [
-                    MissingImage(image, (f"{application}/{option.name}",), note)
-                    for image in option.images
-                ]
         for exception in load_exceptions().maps:
-            if (
-                exception.charm == charm.name
-                and exception.option in charm.options
-                and exception.option not in without
-            ):
-                self._complete(application, exception, values)
+            if exception.charm == charm.name and exception.option in charm.options:
+                self._complete(application, charm, exception, values)
         for alias in load_exceptions().aliases:
             if (
                 alias.charm == charm.name
                 and alias.option in charm.options
-                and alias.option not in without
+                and not own.get(alias.option)
             ):
                 images = json.loads(values.get(alias.of, "{}"))
                 if alias.key in images:
                     values[alias.option] = images[alias.key]
-        return values
+        return FoundOptions(values, frozenset(missing))
 
     def report_fixed(
         self, application: str, charm: CharmFile, own_options: Mapping[str, object]
@@ -137,7 +161,7 @@ class ImageFinder:
                 continue
             if fixed.is_required:
                 for image in fixed.images:
-                    self._find(application)(image)
+                    self._find(image, application)
             self._warnings.append(self._fixed_warning(application, fixed))
 
     @property
@@ -169,12 +193,14 @@ class ImageFinder:
         )
         return (*self._warnings, *stood_in)
 
-    def _complete(self, application: str, exception: MapException, values: dict[str, str]) -> None:
-        """Add the images of keys that the charm gives none for."""
+    def _complete(
+        self, application: str, charm: CharmFile, exception: MapException, values: dict[str, str]
+    ) -> None:
+        """Add the images of keys that neither the charm nor the operator gives one for."""
         images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
         unset: list[str] = []
         # A charm that names some of its images names all that it must have.
-        required = dict[str, str]() if images else exception.keys
+        required = dict[str, str]() if charm.image_option(exception.option) else exception.keys
         for key, tail in {**required, **exception.extra_keys}.items():
             if key in images:
                 continue
@@ -229,12 +255,34 @@ class ImageFinder:
         tag = f":{image.tag}" if image.tag else ""
         return f"{self._location}/{'/'.join(image.components[1:])}{tag}"
 
-    def _find(self, wanted_by: str) -> Callable[[str], str | None]:
-        def find(image: str) -> str | None:
-            resolution = self._resolutions.get(image) or self._resolver.resolve(image)
-            self._resolutions[image] = resolution
-            if wanted_by not in self._wanted_by[image]:
-                self._wanted_by[image].append(wanted_by)
-            return self._location.reference(resolution.path) if resolution.path else None
+    def _find(self, image: str, wanted_by: str) -> str | None:
+        """Give the reference of an image in the registry; None where it is missing."""
+        if self._is_in_registry(image):
+            return image
+        resolution = self._resolutions.get(image) or self._resolver.resolve(image)
+        self._resolutions[image] = resolution
+        if wanted_by not in self._wanted_by[image]:
+            self._wanted_by[image].append(wanted_by)
+        return self._location.reference(resolution.path) if resolution.path else None
 
-        return find
+    def _found_or_expected(self, image: str) -> str | None:
+        """Give the reference of an image that was asked for, found or not."""
+        resolution = self._resolutions.get(image)
+        if resolution and resolution.path:
+            return self._location.reference(resolution.path)
+        return self._expected(image)
+
+    def _expected(self, image: str) -> str | None:
+        """Give the reference under which an image stands, or would stand, by its own name."""
+        if self._is_in_registry(image):
+            return image
+        reference = ImageReference.parse(image)
+        return self._location.reference(image_path(reference)) if reference else None
+
+    def _is_in_registry(self, image: str) -> bool:
+        """Tell whether the operator names an image where it stands inside the air gap."""
+        return (
+            image in self._own
+            and image.startswith(f"{self._location.host}/")
+            and ImageReference.parse(image) is not None
+        )

@@ -12,7 +12,7 @@ from typing import Any, cast
 from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.juju_names import is_application, is_charm
-from ckf_airgap.names import to_choose_from
+from ckf_airgap.names import ImageReference, to_choose_from
 from ckf_airgap.planning.topology import (
     OptionValue,
     Relation,
@@ -22,9 +22,12 @@ from ckf_airgap.planning.topology import (
 )
 
 # What the archives decide here: which revision of a charm there is, and which images.
-_DECIDED = frozenset({"channel", "revision", "resources", "plan"})
+_DECIDED = frozenset({"channel", "revision", "plan"})
 _PASSED_ON = frozenset({"annotations", "bindings", "devices", "expose", "offers", "storage"})
-_READ = frozenset({"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"})
+_READ = frozenset(
+    {"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"}
+    | {"resources"}
+)
 _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
     | {"relations", "series", "source", "tags", "type", "variables", "website"}
@@ -160,8 +163,16 @@ class _Reader:
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
         """Read an application of which nothing is known yet."""
         plain = TopologyApplication(name=name, charm=self._charm(name, body.get("charm", name)))
+        resources = self._mapping(body.get("resources") or {}, f"{name}/resources")
         return dataclasses.replace(
-            self._settings(plain, body), options=self._options(name, body.get("options"))
+            self._settings(plain, body),
+            options=self._options(name, body.get("options")),
+            # Charmhub's numbers of resources, and files, are no images.
+            own_resources={
+                resource: image
+                for resource, image in resources.items()
+                if isinstance(image, str) and ImageReference.parse(image)
+            },
         )
 
     def changed(self, before: TopologyApplication, body: Mapping[str, Any]) -> TopologyApplication:

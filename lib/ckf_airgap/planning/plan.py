@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, PlainImageOption
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation, to_choose_from
 from ckf_airgap.planning.image_finder import ImageFinder, MissingImage
@@ -70,7 +70,8 @@ class PlannedApplication:
         resources: Each oci-image resource with its reference in the registry.
         options: The options to set, those that name images included.
         image_options: The names of the options that name images.
-        lacking: Its resources without an image: Juju deploys it only with all of them.
+        lacking: Its resources without an image, without all of which Juju does not deploy it, or
+            the option with the one image that it runs.
         settings: Further keys of the application in the bundle.
         label: What the file is called in charms.tar.gz.
     """
@@ -146,7 +147,7 @@ class Plan:
 
     @property
     def incomplete(self) -> tuple[PlannedApplication, ...]:
-        """The applications that cannot be deployed, because a resource has no image."""
+        """The applications that cannot be deployed, because what it runs has no image."""
         return tuple(item for item in self.applications if item.lacking)
 
     def only(self, names: Collection[str]) -> "Plan":
@@ -325,11 +326,8 @@ def _planned(
     settings: PlanSettings,
 ) -> PlannedApplication:
     _require_known(item, charm)
-    resources = {
-        **finder.resources(item.name, charm, without=item.own_resources),
-        **item.own_resources,
-    }
-    images = finder.options(item.name, charm, without=item.own_options)
+    resources = finder.resources(item.name, charm, item.own_resources)
+    images = finder.options(item.name, charm, item.given_options)
     finder.report_fixed(item.name, charm, item.own_options)
     return PlannedApplication(
         name=item.name,
@@ -341,12 +339,23 @@ def _planned(
         trust=item.trust,
         constraints=item.constraints,
         resources=resources,
-        options={**_options(item, charm, settings), **images, **item.own_options},
-        image_options=tuple(images),
-        lacking=tuple(sorted(set(charm.resources) - set(resources))),
+        options={**_options(item, charm, settings), **item.own_options, **images.values},
+        image_options=tuple(images.values),
+        lacking=tuple(sorted({*charm.resources} - {*resources}))
+        or _lacking_workload(charm, images.missing),
         settings=item.settings,
         label=charm.label,
     )
+
+
+def _lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
+    """Give the option without whose image an application cannot run.
+
+    A charm without oci-image resources runs the image of its one option of one image.
+    """
+    plain = [item.name for item in charm.image_options if isinstance(item, PlainImageOption)]
+    is_workload = not charm.resources and len(plain) == 1 and plain[0] in missing
+    return tuple(plain) if is_workload else ()
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:

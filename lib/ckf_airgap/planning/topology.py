@@ -36,8 +36,8 @@ class TopologyApplication:
         scale: The number of units.
         trust: Whether it may use the cluster.
         settings: Further keys of the application in a bundle, which are passed on.
-        own_resources: Images that the operator demands: resource -> reference.
-        own_options: Options that the operator demands: these go before everything else.
+        own_resources: Images that the operator gives: resource -> reference.
+        own_options: Options of an overlay, which take precedence over those of a bundle.
     """
 
     name: str
@@ -60,6 +60,11 @@ class TopologyApplication:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own_resources: Mapping[str, str] = field(default_factory=dict[str, str])
     own_options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
+
+    @property
+    def given_options(self) -> Mapping[str, OptionValue]:
+        """What the operator sets: an overlay takes precedence over a bundle."""
+        return {**({} if self.is_template else self.options), **self.own_options}
 
 
 @dataclass(frozen=True)

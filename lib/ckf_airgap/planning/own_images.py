@@ -1,0 +1,99 @@
+"""The images that the operator names in options, in place of those of the charm."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from ckf_airgap.charm_file import (
+    CharmFile,
+    HubImageOption,
+    ImageListOption,
+    ImageMapOption,
+    ImageOption,
+    PlainImageOption,
+    image_option,
+    is_image,
+    parsed_value,
+)
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.names import ImageReference
+from ckf_airgap.planning.topology import OptionValue
+
+
+def own_image_options(
+    application: str, charm: CharmFile, own: Mapping[str, OptionValue]
+) -> Iterator[ImageOption]:
+    """Give the options of an application that name images, with the operator's values.
+
+    A map or a hub given in part keeps the charm's other keys. An empty value is none: to many
+    charms it means the image on the internet.
+
+    Args:
+        application: The application.
+        charm: Its charm.
+        own: The options that the operator sets.
+
+    Raises:
+        ConfigurationError: A value names no images where the charm takes images.
+    """
+    for default in charm.image_options:
+        value = own.get(default.name)
+        given = parsed_value(value.strip()) if isinstance(value, str) else value
+        if given is None or given == "" or given == {}:
+            yield default
+        elif given != []:
+            option = _replaced(default, given)
+            if option is None:
+                raise ConfigurationError(
+                    f"the bundle or the overlay sets {application}/{default.name} to "
+                    f"{str(value)[:80]!r}, which names no image",
+                    "correct it to image references in the form of the charm's default",
+                )
+            yield option
+    for name, value in own.items():
+        # The charm's default may be empty, or hold no image.
+        if "image" in name and charm.image_option(name) is None:
+            option = image_option(name, parsed_value(value))
+            if isinstance(option, ImageMapOption):
+                option = _map(name, cast(dict[str, Any], parsed_value(value)), {})
+            if option:
+                yield option
+
+
+def _replaced(default: ImageOption, given: object) -> ImageOption | None:
+    """Read a value where images are expected: there a bare word is one."""
+    name = default.name
+    if isinstance(given, str):
+        return PlainImageOption(name, given) if ImageReference.parse(given) else None
+    if isinstance(given, list):
+        images = cast(list[object], given)
+        if not all(isinstance(item, str) and ImageReference.parse(item) for item in images):
+            return None
+        return ImageListOption(name, tuple(cast(list[str], images)))
+    if not isinstance(given, dict):
+        return None
+    settings = cast(dict[str, Any], given)
+    if isinstance(default, HubImageOption):
+        return cast(ImageOption | None, _hub(default, settings))
+    if isinstance(default, ImageMapOption):
+        return _map(name, settings, dict(default.entries))
+    return image_option(name, settings)
+
+
+def _hub(default: HubImageOption, given: Mapping[str, Any]) -> HubImageOption | None:
+    settings = {**dict(default.settings), **{key: item for key, item in given.items() if item}}
+    option = HubImageOption(default.name, tuple(settings.items()))
+    is_text = all(isinstance(item, str) for item in settings.values())
+    return option if is_text and all(map(ImageReference.parse, option.images)) else None
+
+
+def _map(name: str, given: Mapping[str, Any], default: Mapping[str, str]) -> ImageMapOption:
+    entries = dict(default)
+    others: dict[str, Any] = {}
+    for key, item in given.items():
+        text = item if isinstance(item, str) else ""
+        if is_image(text) or (key in default and ImageReference.parse(text)):
+            entries[key] = text
+        # An empty value is none: to many charms it means the image on the internet.
+        elif item and key not in default:
+            others[key] = item
+    return ImageMapOption(name, tuple(entries.items()), tuple(others.items()))
