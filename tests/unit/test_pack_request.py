@@ -95,6 +95,34 @@ def test_the_charms_of_a_bundle_may_be_files_where_they_are_at_hand() -> None:
     assert names == ["argo-controller", "minio"]
 
 
+@pytest.mark.parametrize(
+    ("charm", "origin"),
+    [
+        ("ch:minio", CharmOrigin("minio")),
+        ("ch:amd64/jammy/minio-57", CharmOrigin("minio", base="ubuntu@22.04", revision=57)),
+        ("ch:amd64/mysql-k8s", CharmOrigin("mysql-k8s")),
+        # The charm store counted revisions in its own way.
+        ("cs:minio-57", CharmOrigin("minio")),
+        ("cs:~kubeflow-charmers/katib-ui-3", CharmOrigin("katib-ui")),
+    ],
+)
+def test_a_charm_is_named_in_any_form_of_juju(charm: str, origin: CharmOrigin) -> None:
+    assert charms_of_bundle(f"applications: {{a: {{charm: '{charm}'}}}}") == (origin,)
+
+
+def test_the_overlays_of_an_exported_bundle_count() -> None:
+    text = """
+default-base: ubuntu@22.04/edge
+applications: {a: {charm: minio, revision: 1}, gone: {charm: x}}
+--- # overlay.yaml
+applications: {a: {offers: {o: {endpoints: [s3]}}}, b: {charm: mlmd}, gone: }
+"""
+    assert charms_of_bundle(text) == (
+        CharmOrigin("minio", None, "ubuntu@22.04", 1),
+        CharmOrigin("mlmd", None, "ubuntu@22.04"),
+    )
+
+
 def test_a_channel_map() -> None:
     text = """
     minio: ckf-1.8/stable

@@ -10,10 +10,10 @@ from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import ImagePath, ImageReference, image_path
+from ckf_airgap.planning.bundle_text import SERIES, CharmReference, bundle_documents
 
 # Juju's own limit is that of an int64; Python converts no thousands of digits.
 _REVISION = re.compile("[0-9]{1,18}")
-_SERIES = {"focal": "ubuntu@20.04", "jammy": "ubuntu@22.04", "noble": "ubuntu@24.04"}
 _HUBS = ("docker.io", "index.docker.io")
 
 
@@ -30,14 +30,14 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
     Raises:
         ConfigurationError: It is not a bundle, deploys a charm from two places, or none at all.
     """
-    document = _document(text, "the bundle")
-    applications = document.get("applications") or document.get("services")
-    if not isinstance(applications, dict) or not applications:
+    documents = [_document(part, "the bundle") for part in bundle_documents(text)]
+    applications = _applications(documents)
+    if not applications:
         raise ConfigurationError("the bundle names no applications", "give a bundle of Juju")
-    default = _base(document)
+    default = _base(documents[0])
     found: dict[str, CharmOrigin] = {}
     failures: list[AirgapError] = []
-    for application, body in cast(dict[str, Any], applications).items():
+    for application, body in applications.items():
         try:
             origin = _origin(application, body, default, from_files=from_files)
         except ConfigurationError as error:
@@ -186,6 +186,24 @@ def _document(text: str, what: str) -> Mapping[str, Any]:
     return {str(key): value for key, value in cast(dict[Any, Any], document).items()}
 
 
+def _applications(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give the applications of a bundle with what its overlays say of them."""
+    applications: dict[str, Any] = {}
+    for document in documents:
+        section = document.get("applications") or document.get("services")
+        if not isinstance(section, dict):
+            continue
+        for name, body in cast(dict[str, Any], section).items():
+            before = applications.get(name)
+            if isinstance(before, dict) and isinstance(body, dict):
+                applications[name] = {**cast(dict[str, Any], before), **cast(dict[str, Any], body)}
+            elif name in applications and not body:
+                del applications[name]
+            else:
+                applications[name] = body
+    return applications
+
+
 def _origin(
     application: str, body: object, default: str | None, *, from_files: bool
 ) -> CharmOrigin:
@@ -195,15 +213,17 @@ def _origin(
         raise ConfigurationError(
             f"the bundle does not say which charm {application} is", "add charm: NAME"
         )
-    if charm.startswith((".", "/", "local:")) and from_files:
-        # charmcraft and juju download put more behind the name: _r12, _ubuntu-24.04-amd64.
-        return CharmOrigin(re.split(r"[_.]", charm.rpartition("/")[2])[0])
-    if charm.startswith((".", "/", "local:")):
+    reference = CharmReference.parse(charm)
+    if reference.is_file and from_files:
+        return CharmOrigin(reference.name)
+    if reference.is_file:
         raise ConfigurationError(
             f"the bundle deploys {application} from the file {charm}",
             "give the folder of the charms with --charms",
         )
-    return _charm(charm.removeprefix("ch:"), details, default)
+    if reference.revision is not None:
+        details = {"revision": reference.revision, **details}
+    return _charm(reference.name, details, reference.base or default)
 
 
 def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
@@ -222,9 +242,10 @@ def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmO
 def _base(details: Mapping[str, Any]) -> str | None:
     for key in ("base", "default-base"):
         if isinstance(details.get(key), str):
-            return str(details[key]).removesuffix("/stable")
+            # juju export-bundle writes the channel of a base with its risk.
+            return str(details[key]).partition("/")[0]
     # Of a bundle for Kubernetes it says that, and not on what a charm runs.
-    return _SERIES.get(str(details.get("series")))
+    return SERIES.get(str(details.get("series")))
 
 
 def _images_below(node: object) -> Iterable[ImageReference]:

@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, PlainImageOption
 from ckf_airgap.names import ImageReference, RegistryLocation, image_path
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
 from ckf_airgap.planning.own_images import own_image_options
@@ -50,6 +50,23 @@ class FoundOptions:
 
     values: Mapping[str, str]
     missing: frozenset[str]
+
+
+def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
+    """Give the option without whose image an application cannot run.
+
+    A charm without oci-image resources runs the image of its one option of one image.
+
+    Args:
+        charm: The charm.
+        missing: The options that name a missing image.
+
+    Returns:
+        The name of that option, or nothing.
+    """
+    plain = [item.name for item in charm.image_options if isinstance(item, PlainImageOption)]
+    is_workload = not charm.resources and len(plain) == 1 and plain[0] in missing
+    return tuple(plain) if is_workload else ()
 
 
 class ImageFinder:

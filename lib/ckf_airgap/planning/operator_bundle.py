@@ -13,6 +13,12 @@ from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.juju_names import is_application, is_charm
 from ckf_airgap.names import ImageReference, to_choose_from
+from ckf_airgap.planning.bundle_text import (
+    LARGEST_BUNDLE,
+    SERIES,
+    CharmReference,
+    bundle_documents,
+)
 from ckf_airgap.planning.topology import (
     OptionValue,
     Relation,
@@ -23,16 +29,25 @@ from ckf_airgap.planning.topology import (
 
 # What the archives decide here: which revision of a charm there is, and which images.
 _DECIDED = frozenset({"channel", "revision", "plan"})
-_PASSED_ON = frozenset({"annotations", "bindings", "devices", "expose", "offers", "storage"})
+_PASSED_ON = frozenset({"annotations", "devices", "expose", "storage"})
+# What Juju takes in no bundle of this kind, and what to do about it.
+_BY_HAND = {
+    "bindings": "Kubernetes has no spaces",
+    "exposed-endpoints": "after the deployment, juju expose {} --endpoints ENDPOINTS",
+    "offers": "after the deployment, juju offer {}:ENDPOINT",
+}
 _READ = frozenset(
     {"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"}
     | {"resources"}
 )
 _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
-    | {"relations", "series", "source", "tags", "type", "variables", "website"}
+    | {"relations", "saas", "series", "source", "tags", "type", "variables", "website"}
 )
-_LARGEST = 1024 * 1024
+# Juju reads it as a 32-bit number.
+_LARGEST_SCALE = 2**31 - 1
+# Juju's integer options have 64 bits.
+_LARGEST_NUMBER = 2**63 - 1
 _INCLUDES = ("include-file://", "include-base64://")
 
 
@@ -49,9 +64,22 @@ def read_bundle(text: str) -> Topology:
     Raises:
         ConfigurationError: It is not a bundle.
     """
-    reader = _Reader(
+    first, *overlays = bundle_documents(text)
+    topology = _read_base(first)
+    for overlay in overlays:
+        topology = _changed(topology, overlay, _bundle_reader())
+    return topology
+
+
+def _bundle_reader() -> "_Reader":
+    return _Reader(
         "the bundle", "attach a mended one: juju attach-resource ckf-airgap bundle=FILE"
     )
+
+
+def _read_base(text: str) -> Topology:
+    """Read the first document of a bundle."""
+    reader = _bundle_reader()
     document = reader.document(text)
     base = reader.default_base(document)
     applications = tuple(
@@ -63,9 +91,13 @@ def read_bundle(text: str) -> Topology:
     if not applications:
         raise reader.error("names no applications")
     relations = reader.relations(document)
-    topology = Topology(applications, relations, demanded=frozenset(relations))
-    _require_known_sides(topology, reader)
-    return dataclasses.replace(topology, warnings=tuple(reader.warnings))
+    topology = Topology(
+        applications,
+        relations,
+        demanded=frozenset(relations),
+        remote=frozenset(reader.remote_applications(document)),
+    )
+    return _local(topology, reader)
 
 
 def apply_overlay(topology: Topology, text: str) -> Topology:
@@ -83,7 +115,14 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
         ConfigurationError: It is not an overlay, or names an application that is not there without
             saying from which charm to deploy it.
     """
-    reader = _Reader("the overlay", "juju config ckf-airgap overlay=@overlay.yaml")
+    for document in bundle_documents(text):
+        reader = _Reader("the overlay", "juju config ckf-airgap overlay=@overlay.yaml")
+        topology = _changed(topology, document, reader)
+    return topology
+
+
+def _changed(topology: Topology, text: str, reader: "_Reader") -> Topology:
+    """Apply one document of overlays."""
     document = reader.document(text)
     applications = {item.name: item for item in topology.applications}
     removed: set[str] = set()
@@ -111,24 +150,24 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
         applications=tuple(applications.values()),
         relations=tuple(dict.fromkeys((*kept, *added))),
         demanded=topology.demanded | frozenset(added),
+        remote=topology.remote | frozenset(reader.remote_applications(document)),
     )
-    _require_known_sides(changed, reader)
-    return dataclasses.replace(changed, warnings=(*topology.warnings, *reader.warnings))
+    return _local(changed, reader)
 
 
 class _Reader:
     """Reads bundles, and says of what is wrong where it stands."""
 
     def __init__(self, what: str, cure: str) -> None:
-        self._what = what
+        self.what = what
         self._cure = cure
         self.warnings: list[str] = []
 
     def error(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._what} {problem}", self._cure)
+        return ConfigurationError(f"{self.what} {problem}", self._cure)
 
     def document(self, text: str) -> Mapping[str, Any]:
-        if len(text) > _LARGEST:
+        if len(text) > LARGEST_BUNDLE:
             raise self.error(f"has {len(text)} characters, which is too many for a bundle")
         try:
             document: object = read_values(text)
@@ -144,7 +183,7 @@ class _Reader:
         ).items():
             if not is_application(name):
                 raise self.error(f"has an application with the name {name[:80]!r}")
-            known = _READ | _DECIDED | _PASSED_ON
+            known = _READ | _DECIDED | _PASSED_ON | frozenset(_BY_HAND)
             found[name] = None if body is None else self._mapping(body, name, known)
         return found
 
@@ -153,7 +192,19 @@ class _Reader:
         base = document.get("default-base")
         if base is not None and not isinstance(base, str):
             raise self.error("has a default-base that is not text such as ubuntu@22.04")
-        return base or _BASES.get(str(document.get("series")))
+        # juju export-bundle writes the channel of a base with its risk.
+        return base.partition("/")[0] if base else SERIES.get(str(document.get("series")))
+
+    def remote_applications(self, document: Mapping[str, Any]) -> list[str]:
+        """Read which offers of other models a bundle consumes."""
+        section = self._mapping(document.get("saas") or {}, "saas")
+        for name, body in section.items():
+            details = self._mapping(body or {}, f"saas/{name}")
+            self.warnings.append(
+                f"{self.what} consumes {name[:80]} from another model: after the deployment, "
+                f"juju consume {str(details.get('url') or 'OFFER')[:200]} {name[:80]}"
+            )
+        return list(section)
 
     def added(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
         """Read the charm of an application; the rest is read as a change."""
@@ -207,7 +258,7 @@ class _Reader:
         return tuple(found)
 
     def _charm(self, application: str, value: object) -> str:
-        name = charm_name(value) if isinstance(value, str) else ""
+        name = CharmReference.parse(value).name if isinstance(value, str) else ""
         if not is_charm(name):
             raise self.error(f"names no charm for {application}, but {str(value)[:80]!r}")
         return name
@@ -218,8 +269,10 @@ class _Reader:
         scale = body.get("scale", body.get("num_units", application.scale))
         trust = body.get("trust", application.trust)
         constraints = body.get("constraints", application.constraints)
-        base = body.get("base", _BASES.get(str(body.get("series")), application.base))
+        base = body.get("base", SERIES.get(str(body.get("series")), application.base))
         name = application.name
+        if isinstance(scale, int) and abs(scale) > _LARGEST_SCALE:
+            raise self.error(f"gives {name} a scale that is too large")
         if isinstance(scale, bool) or not isinstance(scale, int) or scale < 0:
             raise self.error(f"gives {name} the scale {scale!r}, which is no number of units")
         if not isinstance(trust, bool):
@@ -230,14 +283,18 @@ class _Reader:
             raise self.error(f"gives {name} a base that is not text such as ubuntu@22.04")
         if body.get("to"):
             self.warnings.append(
-                f"{self._what} places {name}, which Juju does not do on Kubernetes: ignored"
+                f"{self.what} places {name}, which Juju does not do on Kubernetes: ignored"
             )
+        for key, command in _BY_HAND.items():
+            if body.get(key):
+                self.warnings.append(
+                    f"{self.what} has {name}/{key}, which is left out: {command.format(name)}"
+                )
         return dataclasses.replace(
             application,
             scale=scale,
             trust=trust,
             constraints=constraints or None,
-            # juju export-bundle writes the channel of the base with its risk.
             base=base.partition("/")[0] if base else None,
             settings={
                 **application.settings,
@@ -250,6 +307,8 @@ class _Reader:
         for name, setting in options.items():
             if not isinstance(setting, (str, int, float, bool)):
                 raise self.error(f"gives {application}/{name} a value that is not one scalar")
+            if isinstance(setting, int) and abs(setting) > _LARGEST_NUMBER:
+                raise self.error(f"gives {application}/{name} a number that is too large")
             if isinstance(setting, str) and setting.startswith(_INCLUDES):
                 raise self.error(
                     f"takes {application}/{name} from a file, which does not come with it"
@@ -268,36 +327,30 @@ class _Reader:
             # Bundles carry keys of their own for other tools, which begin so.
             if known is not None and key not in known and not key.startswith("_"):
                 place = f"{where}/{key}" if where else key
-                self.warnings.append(f"{self._what} has {place}, which is not known: ignored")
+                self.warnings.append(f"{self.what} has {place}, which is not known: ignored")
         return cast(dict[str, Any], mapping)
 
 
-_BASES = {
-    "focal": "ubuntu@20.04",
-    "jammy": "ubuntu@22.04",
-    "noble": "ubuntu@24.04",
-}
-
-
-def charm_name(charm: str) -> str:
-    """Give the name of a charm as a bundle writes it.
-
-    Args:
-        charm: ``minio``, ``ch:amd64/focal/minio-57``, ``./minio_r57.charm``, ``/path/minio``.
-    """
-    name = charm.rstrip("/").rpartition("/")[2]
-    if charm.startswith(("ch:", "cs:", "local:")):
-        return re.sub(r"-\d+$", "", name.rpartition(":")[2])
-    # No charm's name has an underscore, which parts it from revision, digest or base.
-    return name.removesuffix(".charm").partition("_")[0]
-
-
-def _require_known_sides(topology: Topology, reader: _Reader) -> None:
+def _local(topology: Topology, reader: _Reader) -> Topology:
+    """Check the sides of the relations, and leave out those with offers of other models."""
     names = {item.name for item in topology.applications}
+    kept: list[Relation] = []
     for relation in topology.relations:
-        for side in relation:
-            if side.application not in names:
-                raise reader.error(
-                    f"relates {relation[0]} with {relation[1]}, but has no application "
-                    f"{side.application}"
-                )
+        first, second = relation
+        unknown = [side.application for side in relation if side.application not in names]
+        if not unknown:
+            kept.append(relation)
+        elif topology.remote.issuperset(unknown):
+            reader.warnings.append(
+                f"{reader.what} relates {first} with {second}, of which one is in another model: "
+                f"after juju consume, juju integrate {first} {second}"
+            )
+        else:
+            (name, *_) = [item for item in unknown if item not in topology.remote]
+            raise reader.error(
+                f"relates {first} with {second}, but has no application {name}; it has: "
+                f"{to_choose_from(name, names)}"
+            )
+    return dataclasses.replace(
+        topology, relations=tuple(kept), warnings=(*topology.warnings, *reader.warnings)
+    )

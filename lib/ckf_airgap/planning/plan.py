@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile, PlainImageOption
+from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation, to_choose_from
-from ckf_airgap.planning.image_finder import ImageFinder, MissingImage
+from ckf_airgap.planning.image_finder import ImageFinder, MissingImage, lacking_workload
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
 from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
 from ckf_airgap.planning.relations import fitting_relations, lacking_partners
@@ -342,20 +342,10 @@ def _planned(
         options={**_options(item, charm, settings), **item.own_options, **images.values},
         image_options=tuple(images.values),
         lacking=tuple(sorted({*charm.resources} - {*resources}))
-        or _lacking_workload(charm, images.missing),
+        or lacking_workload(charm, images.missing),
         settings=item.settings,
         label=charm.label,
     )
-
-
-def _lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
-    """Give the option without whose image an application cannot run.
-
-    A charm without oci-image resources runs the image of its one option of one image.
-    """
-    plain = [item.name for item in charm.image_options if isinstance(item, PlainImageOption)]
-    is_workload = not charm.resources and len(plain) == 1 and plain[0] in missing
-    return tuple(plain) if is_workload else ()
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.topology import Relation, Side, Topology
 
 _OPPOSITE = {"provides": "requires", "requires": "provides"}
@@ -41,7 +42,7 @@ def fitting_relations(
             raise ConfigurationError(
                 f"the relation of {first} with {second} {problem}",
                 "name both endpoints (APPLICATION:ENDPOINT) where the bundle or the overlay has "
-                "it, or leave it out",
+                f"it, or leave it out{_endpoints_to_choose_from(relation, applications)}",
             )
     # Which side stands first says nothing.
     unique: dict[frozenset[Side], Relation] = {}
@@ -72,6 +73,17 @@ def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dic
             if endpoint and endpoint.role == "requires" and not endpoint.is_optional:
                 lacking.setdefault(other.application, str(side))
     return lacking
+
+
+def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, CharmFile]) -> str:
+    """Give the endpoints of each side that names one that its charm lacks."""
+    return "".join(
+        f"; {side.application} has: "
+        + to_choose_from(side.endpoint, [one.name for one in charm.endpoints])
+        for side in relation
+        for charm in (applications[side.application],)
+        if side.endpoint and charm.endpoint(side.endpoint) is None
+    )
 
 
 def _candidates(relation: Relation, applications: Mapping[str, CharmFile]) -> list[Relation]:

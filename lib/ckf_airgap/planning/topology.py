@@ -101,12 +101,14 @@ class Topology:
             union of releases has some that do not fit all of them.
         warnings: What in the operator's bundle or overlay has no effect.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
+        remote: What is consumed from other models, which no relation is planned with.
     """
 
     applications: tuple[TopologyApplication, ...]
     relations: tuple[Relation, ...]
     demanded: frozenset[Relation] = frozenset()
     warnings: tuple[str, ...] = ()
+    remote: frozenset[str] = frozenset()
     relations_with_mesh: Mapping[str, tuple[Relation, ...]] = field(
         default_factory=dict[str, tuple[Relation, ...]]
     )
