@@ -5,7 +5,6 @@ juju client, because the applications are deployed a few at a time, each with it
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, cast
 
