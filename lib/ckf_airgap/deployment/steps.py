@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.preflight import require_fit_charms
+from ckf_airgap.preflight import require_fit_charms, require_fitting_client
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult
 
@@ -64,7 +64,9 @@ def bring(
     Raises:
         AirgapError: A step fails; the next run continues where it stopped.
     """
-    require_fit_charms(installer, model.versions().model)
+    versions = model.versions()
+    require_fitting_client(versions)
+    require_fit_charms(installer, versions.model)
     if not allow_missing and installer.missing_charms:
         # Not a complete release: all that it lacks is named, and nothing is pushed.
         installer.plan().require_complete()
