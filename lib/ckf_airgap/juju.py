@@ -12,7 +12,7 @@ import yaml
 
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju_command import client_errors, require_name
+from ckf_airgap.juju_command import client_errors, require_name, require_values
 from ckf_airgap.juju_controller import Controller, require_reachable
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
@@ -225,6 +225,7 @@ class JujuModel:
             The change that was made.
         """
         require_name("application", application.name)
+        require_values(application.name, application.options)
         with client_errors():
             self._juju.deploy(
                 application.file,
@@ -338,6 +339,7 @@ class JujuModel:
         changed = self.changed_options(application)
         if not changed:
             return []
+        require_values(application.name, changed)
         with client_errors():
             self._juju.config(application.name, changed)
         return [f"set options of {application.name}: {', '.join(changed)}"]

@@ -1,7 +1,7 @@
 """What a command line of the juju client may hold, and what its error output means."""
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import jubilant
@@ -36,6 +36,25 @@ def require_name(kind: str, name: str) -> None:
             "use letters, digits and hyphens, beginning with a letter; see what names it: the "
             "charm, the bundle or the overlay",
         )
+
+
+def require_values(application: str, options: Mapping[str, object]) -> None:
+    """See that no value of an option is taken for the name of a file whose content is set.
+
+    Args:
+        application: The application, for the error.
+        options: Its options with their values.
+
+    Raises:
+        ConfigurationError: A value begins with ``@`` (Juju documentation, "juju config").
+    """
+    for name, value in options.items():
+        if isinstance(value, str) and value.startswith("@"):
+            raise ConfigurationError(
+                f"the option {name} of {application} begins with @, which the juju client takes "
+                "for the name of a file",
+                "leave the option out, and set it with juju config --file after the deployment",
+            )
 
 
 def error_text(output: str) -> str:

@@ -57,14 +57,10 @@ class FakeModel(JujuModel):
         )
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
-        names = [
-            line.strip(" :\n")
-            for line in bundle.read_text().splitlines()
-            if line.startswith("  ") and line[2] not in " -"
-        ]
+        document = yaml.safe_load(bundle.read_text())
+        names = list(document["applications"])
         assert not self.applications & set(names), "Juju refuses what is there already"
         self.bundles.append(bundle.read_text())
-        document = yaml.safe_load(bundle.read_text())
         for body in document["applications"].values():
             for source in body.get("resources", {}).values():
                 if source.startswith("/"):

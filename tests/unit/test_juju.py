@@ -447,6 +447,16 @@ def test_the_options_of_an_application_that_is_there_are_brought_up_to_date(
         assert (written, changes) == ([], [])
 
 
+def test_no_value_is_taken_for_the_name_of_a_file(fake: FakeJuju, model: JujuModel) -> None:
+    """The client would set the content of the unit's own file."""
+    fake.answer("config", {"settings": {"mode": {"value": "server", "type": "string"}}})
+    wanted = planned({"mode": "@/var/lib/juju/agents/unit-minio-0/agent.conf"})
+    for method in (model.update_options, model.deploy_application):
+        with pytest.raises(ConfigurationError, match="mode of minio begins with @"):
+            method(wanted)
+    assert [command[0] for command in fake.commands] == ["config"]
+
+
 def test_a_new_relation_is_added(fake: FakeJuju, model: JujuModel) -> None:
     other = {RELATION[0]: frozenset({"katib-db"}), RELATION[1]: frozenset({"katib-api"})}
     state = ModelState(frozenset(), other, {})
