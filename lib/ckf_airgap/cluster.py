@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
 from typing import Any, TypeVar, cast
 
@@ -11,6 +11,7 @@ import lightkube
 from lightkube import ALL_NS, generic_resource
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.core_v1 import Container, ContainerStatus, EphemeralContainer
+from lightkube.resources.apps_v1 import StatefulSet
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
@@ -32,6 +33,7 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     for kind in ("KnativeServing", "KnativeEventing")
 )
 _OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
+_REVISION_LABEL = "controller-revision-hash"
 _PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
@@ -53,6 +55,7 @@ class RunningImage:
         container: The container's name.
         image: The reference that the pod gives.
         pull_failure: Why it cannot be pulled, or an empty string.
+        is_outdated: Whether its StatefulSet has another revision of the pod by now.
     """
 
     namespace: str
@@ -60,9 +63,15 @@ class RunningImage:
     container: str
     image: str
     pull_failure: str = ""
+    is_outdated: bool = False
 
     def __str__(self) -> str:
         failure = f" ({self.pull_failure})" if self.pull_failure else ""
+        if self.pull_failure and self.is_outdated:
+            failure += (
+                "; its StatefulSet is newer, and Kubernetes does not replace a pod that never "
+                f"started: kubectl delete pod --namespace {self.namespace} {self.pod}"
+            )
         return f"{self.image} in {self.namespace}/{self.pod}, container {self.container}{failure}"
 
 
@@ -176,13 +185,16 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    with _errors("list pods"):
-        return [
-            image
-            for namespace in namespaces
-            for pod in _list(Pod, namespace=namespace)
-            for image in _images(pod)
-        ]
+    images: list[RunningImage] = []
+    for namespace in namespaces:
+        with _errors("list pods"):
+            pods = list(_list(Pod, namespace=namespace))
+            found = [image for pod in pods for image in _images(pod)]
+        if any(image.pull_failure for image in found):
+            outdated = _outdated_pods(namespace, pods)
+            found = [replace(image, is_outdated=image.pod in outdated) for image in found]
+        images += found
+    return images
 
 
 def report_images(
@@ -305,6 +317,31 @@ def _node(node: KubernetesNode) -> Node:
             and condition.status != "Unknown"
         ),
     )
+
+
+def _outdated_pods(namespace: str, pods: Iterable[Pod]) -> frozenset[str]:
+    """Name the pods that are of an earlier revision than their StatefulSet.
+
+    Kubernetes replaces such a pod only after it was ready once (documentation, "StatefulSets",
+    "Forced rollback").
+    """
+    with _errors("list StatefulSets"):
+        revisions = {
+            item.metadata.name: item.status.updateRevision
+            for item in _list(StatefulSet, namespace=namespace)
+            if item.metadata and item.status
+        }
+    found: set[str] = set()
+    for pod in pods:
+        # The library's own types are only partly known to the type checker.
+        metadata: Any = pod.metadata
+        labels: dict[str, str] = (metadata.labels if metadata else None) or {}
+        revision = labels.get(_REVISION_LABEL)
+        for owner in (metadata.ownerReferences if metadata else None) or ():
+            newest = revisions.get(owner.name) if owner.kind == "StatefulSet" else None
+            if revision and newest and revision != newest:
+                found.add(metadata.name)
+    return frozenset(found)
 
 
 def _images(pod: Pod) -> Iterator[RunningImage]:

@@ -1,5 +1,6 @@
 """What runs in the cluster: where its images come from and which cannot be pulled."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,6 +10,7 @@ import lightkube
 import pytest
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.generic_resource import GenericNamespacedResource
+from lightkube.models.apps_v1 import StatefulSetSpec, StatefulSetStatus
 from lightkube.models.core_v1 import (
     Container,
     ContainerState,
@@ -18,8 +20,10 @@ from lightkube.models.core_v1 import (
     EphemeralContainer,
     PodSpec,
     PodStatus,
+    PodTemplateSpec,
 )
-from lightkube.models.meta_v1 import ObjectMeta, Status
+from lightkube.models.meta_v1 import LabelSelector, ObjectMeta, OwnerReference, Status
+from lightkube.resources.apps_v1 import StatefulSet
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
@@ -68,7 +72,7 @@ class FakeClient:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     client = FakeClient()
     client.pods = {}
-    client.others = {}
+    client.others = defaultdict(list)
     client.failure = None
     monkeypatch.setattr(lightkube, "Client", lambda: client)
     return client
@@ -233,6 +237,34 @@ def _containers(
     if kind == "ephemeralContainerStatuses":
         return [EphemeralContainer(name=name, image=image) for name, image in images.items()]
     return [Container(name=name, image=image) for name, image in images.items()]
+
+
+@pytest.mark.parametrize(("newest", "is_outdated"), [("set-2", True), ("set-1", False)])
+def test_a_pod_that_its_stateful_set_has_left_behind_is_told_with_its_cure(
+    newest: str, is_outdated: bool, fake: FakeClient
+) -> None:
+    """Kubernetes does not replace the pod of a StatefulSet that was never ready."""
+    stuck = pod(
+        "set-0",
+        {"main": "h:5/a:1"},
+        pod_status=PodStatus(containerStatuses=[status("main", "ImagePullBackOff")]),
+    )
+    assert stuck.metadata
+    stuck.metadata.labels = {"controller-revision-hash": "set-1"}
+    stuck.metadata.ownerReferences = [OwnerReference("apps/v1", "StatefulSet", "set", "uid")]
+    fake.pods = {"ns": [stuck]}
+    fake.others = {
+        StatefulSet: [
+            StatefulSet(
+                metadata=ObjectMeta(name="set"),
+                spec=StatefulSetSpec(selector=LabelSelector(), template=PodTemplateSpec()),
+                status=StatefulSetStatus(replicas=1, updateRevision=newest),
+            )
+        ]
+    }
+    (image,) = running_images(["ns"])
+    assert image.is_outdated == is_outdated
+    assert ("kubectl delete pod --namespace ns set-0" in str(image)) == is_outdated
 
 
 def test_a_container_without_a_state_is_no_failure(fake: FakeClient) -> None:
