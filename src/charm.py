@@ -230,7 +230,7 @@ class CkfAirgapCharm(ops.CharmBase):
             report=reporter.step,
             record=cast(MutableMapping[str, str], self._stored.deployed),
         )
-        self._inputs.mark_images()
+        self._inputs.mark_images(inputs.images)
         return installer
 
 

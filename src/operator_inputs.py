@@ -215,15 +215,14 @@ class OperatorInputs:
             found["images"] = self._identity("images")
         return _digest([self._options(), found])
 
-    def mark_images(self) -> None:
+    def mark_images(self, images: Source) -> None:
         """Remember in this pod that the present resource images has been used.
 
-        Raises:
-            ConfigurationError: There are no images.
+        Args:
+            images: images.tar.gz, as it was collected.
         """
-        source = self._source("images")
-        if isinstance(source, FileSource):
-            self._images_mark.write_text(_identity_of(source.path))
+        if isinstance(images, FileSource):
+            self._images_mark.write_text(_identity_of(images.path))
 
     def comparison_problem(self) -> str:
         """Tell why the plan cannot be known without fetching 100 GB first; empty where it can."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ckf_airgap import cluster
 from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5
@@ -117,7 +117,7 @@ def verify(
         more = f" and {len(waiting) - _SHOWN_UNITS} more" if len(waiting) > _SHOWN_UNITS else ""
         report(f"waiting for {shown}{more}")
         sleep(_POLL_SECONDS)
-    namespaces = _namespaces(model, model_name)
+    namespaces = _namespaces(model, state, model_name)
     deadline = clock() + min(timeout, _REPLACEMENT_SECONDS)
     agent_images = model.agent_images()
     while True:
@@ -160,11 +160,11 @@ def foreign_images(
     return cluster.report_images(images, host, agent_images).foreign
 
 
-def _namespaces(model: JujuModel, model_name: str) -> tuple[str, ...]:
+def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[str, ...]:
     """List where Kubeflow runs: its model, Knative's namespaces, those of user profiles."""
     own = [
         str(namespace)
-        for application, charm in sorted(model.state().charms.items())
+        for application, charm in sorted(state.charms.items())
         if charm.rpartition("-")[0] in charms_with_namespaces()
         and (namespace := model.option(application, "namespace"))
     ]
