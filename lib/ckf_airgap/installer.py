@@ -215,7 +215,7 @@ class Installer:
 
     def outdated(self, plan: Plan, model: JujuModel) -> list[str]:
         """List the applications that are known to run another charm or images than planned."""
-        return self._differing(plan, model, unknown=False)
+        return self._differing(plan, model.state(), model, unknown=False)
 
     def differences(self, plan: Plan, model: JujuModel) -> list[str]:
         """List what the model holds otherwise than planned: applications, charms, image options.
@@ -228,15 +228,13 @@ class Installer:
             A line for each difference.
         """
         plan = plan.without_incomplete()
-        present = model.state().applications
-        outdated = self.outdated(plan, model)
+        state = model.state()
+        outdated = self._differing(plan, state, model, unknown=False)
         lines = [
-            f"{item.name} runs another charm, image or pull account than planned"
-            for item in plan.applications
-            if item.name in outdated
+            f"{name} runs another charm, image or pull account than planned" for name in outdated
         ]
         for item in plan.applications:
-            if item.name not in present:
+            if item.name not in state.applications:
                 lines.append(f"{item.name} is not deployed")
                 continue
             changed = model.changed_options(item) if item.image_options else {}
@@ -333,8 +331,8 @@ class Installer:
     ) -> list[str]:
         planned = {item.name: item for item in plan.applications}
         # What nobody remembers deploying may be anything.
-        outdated = self._differing(plan, model, unknown=True)
         state = model.state()
+        outdated = self._differing(plan, state, model, unknown=True)
         record = self._record_of(model)
         account = self._account(plan)
         changes: list[str] = []
@@ -375,15 +373,17 @@ class Installer:
                 f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
             )
 
-    def _differing(self, plan: Plan, model: JujuModel, *, unknown: bool) -> list[str]:
+    def _differing(
+        self, plan: Plan, state: ModelState, model: JujuModel, *, unknown: bool
+    ) -> list[str]:
         """List the deployed applications with another charm or other images than planned.
 
         Args:
             plan: The plan.
+            state: What the model holds.
             model: The model.
             unknown: Whether those count of which it is not known what they were deployed from.
         """
-        state = model.state()
         record = self._record_of(model)
         account = self._account(plan)
         return [

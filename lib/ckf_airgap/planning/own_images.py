@@ -52,9 +52,10 @@ def own_image_options(
     for name, value in own.items():
         # The charm's default may be empty, or hold no image.
         if "image" in name and charm.image_option(name) is None:
-            option = image_option(name, parsed_value(value))
+            given = parsed_value(value)
+            option = image_option(name, given)
             if isinstance(option, ImageMapOption):
-                option = _map(name, cast(dict[str, Any], parsed_value(value)), {})
+                option = _map(name, cast(dict[str, Any], given), {})
             if option:
                 yield option
 
