@@ -1,6 +1,7 @@
 """A Kubernetes of one node in the testbed's namespace."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -418,9 +419,12 @@ class Kubernetes:
                     break
 
     def _cgroups(self) -> list[Path]:
-        """List the control groups of pods, of either version of control groups."""
-        roots = self._cgroup_roots()
-        return [path for root in roots for path in (root, *root.rglob("*/")) if path.is_dir()]
+        """List the control groups of pods, of either version of control groups.
+
+        Groups go while they are listed, as their last processes end: os.walk passes over those,
+        where Path.rglob fails.
+        """
+        return [Path(path) for root in self._cgroup_roots() for path, _, _ in os.walk(root)]
 
     @staticmethod
     def _cgroup_roots() -> list[Path]:
