@@ -2,7 +2,6 @@
 """The charm: reads options and parameters, calls the core, reports."""
 
 import logging
-from collections.abc import MutableMapping
 from typing import cast
 
 import ops
@@ -36,9 +35,7 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._stored.set_default(
-            next_step="", state_key="", agent_images=None, failure="", deployed={}
-        )
+        self._stored.set_default(next_step="", state_key="", agent_images=None, failure="")
         self._inputs = OperatorInputs(self)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
@@ -199,6 +196,7 @@ class CkfAirgapCharm(ops.CharmBase):
         outcome = steps.bring(
             installer,
             model,
+            user=self._inputs.juju_credentials().username,
             refresh=refresh,
             allow_missing=allow_missing,
             on_progress=reporter.pushing,
@@ -228,7 +226,6 @@ class CkfAirgapCharm(ops.CharmBase):
             templates=self.charm_dir / "templates",
             push_state=self._inputs.push_state(inputs.images),
             report=reporter.step,
-            record=cast(MutableMapping[str, str], self._stored.deployed),
         )
         self._inputs.mark_images(inputs.images)
         return installer

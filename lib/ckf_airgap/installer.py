@@ -1,7 +1,7 @@
 """The whole way from the artifacts to a deployed model, in steps that can each be run again."""
 
 import platform
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import (
     CharmRefresh,
     require_refreshable,
@@ -36,6 +36,8 @@ from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
+# The secret of the model that tells what it was deployed from.
+_RECORD = "ckf-airgap-record"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -69,7 +71,6 @@ class Installer:
         templates: Path,
         push_state: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
-        record: MutableMapping[str, str] | None = None,
         at_once: int = AT_ONCE,
     ) -> None:
         """Prepare; nothing is read or sent yet.
@@ -80,7 +81,6 @@ class Installer:
             templates: The folder of the bundle's template.
             push_state: Where to remember what has been pushed; in the folder where not given.
             report: Called with a line of text at each step.
-            record: Where to remember what has been deployed, for a refresh to tell what changed.
             at_once: How many applications may be starting at any time.
         """
         self.inputs = inputs
@@ -88,9 +88,8 @@ class Installer:
         self._templates = templates
         self._push_state = push_state or folder / "images.pushed"
         self._report = report
-        self._record: MutableMapping[str, str] = {} if record is None else record
         self._at_once = at_once
-        self._deployments: dict[str, DeploymentRecord] = {}
+        self._records: dict[str, DeploymentRecord] = {}
         self._pull_account: tuple[Credentials | None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -398,15 +397,16 @@ class Installer:
         ]
 
     def _record_of(self, model: JujuModel) -> DeploymentRecord:
-        if model.uuid not in self._deployments:
-            self._deployments[model.uuid] = DeploymentRecord(self._record, model.uuid)
-        return self._deployments[model.uuid]
+        if model.uuid not in self._records:
+            self._records[model.uuid] = DeploymentRecord(model.secret(_RECORD))
+        return self._records[model.uuid]
 
     def _charm_refresh(
         self, item: PlannedApplication, state: ModelState, model: JujuModel
     ) -> CharmRefresh:
         charm = self._charm_of(item)
-        was_podspec = self._record_of(model).was_podspec(state.charms.get(item.name))
+        runs = state.charms.get(item.name)
+        was_podspec = self._record_of(model).was_podspec(item.name, runs)
         return CharmRefresh(
             application=item.name,
             base=state.bases.get(item.name),
@@ -422,12 +422,10 @@ class Installer:
     def _remember(
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None
     ) -> None:
-        state = model.state()
-        record = self._record_of(model)
-        for item in items:
-            charm = self._charm_of(item)
-            is_podspec = charm is not None and charm.is_podspec
-            record.remember(item, state.charms.get(item.name), account, is_podspec=is_podspec)
+        runs = model.state().charms
+        podspec = {charm.path for charm in self.charms if charm.is_podspec}
+        deployed = [Deployed(i, runs.get(i.name), i.file in podspec) for i in items]
+        self._record_of(model).remember(deployed, account)
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
         return ImagePusher(

@@ -14,6 +14,7 @@ from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.juju_command import client_errors, require_name, require_values
 from ckf_airgap.juju_controller import Controller, require_reachable
+from ckf_airgap.juju_secret import ModelSecret
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
@@ -166,6 +167,10 @@ class JujuModel:
         """The model's UUID."""
         with client_errors():
             return self._information.model_uuid
+
+    def secret(self, name: str) -> ModelSecret:
+        """Give a secret of the model by its name; nothing is asked yet."""
+        return ModelSecret(self._juju, name)
 
     def agent_images(self) -> str | None:
         """Tell where Juju takes the images of its own agents from.

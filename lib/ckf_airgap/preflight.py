@@ -15,7 +15,6 @@ from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import SHORTER_PATH
 from ckf_airgap.planning.plan import Plan
 
-_ENOUGH_ACCESS = ("admin", "write")
 _SPARE_BYTES = 100 * 1024 * 1024
 
 
@@ -117,13 +116,8 @@ class Preflight:
         model = self._login()
         versions = model.versions()
         self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
-        access = model.access(self._user)
-        if access and access not in _ENOUGH_ACCESS:
-            self._error(
-                "juju",
-                f"the user {self._user} may only {access} the model",
-                f"juju grant {self._user} admin {model.name}",
-            )
+        with self._as_finding("juju"):
+            require_admin(model, self._user)
         with self._as_finding("juju"):
             require_fitting_client(versions)
         for problem, cure in unfit_charms(self._installer, versions.model):
@@ -336,6 +330,27 @@ def require_fitting_client(versions: JujuVersions) -> None:
             f"the client is {versions.client}, the model {versions.model}",
             "attach a client of the model's major version: "
             "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+        )
+
+
+def require_admin(model: JujuModel, user: str) -> None:
+    """Refuse to go on with a user that is no admin of the model.
+
+    Others deploy, but cannot keep what was deployed in a secret of the model.
+
+    Args:
+        model: The model, logged in to.
+        user: The user's name.
+
+    Raises:
+        ConfigurationError: The controller says that the user has less access.
+        JujuError: Juju fails.
+    """
+    access = model.access(user)
+    if access and access != "admin":
+        raise ConfigurationError(
+            f"the user {user} has only {access} access to the model",
+            f"juju grant {user} admin {model.name}",
         )
 
 

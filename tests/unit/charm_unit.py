@@ -1,7 +1,7 @@
 """A unit of the charm with fakes of the core, for the tests of its behaviour."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,6 @@ class FakeInstaller:
         templates: Path,
         push_state: Path,
         report: Callable[[str], None],
-        record: MutableMapping[str, str],
     ) -> "FakeInstaller":
         self.push_state = push_state
         self.inputs = inputs
@@ -139,6 +138,12 @@ class FakeJujuModel:
         self.states: list[ModelState] = [ACTIVE]
         self.logins: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        self.name = "admin/kubeflow"
+        self.access_ = "admin"
+
+    def access(self, user: str) -> str:
+        assert user == "deployer"
+        return self.access_
 
     def login(self, **inputs: object) -> "FakeJujuModel":
         self.logins.append(inputs)

@@ -180,6 +180,19 @@ def test_deploy_finds_a_wrong_password_before_it_pushes(
     assert installer.calls == []
 
 
+@pytest.mark.parametrize("action", ["deploy", "refresh"])
+def test_a_user_who_is_no_admin_is_refused_before_anything_is_pushed(
+    action: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    """What is deployed is kept in a secret of the model, which admins alone can make."""
+    model.access_ = "write"
+    assert unit.fail(action) == (
+        "the user deployer has only write access to the model: "
+        "juju grant deployer admin admin/kubeflow"
+    )
+    assert installer.calls == []
+
+
 def test_an_incomplete_release_is_refused_before_anything_is_pushed(
     unit: Unit, installer: FakeInstaller, model: FakeJujuModel
 ) -> None:

@@ -1,15 +1,35 @@
 """What is remembered of a deployment."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.planning.plan import PlannedApplication
 
 OLD = Credentials("puller", "the old pass phrase")
 NEW = Credentials("puller", "the new pass phrase")
+
+
+class Store:
+    """Keeps in memory what is written."""
+
+    def __init__(self) -> None:
+        self.content: Mapping[str, str] = {}
+        self.info = ""
+
+    def read(self) -> Mapping[str, str]:
+        return self.content
+
+    def write(self, content: Mapping[str, str], info: str) -> None:
+        self.content, self.info = content, info
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
 
 
 def planned(
@@ -30,52 +50,61 @@ def planned(
     )
 
 
-def test_nothing_is_known_at_first(tmp_path: Path) -> None:
-    record = DeploymentRecord({}, "model")
+def test_nothing_is_known_at_first(store: Store, tmp_path: Path) -> None:
+    record = DeploymentRecord(store)
     item = planned(tmp_path)
     assert not record.knows(item)
     assert not record.is_same_charm(item, "minio-0")
+    assert not record.was_podspec("minio", "minio-0")
     assert record.other_images(item, None) == ["oci-image"]
 
 
-def test_what_was_deployed_is_remembered(tmp_path: Path) -> None:
-    entries: dict[str, str] = {}
+def test_what_was_deployed_is_remembered(store: Store, tmp_path: Path) -> None:
     item = planned(tmp_path)
-    DeploymentRecord(entries, "model").remember(item, "minio-0", OLD)
-    record = DeploymentRecord(entries, "model")
+    DeploymentRecord(store).remember([Deployed(item, "minio-0")], OLD)
+    record = DeploymentRecord(store)
     assert record.knows(item)
     assert record.is_same_charm(item, "minio-0")
     assert not record.is_same_charm(item, "minio-1")
     assert not record.is_same_charm(planned(tmp_path, content="other"), "minio-0")
     assert record.other_images(item, OLD) == []
     assert record.other_images(planned(tmp_path, image="r/minio:2"), OLD) == ["oci-image"]
-    assert not DeploymentRecord(entries, "another model").knows(item)
+
+
+def test_the_kind_of_a_charm_holds_for_that_charm_alone(store: Store, tmp_path: Path) -> None:
+    DeploymentRecord(store).remember([Deployed(planned(tmp_path), "minio-0", True)], OLD)
+    record = DeploymentRecord(store)
+    assert record.was_podspec("minio", "minio-0")
+    assert not record.was_podspec("minio", "minio-1")
+    assert not record.was_podspec("katib-db", "minio-0")
 
 
 @pytest.mark.parametrize(("before", "now"), [(OLD, NEW), (None, NEW), (OLD, None)])
 def test_another_account_reaches_the_resources(
-    before: Credentials | None, now: Credentials | None, tmp_path: Path
+    before: Credentials | None, now: Credentials | None, store: Store, tmp_path: Path
 ) -> None:
     """The pull secret of a resource holds the account that it was attached with."""
-    entries: dict[str, str] = {}
     item = planned(tmp_path)
-    record = DeploymentRecord(entries, "model")
-    record.remember(item, "minio-0", before)
+    record = DeploymentRecord(store)
+    record.remember([Deployed(item, "minio-0")], before)
     assert record.other_images(item, now) == ["oci-image"]
-    record.remember(item, "minio-0", now)
-    assert record.other_images(item, now) == []
+    record.remember([Deployed(item, "minio-0")], now)
+    assert DeploymentRecord(store).other_images(item, now) == []
 
 
-def test_a_record_without_an_account_is_no_change(tmp_path: Path) -> None:
-    entries: dict[str, str] = {}
-    item = planned(tmp_path)
-    record = DeploymentRecord(entries, "model")
-    record.remember(item, "minio-0", OLD)
-    del entries["model account minio"]
-    assert record.other_images(item, NEW) == []
+@pytest.mark.parametrize(
+    "content",
+    ["", "null", "7", "[]", "{}", '{"salt": "a", "applications": {"minio": {}}}', "[" * 100_000],
+)
+def test_what_is_no_record_counts_as_none(content: str, store: Store, tmp_path: Path) -> None:
+    store.content = {"record": content}
+    record = DeploymentRecord(store)
+    assert not record.knows(planned(tmp_path))
+    record.remember([Deployed(planned(tmp_path), "minio-0")], OLD)
+    assert DeploymentRecord(store).knows(planned(tmp_path))
 
 
-def test_no_password_is_in_it(tmp_path: Path) -> None:
-    entries: dict[str, str] = {}
-    DeploymentRecord(entries, "model").remember(planned(tmp_path), "minio-0", OLD)
-    assert "pass phrase" not in str(entries)
+def test_no_password_is_in_it(store: Store, tmp_path: Path) -> None:
+    DeploymentRecord(store).remember([Deployed(planned(tmp_path), "minio-0")], OLD)
+    assert "pass phrase" not in str(store.content)
+    assert "ckf-airgap" in store.info

@@ -1,5 +1,6 @@
 """The order of the steps, and that only what is missing is done."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
+from ckf_airgap.juju_secret import ModelSecret
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
@@ -20,6 +22,25 @@ from tests.sample_release import SampleRelease
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 EXCLUDED = "minio,katib-controller"
+
+
+class FakeSecret(ModelSecret):
+    """A secret in memory."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, str] = {}
+
+    def read(self) -> Mapping[str, str]:
+        return dict(self.content)
+
+    def write(self, content: Mapping[str, str], info: str) -> None:
+        self.content = dict(content)
+
+    def forget_charm(self, application: str) -> None:
+        """Change what is kept of the charm that an application was deployed from."""
+        document = json.loads(self.content["record"])
+        document["applications"][application]["digest"] = "another digest"
+        self.content["record"] = json.dumps(document)
 
 
 class FakeModel(JujuModel):
@@ -38,6 +59,11 @@ class FakeModel(JujuModel):
         self.version = "3.6.25"
         self.bases: dict[str, str] = {}
         self.without_units: frozenset[str] = frozenset()
+        self.record = FakeSecret()
+
+    def secret(self, name: str) -> ModelSecret:
+        assert name == "ckf-airgap-record"
+        return self.record
 
     def state(self) -> ModelState:
         sides: dict[Side, frozenset[str]] = {}
@@ -153,16 +179,14 @@ def inputs(made: SampleRelease) -> Inputs:
     )
 
 
-@pytest.fixture
-def record() -> dict[str, str]:
-    return {}
+def next_run(given: Inputs, folder: Path) -> Installer:
+    """Make an installer that knows nothing but what the model and the folder keep."""
+    return OpenRegistry(given, folder=folder, templates=TEMPLATES)
 
 
 @pytest.fixture
-def installer(builtin: SampleRelease, record: dict[str, str], tmp_path: Path) -> Installer:
-    return OpenRegistry(
-        inputs(builtin), folder=tmp_path / "work", templates=TEMPLATES, record=record
-    )
+def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
+    return next_run(inputs(builtin), tmp_path / "work")
 
 
 def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Installer) -> None:
@@ -246,22 +270,22 @@ def test_credentials_to_pull_are_in_files_that_do_not_stay(
 
 
 def test_a_refresh_gives_another_account_to_every_resource(
-    builtin: SampleRelease, record: dict[str, str], tmp_path: Path
+    builtin: SampleRelease, tmp_path: Path
 ) -> None:
     """The pull secrets would keep the old password: a pod that moves could not start."""
     model = FakeModel()
     given = inputs(builtin)
-    installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES, record=record)
+    installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES)
     plan = installer.plan()
     installer.deploy(plan, model)
     assert installer.refresh(plan, model) == []
     changed = replace(given, registry_credentials=Credentials("pusher", "another"))
-    installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES, record=record)
+    installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES)
     resources = [f"{i.name}/{name}" for i in plan.applications for name in i.resources]
     assert installer.refresh(plan, model) == [f"attach {name}" for name in resources]
     assert "another" in model.files["kubeflow-profiles.kfam-image.yaml"]
     assert installer.refresh(plan, model) == []
-    assert "another" not in str(record)
+    assert "another" not in str(model.record.content)
 
 
 class TestDifferences:
@@ -356,12 +380,38 @@ class TestRefresh:
         assert changes[0] == "bundle of 1"
         assert set(changes[1:]) == {"relate"}
 
-    def test_of_what_nobody_remembers(
-        self, installer: Installer, model: FakeModel, record: dict[str, str]
+    def test_by_another_pod_of_nothing_changes_nothing(
+        self, installer: Installer, model: FakeModel, tmp_path: Path
     ) -> None:
-        record.clear()
+        installer = next_run(installer.inputs, tmp_path / "another pod")
+        assert installer.refresh(installer.plan(), model) == []
+
+    def test_after_a_pod_that_was_killed_is_of_what_it_left(
+        self, installer: Installer, tmp_path: Path
+    ) -> None:
+        """What it had deployed by then is known."""
+        model = FakeModel()
+        model.fails_at = "katib-controller"
+        with pytest.raises(RuntimeError):
+            installer.deploy(installer.plan(), model)
+        known = set(model.applications)
+        model.fails_at = ""
+        model.done.clear()
+        installer = next_run(installer.inputs, tmp_path / "another pod")
+        installer.refresh(installer.plan(), model)
+        refreshed = {line.split()[1] for line in model.done if line.startswith("refresh ")}
+        # The part in which it was killed is not: at most as many as start at a time.
+        assert known - refreshed
+        assert len(refreshed) < AT_ONCE
+
+    @pytest.mark.parametrize("kept", ["", "no record", "{}", '{"salt": 1}', "[" * 100_000])
+    def test_of_what_nobody_remembers(
+        self, installer: Installer, model: FakeModel, tmp_path: Path, kept: str
+    ) -> None:
+        model.record.content = {"record": kept}
+        installer = next_run(installer.inputs, tmp_path / "another pod")
         plan = installer.plan()
-        # As after a deployment whose charm was killed: nothing says that anything is wrong.
+        # Nothing says that anything is wrong.
         assert installer.outdated(plan, model) == []
         assert installer.deploy(plan, model) == []
         assert installer.refresh(plan, model) == [
@@ -372,20 +422,19 @@ class TestRefresh:
 
 class TestRefreshToAnotherBase:
     @pytest.fixture
-    def model(self, installer: Installer) -> FakeModel:
+    def model(self, installer: Installer, tmp_path: Path) -> FakeModel:
+        """A model in which kfp-api is the one application of which the charm is another."""
         model = FakeModel()
-        installer.deploy(installer.plan(), model)
+        before = next_run(installer.inputs, tmp_path / "before")
+        before.deploy(before.plan(), model)
+        model.record.forget_charm("kfp-api")
         model.done.clear()
         model.bases = {"kfp-api": "ubuntu@18.04", "kfp-ui": "ubuntu@18.04"}
         return model
 
     @pytest.fixture
-    def plan(self, installer: Installer, record: dict[str, str]) -> Plan:
-        """The plan, with kfp-api as the one application of which the charm is another."""
-        plan = installer.plan()
-        for key in [key for key in record if key.endswith(" charm kfp-api-0")]:
-            del record[key]
-        return _changed(plan, "kfp-api", base="ubuntu@24.04")
+    def plan(self, installer: Installer) -> Plan:
+        return _changed(installer.plan(), "kfp-api", base="ubuntu@24.04")
 
     def test_moves_it_on_juju_3(self, installer: Installer, model: FakeModel, plan: Plan) -> None:
         assert installer.refresh(plan, model) == ["refresh kfp-api on ubuntu@24.04"]
@@ -401,7 +450,7 @@ class TestRefreshToAnotherBase:
 
 
 def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
-    installer: Installer, record: dict[str, str]
+    installer: Installer, tmp_path: Path
 ) -> None:
     model = FakeModel()
     plan = installer.plan()
@@ -410,8 +459,9 @@ def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
     installer.deploy(plan, model)
     installer.charms = sidecar
     model.done.clear()
-    for key in [key for key in record if key.endswith(" charm minio-0")]:
-        record[key] = "another digest"
+    model.record.forget_charm("minio")
+    installer = next_run(installer.inputs, tmp_path / "another pod")
+    installer.charms = sidecar
     with pytest.raises(JujuError, match=r"^minio cannot be refreshed from a podspec charm"):
         installer.refresh(plan, model)
     assert model.done == []
@@ -419,7 +469,9 @@ def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
     assert installer.refresh(plan, model) == ["refresh minio"]
     # The charm that runs now is no podspec charm.
     model.without_units = frozenset()
-    record[next(key for key in record if key.endswith(" charm minio-1"))] = "another digest"
+    model.record.forget_charm("minio")
+    installer = next_run(installer.inputs, tmp_path / "another pod")
+    installer.charms = sidecar
     assert installer.refresh(plan, model) == ["refresh minio"]
 
 

@@ -203,7 +203,8 @@ def test_no_failure_hides_another(checks: Checks) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"access_": "read"}, "the user deployer may only read the model: juju grant deployer"),
+        ({"access_": "read"}, "the user deployer has only read access to the model: juju grant d"),
+        ({"access_": "write"}, "the user deployer has only write access to the model: juju grant"),
         (
             {"versions_": JujuVersions("3.6.8", "4.0.1")},
             "the client is 3.6.8, the model 4.0.1: attach a client of the model's major version",

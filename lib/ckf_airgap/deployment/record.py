@@ -3,14 +3,62 @@
 import hashlib
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.planning.plan import PlannedApplication
 
 # RFC 7914: the parameters for logins that must not take long.
 _SCRYPT_COST, _SCRYPT_BLOCK, _SCRYPT_PARALLEL = 2**14, 8, 1
+_KEY = "record"
+_INFO = "ckf-airgap: the charm and the images that each application was deployed from"
+
+
+class RecordStore(Protocol):
+    """Where the record is kept: what is written is there at once, and outlives the unit's pod."""
+
+    def read(self) -> Mapping[str, str]:
+        """Give what is kept; empty where nothing is."""
+        ...
+
+    def write(self, content: Mapping[str, str], info: str) -> None:
+        """Keep something in its place; ``info`` says to people what it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An application as it was deployed or refreshed.
+
+    Attributes:
+        item: The application as planned.
+        charm: The charm that it runs, as Juju numbers it, for example ``minio-3``.
+        is_podspec: Whether its charm is of the podspec kind.
+    """
+
+    item: PlannedApplication
+    charm: str | None
+    is_podspec: bool = False
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """What is kept of an application."""
+
+    charm: str | None
+    digest: str
+    images: dict[str, str]
+    account: str
+    is_podspec: bool = False
+
+
+class _Document(msgspec.Struct):
+    salt: str
+    applications: dict[str, _Entry]
 
 
 class DeploymentRecord:
@@ -19,39 +67,50 @@ class DeploymentRecord:
     Of the account it keeps a salted scrypt hash, which tells nobody the password.
     """
 
-    def __init__(self, entries: MutableMapping[str, str], model: str) -> None:
-        """Open the record of a model.
+    def __init__(self, store: RecordStore) -> None:
+        """Read the record of a model.
 
         Args:
-            entries: Where it is kept; each change is there at once.
-            model: The model's UUID.
+            store: Where it is kept. What stands there and is no record counts as none.
+
+        Raises:
+            AirgapError: It cannot be read.
         """
-        self._entries = entries
-        self._model = model
+        self._store = store
         self._digests: dict[Path, str] = {}
         self._hashes: dict[Credentials, str] = {}
+        try:
+            self._document = msgspec.json.decode(store.read().get(_KEY, ""), type=_Document)
+        except (msgspec.MsgspecError, RecursionError):
+            self._document = _Document(os.urandom(16).hex(), {})
 
     def knows(self, item: PlannedApplication) -> bool:
         """Tell whether it is known what an application was deployed from."""
-        return self._images_key(item) in self._entries
+        return item.name in self._document.applications
 
-    def is_same_charm(self, item: PlannedApplication, revision: str | None) -> bool:
+    def is_same_charm(self, item: PlannedApplication, charm: str | None) -> bool:
         """Tell whether an application runs the planned charm.
 
         Args:
             item: The application as planned.
-            revision: The charm that it runs, as Juju numbers it, for example ``minio-3``. What is
+            charm: The charm that it runs, as Juju numbers it, for example ``minio-3``. What is
                 not known counts as another.
         """
-        return self._entries.get(self._charm_key(revision)) == self._digest(item.file)
+        known = self._document.applications.get(item.name)
+        return known is not None and (known.charm, known.digest) == (
+            charm,
+            self._digest(item.file),
+        )
 
-    def was_podspec(self, revision: str | None) -> bool:
-        """Tell whether a charm is known to be of the podspec kind.
+    def was_podspec(self, application: str, charm: str | None) -> bool:
+        """Tell whether an application is known to run a charm of the podspec kind.
 
         Args:
-            revision: As for ``is_same_charm``.
+            application: Its name.
+            charm: As for ``is_same_charm``.
         """
-        return self._podspec_key(revision) in self._entries
+        known = self._document.applications.get(application)
+        return known is not None and known.charm == charm and known.is_podspec
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
         """List the resources of an application that have another image or another account.
@@ -60,44 +119,42 @@ class DeploymentRecord:
             item: The application as planned.
             account: What the images are pulled with; None for nothing.
         """
-        known: dict[str, str] = json.loads(self._entries.get(self._images_key(item), "{}"))
-        before = self._entries.get(self._account_key(item))
-        if before is not None and before != self._hashed(account):
+        known = self._document.applications.get(item.name)
+        if known is None or known.account != self._hashed(account):
             return list(item.resources)
-        return [name for name, image in item.resources.items() if known.get(name) != image]
+        return [name for name, image in item.resources.items() if known.images.get(name) != image]
 
-    def remember(
-        self,
-        item: PlannedApplication,
-        revision: str | None,
-        account: Credentials | None,
-        *,
-        is_podspec: bool = False,
-    ) -> None:
-        """Keep what an application was deployed from.
+    def remember(self, applications: Iterable[Deployed], account: Credentials | None) -> None:
+        """Keep what some applications were deployed from.
 
         Args:
-            item: The application as planned.
-            revision: As for ``is_same_charm``.
+            applications: The applications.
             account: As for ``other_images``.
-            is_podspec: Whether its charm is of the podspec kind.
+
+        Raises:
+            AirgapError: It cannot be written.
         """
-        self._entries[self._charm_key(revision)] = self._digest(item.file)
-        self._entries[self._images_key(item)] = json.dumps(dict(item.resources))
-        self._entries[self._account_key(item)] = self._hashed(account)
-        if is_podspec:
-            self._entries[self._podspec_key(revision)] = "yes"
+        for deployed in applications:
+            item = deployed.item
+            self._document.applications[item.name] = _Entry(
+                deployed.charm,
+                self._digest(item.file),
+                dict(item.resources),
+                self._hashed(account),
+                deployed.is_podspec,
+            )
+        text = msgspec.json.encode(self._document).decode()
+        self._store.write({_KEY: text}, _INFO)
 
     def _hashed(self, account: Credentials | None) -> str:
         """Hash an account with the record's salt; an empty string for none."""
         if account is None:
             return ""
         if account not in self._hashes:
-            salt = self._entries.setdefault(f"{self._model} salt", os.urandom(16).hex())
             text = json.dumps([account.username, account.password]).encode()
             self._hashes[account] = hashlib.scrypt(
                 text,
-                salt=salt.encode(),
+                salt=self._document.salt.encode(),
                 n=_SCRYPT_COST,
                 r=_SCRYPT_BLOCK,
                 p=_SCRYPT_PARALLEL,
@@ -109,15 +166,3 @@ class DeploymentRecord:
             with path.open("rb") as file:
                 self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[path]
-
-    def _charm_key(self, revision: str | None) -> str:
-        return f"{self._model} charm {revision}"
-
-    def _podspec_key(self, revision: str | None) -> str:
-        return f"{self._model} podspec {revision}"
-
-    def _images_key(self, item: PlannedApplication) -> str:
-        return f"{self._model} images {item.name}"
-
-    def _account_key(self, item: PlannedApplication) -> str:
-        return f"{self._model} account {item.name}"

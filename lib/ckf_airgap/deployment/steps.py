@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.preflight import require_fit_charms, require_fitting_client
+from ckf_airgap.preflight import require_admin, require_fit_charms, require_fitting_client
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult
 
@@ -43,6 +43,7 @@ def bring(
     installer: Installer,
     model: JujuModel,
     *,
+    user: str,
     refresh: bool,
     allow_missing: bool,
     on_progress: Callable[[Progress], None],
@@ -53,6 +54,7 @@ def bring(
     Args:
         installer: Knows the inputs.
         model: The model, logged in to.
+        user: The Juju user that has logged in.
         refresh: Whether applications that run other charms or images are brought to these.
         allow_missing: Whether to go on without charms or images that are missing.
         on_progress: Called after each member of images.tar.gz.
@@ -64,6 +66,7 @@ def bring(
     Raises:
         AirgapError: A step fails; the next run continues where it stopped.
     """
+    require_admin(model, user)
     versions = model.versions()
     require_fitting_client(versions)
     require_fit_charms(installer, versions.model)
