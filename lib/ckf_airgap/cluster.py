@@ -294,7 +294,9 @@ def _reason(refusal: httpx2.HTTPStatusError) -> str:
 
 def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
     # The library's own types are only partly known to the type checker.
-    client: Any = lightkube.Client()
+    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
+    # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
+    client: Any = lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
     return cast(Iterable[Resource], client.list(kind, **selection))
 
 

@@ -247,44 +247,76 @@ class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = HTTPSConnection  # pyright: ignore[reportAssignmentType]
 
 
-def connections(
-    ca: str | None, *, count: int = 1, proxy: Proxy | None = None
-) -> urllib3.PoolManager:
-    """Make what keeps the connections; certificates are verified always.
+class Connections:
+    """Keeps connections, through the proxy that the environment names for an address, or none."""
+
+    def __init__(self, ca: str | None, *, count: int = 1) -> None:
+        """Prepare; certificates are verified always.
+
+        Args:
+            ca: PEM certificates of the authorities to trust beside those of the system.
+            count: How many connections to a host are kept open.
+
+        Raises:
+            ConfigurationError: ``ca`` is not a PEM certificate.
+        """
+        self._context = ssl.create_default_context()
+        self._count = count
+        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
+        if ca:
+            try:
+                self._context.load_verify_locations(cadata=ca)
+            except (ssl.SSLError, ValueError) as error:
+                raise ConfigurationError(
+                    f"registry-ca is not a PEM certificate ({error})",
+                    CA_CURE,
+                ) from error
+
+    def request(self, method: str, url: str, **more: Any) -> urllib3.BaseHTTPResponse:
+        """Send a request.
+
+        Args:
+            method: Its method.
+            url: Its address.
+            more: As urllib3's managers take it.
+
+        Raises:
+            ConfigurationError: ``HTTPS_PROXY`` is no proxy.
+            HTTPError: No answer comes.
+        """
+        proxy = proxy_for(url, os.environ)
+        if proxy not in self._managers:
+            # In one step: other threads look meanwhile.
+            self._managers.setdefault(proxy, self._manager(proxy))
+        return self._managers[proxy].request(method, url, **more)
+
+    def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
+        more: dict[str, Any] = {
+            "maxsize": self._count,
+            "ssl_context": self._context,
+            "retries": False,
+            "timeout": SLOW_ANSWER,
+        }
+        if proxy is None:
+            manager = urllib3.PoolManager(**more)
+        else:
+            # It sees no more than the host's name (RFC 9110, section 9.3.6, "CONNECT").
+            account = urllib3.make_headers(proxy_basic_auth=proxy.account or None)
+            manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **more)
+        # There is none for http: nothing goes in the clear.
+        pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
+        manager.pool_classes_by_scheme = pools
+        return manager
+
+
+def way_to(url: str) -> str:
+    """Say through which proxy an address is reached; empty where it is reached directly.
 
     Args:
-        ca: PEM certificates of the authorities to trust beside those of the system.
-        count: How many connections to a host are kept open.
-        proxy: The proxy that they go through (RFC 9110, "CONNECT"): it sees no more than the
-            host's name.
-
-    Raises:
-        ConfigurationError: ``ca`` is not a PEM certificate.
+        url: The address.
     """
-    context = ssl.create_default_context()
-    if ca:
-        try:
-            context.load_verify_locations(cadata=ca)
-        except (ssl.SSLError, ValueError) as error:
-            raise ConfigurationError(
-                f"registry-ca is not a PEM certificate ({error})",
-                CA_CURE,
-            ) from error
-    more: dict[str, Any] = {
-        "maxsize": count,
-        "ssl_context": context,
-        "retries": False,
-        "timeout": SLOW_ANSWER,
-    }
-    if proxy is None:
-        manager = urllib3.PoolManager(**more)
-    else:
-        account = urllib3.make_headers(proxy_basic_auth=proxy.account or None)
-        manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **more)
-    # There is none for http: nothing goes in the clear.
-    pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
-    manager.pool_classes_by_scheme = pools
-    return manager
+    proxy = proxy_for(url, os.environ)
+    return f" through the proxy {proxy}" if proxy else ""
 
 
 def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -370,6 +402,7 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
     """
     cure = "see that the address is right and that its server can be reached"
     place, name = url, without_query(url)
+    connections = Connections(ca)
     for _ in range(MOST_REDIRECTS):
         try:
             address = Address.parse(place)
@@ -378,15 +411,14 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
             raise DownloadError(
                 name, f"is not given over HTTPS, but at {where}", "give the file"
             ) from None
-        proxy = proxy_for(address.url, os.environ)
-        through = f" through the proxy {proxy}" if proxy else ""
         try:
-            response, content = _get(connections(ca, proxy=proxy), address, largest + 1)
+            response, content = _get(connections, address, largest + 1)
             target = response.headers.get("Location")
             if target and response.status in REDIRECTS:
                 place = urljoin(address.url, target)
                 continue
         except (HTTPError, ValueError) as error:
+            through = way_to(address.url)
             raise DownloadError(name, f"cannot be fetched{through} ({error})", cure) from error
         if response.status != HTTPStatus.OK:
             raise DownloadError(
@@ -399,14 +431,14 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
 
 
 def _get(
-    pool: urllib3.PoolManager, address: Address, largest: int
+    connections: Connections, address: Address, largest: int
 ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
     """Ask for a small file, again after what may pass; gives the first bytes of its content."""
     attempts = Attempts(_FETCH_ATTEMPTS)
     while True:
         asked = None
         try:
-            response = pool.request(
+            response = connections.request(
                 "GET",
                 address.url,
                 redirect=False,

@@ -1,6 +1,7 @@
 """The proxy that an address is reached through: ``HTTPS_PROXY`` and ``NO_PROXY``.
 
-The rules are those that Juju and skopeo share (Go, ``golang.org/x/net/http/httpproxy``).
+The rules are those that Juju and skopeo share (Go, ``golang.org/x/net/http/httpproxy``). A model's
+``juju-https-proxy`` and ``juju-no-proxy`` reach its charms under names of Juju's own.
 """
 
 import ipaddress
@@ -9,6 +10,15 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from ckf_airgap.errors import ConfigurationError
+
+NO_PROXY_CURE = (
+    "where it is to be reached directly, name its host in NO_PROXY; for a charm with juju "
+    "model-config no-proxy=... or juju-no-proxy=..., beside what stands there"
+)
+"""What to do where a proxy does not reach what is inside."""
+
+_PROXY = ("HTTPS_PROXY", "https_proxy", "JUJU_CHARM_HTTPS_PROXY")
+_EXCEPTIONS = ("NO_PROXY", "no_proxy", "JUJU_CHARM_NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -32,13 +42,15 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
 
     Args:
         url: The address.
-        environment: The environment; names in capitals count before those in small letters.
+        environment: The environment; names in capitals count before those in small letters, and
+            either before Juju's.
 
     Raises:
         ConfigurationError: ``HTTPS_PROXY`` is not the address of an HTTP or HTTPS proxy.
     """
-    text = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or ""
-    exceptions = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    text, exceptions = (
+        next(filter(None, map(environment.get, names)), "") for names in (_PROXY, _EXCEPTIONS)
+    )
     parts = urlsplit(url)
     if not text or _is_excepted(parts.hostname or "", parts.port or 443, exceptions):
         return None

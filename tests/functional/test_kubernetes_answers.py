@@ -54,8 +54,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Server]
             f"contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
         )
         monkeypatch.setenv("KUBECONFIG", str(configuration))
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        # A proxy that does not answer, and no exception: this API is never asked through one.
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+            monkeypatch.delenv(name.lower(), raising=False)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
         try:
             yield running
         finally:

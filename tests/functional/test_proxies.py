@@ -11,7 +11,8 @@ import pytest
 
 from ckf_airgap import https
 from ckf_airgap.archives.sources import UrlSource
-from ckf_airgap.errors import ArtifactError, DownloadError
+from ckf_airgap.errors import ArtifactError, DownloadError, RegistryError
+from ckf_airgap.registry.client import RegistryClient
 from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority
 
@@ -32,6 +33,17 @@ class Files(QuietHandler):
         assert "Proxy-Authorization" not in self.headers
         self.do_HEAD()
         self.wfile.write(CONTENT)
+
+
+class Registry(QuietHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:  # noqa: N802
+        assert "Proxy-Authorization" not in self.headers
+        self.send_response(200)
+        self.send_header("Docker-Distribution-API-Version", "registry/2.0")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
 
 @contextmanager
@@ -69,7 +81,8 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     monkeypatch.setattr(https, "pause", pause)
-    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+    settings = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+    for name in (*settings, "JUJU_CHARM_HTTPS_PROXY", "JUJU_CHARM_NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -101,6 +114,31 @@ def test_a_proxy_that_refuses_is_named_without_its_account(
             _ = UrlSource(f"https://{NAME}/images.tar.gz", "images-url").size
     assert requests
     assert "wrong-pw" not in f"{fetched.value}{read.value}"
+
+
+def test_a_registry_is_reached_through_the_proxy_as_skopeo_does(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[str] = []
+    ca = authority.certificate.read_text()
+    with serve(Registry, authority, NAME) as server, proxy("ann:secret", requests) as host:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://ann:secret@{host}")
+        place = f"{NAME}:{server.rpartition(':')[2]}"
+        RegistryClient(place, ca=ca).check()
+    assert set(requests) == {place}
+
+
+def test_a_registry_that_a_proxy_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is named, without its account, and what makes it the wrong way."""
+    with proxy("ann:secret", []) as host:
+        monkeypatch.setenv("JUJU_CHARM_HTTPS_PROXY", f"http://ann:wrong-pw@{host}")
+        with pytest.raises(RegistryError) as failed:
+            RegistryClient(NAME, ca=None).check()
+    assert f"registry {NAME} cannot be reached through the proxy http://{host}" in str(
+        failed.value
+    )
+    assert "name its host in NO_PROXY" in failed.value.cure
+    assert "wrong-pw" not in str(failed.value)
 
 
 def test_an_exception_is_not_asked_for_at_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

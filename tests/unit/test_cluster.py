@@ -74,7 +74,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     client.pods = {}
     client.others = defaultdict(list)
     client.failure = None
-    monkeypatch.setattr(lightkube, "Client", lambda: client)
+
+    def connect(*_: object, **__: object) -> FakeClient:
+        return client
+
+    monkeypatch.setattr(lightkube, "Client", connect)
+    monkeypatch.setattr(lightkube.KubeConfig, "from_env", lambda: None)
     return client
 
 
@@ -301,10 +306,10 @@ def test_an_api_that_does_not_answer_is_told(failure: Exception, fake: FakeClien
 
 
 def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def client() -> None:
+    def configuration() -> None:
         raise ConfigError("no configuration found")
 
-    monkeypatch.setattr(lightkube, "Client", client)
+    monkeypatch.setattr(lightkube.KubeConfig, "from_env", configuration)
     with pytest.raises(ClusterError, match="no configuration found"):
         running_images(["ns"])
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 import urllib3
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError, URLSchemeUnknown
 
 from ckf_airgap import https
@@ -30,14 +29,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
     return kept
 
 
-def test_there_are_no_connections_without_tls() -> None:
-    manager = https.connections(None)
-    assert set(manager.pool_classes_by_scheme) == {"https"}
-    for url in ("http://127.0.0.1:1/", "HTTP://127.0.0.1:1/", "ftp://127.0.0.1/"):
-        with pytest.raises((KeyError, URLSchemeUnknown)):
-            manager.request("GET", url)
-    pool = manager.connection_from_host("x", scheme="https")
-    assert issubclass(pool.ConnectionCls, HTTPSConnection)
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("url", ["http://x:1/", "HTTP://x:1/", "ftp://x/"])
+def test_there_are_no_connections_without_tls(
+    proxy: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises((KeyError, URLSchemeUnknown)):
+        https.Connections(None).request("GET", url)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_an_account_is_kept_apart() -> None:
     assert "cret" not in f"{proxy} {proxy!r}"
 
 
+def test_what_juju_gives_a_charm_comes_last() -> None:
+    """The model's options juju-https-proxy and juju-no-proxy."""
+    environment = {
+        "JUJU_CHARM_HTTPS_PROXY": PROXY,
+        "JUJU_CHARM_NO_PROXY": "10.0.0.0/8,registry.corp",
+    }
+    assert proxy_for("https://files.corp/x", environment) == Proxy(PROXY)
+    assert proxy_for("https://registry.corp:5000/v2/", environment) is None
+    environment["HTTPS_PROXY"] = "http://own.corp:8080"
+    assert proxy_for("https://files.corp/x", environment) == Proxy("http://own.corp:8080")
+
+
 @pytest.mark.parametrize("text", ["socks5://a:secret@b", "http://", "http://a:secret@b:x", "[::"])
 def test_what_is_not_a_proxy(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not the address of a proxy") as error:

@@ -1,6 +1,5 @@
 """Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
 
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -16,7 +15,6 @@ from urllib3.exceptions import HTTPError
 from ckf_airgap import https
 from ckf_airgap.addresses import without_query
 from ckf_airgap.errors import ArtifactError, ConfigurationError
-from ckf_airgap.proxies import proxy_for
 
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
@@ -188,8 +186,7 @@ class UrlSource(Source):
         self.url = url
         self.name = parts.path.rstrip("/").rpartition("/")[2]
         self._option = option
-        self._proxy = proxy_for(url, os.environ)
-        self._pool = https.connections(ca, proxy=self._proxy)
+        self._connections = https.Connections(ca)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UrlSource) and other.url == self.url
@@ -246,7 +243,7 @@ class UrlSource(Source):
         while True:
             asked = None
             try:
-                response = self._pool.request(
+                response = self._connections.request(
                     method,
                     self.url,
                     headers=headers,
@@ -283,10 +280,8 @@ class UrlSource(Source):
         if not attempts.end(failure):
             return
         problem, cure = _FAILURES[failure.cause]
-        if self._proxy:
-            problem = f"{problem} through the proxy {self._proxy}"
         raise ArtifactError(
-            f"the server of {self._option} {problem} ({failure.detail})",
+            f"the server of {self._option} {problem}{https.way_to(self.url)} ({failure.detail})",
             cure.format(option=self._option),
         ) from error
 

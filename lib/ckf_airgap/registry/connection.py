@@ -86,7 +86,7 @@ class RegistryConnection:
         """
         self.host = host
         self._base = Address.parse(f"https://{host}/")
-        self._pool = https.connections(ca, count=_CONNECTIONS)
+        self._connections = https.Connections(ca, count=_CONNECTIONS)
         self._authentication = Authentication(host, credentials, self._fetch)
         self._anonymous = Authentication(host, None, self._fetch)
         self._reached: set[Origin] = set()
@@ -227,7 +227,9 @@ class RegistryConnection:
         is_unknown = is_elsewhere and origin not in self._reached
         if is_over or (is_unknown and attempts.past):
             elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
-            raise refusals.failed(self.host, failure, elsewhere) from error
+            asked = path.url if isinstance(path, Address) else server or self._base.url
+            way = https.way_to(asked)
+            raise refusals.failed(self.host, failure, elsewhere, way) from error
 
     def refused(
         self, method: str, answer: Answer, path: str | Address, *, present: str = ""
@@ -321,7 +323,7 @@ class RegistryConnection:
             own_headers = dict(https.HEADERS)
             if authorization:
                 own_headers["Authorization"] = authorization
-            response = self._pool.request(
+            response = self._connections.request(
                 method,
                 address.url,
                 headers={**own_headers, **(headers or {})},
@@ -362,7 +364,7 @@ class RegistryConnection:
             first = address = Address.parse(url)
             for _ in range(https.MOST_REDIRECTS + 1):
                 shown = headers if address.origin == first.origin else {}
-                response = self._pool.request(
+                response = self._connections.request(
                     "GET",
                     address.url,
                     headers={**https.HEADERS, **shown},

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ckf_airgap import https
 from ckf_airgap.errors import RegistryError, printable
+from ckf_airgap.proxies import NO_PROXY_CURE
 from ckf_airgap.registry.authentication import CREDENTIALS_CURE, CredentialsError
 
 # As words, or as the distribution project's registry writes them: errno(3) 28 and 122.
@@ -103,21 +104,22 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
     return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
 
 
-def failed(host: str, failure: https.Failure, elsewhere: str = "") -> RegistryError:
+def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = "") -> RegistryError:
     """Say why no answer came.
 
     Args:
         host: The registry.
         failure: Why.
         elsewhere: The address that was asked, where that is not the registry; else empty.
+        way: The proxy that it was asked through, in words; else empty.
     """
     problem, cure = _FAILURES[failure.cause]
-    if not elsewhere:
-        return RegistryError(f"registry {host} {problem} ({failure.detail})", cure)
-    return RegistryError(
-        f"registry {host} refers to {elsewhere}, which {problem} ({failure.detail})",
-        cure if failure.cause in https.CERTIFICATE_FAILURES else ADDRESS_CURE,
-    )
+    if way:
+        cure = NO_PROXY_CURE
+    elif elsewhere and failure.cause not in https.CERTIFICATE_FAILURES:
+        cure = ADDRESS_CURE
+    place = f"{host} refers to {elsewhere}, which" if elsewhere else host
+    return RegistryError(f"registry {place} {problem}{way} ({failure.detail})", cure)
 
 
 def is_out_of_space(status: int, body: bytes) -> bool:
