@@ -23,6 +23,7 @@ class ModelSecret:
         """
         self._juju = juju
         self._name = name
+        self._is_there = False
 
     def read(self) -> Mapping[str, str]:
         """Give its content; empty where there is no such secret."""
@@ -44,7 +45,10 @@ class ModelSecret:
                 self._juju.update_secret(self._name, content, info=info, auto_prune=True)
             else:
                 self._juju.add_secret(self._name, content, info=info)
+                self._is_there = True
 
     def _exists(self) -> bool:
-        # A model without secrets, and a secret of another's: neither is told by an exit code.
-        return any(secret.name == self._name for secret in self._juju.secrets())
+        # The exit code of show-secret does not tell a secret that is not there from a failure.
+        if not self._is_there:
+            self._is_there = any(found.name == self._name for found in self._juju.secrets())
+        return self._is_there

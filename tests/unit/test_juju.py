@@ -931,6 +931,8 @@ class TestSecret:
             *("add-secret", "--model", MODEL, "ckf-airgap-record"),
             *("--info", "what was deployed", "--file"),
         ]
+        secret.write({"record": PASSWORD}, "what was deployed")
+        assert fake.commands[-1][0] == "update-secret"
         # The value is in a file, never in an argument.
         assert PASSWORD not in str(fake.calls)
 
