@@ -11,7 +11,7 @@ import ops
 
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller, JujuModel
 from ckf_airgap.names import RegistryLocation
@@ -22,6 +22,7 @@ _RESOURCE_FILES = {
     "charms": "./charms.tar.gz",
     "juju": "/snap/juju/current/bin/juju",
 }
+_ARCHIVES = ("images", "charms")
 _ARCHIVE_SUFFIXES = (".gz", ".tgz", ".tar", ".zst")
 # What tells one archive from another of the same size: both ends hold names and checksums.
 _COMPARED_BYTES = 64 * 1024
@@ -94,11 +95,16 @@ class OperatorInputs:
             lambda: self._resource("juju"),
             lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
         ]
+        is_lacking = False
         for check in checks:
             try:
                 check()
             except ConfigurationError as error:
+                is_lacking = True
                 yield error
+        # Last, because it needs the client and the account.
+        if not is_lacking and not self._has_images():
+            yield self._lacking("images")
 
     def require(self) -> None:
         """Refuse to go on without an input.
@@ -224,6 +230,31 @@ class OperatorInputs:
         if isinstance(images, FileSource):
             self._images_mark.write_text(_identity_of(images.path))
 
+    def _has_images(self) -> bool:
+        """Return whether images.tar.gz is there, without fetching 100 GB: Juju tells its size.
+
+        The answer holds for this pod: another resource comes with another pod. If Juju cannot be
+        asked, it counts as there; the actions that log in say why.
+        """
+        if (
+            self.configuration.images_url
+            or self._on_volume("images")
+            or self._images_mark.exists()
+            or self._images_seen.exists()
+        ):
+            return True
+        try:
+            sizes = self.login().resource_sizes(self._model.uuid, self._charm.app.name)
+        except (ConfigurationError, JujuError):
+            return True
+        if sizes is None:
+            return True
+        if not sizes.get("images"):
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._images_seen.touch()
+        return True
+
     def comparison_problem(self) -> str:
         """Tell why the plan cannot be known without fetching 100 GB first; empty where it can."""
         for problem in self.problems():
@@ -242,6 +273,10 @@ class OperatorInputs:
     @property
     def _images_mark(self) -> Path:
         return self.folder / "images-identity"
+
+    @property
+    def _images_seen(self) -> Path:
+        return self.folder / "images-seen"
 
     def _options(self) -> dict[str, object]:
         return dataclasses.asdict(
@@ -302,12 +337,9 @@ class OperatorInputs:
         if url:
             return UrlSource(url, f"{name}-url", configuration.registry_ca)
         path = self._on_volume(name) or self._optional_resource(name)
-        if path is None and (volumes := self._model.storages["artifacts"]):
-            raise ConfigurationError(
-                f"waiting for {name}.tar.gz on the volume, or for the resource {name}",
-                f"juju scp ./{name}.tar.gz {self._charm.unit.name}:{volumes[0].location}/",
-            )
-        return FileSource(path or self._resource(name))
+        if path is None:
+            raise self._lacking(name)
+        return FileSource(path)
 
     def _on_volume(self, name: str) -> Path | None:
         """Look for an archive on the volume; None where there is none.
@@ -315,7 +347,7 @@ class OperatorInputs:
         Raises:
             ConfigurationError: There are several, or one cannot be looked at.
         """
-        if name not in ("images", "charms"):
+        if name not in _ARCHIVES:
             return None
         for storage in self._model.storages["artifacts"]:
             found = [
@@ -335,11 +367,21 @@ class OperatorInputs:
         """Fetch a file resource."""
         path = self._optional_resource(name)
         if path is None:
-            raise ConfigurationError(
-                f"waiting for the resource {name}",
-                f"juju attach-resource {self._charm.app.name} {name}={_RESOURCE_FILES[name]}",
-            )
+            raise self._lacking(name)
         return path
+
+    def _lacking(self, name: str) -> ConfigurationError:
+        """Make the error for a file that was not given."""
+        volumes = self._model.storages["artifacts"]
+        if name in _ARCHIVES and volumes:
+            return ConfigurationError(
+                f"waiting for {name}.tar.gz on the volume, or for the resource {name}",
+                f"juju scp ./{name}.tar.gz {self._charm.unit.name}:{volumes[0].location}/",
+            )
+        return ConfigurationError(
+            f"waiting for the resource {name}",
+            f"juju attach-resource {self._charm.app.name} {name}={_RESOURCE_FILES[name]}",
+        )
 
     def _optional_resource(self, name: str) -> Path | None:
         """Fetch a file resource; an empty file counts as none."""

@@ -172,6 +172,28 @@ class JujuModel:
         """Give a secret of the model by its name; nothing is asked yet."""
         return ModelSecret(self._juju, name)
 
+    def resource_sizes(self, model: str, application: str) -> Mapping[str, int] | None:
+        """Return the size of the file of each resource of an application, in bytes.
+
+        Args:
+            model: The UUID of the application's model.
+            application: The application.
+
+        Returns:
+            Sizes by names, 0 for resources without a file; None if the user may not ask.
+        """
+        require_name("application", application)
+        with client_errors():
+            try:
+                text = self._juju.cli(
+                    *("resources", application, "--model", model, "--format", "json"),
+                    include_model=False,
+                )
+            except jubilant.CLIError:
+                return None
+            found = json.loads(text).get("resources") or ()
+            return {str(item["name"]): int(item.get("size", 0)) for item in found}
+
     def agent_images(self) -> str | None:
         """Tell where Juju takes the images of its own agents from.
 

@@ -141,6 +141,12 @@ class FakeJujuModel:
         self.name = "admin/kubeflow"
         self.access_ = "admin"
 
+        self.resource_sizes_: dict[str, int] | None = {"images": 7, "charms": 7}
+
+    def resource_sizes(self, model: str, application: str) -> dict[str, int] | None:
+        assert application == "ckf-airgap"
+        return self.resource_sizes_
+
     def access(self, user: str) -> str:
         assert user == "deployer"
         return self.access_

@@ -31,7 +31,8 @@ def builtin(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
 
 
 @pytest.fixture
-def unit(tmp_path: Path) -> Unit:
+def unit(tmp_path: Path, model: FakeJujuModel) -> Unit:
+    """The unit under test, whose charm finds the model in the place of a real one."""
     return Unit(tmp_path)
 
 

@@ -955,3 +955,21 @@ class TestSecret:
         fake.answer("secrets", stderr="ERROR permission denied", status=1)
         with pytest.raises(ConfigurationError, match="juju grant USER admin MODEL"):
             login().secret("ckf-airgap-record").read()
+
+
+def test_sizes_of_resources(fake: FakeJuju, model: JujuModel) -> None:
+    """The file of a resource that nobody has given has no bytes (Juju 4.1), or no size."""
+    listed = [{"name": "images", "size": 5}, {"name": "bundle", "size": 0}, {"name": "charms"}]
+    fake.answer("resources", {"resources": listed})
+    assert model.resource_sizes("c0ffee-uuid", "ckf-airgap") == {
+        "images": 5,
+        "bundle": 0,
+        "charms": 0,
+    }
+    assert fake.commands[-1] == [
+        *("resources", "ckf-airgap", "--model", "c0ffee-uuid", "--format", "json")
+    ]
+    fake.answer("resources", {"resources": None})
+    assert model.resource_sizes("c0ffee-uuid", "ckf-airgap") == {}
+    fake.answer("resources", stderr="ERROR permission denied", status=1)
+    assert model.resource_sizes("c0ffee-uuid", "ckf-airgap") is None

@@ -12,7 +12,7 @@ from ops import testing
 from ckf_airgap.archives.sources import FileSource, UrlSource
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller
 from ckf_airgap.names import RegistryLocation
@@ -143,6 +143,59 @@ def test_the_status_is_ready_when_all_is_given(unit: Unit) -> None:
     assert unit.status() == ops.ActiveStatus(READY)
 
 
+class TestTheResourceImages:
+    """The resource images is not fetched to see whether it is there: Juju is asked."""
+
+    MISSING = ops.BlockedStatus(_ATTACH.format("images") + "./images.tar.gz")
+
+    @pytest.fixture(autouse=True)
+    def fetched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fetch = ops.Resources.fetch
+
+        def fetch_others(self: ops.Resources, name: str) -> Path:
+            assert name != "images"
+            return fetch(self, name)
+
+        monkeypatch.setattr(ops.Resources, "fetch", fetch_others)
+
+    @pytest.mark.parametrize("sizes", [{}, {"images": 0}, {"charms": 7}])
+    def test_a_resource_without_a_file_is_asked_for(
+        self, sizes: dict[str, int], unit: Unit, model: FakeJujuModel
+    ) -> None:
+        model.resource_sizes_ = sizes
+        assert unit.status() == self.MISSING
+        # It is asked again until it is there.
+        model.resource_sizes_ = {"images": 7}
+        assert unit.status() == ops.ActiveStatus(READY)
+
+    def test_what_is_there_is_asked_for_once_in_a_pod(
+        self, unit: Unit, model: FakeJujuModel
+    ) -> None:
+        for _ in range(3):
+            assert unit.status() == ops.ActiveStatus(READY)
+        assert len(model.logins) == 1
+
+    def test_an_address_needs_no_resource(self, unit: Unit, model: FakeJujuModel) -> None:
+        model.resource_sizes_ = {}
+        unit.configure(images_url="https://files.corp/images.tar.gz")
+        assert unit.status() == ops.ActiveStatus(READY)
+        assert model.logins == []
+
+    @pytest.mark.parametrize(
+        "failure", [JujuError("unreachable", "look"), ConfigurationError("wrong", "correct it")]
+    )
+    def test_where_juju_cannot_be_asked_it_counts_as_there(
+        self, failure: AirgapError, unit: Unit, model: FakeJujuModel
+    ) -> None:
+        model.failure = failure
+        assert unit.status() == ops.ActiveStatus(READY)
+
+    def test_a_user_who_may_not_ask_is_no_obstacle(self, unit: Unit, model: FakeJujuModel) -> None:
+        """The charm may be in a model that the user of juju-credentials does not see."""
+        model.resource_sizes_ = None
+        assert unit.status() == ops.ActiveStatus(READY)
+
+
 def _verify_cases() -> list[Any]:
     cases: list[Any] = []
     for param in LACKS:
@@ -234,15 +287,13 @@ def test_the_core_is_given_the_inputs(
     )
     # Beside the charm, which an upgrade replaces.
     assert installer.folders == (unit.folder / "ckf-airgap", unit.folder / "charm" / "templates")
-    assert model.logins == [
-        {
-            "client": unit.paths["juju"],
-            "folder": unit.folder / "ckf-airgap" / "juju",
-            "controller": Controller("1", ("10.0.0.1:17070",), "CA"),
-            "credentials": Credentials("deployer", JUJU_PASSWORD),
-            "model": "ann/mine",
-        }
-    ]
+    assert model.logins[-1] == {
+        "client": unit.paths["juju"],
+        "folder": unit.folder / "ckf-airgap" / "juju",
+        "controller": Controller("1", ("10.0.0.1:17070",), "CA"),
+        "credentials": Credentials("deployer", JUJU_PASSWORD),
+        "model": "ann/mine",
+    }
     assert unit.paths["juju"].stat().st_mode & 0o777 == 0o755
 
 
