@@ -194,6 +194,11 @@ class JujuModel:
             found = json.loads(text).get("resources") or ()
             return {str(item["name"]): int(item.get("size", 0)) for item in found}
 
+    def settings(self) -> Mapping[str, object]:
+        """Return the options of the model, such as ``https-proxy``, by their names."""
+        with client_errors():
+            return self._juju.model_config()
+
     def agent_images(self) -> str | None:
         """Tell where Juju takes the images of its own agents from.
 

@@ -1,5 +1,6 @@
 """What would go wrong, found before anything is changed."""
 
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import SHORTER_PATH
 from ckf_airgap.planning.plan import Plan
+from ckf_airgap.proxies import model_proxy
 
 _SPARE_BYTES = 100 * 1024 * 1024
 
@@ -123,6 +125,23 @@ class Preflight:
         for problem, cure in unfit_charms(self._installer, versions.model):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
+        with self._as_finding("juju"):
+            self._check_proxy(model)
+
+    def _check_proxy(self, model: JujuModel) -> None:
+        """Check that the model's proxy is not in the way of its charms to Kubernetes."""
+        host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        settings = model.settings()
+        proxy = model_proxy(settings, host, networks=False) if host else None
+        if proxy is None:
+            return
+        # Go's programs know networks in no-proxy, the charms' HTTP client does not.
+        is_excepted = model_proxy(settings, host, networks=True) is None
+        tell = self._warning if is_excepted else self._error
+        kept = str(settings.get("no-proxy") or "")
+        cure = f"juju model-config --model {model.name} no-proxy={kept},{host}".replace("=,", "=")
+        problem = f"charms reach the Kubernetes API ({host}) through the model's proxy {proxy}"
+        tell("juju", problem, cure)
 
     def _check_agents(self, repository: str | None, version: str) -> None:
         """See that there are the images that Juju takes for itself; no charm names those."""

@@ -57,6 +57,25 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     return _parse(text)
 
 
+def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) -> Proxy | None:
+    """Give the proxy through which the charms of a model reach a host over HTTPS.
+
+    Args:
+        settings: The model's options; Juju gives ``https-proxy`` and ``no-proxy`` to hooks as
+            ``HTTPS_PROXY`` and ``NO_PROXY``.
+        host: The host, or its address.
+        networks: Whether networks such as ``10.0.0.0/8`` in ``no-proxy`` count. The HTTP client
+            of lightkube (httpx) knows none.
+
+    Raises:
+        ConfigurationError: ``https-proxy`` is not the address of a proxy.
+    """
+    entries = str(settings.get("no-proxy") or "").split(",")
+    exceptions = ",".join(entry for entry in entries if networks or "/" not in entry)
+    proxy = str(settings.get("https-proxy") or "")
+    return proxy_for(f"https://{host}/", {"HTTPS_PROXY": proxy, "NO_PROXY": exceptions})
+
+
 def _parse(text: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")

@@ -111,6 +111,7 @@ class FakeModel(JujuModel):
         self.versions_ = JujuVersions("3.6.8", "3.6.8")
         self.access_ = "admin"
         self.agent_images_: str | None = "registry.corp:5000/juju"
+        self.settings_: dict[str, object] = {}
 
     @property
     def name(self) -> str:
@@ -121,6 +122,9 @@ class FakeModel(JujuModel):
 
     def agent_images(self) -> str | None:
         return self.agent_images_
+
+    def settings(self) -> dict[str, object]:
+        return self.settings_
 
     def access(self, user: str) -> str:
         assert user == "deployer"
@@ -216,6 +220,47 @@ def test_what_juju_does_not_allow(checks: Checks, change: Mapping[str, object], 
         setattr(checks.model, name, value)
     (error,) = checks.found(Level.ERROR)
     assert text in error
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "level"),
+    [
+        ("127.0.0.1,localhost", Level.ERROR),
+        ("", Level.ERROR),
+        # Networks, which the HTTP client of lightkube does not know.
+        ("10.0.0.0/8,localhost", Level.WARNING),
+        ("localhost,10.152.183.1", None),
+    ],
+)
+def test_a_proxy_between_the_charms_and_kubernetes(
+    exceptions: str, level: Level | None, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.152.183.1")
+    checks.model.settings_ = {
+        "https-proxy": "http://ann:secret@proxy.corp:3128",
+        "no-proxy": exceptions,
+    }
+    found = {each: checks.found(each) for each in (Level.ERROR, Level.WARNING)}
+    expected = f"{exceptions},10.152.183.1".lstrip(",")
+    for each, lines in found.items():
+        assert lines == (
+            []
+            if each is not level
+            else [
+                f"{each.value}  juju: charms reach the Kubernetes API (10.152.183.1) through the "
+                "model's proxy http://proxy.corp:3128: juju model-config --model admin/kubeflow "
+                f"no-proxy={expected}"
+            ]
+        )
+
+
+@pytest.mark.parametrize("proxy", ["", None])
+def test_a_model_without_a_proxy(
+    proxy: str | None, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.152.183.1")
+    checks.model.settings_ = {"https-proxy": proxy, "no-proxy": "127.0.0.1"}
+    assert checks.found(Level.ERROR) == checks.found(Level.WARNING) == []
 
 
 def test_a_podspec_charm_is_an_error_on_juju_4_only(checks: Checks) -> None:
