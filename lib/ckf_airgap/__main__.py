@@ -2,6 +2,6 @@
 
 import sys
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 
 sys.exit(main())

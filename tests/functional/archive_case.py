@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.support.archive_forms import docker_save, old_docker_save
 from tests.support.oci_forms import oci_layout
 from tests.support.sample_images import Identity, NamedImage, sample_image

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.functional.archive_case import JUPYTER_TAR, KFAM_TAR, MINIO_TAR
 from tests.functional.servers import QuietHandler, serve
 from tests.measured import run_measured
@@ -29,10 +29,11 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 # Does not wait between attempts; the status tells its parent whether it ended in an error.
 _COMMAND = """
 import contextlib, sys
-from ckf_airgap import cli, https
+from ckf_airgap import https
+from ckf_airgap.commands import main
 https.pause = lambda *_: None
 with open(sys.argv[1], "w") as said, contextlib.redirect_stderr(said):
-    status = cli.main(sys.argv[2:])
+    status = main.main(sys.argv[2:])
     said.write(f"\\nexit {status}")
 """
 BEARER = 'Bearer realm="https://{host}/token",service="x"'

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from backports import zstd
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.functional.conftest import RunningRegistry
 from tests.functional.test_archive_kinds import edited
 from tests.functional.test_push import archive

@@ -14,7 +14,7 @@ import pytest
 
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.conftest import RunningRegistry

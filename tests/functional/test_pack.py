@@ -19,7 +19,7 @@ import yaml
 
 from ckf_airgap.archives.pack_manifest import read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import (
     Answer,
@@ -501,7 +501,7 @@ def test_bytes_that_are_changed_on_the_way_are_not_taken(
 @pytest.mark.parametrize("when", ["before", "in the middle"])
 def test_a_disk_that_is_full(when: str, outside: Outside, tmp_path: Path) -> None:
     arguments = words(outside, tmp_path)
-    program = "import sys; from ckf_airgap.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from ckf_airgap.commands.main import main; sys.exit(main(sys.argv[1:]))"
     if when != "before":
         program = (
             "import collections, shutil; shutil.disk_usage = lambda _: "

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.functional.conftest import RunningRegistry
 from tests.functional.servers import Gate, proxy, running
 from tests.functional.test_file_server import Faults, serving

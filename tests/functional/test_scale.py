@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from tests.functional.conftest import RunningRegistry
 from tests.measured import Usage, run_measured
 from tests.sample_release import (

@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.cli import main
+from ckf_airgap.commands.main import main
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.names import RegistryLocation

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.cli import make_parser
+from ckf_airgap.commands.main import make_parser
 from tests.operator_steps import PROJECT
 
 DOCUMENTS = sorted(

@@ -1,0 +1,1 @@
+"""The command ``ckf-airgap``, one module for each of its sub-commands."""

@@ -1,0 +1,146 @@
+"""The options that several sub-commands have, and the files that they name."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ckf_airgap.archives.byte_stream import report_reading
+from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.errors import ConfigurationError
+
+AddParser = Callable[..., argparse.ArgumentParser]
+"""Makes the parser of a sub-command, from its name and the keywords of ``ArgumentParser``."""
+
+
+def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) -> None:
+    """Add the options that name the two archives and say how to read them.
+
+    Args:
+        parser: The parser.
+        required: Which of ``charms`` and ``images`` must be given.
+    """
+    for name in ("charms", "images"):
+        parser.add_argument(
+            f"--{name}", required=name in required, metavar="FILE|URL", help=f"{name}.tar.gz"
+        )
+    parser.add_argument(
+        "--registry-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM certificates to trust beside those of the system",
+    )
+    parser.add_argument(
+        "--architecture",
+        default="",
+        metavar="CPU",
+        help="which to take of an image that is there for several, for example amd64 (default: "
+        "such an image is refused)",
+    )
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the registry prefix."""
+    parser.add_argument(
+        "--registry", required=True, metavar="HOST[:PORT][/PATH]", help="the registry prefix"
+    )
+
+
+def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml", "json")) -> None:
+    """Add the option that says in which form to print the answer.
+
+    Args:
+        parser: The parser.
+        formats: The forms, the default one first.
+    """
+    parser.add_argument(
+        "--format", choices=formats, default=formats[0], help="(default: %(default)s)"
+    )
+
+
+def read_charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
+    """Read the charms of ``--charms``; none where it is not given.
+
+    Raises:
+        ArtifactError: The archive, or a charm in it, cannot be read.
+        ConfigurationError: The option is not valid.
+    """
+    if not arguments.charms:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
+        return unpack_charms(archive(arguments, "charms"), Path(folder))
+
+
+def archive_inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]) -> Inventory:
+    """Tell what the archive of ``--images`` holds.
+
+    Args:
+        arguments: The arguments.
+        charms: The charms, which give names to images that were saved without one.
+
+    Raises:
+        ArtifactError: The archive cannot be read.
+        ConfigurationError: The option is not valid.
+    """
+    images = archive(arguments, "images")
+    on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
+    return read_inventory(
+        images, wanted_images(charms), architecture=arguments.architecture, on_read=on_read
+    )
+
+
+def archive(arguments: argparse.Namespace, name: str) -> Source:
+    """Find an archive, which is a file or the https address of one.
+
+    Args:
+        arguments: The arguments.
+        name: Its option, ``charms`` or ``images``.
+
+    Raises:
+        ConfigurationError: It is not there, or the address is not valid.
+    """
+    text: str = getattr(arguments, name)
+    if "://" in text:
+        return UrlSource(text, f"--{name}", certificates(arguments))
+    return FileSource(require_file(Path(text)))
+
+
+def certificates(arguments: argparse.Namespace) -> str | None:
+    """Read the certificates of ``--registry-ca``, PEM; None where it is not given."""
+    return read_text(arguments.registry_ca) or None
+
+
+def require_file(path: Path) -> Path:
+    """See that a file can be read.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror})", "give the path of a file that is there"
+        ) from error
+
+
+def read_text(path: Path | None) -> str:
+    """Read a text file; empty for none.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not text in UTF-8.
+    """
+    if path is None:
+        return ""
+    try:
+        return require_file(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not text", "give a YAML file") from error

@@ -1,0 +1,50 @@
+"""``ckf-airgap inspect``: what archives hold."""
+
+import argparse
+from typing import Any
+
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.commands.arguments import (
+    AddParser,
+    add_archives,
+    add_format,
+    archive_inventory,
+    read_charms,
+)
+from ckf_airgap.commands.inspection import inspection_table, inventory_document
+from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
+from ckf_airgap.errors import ConfigurationError
+
+
+def define(add_parser: AddParser) -> None:
+    """Define the sub-command."""
+    text = "print what the archives hold, damaged members included"
+    inspect = add_parser("inspect", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    inspect.set_defaults(run=_inspect)
+    add_archives(inspect)
+    add_format(inspect, ("table", "yaml", "json"))
+
+
+def _inspect(arguments: argparse.Namespace) -> Answer:
+    if arguments.charms is None and arguments.images is None:
+        raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
+    document: dict[str, Any] = {}
+    charms = read_charms(arguments)
+    if arguments.charms:
+        document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
+    inventory = archive_inventory(arguments, charms) if arguments.images else None
+    if inventory:
+        document |= inventory_document(inventory)
+    status = NEEDS_ATTENTION if inventory and inventory.needs_attention else 0
+    return Answer(document, status, inspection_table(charms, inventory, arguments.images))
+
+
+def _charm_document(charm: CharmFile) -> dict[str, Any]:
+    return {
+        "file": charm.label,
+        "podspec": charm.is_podspec,
+        "bases": list(charm.bases),
+        "assumes": str(charm.assumes),
+        "resources": dict(charm.resources),
+        "options": {option.name: list(option.images) for option in charm.image_options},
+    }

@@ -1,0 +1,63 @@
+"""The command ``ckf-airgap``, for a workstation: the same core without a cluster."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ckf_airgap.commands import inspect_command, pack_command, plan_command, push_command
+from ckf_airgap.commands.output import Answer, notice, print_answer
+from ckf_airgap.errors import AirgapError
+from ckf_airgap.memory import use_one_arena
+
+_BAD_INPUT = 2
+_INTERRUPTED = 130
+_EPILOG = """exit status:
+  0  done
+  1  inspect, push: something in an archive is damaged, has no name, or is not pushed although it
+     may be an image; all of it is listed with what to do
+  2  it could not be done; what is wrong and what to do about it is on standard error
+
+FILE|URL is a file, or the https address of one, which is read as a stream.
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        words: Its arguments; those of this process where not given.
+
+    Returns:
+        The exit status.
+    """
+    use_one_arena()
+    arguments = make_parser().parse_args(words)
+    try:
+        answer: Answer = arguments.run(arguments)
+        print_answer(answer.text(arguments.format))
+    except AirgapError as error:
+        notice(f"error: {error}")
+        return _BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read the output has had enough of it.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        notice("interrupted")
+        return _INTERRUPTED
+    return answer.status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command: its sub-commands and their options."""
+    parser = argparse.ArgumentParser(
+        "ckf-airgap",
+        description="Charmed Kubeflow for air-gapped clusters: what the charm of this name does, "
+        "on a workstation.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (plan_command, inspect_command, push_command, pack_command):
+        command.define(commands.add_parser)
+    return parser

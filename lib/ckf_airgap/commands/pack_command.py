@@ -1,0 +1,217 @@
+"""``ckf-airgap pack``: the two archives, made where the internet is."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ckf_airgap import https
+from ckf_airgap.commands.arguments import AddParser, certificates, read_text, require_file
+from ckf_airgap.commands.output import Answer, ProgressLines
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.names import ImageReference
+from ckf_airgap.packing.archives import FetchProgress
+from ckf_airgap.packing.assembly import LAYOUTS
+from ckf_airgap.packing.pack import Packer, PackRequest, PackSteps
+from ckf_airgap.packing.request import (
+    charms_of_bundle,
+    charms_of_channel_map,
+    images_in,
+    parse_image,
+)
+from ckf_airgap.skopeo import Skopeo, SkopeoSettings
+
+_LARGEST_LIST = 16 * 1024 * 1024
+_EPILOG = """examples:
+  ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
+  ckf-airgap pack --charms FOLDER --output release --add-images workloads.txt
+  ckf-airgap pack --bundle bundle.yaml --dry-run
+
+Charms are downloaded with juju download, images with skopeo: mirrors, accounts and proxies that
+these are configured with count.
+"""
+
+
+def define(add_parser: AddParser) -> None:
+    """Define the sub-command."""
+    pack = add_parser(
+        "pack",
+        help="make images.tar.gz and charms.tar.gz, where the internet is",
+        description="Make images.tar.gz and charms.tar.gz: the charms, and the images that they "
+        "take. An interrupted pack continues when it is run again.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pack.set_defaults(run=_pack, format="yaml")
+    which = pack.add_mutually_exclusive_group()
+    which.add_argument(
+        "--bundle", type=Path, metavar="FILE", help="the bundle whose charms are downloaded"
+    )
+    which.add_argument(
+        "--channel-map",
+        type=Path,
+        metavar="FILE",
+        help="YAML with CHARM: CHANNEL, or CHARM: {channel, base, revision}, for each charm",
+    )
+    pack.add_argument(
+        "--charms", type=Path, metavar="FOLDER", help="take the .charm files from this folder"
+    )
+    pack.add_argument(
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where to write the two files (default: here)",
+    )
+    pack.add_argument(
+        "--format",
+        dest="layout",
+        choices=LAYOUTS,
+        default=LAYOUTS[0],
+        help="docker: docker save archives, which every tool reads; oci: one OCI image layout, "
+        "each layer once: smaller, and quicker to push (default: %(default)s)",
+    )
+    pack.add_argument(
+        "--architecture",
+        choices=("amd64", "arm64"),
+        default="amd64",
+        help="of the cluster's nodes (default: %(default)s)",
+    )
+    pack.add_argument(
+        "--add-image",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="an image beside those of the charms; may be given several times",
+    )
+    pack.add_argument(
+        "--add-images",
+        action="append",
+        default=[],
+        metavar="FILE|URL",
+        help="images beside those of the charms: a list, or Kubernetes manifests; may be given "
+        "several times",
+    )
+    pack.add_argument(
+        "--juju-version",
+        default="",
+        metavar="VERSION",
+        help="add the images of Juju's own agents, for a controller of this version",
+    )
+    pack.add_argument(
+        "--authfile",
+        type=Path,
+        metavar="FILE",
+        help="where skopeo login or docker login has stored the accounts (default: where they do)",
+    )
+    pack.add_argument(
+        "--registry-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM certificates to trust beside those of the system, for registries and URLs",
+    )
+    pack.add_argument(
+        "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
+    )
+    pack.add_argument(
+        "--charmhub-url", default="", metavar="URL", help="another Charmhub than the public one"
+    )
+    pack.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="go on although charms of the release are missing",
+    )
+    pack.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="download the charms, print what would be packed and its size, and stop",
+    )
+
+
+def _pack(arguments: argparse.Namespace) -> Answer:
+    if not (arguments.bundle or arguments.channel_map or arguments.charms):
+        raise ConfigurationError(
+            "nothing to pack", "give --bundle, --channel-map or --charms (see --help)"
+        )
+    bundle = read_text(arguments.bundle)
+    channels = read_text(arguments.channel_map)
+    if bundle and arguments.charms:
+        # Which of them count; where they come from does not matter then.
+        origins = charms_of_bundle(bundle, from_files=True)
+    else:
+        origins = charms_of_bundle(bundle) if bundle else ()
+    if channels:
+        origins = charms_of_channel_map(channels)
+    request = PackRequest(
+        output=arguments.output,
+        origins=origins,
+        folder=arguments.charms,
+        bundle=bundle,
+        images=_added_images(arguments),
+        juju_version=arguments.juju_version,
+        layout=arguments.layout,
+        architecture=arguments.architecture,
+        allow_missing=arguments.allow_missing,
+        juju=arguments.juju,
+        charmhub_url=arguments.charmhub_url,
+    )
+    ca = require_file(arguments.registry_ca) if arguments.registry_ca else None
+    authfile = require_file(arguments.authfile) if arguments.authfile else None
+    with (
+        Skopeo(SkopeoSettings(authfile=authfile, certificates=ca)) as skopeo,
+        tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty(), desc="layers") as bar,
+    ):
+        show = _FetchBar(bar).show if not bar.disable else ProgressLines().show
+        steps = PackSteps(lambda text: tqdm.write(text, file=sys.stderr), show)
+        packed = Packer(request, skopeo, steps).pack(dry_run=arguments.dry_run)
+    manifest = packed.manifest
+    return Answer(
+        {
+            "output": None if arguments.dry_run else str(arguments.output.absolute()),
+            "format": manifest.layout,
+            "architecture": manifest.architecture,
+            "images_bytes": packed.image_bytes,
+            "charms_bytes": packed.charm_bytes,
+            "layer_bytes": packed.layer_bytes,
+            "layer_bytes_to_fetch": packed.layer_bytes - packed.fetched_bytes,
+            "charms": [
+                {
+                    key: value
+                    for key, value in dataclasses.asdict(charm).items()
+                    if value is not None
+                }
+                for charm in manifest.charms
+            ],
+            "images": [
+                {"name": image.name, "digest": image.digest, "layer_bytes": image.size}
+                for image in manifest.images
+            ],
+            "warnings": list(packed.warnings),
+        }
+    )
+
+
+def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
+    images = [parse_image(text) for text in arguments.add_image]
+    for place in arguments.add_images:
+        if "://" in place:
+            content = https.fetch(place, certificates(arguments), largest=_LARGEST_LIST)
+            text = content.decode("utf-8", "replace")
+        else:
+            text = read_text(Path(place))
+        images += images_in(text, place)
+    return tuple(images)
+
+
+class _FetchBar:
+    """Shows on a terminal how far layers are fetched."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+
+    def show(self, progress: FetchProgress) -> None:
+        self._bar.total = progress.total
+        self._bar.update(progress.fetched - self._bar.n)

@@ -1,0 +1,132 @@
+"""``ckf-airgap push``: the images into the registry."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ckf_airgap.archives.sources import FileSource, Source
+from ckf_airgap.auth_file import read_auth_file
+from ckf_airgap.charm_file import wanted_images
+from ckf_airgap.commands.arguments import (
+    AddParser,
+    add_archives,
+    add_format,
+    add_registry,
+    archive,
+    certificates,
+    read_charms,
+)
+from ckf_airgap.commands.inspection import attention, findings_document
+from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
+from ckf_airgap.errors import StorageError
+from ckf_airgap.journal import sealing_key, state_folder
+from ckf_airgap.names import RegistryLocation
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.progress import Progress
+from ckf_airgap.registry.push import ImagePusher
+
+
+def define(add_parser: AddParser) -> None:
+    """Define the sub-command."""
+    push = add_parser(
+        "push",
+        help="push the images into the registry",
+        description="Push the images that the registry does not have. An interrupted push "
+        "continues when it is run again.",
+    )
+    push.set_defaults(run=_push)
+    add_archives(push, required=("images",))
+    add_registry(push)
+    push.add_argument(
+        "--authfile",
+        type=Path,
+        metavar="FILE",
+        help="where skopeo login or docker login has stored the account (default: where they do)",
+    )
+    push.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="where to remember what is done (default: beside the archive, FILE.pushed)",
+    )
+    add_format(push)
+
+
+def _push(arguments: argparse.Namespace) -> Answer:
+    location = RegistryLocation.parse(arguments.registry)
+    credentials = read_auth_file(arguments.authfile, location, notice)
+    client = RegistryClient(location.host, ca=certificates(arguments), credentials=credentials)
+    images = archive(arguments, "images")
+    size = images.size
+    client.check()
+    wanted = wanted_images(read_charms(arguments))
+    with tqdm(
+        total=size,
+        unit="B",
+        unit_scale=True,
+        disable=not sys.stderr.isatty(),
+        desc=images.name,
+    ) as bar:
+        show = _Bar(bar).show if not bar.disable else _ImageLines().show
+        state = arguments.state or _state_file(images)
+        pusher = ImagePusher(
+            client,
+            location,
+            state,
+            show,
+            architecture=arguments.architecture,
+            key=sealing_key(state_folder()),
+        )
+        result = pusher.push(images, wanted)
+    inventory = result.inventory
+    for line in (*result.notices, *attention(inventory)):
+        notice(line)
+    document = {
+        "pushed": list(result.pushed),
+        "present": result.present,
+        "uploaded_bytes": result.uploaded_bytes,
+        "unnamed": [image.member for image in inventory.unnamed],
+        **findings_document(inventory),
+    }
+    return Answer(document, NEEDS_ATTENTION if inventory.needs_attention else 0)
+
+
+class _Bar:
+    """Shows the progress of a push on a terminal."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+
+    def show(self, progress: Progress) -> None:
+        self._bar.set_postfix_str(f"{progress.images} images", refresh=False)
+        self._bar.update(progress.read_bytes - self._bar.n)
+
+
+class _ImageLines:
+    """Writes the progress of a push, and a line for each image that is pushed."""
+
+    def __init__(self) -> None:
+        self._lines = ProgressLines()
+
+    def show(self, progress: Progress) -> None:
+        for reference in progress.finished:
+            print(f"pushed {reference}", file=sys.stderr, flush=True)
+        self._lines.show(progress)
+
+
+def _state_file(images: Source) -> Path:
+    """Say where to remember a push: beside the archive, or where programs keep their state."""
+    if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
+        return images.path.with_name(f"{images.name}.pushed")
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be made ({error.strerror})", "give another place with --state"
+        ) from error
+    return folder / f"{images.name}.pushed"

@@ -1,0 +1,85 @@
+"""The command ckf-airgap: a wrong call, and outputs that take less than it prints."""
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ckf_airgap.commands.main import main
+from tests.sample_release import Release, SampleRelease, write_release
+from tests.unit.command_line import plan_arguments
+
+
+@pytest.mark.parametrize("words", [[], ["plan"], ["no-such-command"]])
+def test_a_wrong_call_has_status_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(words)
+    assert raised.value.code == 2
+
+
+def test_what_the_encoding_of_the_output_lacks_is_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = write_release(Release.builtin(("kfp-api",)), tmp_path)
+    path = tmp_path / "renamed.tar"
+    with tarfile.open(made.images.path) as source, tarfile.open(path, "w") as target:
+        for number, member in enumerate(source):
+            content = source.extractfile(member)
+            member.name = f"ż-{number}.tar"
+            target.addfile(member, content)
+
+    def inspected(encoding: str, *words: str) -> str:
+        output = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", output)
+        assert main(["inspect", "--images", str(path), *words]) == 0
+        output.seek(0)
+        return output.read()
+
+    texts = [inspected(encoding, "--format", "yaml") for encoding in ("utf-8", "latin-1", "ascii")]
+    assert "ż-0.tar" in texts[0]
+    documents = [yaml.safe_load(text) for text in texts]
+    assert documents[1] == documents[2] == documents[0]
+    # What is for people has no escapes of its own.
+    assert "\\u017c-0.tar" in inspected("ascii").lower()
+
+
+def test_an_output_on_a_full_disk_is_one_error(builtin: SampleRelease) -> None:
+    # A process of its own: what is left to write must not fail again at its end.
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ckf_airgap", *plan_arguments(builtin)],
+            env={"PYTHONPATH": ":".join(sys.path)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert error.startswith(
+        "ckf-airgap: error: standard output cannot be written (No space left on device): "
+    )
+
+
+def test_an_output_that_is_closed_is_none(builtin: SampleRelease) -> None:
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'exec "$@" >&-',
+            "sh",
+            sys.executable,
+            "-m",
+            "ckf_airgap",
+            *plan_arguments(builtin),
+        ],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,80 @@
+"""``ckf-airgap inspect``: what it prints, and with which status it ends."""
+
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.archives import byte_stream
+from ckf_airgap.commands.main import main
+from tests.sample_release import Release, SampleRelease, truncate, write_release
+from tests.support.archive_forms import old_docker_save
+from tests.support.sample_images import NamedImage, sample_image
+from tests.support.tar_files import Entry, symbolic_link, tar
+from tests.unit.command_line import printed
+
+
+def test_inspect_shows_what_the_archives_hold(
+    builtin: SampleRelease, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archives = ["--charms", str(builtin.charms.path), "--images", str(builtin.images.path)]
+    assert main(["inspect", *archives, "--format", "yaml"]) == 0
+    document = printed(capsys)
+    assert set(document["charms"]) == {charm.charm for charm in builtin.charms.charms}
+    assert document["charms"]["minio"]["podspec"] is True
+    assert document["charms"]["kfp-api"]["options"]["cache-image"] == [
+        "gcr.io/google-containers/busybox"
+    ]
+    assert len(document["images"]) == len(builtin.images.images)
+    assert {image["architecture"] for image in document["images"]} == {"amd64"}
+    assert document["damaged"] == []
+
+
+def test_inspect_of_a_truncated_archive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = write_release(Release.builtin(("kfp-api",)), tmp_path)
+    truncate(made.images.path, 0.5)
+    assert main(["inspect", "--images", str(made.images.path)]) == 2
+    assert "ends in the middle" in capsys.readouterr().err
+
+
+def test_inspect_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect"]) == 2
+    assert "give --charms, --images or both" in capsys.readouterr().err
+
+
+def test_reading_for_long_is_shown(
+    builtin: SampleRelease, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(byte_stream, "_REPORT_SECONDS", 0.0)
+    # Images saved by digest have no name but in the charms, which are not given here.
+    assert main(["inspect", "--images", str(builtin.images.path)]) == 1
+    captured = capsys.readouterr()
+    assert "reading images.tar.gz: 100%" in captured.err
+    assert "give the charms that want it with --charms" in captured.out
+
+
+def test_inspect_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = NamedImage(sample_image("base", "app"), ("docker.io/team/app:1",))
+    other = NamedImage(sample_image("base", "other"), ("quay.io/team/app:1",))
+    entries = [
+        Entry("app.tar", tar(old_docker_save([sound]))),
+        Entry("other.tar", tar(old_docker_save([other]))),
+        Entry("broken.tar", b""),
+        symbolic_link("elsewhere.tar", "/mnt/usb/elsewhere.tar"),
+        Entry("._app.tar", b"attributes"),
+    ]
+    path = tmp_path / "images.tar"
+    path.write_bytes(tar(entries))
+    assert main(["inspect", "--images", str(path)]) == 1
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["team/app:1", "amd64", "app.tar"] in rows
+    assert ["._app.tar", "a", "file", "that", "desktops", "add"] in rows
+    for told in (
+        "damaged: broken.tar is empty",
+        "two images, one path: two different images would be team/app:1 in the registry",
+        "perhaps an image: elsewhere.tar: a link to /mnt/usb/elsewhere.tar",
+        "2 images, 1 damaged, 1 conflicts, 1 perhaps images, 1 passed over",
+    ):
+        assert told in out
