@@ -71,6 +71,22 @@ class JujuVersions:
     model: str
 
 
+class _Client(jubilant.Juju):
+    """The juju client, run only while the controller answers.
+
+    The client itself tries to reach a controller for ten minutes, at every command.
+    """
+
+    def __init__(self, program: Path, controller: Controller, model: str | None = None) -> None:
+        super().__init__(model=model, cli_binary=program)
+        self._controller = controller
+
+    def cli(self, *args: str, include_model: bool = True, stdin: str | None = None) -> str:
+        """Run a command, as all other methods do in the end."""
+        require_reachable(self._controller)
+        return super().cli(*args, include_model=include_model, stdin=stdin)
+
+
 class JujuModel:
     """One model of one controller, logged in to.
 
@@ -109,14 +125,11 @@ class JujuModel:
             JujuError: No address of the controller answers, or Juju fails.
             ConfigurationError: An input is the cause.
         """
-        # The client itself tries for ten minutes, at every command.
-        require_reachable(controller)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _write_client_files(folder, controller, credentials)
         os.environ["JUJU_DATA"] = str(folder)
-        juju = jubilant.Juju(cli_binary=client)
-        return cls(jubilant.Juju(model=_find_model(juju, model), cli_binary=client))
+        return cls(_Client(client, controller, _find_model(_Client(client, controller), model)))
 
     @property
     def name(self) -> str:

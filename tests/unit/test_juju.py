@@ -527,6 +527,33 @@ def test_each_failure_is_told_with_its_cure(
         assert all(word in str(error.value) for word in words)
 
 
+def test_no_command_waits_for_a_controller_that_is_gone(
+    fake: FakeJuju, model: JujuModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The client itself would try for ten minutes, after hours of pushing as well."""
+
+    def gone(_: Controller) -> None:
+        raise JujuError("the Juju controller cannot be reached", "see that it runs")
+
+    monkeypatch.setattr("ckf_airgap.juju.require_reachable", gone)
+    methods: list[Callable[[], object]] = [
+        model.state,
+        model.agent_images,
+        lambda: model.access("deployer"),
+        lambda: model.option("minio", "port"),
+        lambda: model.deploy_bundle(tmp_path / "bundle.yaml"),
+        lambda: model.deploy_application(planned()),
+        lambda: model.refresh_application(planned()),
+        lambda: model.attach_resource("minio", "oci-image", "h:5/a:1"),
+        lambda: model.update_options(planned({"a": "b"})),
+        lambda: model.relate(RELATION, NO_STATE),
+    ]
+    for method in methods:
+        with pytest.raises(JujuError, match="cannot be reached"):
+            method()
+    assert fake.commands == []
+
+
 def test_a_wrong_password_shows_at_the_login(
     fake: FakeJuju, login: Callable[..., JujuModel]
 ) -> None:
