@@ -8,17 +8,16 @@ from functools import cached_property
 from pathlib import Path
 
 import jubilant
-import yaml
 
-from ckf_airgap.credentials import Credentials, write_private
+from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.juju_client import CONTROLLER, Client, write_client_files
 from ckf_airgap.juju_command import client_errors, require_name, require_values
-from ckf_airgap.juju_controller import Controller, require_reachable
+from ckf_airgap.juju_controller import Controller
 from ckf_airgap.juju_secret import ModelSecret
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
-_CONTROLLER = "airgap"
 _LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
 _AGENT_STARTS = frozenset({"", "allocating"})
@@ -71,22 +70,6 @@ class JujuVersions:
     model: str
 
 
-class _Client(jubilant.Juju):
-    """The juju client, run only while the controller answers.
-
-    The client itself tries to reach a controller for ten minutes, at every command.
-    """
-
-    def __init__(self, program: Path, controller: Controller, model: str | None = None) -> None:
-        super().__init__(model=model, cli_binary=program)
-        self._controller = controller
-
-    def cli(self, *args: str, include_model: bool = True, stdin: str | None = None) -> str:
-        """Run a command, as all other methods do in the end."""
-        require_reachable(self._controller)
-        return super().cli(*args, include_model=include_model, stdin=stdin)
-
-
 class JujuModel:
     """One model of one controller, logged in to.
 
@@ -127,9 +110,9 @@ class JujuModel:
         """
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        _write_client_files(folder, controller, credentials)
+        write_client_files(folder, controller, credentials)
         os.environ["JUJU_DATA"] = str(folder)
-        return cls(_Client(client, controller, _find_model(_Client(client, controller), model)))
+        return cls(Client(client, controller, _find_model(Client(client, controller), model)))
 
     @property
     def name(self) -> str:
@@ -366,11 +349,11 @@ class JujuModel:
             require_name("option", name)
         with client_errors():
             current = self._juju.config(application.name)
-        return {
-            name: value
-            for name, value in application.options.items()
-            if not _is_same(current.get(name), value)
-        }
+            return {
+                name: value
+                for name, value in application.options.items()
+                if not _is_same(current.get(name), value)
+            }
 
     def update_options(self, application: PlannedApplication) -> list[str]:
         """Bring the options of an application up to date.
@@ -390,32 +373,11 @@ class JujuModel:
         return [f"set options of {application.name}: {', '.join(changed)}"]
 
 
-def _write_client_files(folder: Path, controller: Controller, credentials: Credentials) -> None:
-    """Write the two files that make the client logged in (as ``juju login`` leaves them)."""
-    controllers = {
-        "controllers": {
-            _CONTROLLER: {
-                "uuid": controller.uuid,
-                "api-endpoints": list(controller.api_addresses),
-                "ca-cert": controller.ca_certificate,
-            }
-        },
-        "current-controller": _CONTROLLER,
-    }
-    accounts = {
-        "controllers": {
-            _CONTROLLER: {"user": credentials.username, "password": credentials.password}
-        }
-    }
-    write_private(folder / "controllers.yaml", yaml.safe_dump(controllers))
-    write_private(folder / "accounts.yaml", yaml.safe_dump(accounts))
-
-
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
     """Give the full name of a model, whoever owns it."""
     with client_errors():
         output = juju.cli(
-            "models", "--controller", _CONTROLLER, "--format", "json", include_model=False
+            "models", "--controller", CONTROLLER, "--format", "json", include_model=False
         )
         models = [str(model["name"]) for model in json.loads(output)["models"] or ()]
     found = [name for name in models if wanted in (name, name.rpartition("/")[2])]
@@ -430,7 +392,7 @@ def _find_model(juju: jubilant.Juju, wanted: str) -> str:
             f"juju add-model {wanted.rpartition('/')[2]}, juju grant USER admin {wanted}, or name "
             "another model: juju config ckf-airgap model=...",
         )
-    return f"{_CONTROLLER}:{found[0]}"
+    return f"{CONTROLLER}:{found[0]}"
 
 
 def _not_active(status: jubilant.Status) -> dict[str, str]:
@@ -479,4 +441,7 @@ def _constraints(text: str | None) -> dict[str, str]:
 
 
 def _is_same(current: object, wanted: OptionValue) -> bool:
+    if isinstance(current, int | float) and isinstance(wanted, int | float):
+        # The client shows whole numbers as well with the 53 bits of a float.
+        return float(current) == float(wanted)
     return current == wanted or str(current) == str(wanted)

@@ -22,6 +22,7 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from tests.functional.archive_case import ArchiveCase
 from tests.outside import Outside
+from tests.testbed import builds
 from tests.testbed.pki import Authority
 from tests.testbed.registries import KINDS
 from tests.testbed.registry import Registry
@@ -298,3 +299,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers of a few hundred kilobytes be large ones."""
     monkeypatch.setattr("ckf_airgap.registry.blob_upload.CHUNK_SIZE", 65536)
     monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)
+
+
+@pytest.fixture(scope="session")
+def juju_client() -> Path:
+    """The real client of Juju 3.6, built where it is not there yet."""
+    return builds.juju_3_client()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.testbed import Testbed, TestbedError
+from tests.testbed import Testbed, TestbedError, builds
 from tests.testbed.host import install_packages, say
 from tests.testbed.registries import build_registries
 
@@ -48,6 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "build":
         testbed.build()
         build_registries()
+        builds.juju_3_client()
         return 0
     if arguments.command == "exec":
         return subprocess.run(testbed.command(arguments.words)).returncode

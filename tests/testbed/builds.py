@@ -16,6 +16,7 @@ _KUBERNETES_PROGRAMS = (
     "kube-proxy",
     "kubectl",
 )
+_JUJU = "github.com/juju/juju"
 _JUJU_TAGS = "minimal,provider_kubernetes,notest"
 _STRIP = "-s -w"
 _STATIC = "-s -w -linkmode external -extldflags -static"
@@ -71,6 +72,16 @@ def juju() -> Path:
     return cached("juju", versions.JUJU_AGENT, _build_juju)
 
 
+def juju_3_client() -> Path:
+    """Build the juju client of Juju 3.6; gives the program."""
+
+    def make(folder: Path) -> None:
+        module = _juju_module(folder, versions.JUJU_3)
+        _build(module, folder / "juju", f"{_JUJU}/cmd/juju", tags=_JUJU_TAGS)
+
+    return cached("juju-client", versions.JUJU_3_CLIENT, make) / "juju"
+
+
 def controller_agent() -> Path:
     """Build jujuagentd, the controller's agent, with real dqlite."""
     return cached("jujuagentd", versions.JUJU_AGENT, _build_controller_agent)
@@ -110,11 +121,11 @@ def _build_kubernetes(folder: Path) -> None:
             _build(module, folder / program, f"k8s.io/kubernetes/cmd/{program}", flags)
 
 
-def _juju_module(folder: Path) -> Path:
-    source = _download("github.com/juju/juju", versions.JUJU)
+def _juju_module(folder: Path, version: str = versions.JUJU) -> Path:
+    source = _download(_JUJU, version)
     go_mod = source.joinpath("go.mod").read_text()
     replaced = re.findall(r"^(?:replace )?\s*(\S+ => \S+ v\S+)$", go_mod, re.M)
-    requirements = f"require github.com/juju/juju {versions.JUJU}\n" + "".join(
+    requirements = f"require {_JUJU} {version}\n" + "".join(
         f"replace {line}\n" for line in replaced
     )
     return _module(folder, requirements, source)
@@ -123,17 +134,17 @@ def _juju_module(folder: Path) -> Path:
 def _build_juju(folder: Path) -> None:
     module = _juju_module(folder)
     for program in ("juju", "jujuc"):
-        _build(module, folder / program, f"github.com/juju/juju/cmd/{program}", tags=_JUJU_TAGS)
+        _build(module, folder / program, f"{_JUJU}/cmd/{program}", tags=_JUJU_TAGS)
     _build(module, folder / "pebble", "github.com/canonical/pebble/cmd/pebble")
     tags = f"{_JUJU_TAGS},osusergo,netgo,sqlite_omit_load_extension"
-    package = "github.com/juju/juju/cmd/containeragent"
+    package = f"{_JUJU}/cmd/containeragent"
     _build(module, folder / "containeragent", package, _STATIC, tags=tags, with_c=True)
 
 
 def _build_controller_agent(folder: Path) -> None:
     module = _juju_module(folder)
     tags = f"{_JUJU_TAGS},dqlite,libsqlite3,osusergo,netgo"
-    package = "github.com/juju/juju/cmd/jujuagentd"
+    package = f"{_JUJU}/cmd/jujuagentd"
     # Inside the other Debian nothing is downloaded, so that it needs no settings of this machine.
     run(["go", "list", "-mod=mod", "-deps", "-tags", tags, package], cwd=module)
     libraries = (

@@ -6,6 +6,9 @@ COREDNS = "v1.15.0"
 # Juju 4.1-beta2. A 3.6 controller would need MongoDB, which no package here provides.
 JUJU = "v0.0.0-20260713142945-570e41eadd7e"
 JUJU_AGENT = "4.1-beta2"
+# The client of Juju 3.6, which the functional tests run against a stand-in of its controller.
+JUJU_3 = "v0.0.0-20260624121659-3cabf69373cf"
+JUJU_3_CLIENT = "3.6.25"
 CHARMCRAFT = "4.5.0"
 # The registries that the functional tests know beside Debian's docker-registry 2.8.
 DISTRIBUTION = "v3.1.2"

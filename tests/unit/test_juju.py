@@ -100,7 +100,7 @@ def login(
     # The login sets it; monkeypatch has to know of it to take it back.
     monkeypatch.setenv("JUJU_DATA", "to be replaced")
     # Nothing listens at the controller's addresses.
-    monkeypatch.setattr("ckf_airgap.juju.require_reachable", _answers)
+    monkeypatch.setattr("ckf_airgap.juju_client.require_reachable", _answers)
 
     def login(
         model: str = "kubeflow",
@@ -421,6 +421,7 @@ def test_a_new_application_is_deployed_with_all_that_was_planned(
         ({}, []),
         ({"mode": "server", "port": 9000, "secure": True}, []),
         ({"port": "9000"}, []),
+        ({"largest": 2**63 - 1, "ratio": 1}, []),
         ({"mode": "gateway"}, ["mode=gateway"]),
         ({"mode": "server", "unset": "value"}, ["unset=value"]),
         ({"port": 9001, "secure": False}, ["port=9001", "secure=false"]),
@@ -432,6 +433,9 @@ def test_the_options_of_an_application_that_is_there_are_brought_up_to_date(
     settings = {
         "mode": {"value": "server", "type": "string"},
         "port": {"value": 9000, "type": "int"},
+        # The client has no more than the 53 bits of a float for it.
+        "largest": {"value": 9223372036854775807 + 1, "type": "int"},
+        "ratio": {"value": 1.0, "type": "float"},
         "secure": {"value": True, "type": "boolean"},
         "unset": {"type": "string"},
     }
@@ -535,7 +539,7 @@ def test_no_command_waits_for_a_controller_that_is_gone(
     def gone(_: Controller) -> None:
         raise JujuError("the Juju controller cannot be reached", "see that it runs")
 
-    monkeypatch.setattr("ckf_airgap.juju.require_reachable", gone)
+    monkeypatch.setattr("ckf_airgap.juju_client.require_reachable", gone)
     methods: list[Callable[[], object]] = [
         model.state,
         model.agent_images,
