@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.measured import run_measured
+from tests.support.measured import run_measured
 
 
 @dataclass(frozen=True)

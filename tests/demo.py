@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jubilant
 
-from tests.operator_steps import PROJECT, UNIT, Operator, make_artifacts, site_of_testbed
 from tests.sample_release import SampleRelease
+from tests.support.operator_steps import PROJECT, UNIT, Operator, make_artifacts, site_of_testbed
 from tests.testbed import Testbed, TestbedError
 
 _MODEL = "kubeflow"

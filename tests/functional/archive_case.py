@@ -4,20 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from ckf_airgap.commands.main import main
+from tests.functional.running_registry import RunningRegistry
 from tests.support.archive_forms import docker_save, old_docker_save
 from tests.support.oci_forms import oci_layout
 from tests.support.sample_images import Identity, NamedImage, sample_image
 from tests.support.skopeo_reader import read_image, skopeo
 from tests.support.tar_files import tar
-
-if TYPE_CHECKING:
-    from tests.functional.conftest import RunningRegistry
 
 
 def named(name: str, *words: str, architecture: str = "amd64") -> NamedImage:
@@ -72,7 +70,7 @@ class ArchiveCase:
 
     def __init__(
         self,
-        registry: "RunningRegistry",
+        registry: RunningRegistry,
         folder: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:

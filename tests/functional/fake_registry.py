@@ -15,8 +15,8 @@ import pytest
 from ckf_airgap.commands.main import main
 from tests.functional.archive_case import JUPYTER_TAR, KFAM_TAR, MINIO_TAR
 from tests.functional.servers import QuietHandler, serve
-from tests.measured import run_measured
 from tests.support.compressed import gzipped
+from tests.support.measured import run_measured
 from tests.support.tar_files import tar_of
 from tests.testbed.pki import Authority
 

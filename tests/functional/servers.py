@@ -2,12 +2,14 @@
 
 import http.client
 import http.server
+import itertools
 import os
 import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
-from tests.functional.conftest import RunningRegistry
+from tests.functional.running_registry import RunningRegistry
 from tests.testbed.pki import Authority
 
 
@@ -315,3 +317,34 @@ def proxy(registry: RunningRegistry, authority: Authority, fault: Fault) -> Gene
     Handler.fault = staticmethod(fault)
     with serve(Handler, authority) as host:
         yield host
+
+
+class InTurn:
+    """Gives faults in turn, from the first again after the last, and none of them too often.
+
+    Several requests are under way at a time: which of them a fault strikes is chance, and chance
+    could strike one each time that it is tried.
+    """
+
+    def __init__(self, *faults: Answer | int | Literal["cut"] | None) -> None:
+        self._faults = itertools.cycle(faults)
+        self._strikes: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Answer | int | Literal["cut"] | None:
+        # An upload that is begun again is the same target.
+        target = f"{request.method} {request.path.partition('?')[0].partition('/uploads/')[0]}"
+        with self._lock:
+            fault = next(self._faults)
+            if fault is not None and self._strikes[target] == 3:
+                return None
+            self._strikes[target] += fault is not None
+            return fault
+
+
+def passed_on(request: Request) -> Answer:
+    """Pass a request on to the registry, for an answer that is changed."""
+    upstream = request.upstream
+    upstream.request(request.method, request.path, request.body, request.headers)
+    response = upstream.getresponse()
+    return Answer(response.status, response.read(), dict(response.getheaders()))

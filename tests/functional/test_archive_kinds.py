@@ -2,13 +2,11 @@
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
 import signal
 import subprocess
-import tarfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -22,11 +20,13 @@ from ckf_airgap.archives.sources import FileSource, StoredStream
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.conftest import RunningRegistry
+from tests.functional.access_log import blobs_put, log_of
+from tests.functional.pushes import ALL_LAYOUTS, IMAGES, archive, check_all, path_in_registry
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Gate, proxy, running, wait_until
-from tests.functional.test_interruptions import check_all, log_of
-from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry
 from tests.sample_release import ImageArchive, ImageOptions, Layout, write_image_archive
+from tests.support.matrix import matrix
+from tests.support.tar_edits import edited, repack
 from tests.testbed.pki import Authority
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -141,37 +141,6 @@ def _diff_id(layer: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def repack(path: Path, change: Callable[[str, bytes], Iterator[tuple[str, bytes]]]) -> None:
-    """Write an archive again, with other members."""
-    output = io.BytesIO()
-    with tarfile.open(path) as old, tarfile.open(fileobj=output, mode="w") as new:
-        for member in old:
-            file = old.extractfile(member)
-            for name, content in change(member.name, file.read() if file else b""):
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                new.addfile(entry, io.BytesIO(content))
-    path.write_bytes(gzip.compress(output.getvalue(), 1))
-
-
-def edited(saved: bytes, edit: Callable[[str, bytes], bytes | None]) -> bytes:
-    """Write a ``docker save`` archive again, with other files; None leaves one out."""
-    output = io.BytesIO()
-    with (
-        tarfile.open(fileobj=io.BytesIO(saved)) as old,
-        tarfile.open(fileobj=output, mode="w") as new,
-    ):
-        for member in old:
-            file = old.extractfile(member) if member.isreg() else None
-            content = edit(member.name, file.read()) if file else b""
-            if content is None:
-                continue
-            if file:
-                member.size = len(content)
-            new.addfile(member, io.BytesIO(content) if file else None)
-    return output.getvalue()
-
-
 def is_layer(name: str, content: bytes) -> bool:
     return len(content) > 1_000 and not content.startswith((b"{", b"["))
 
@@ -228,8 +197,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("layout", ALL_LAYOUTS)
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("damage", "layout"), matrix(tuple(DAMAGES), ALL_LAYOUTS))
 def test_each_damage_is_named_and_the_rest_is_pushed(
     damage: str, layout: Layout, registry: RunningRegistry, tmp_path: Path
 ) -> None:
@@ -291,8 +259,7 @@ def test_members_of_one_name(registry: RunningRegistry, tmp_path: Path) -> None:
     assert push(registry, images.path).pushed == ()
 
 
-@pytest.mark.parametrize("layout", ALL_LAYOUTS)
-@pytest.mark.parametrize("moment", [1, 4, 9])
+@pytest.mark.parametrize(("moment", "layout"), matrix((1, 4, 9), ALL_LAYOUTS))
 def test_a_push_that_is_killed_sends_no_finished_layer_again(
     moment: int, layout: Layout, registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
@@ -309,7 +276,7 @@ def test_a_push_that_is_killed_sends_no_finished_layer_again(
         words += ["--registry-ca", str(authority.certificate), "--state", str(state)]
         with running(words) as process:
             gate.wait(process)
-            wait_until(lambda: len(stored_blobs(log_of(registry))) >= moment, process)
+            wait_until(lambda: len(blobs_put(log_of(registry))) >= moment, process)
             process.send_signal(signal.SIGKILL)
         before = log_of(registry)
         known = {json.loads(line)["layer"]["blob"]["digest"] for line in layer_lines(tmp_path)}
@@ -319,19 +286,13 @@ def test_a_push_that_is_killed_sends_no_finished_layer_again(
         result = ImagePusher(client, location, state).push(FileSource(images.path))
     assert len(result.pushed) + result.present == len(IMAGES)
     check_all(registry, images, tmp_path)
-    after = stored_blobs(log_of(registry)[len(before) :])
+    after = blobs_put(log_of(registry)[len(before) :])
     assert not known & set(after)
     # What the registry has got may be nothing that the push had heard of yet.
-    assert len(set(stored_blobs(before)) & set(after)) <= 4
+    assert len(set(blobs_put(before)) & set(after)) <= 4
 
 
 def layer_lines(folder: Path) -> list[str]:
     path = folder / "pushed"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [line for line in lines if line.startswith('{"layer"') and line.endswith("\n")]
-
-
-def stored_blobs(log: str) -> list[str]:
-    return re.findall(
-        r'"PUT /v2/\S+digest=(sha256:[0-9a-f]+) HTTP/1.1" 201', log.replace("%3A", ":")
-    )

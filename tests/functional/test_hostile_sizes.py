@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import RunningRegistry
-from tests.measured import Usage, run_measured
+from tests.functional.running_registry import RunningRegistry
 from tests.support import hostile_documents as documents
 from tests.support import hostile_streams as streams
 from tests.support.compressed import gzipped
 from tests.support.hostile_parts import GIB
+from tests.support.measured import Usage, run_measured
 
 pytestmark = pytest.mark.hostile
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -17,28 +18,45 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.conftest import RunningRegistry
+from tests.functional.access_log import blobs_put, log_of
+from tests.functional.pushes import push_to
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Request, proxy
-from tests.functional.test_archive_kinds import repack, stored_blobs
-from tests.functional.test_interruptions import log_of, push_through
-from tests.outside import Outside, write_charms
 from tests.sample_release import Compressor, ImageArchive, ImageOptions, Layout, Release, truncate
+from tests.support.outside import Outside, write_charms
+from tests.support.tar_edits import repack
 from tests.testbed.pki import Authority
+from tests.testbed.registry import Registry
 
 RELEASE = Release.builtin(("minio", "kubeflow-volumes", "jupyter-ui"))
 OPTIONS = ImageOptions(program=b"stub", layouts=(Layout.LEGACY,), payload_kib=300)
 Edit = Callable[[str, bytes], Iterator[tuple[str, bytes]]]
 
 
-@pytest.fixture
-def packed(outside: Outside, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def packed_once(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An images.tar.gz as ``pack --format oci`` makes it."""
-    outside.fill(RELEASE.images, OPTIONS)
-    write_charms(RELEASE, tmp_path / "charms")
-    words = ["pack", "--charms", str(tmp_path / "charms"), "--output", str(tmp_path)]
-    words += ["--registry-ca", str(outside.registry.ca), "--format", "oci", "--allow-missing"]
-    assert main(words) == 0
-    return tmp_path / "images.tar.gz"
+    folder = tmp_path_factory.mktemp("packed")
+    process = Registry.on_loopback(folder, authority)
+    process.start()
+    try:
+        outside = Outside(process, folder)
+        outside.fill(RELEASE.images, OPTIONS)
+        write_charms(RELEASE, folder / "charms")
+        words = ["pack", "--charms", str(folder / "charms"), "--output", str(folder)]
+        words += ["--registry-ca", str(process.ca), "--format", "oci", "--allow-missing"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", outside.environment["HOME"])
+            assert main(words) == 0
+    finally:
+        process.stop()
+    return folder / "images.tar.gz"
+
+
+@pytest.fixture
+def packed(packed_once: Path, tmp_path: Path) -> Path:
+    """A copy of the archive that the test may change."""
+    return Path(shutil.copy(packed_once, tmp_path))
 
 
 def push(registry: RunningRegistry, path: Path) -> PushResult:
@@ -248,7 +266,7 @@ def test_a_connection_that_breaks(
 
     archive = ImageArchive(packed, (), 0, Compressor.best())
     with proxy(registry, authority, cut_once) as host:
-        pushed = push_through(host, authority, archive, tmp_path / "pushed")
+        pushed = len(push_to(host, authority, archive).pushed)
     assert pushed == len(RELEASE.images)
     assert len(seen) == 5
 
@@ -263,4 +281,4 @@ def test_what_the_registry_has_is_not_sent_again_without_a_journal(
     assert (again.pushed, again.present) == ((), len(RELEASE.images))
     after = log_of(registry)[len(before) :]
     # Layers are found in their own repositories, or mounted from others.
-    assert stored_blobs(after) == []
+    assert blobs_put(after) == []

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import threading
@@ -14,13 +13,20 @@ import pytest
 
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.registry.client import Published, RegistryClient
+from ckf_airgap.registry.client import Published
 from ckf_airgap.registry.push import ImagePusher
-from tests.functional.conftest import RunningRegistry
+from tests.functional.access_log import blobs_put, log_of, manifests_put
+from tests.functional.pushes import (
+    IMAGES,
+    archive,
+    check_all,
+    large_layers,
+    path_in_registry,
+    push,
+    push_to,
+)
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Fault, Request, proxy
-from tests.functional.test_push import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
-from tests.sample_release import ImageArchive, ImageOptions, write_image_archive
 from tests.testbed.pki import Authority
 
 
@@ -110,37 +116,6 @@ def kill(registry: RunningRegistry) -> None:
     registry.process.stop()
 
 
-def blobs_put(log: str) -> set[str]:
-    """Find the digests of the blobs that were stored, in an access log."""
-    return set(re.findall(r'"PUT \S+[?&]digest=(sha256(?::|%3A)[0-9a-f]{64})\S* \S+" 201 ', log))
-
-
-def log_of(registry: RunningRegistry) -> str:
-    return registry.process.processes.log(registry.process.data.name).read_text()
-
-
-def manifests_put(log: str) -> list[str]:
-    return re.findall(r'"PUT /v2/ckf/(\S+)/manifests/\S+ ', log)
-
-
-def push_through(host: str, authority: Authority, images: ImageArchive, state: Path) -> int:
-    client = RegistryClient(host, ca=authority.certificate.read_text())
-    location = RegistryLocation.parse(f"{host}/ckf")
-    return len(ImagePusher(client, location, state).push(FileSource(images.path)).pushed)
-
-
-def check_all(registry: RunningRegistry, images: ImageArchive, folder: Path) -> None:
-    for saved in images.images:
-        repository, tag = path_in_registry(saved.image)
-        pulled = registry.pull(f"{registry.location}/{repository}:{tag}", folder)
-        assert (pulled.image_id, pulled.diff_ids) == (saved.image_id, saved.diff_ids)
-
-
-def large_layers(folder: Path) -> ImageArchive:
-    options = ImageOptions(layouts=ALL_LAYOUTS, program=b"stub", payload_kib=512)
-    return write_image_archive(IMAGES, folder / "images.tar.gz", options)
-
-
 @pytest.mark.usefixtures("no_pauses", "small_chunks")
 @pytest.mark.parametrize(
     "fault",
@@ -160,7 +135,7 @@ def test_a_connection_that_breaks_once(
     images = large_layers(tmp_path)
     taken = fault()
     with proxy(registry, authority, taken) as host:
-        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
     assert taken.count >= taken.number
     check_all(registry, images, tmp_path)
     # What was done before the fault is not done again.
@@ -175,7 +150,7 @@ def test_a_connection_that_breaks_in_a_later_chunk(
     images = large_layers(tmp_path)
     taken = fault("PATCH", 9, in_later_chunk=True)
     with proxy(registry, authority, chunks_only(taken)) as host:
-        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
     assert taken.count > taken.number
     check_all(registry, images, tmp_path)
     assert len(manifests_put(log_of(registry))) == len(IMAGES)
@@ -194,7 +169,7 @@ def test_a_stream_that_never_arrives_is_sent_in_chunks(
         return "cut" if request.is_stream else None
 
     with proxy(registry, authority, cut) as host:
-        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
     assert streams
     check_all(registry, images, tmp_path)
 
@@ -211,7 +186,7 @@ def test_a_registry_that_takes_no_chunks(
         return cut(request) if request.is_stream or request.method != "PATCH" else 416
 
     with proxy(registry, authority, fault) as host:
-        assert push_through(host, authority, images, tmp_path / "push.json") == len(IMAGES)
+        assert len(push_to(host, authority, images).pushed) == len(IMAGES)
     check_all(registry, images, tmp_path)
 
 
@@ -248,7 +223,7 @@ def test_a_registry_that_is_killed_between_two_images(
     after = log_of(registry)[len(before) :]
     assert manifests_put(after) == [path_in_registry(image)[0] for image in IMAGES[done:]]
     assert blobs_put(before)
-    assert not blobs_put(before) & blobs_put(after)
+    assert not set(blobs_put(before)) & set(blobs_put(after))
     check_all(registry, images, tmp_path)
 
 
@@ -257,16 +232,15 @@ def test_a_registry_that_is_killed_in_the_middle_of_a_layer(
     registry: RunningRegistry, authority: Authority, tmp_path: Path
 ) -> None:
     images = archive(tmp_path)
-    state = tmp_path / "push.json"
     fault = Kill("PUT", 9, registry)
     with proxy(registry, authority, fault) as host:
         with pytest.raises(RegistryError, match="cannot be reached"):
-            push_through(host, authority, images, state)
+            push_to(host, authority, images)
         before = log_of(registry)
         done = len(manifests_put(before))
         assert done < len(IMAGES)
         registry.process.start()
-        pushed = push_through(host, authority, images, state)
+        pushed = len(push_to(host, authority, images).pushed)
     # Of the last that was stored the push may not have heard any more.
     assert len(IMAGES) - done <= pushed <= len(IMAGES) - max(done - 1, 0)
     assert len(manifests_put(log_of(registry)[len(before) :])) == pushed

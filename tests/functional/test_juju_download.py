@@ -7,8 +7,8 @@ import pytest
 
 from ckf_airgap.charm_download import CharmOrigin, download_charm
 from ckf_airgap.errors import DownloadError
-from tests.charmhub import Charmhub, serving
 from tests.sample_release import Charm
+from tests.support.charmhub import Charmhub, serving
 from tests.testbed.pki import Authority
 
 ARCHITECTURE = "amd64"

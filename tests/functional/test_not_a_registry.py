@@ -18,9 +18,9 @@ from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
-from tests.functional.conftest import RunningRegistry
+from tests.functional.pushes import archive
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import QuietHandler, serve
-from tests.functional.test_push import archive
 from tests.testbed.pki import Authority
 
 _PAGE = b"<!doctype html><title>Welcome</title>"

@@ -1,18 +1,12 @@
 """The command ``ckf-airgap pack`` against a real registry, with skopeo."""
 
-import fcntl
 import hashlib
 import json
-import os
-import re
 import shutil
-import signal
 import subprocess
-import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -20,62 +14,30 @@ import yaml
 from ckf_airgap.archives.pack_manifest import read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
-from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import (
-    Answer,
-    Fault,
-    Gate,
-    QuietHandler,
-    Request,
-    proxy,
-    running,
-    serve,
-    wait_until,
+from tests.functional.packs import (
+    OPTIONS,
+    Captured,
+    archive_digests,
+    digest,
+    document,
+    in_registry,
+    push,
+    words,
 )
-from tests.outside import Outside, with_images, write_charms
-from tests.sample_release import ImageOptions, Layout, Release
+from tests.functional.running_registry import RunningRegistry
+from tests.functional.servers import (
+    QuietHandler,
+    serve,
+)
+from tests.sample_release import Release
 from tests.sample_release.naming import repository
+from tests.support.outside import Outside, write_charms
 from tests.testbed.pki import Authority
 
-CHARMS = ("minio", "kubeflow-volumes", "jupyter-ui", "istio-pilot", "kfp-api")
-OPTIONS = ImageOptions(program=b"stub", layouts=(Layout.LEGACY, Layout.OCI), payload_kib=300)
 MINIO_AND_VOLUMES = (
     "minio/minio:RELEASE.2021-09-03T03-56-13Z",
     "docker.io/kubeflownotebookswg/volumes-web-app:v1.8.0",
 )
-Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def release(outside: Outside, tmp_path: Path) -> Release:
-    """A part of a release: its images outside, its charms in the folder ``charms``."""
-    release = Release.builtin(CHARMS)
-    release = with_images(release, outside.fill(release.images, OPTIONS))
-    write_charms(release, tmp_path / "charms")
-    return release
-
-
-def words(outside: Outside, folder: Path, *more: str) -> list[str]:
-    ca = str(outside.registry.ca)
-    output = str(folder / "packed")
-    charms = str(folder / "charms")
-    return [
-        *("pack", "--charms", charms, "--output", output, "--registry-ca", ca),
-        *("--allow-missing", *more),
-    ]
-
-
-def document(capsys: Captured) -> dict[str, Any]:
-    return yaml.safe_load(capsys.readouterr().out)
-
-
-def push(registry: RunningRegistry, folder: Path, *more: str) -> int:
-    images = str(folder / "packed" / "images.tar.gz")
-    charms = str(folder / "packed" / "charms.tar.gz")
-    ca = str(registry.process.ca)
-    place = str(registry.location)
-    arguments = ["push", "--images", images, "--charms", charms, "--registry", place]
-    return main([*arguments, "--registry-ca", ca, *more])
 
 
 @pytest.mark.parametrize("layout", ["docker", "oci"])
@@ -107,18 +69,6 @@ def test_what_is_packed_is_pushed_as_it_was_outside(
             assert digest(outside, there) == digest(outside, in_registry(registry, image))
     assert push(registry, tmp_path) == 0
     assert document(capsys)["pushed"] == []
-
-
-def in_registry(registry: RunningRegistry, image: str) -> str:
-    """Say where an image is after the push, by the rule of the public scripts."""
-    components = repository(image).split("/")
-    path = "/".join(components[1:] if len(components) > 2 else components)
-    tag = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else "latest"
-    return f"{registry.location}/{path}:{tag}"
-
-
-def digest(outside: Outside, image: str) -> str:
-    return str(json.loads(outside.skopeo("inspect", f"docker://{image}"))["Digest"])
 
 
 @pytest.mark.parametrize("layout", ["docker", "oci"])
@@ -172,84 +122,6 @@ def test_the_same_input_gives_the_same_bytes(
         assert main(words(outside, folder, "--format", layout)) == 0
         digests.add(archive_digests(folder))
     assert len(digests) == 1
-
-
-def archive_digests(folder: Path) -> tuple[str, ...]:
-    return tuple(
-        hashlib.sha256((folder / "packed" / name).read_bytes()).hexdigest()
-        for name in ("images.tar.gz", "charms.tar.gz")
-    )
-
-
-@pytest.mark.usefixtures("release")
-@pytest.mark.parametrize("layout", ["docker", "oci"])
-@pytest.mark.parametrize("moment", [0, 3, 12])
-def test_a_pack_that_is_killed_goes_on(
-    moment: int, layout: str, outside: Outside, authority: Authority, tmp_path: Path
-) -> None:
-    arguments = words(outside, tmp_path, "--format", layout)
-    partial = tmp_path / "packed" / "partial"
-    journal = partial / "images.tar.gz.journal"
-    upstream = RunningRegistry(outside.registry)
-    gate = Gate(lambda request: is_layer(request, partial), passing=moment, then="cut")
-    with proxy(upstream, authority, gate) as host:
-        outside.configure(host)
-        with running(arguments) as process:
-            gate.wait(process)
-            # Those before it are on their way, and certain to be there soon.
-            wait_until(lambda: len(lines(journal)[1:]) >= moment, process)
-            process.kill()
-        gate.open()
-    assert process.returncode == -signal.SIGKILL
-    assert not list(partial.parent.glob("*.tar.gz"))
-    fetched = {json.loads(line)["layer"] for line in lines(journal)[1:]}
-    assert len(fetched) >= moment
-
-    asked: list[str] = []
-    with proxy(upstream, authority, lambda request: asked.append(request.path)) as host:
-        outside.configure(host)
-        assert main(arguments) == 0
-    assert asked
-    assert not [path for path in asked if path.rpartition("/blobs/")[2] in fetched]
-    # Tags are looked up once, too.
-    assert not [path for path in asked if re.search(r"/manifests/(?!sha256:)", path)]
-
-    outside.configure()
-    killed = archive_digests(tmp_path)
-    shutil.rmtree(tmp_path / "packed")
-    assert main(arguments) == 0
-    assert archive_digests(tmp_path) == killed
-
-
-def is_layer(request: Request, partial: Path) -> bool:
-    """Tell the requests for layers from those for configs, which come before all layers."""
-    is_blob = request.method == "GET" and "/blobs/" in request.path
-    return is_blob and (partial / "images.tar.gz").exists()
-
-
-def lines(journal: Path) -> list[str]:
-    text = journal.read_text() if journal.exists() else ""
-    return text[: text.rfind("\n") + 1].splitlines()
-
-
-@pytest.mark.usefixtures("release")
-def test_an_interrupt_ends_it_in_a_word(
-    outside: Outside, authority: Authority, tmp_path: Path
-) -> None:
-    arguments = words(outside, tmp_path)
-    partial = tmp_path / "packed" / "partial"
-    gate = Gate(lambda request: is_layer(request, partial), passing=1)
-    with proxy(RunningRegistry(outside.registry), authority, gate) as host:
-        outside.configure(host)
-        with running(arguments) as process:
-            gate.wait(process)
-            process.send_signal(signal.SIGINT)
-            gate.open()
-            _, said = process.communicate()
-        assert process.returncode == 130
-        assert "Traceback" not in said
-        assert said.rstrip().endswith("ckf-airgap: interrupted")
-        assert main(arguments) == 0
 
 
 @pytest.mark.usefixtures("release")
@@ -313,20 +185,6 @@ def test_what_is_packed_already_is_left_as_it_is(
     assert manifest.layout == "oci"
 
 
-@pytest.mark.usefixtures("release")
-def test_images_that_are_not_there_are_all_named(
-    outside: Outside, tmp_path: Path, capsys: Captured
-) -> None:
-    extra = ["docker.io/some/where:1", "gcr.io/else/where:2"]
-    added = [word for image in extra for word in ("--add-image", image)]
-    assert main(words(outside, tmp_path, *added)) == 2
-    error = capsys.readouterr().err
-    assert all(image in error for image in extra)
-    assert "2 images cannot be had" in error
-    assert "correct its name or tag" in error
-    assert not list((tmp_path / "packed").glob("*.tar.gz"))
-
-
 def test_images_that_are_added(
     release: Release, outside: Outside, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -372,202 +230,6 @@ def test_images_of_manifests_at_an_address(
         more = ["--add-images", f"https://{host}/none.yaml"]
         assert main(words(outside, tmp_path, *more)) == 2
     assert "its server answers 404" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("release", "no_pauses")
-def test_a_connection_that_breaks_is_taken_up_again(
-    outside: Outside,
-    authority: Authority,
-    tmp_path: Path,
-) -> None:
-    seen: set[str] = set()
-
-    def cut_once(request: Request) -> int | str | None:
-        blob = re.search(r"/blobs/(sha256:\w+)$", request.path)
-        if request.method != "GET" or blob is None or blob[1] in seen:
-            return None
-        seen.add(blob[1])
-        return ("cut", 500, 503)[len(seen) % 3]
-
-    with proxy(RunningRegistry(outside.registry), authority, cast(Fault, cut_once)) as host:
-        outside.configure(host)
-        assert main(words(outside, tmp_path)) == 0
-    assert len(seen) > 10
-
-
-@pytest.mark.usefixtures("release", "no_pauses")
-def test_a_connection_on_which_nothing_comes_any_more_counts_as_broken(
-    outside: Outside,
-    authority: Authority,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ckf_airgap.skopeo._PATIENCE_SECONDS", 3.0)
-    # On a busy machine the patience may also end with what is only slow: that is tried again.
-    monkeypatch.setattr("ckf_airgap.skopeo._ATTEMPTS", 100)
-    gate = Gate(lambda _: False)
-    stalls = ["/manifests/", "/blobs/", "in the middle", "in the middle"]
-
-    lock = threading.Lock()
-
-    def stall(request: Request) -> Answer | None:
-        with lock:
-            if not stalls or request.method != "GET":
-                return None
-            part = "/blobs/" if stalls[0] == "in the middle" else stalls[0]
-            if part not in request.path:
-                return None
-            kind = stalls.pop(0)
-        if kind != "in the middle":
-            gate.hold()
-            return None
-        request.upstream.request("GET", request.path, headers=request.headers)
-        content = request.upstream.getresponse().read()
-        half = len(content) // 2
-        return Answer(200, content[:half], never_sent=len(content) - half)
-
-    with proxy(RunningRegistry(outside.registry), authority, stall) as host:
-        outside.configure(host)
-        assert main(words(outside, tmp_path)) == 0
-        gate.open()
-    assert not stalls
-
-
-LAYER: dict[str, Any] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 5}
-CONFIG: dict[str, Any] = {"digest": f"sha256:{'1' * 64}", "size": 5}
-NONSENSE: list[Any] = [
-    [],
-    {"config": {}, "layers": []},
-    {"config": CONFIG, "layers": [LAYER]},
-    {"config": CONFIG, "layers": [LAYER | {"digest": f"md5:{'1' * 64}"}]},
-    {"config": CONFIG, "layers": [LAYER | {"digest": CONFIG["digest"], "size": -1}]},
-    {"config": CONFIG, "layers": [LAYER | {"digest": CONFIG["digest"], "size": 1e400}]},
-    {"config": CONFIG | {"size": 10**12}, "layers": []},
-    {"config": CONFIG | {"digest": "sha256:../../../../dev/zero"}, "layers": []},
-    {"manifests": {"a": 1}},
-    {"manifests": [{"platform": []}, 1]},
-    {"manifests": [{"platform": {"architecture": "amd64"}}]},
-    {"manifests": [{"digest": "sha256:/dev/zero", "platform": {"architecture": "amd64"}}]},
-]
-
-
-@pytest.mark.parametrize("manifest", NONSENSE)
-@pytest.mark.usefixtures("release")
-def test_a_registry_that_gives_nonsense(
-    manifest: object, outside: Outside, authority: Authority, tmp_path: Path, capsys: Captured
-) -> None:
-    def nonsense(request: Request) -> Answer | None:
-        if request.method != "GET" or "/manifests/" not in request.path:
-            return None
-        kind = "application/vnd.oci.image.manifest.v1+json"
-        return Answer(200, json.dumps(manifest).encode(), {"Content-Type": kind})
-
-    with proxy(RunningRegistry(outside.registry), authority, nonsense) as host:
-        outside.configure(host)
-        assert main(words(outside, tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert re.search("none of an image|is damaged|is not JSON", error), error
-    assert "skopeo inspect --raw" in error
-    assert not list((tmp_path / "packed").glob("*.tar.gz"))
-
-
-@pytest.mark.usefixtures("release", "no_pauses")
-def test_bytes_that_are_changed_on_the_way_are_not_taken(
-    outside: Outside,
-    authority: Authority,
-    tmp_path: Path,
-    capsys: Captured,
-) -> None:
-    large = 100_000
-
-    def flip(request: Request) -> Answer | None:
-        if request.method != "GET" or "/blobs/" not in request.path:
-            return None
-        request.upstream.request("GET", request.path, headers=request.headers)
-        content = request.upstream.getresponse().read()
-        if len(content) < large:
-            return Answer(200, content)
-        return Answer(200, content[:-1] + bytes([content[-1] ^ 1]))
-
-    with proxy(RunningRegistry(outside.registry), authority, flip) as host:
-        outside.configure(host)
-        assert main(words(outside, tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert "other bytes than its digest says" in error
-    assert not list((tmp_path / "packed").glob("*.tar.gz"))
-
-
-@pytest.mark.usefixtures("release")
-@pytest.mark.parametrize("when", ["before", "in the middle"])
-def test_a_disk_that_is_full(when: str, outside: Outside, tmp_path: Path) -> None:
-    arguments = words(outside, tmp_path)
-    program = "import sys; from ckf_airgap.commands.main import main; sys.exit(main(sys.argv[1:]))"
-    if when != "before":
-        program = (
-            "import collections, shutil; shutil.disk_usage = lambda _: "
-            "collections.namedtuple('U', 'total used free')(10**12, 0, 10**12); " + program
-        )
-    script = 'mount -t tmpfs -o size=600k none "$0" && exec "$@"'
-    (tmp_path / "packed").mkdir()
-    with_disk = ["unshare", "--mount", "sh", "-c", script, tmp_path / "packed"]
-    done = subprocess.run(
-        [*with_disk, sys.executable, "-c", program, *arguments],
-        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "make space there" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert ("are needed" in done.stderr) == (when == "before")
-
-
-@pytest.mark.usefixtures("release")
-def test_two_packs_in_one_folder(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
-    partial = tmp_path / "packed" / "partial"
-    partial.mkdir(parents=True)
-    descriptor = os.open(partial, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert main(words(outside, tmp_path)) == 2
-    assert "another pack is at work" in capsys.readouterr().err
-    os.close(descriptor)
-    assert main(words(outside, tmp_path)) == 0
-
-
-@pytest.mark.usefixtures("release")
-def test_a_registry_that_is_not_trusted(
-    outside: Outside, tmp_path: Path, capsys: Captured
-) -> None:
-    arguments = words(outside, tmp_path)
-    place = arguments.index("--registry-ca")
-    assert main(arguments[:place] + arguments[place + 2 :]) == 2
-    error = capsys.readouterr().err
-    assert "is not trusted" in error
-    assert "--registry-ca" in error
-
-
-def test_a_registry_that_demands_an_account(
-    closed_registry: RunningRegistry,
-    tmp_path: Path,
-    capsys: Captured,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    outside = Outside(closed_registry.process, tmp_path)
-    monkeypatch.setenv("HOME", outside.environment["HOME"])
-    release = Release.builtin(("minio",))
-    outside.fill(release.images, OPTIONS)
-    write_charms(release, tmp_path / "charms")
-    arguments = words(outside, tmp_path)
-    for password in (None, "wrong-word"):
-        more = ["--authfile", str(outside.write_account(password))] if password else []
-        assert main([*arguments, *more]) == 2
-        error = capsys.readouterr().err
-        assert "skopeo login docker.io" in error
-        assert "wrong-word" not in error
-        assert not list((tmp_path / "packed").glob("*.tar.gz"))
-    authfile = outside.write_account(closed_registry.process.password)
-    assert main([*arguments, "--authfile", str(authfile)]) == 0
 
 
 @pytest.mark.parametrize("layout", ["docker", "oci"])
@@ -629,64 +291,3 @@ def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: C
     registry.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
     assert main(words(outside, tmp_path, "--architecture", "arm64")) == 2
     assert "is not there for arm64, but for amd64" in capsys.readouterr().err
-
-
-def test_a_folder_without_charms(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "charms").mkdir()
-    assert main(words(outside, tmp_path)) == 2
-    assert "holds no .charm file" in capsys.readouterr().err
-    assert not list((tmp_path / "packed").iterdir())
-    (tmp_path / "charms" / "bad.charm").write_bytes(b"PK nothing")
-    (tmp_path / "charms" / "worse.charm").write_bytes(b"")
-    assert main(words(outside, tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert "bad.charm" in error
-    assert "worse.charm" in error
-    assert "Traceback" not in error
-
-
-@pytest.mark.usefixtures("release")
-def test_charms_of_the_bundle_that_are_not_in_the_folder(
-    outside: Outside, tmp_path: Path, capsys: Captured
-) -> None:
-    bundle = tmp_path / "bundle.yaml"
-    bundle.write_text("applications: {a: {charm: minio}, b: {charm: not-here}}")
-    assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 2
-    assert "the folder of the charms lacks not-here" in capsys.readouterr().err
-    bundle.write_text("applications: {a: {charm: minio, channel: 1.8/stable}}")
-    assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 0
-    packed = document(capsys)
-    assert [charm["name"] for charm in packed["charms"]] == ["minio"]
-    assert packed["charms"][0]["channel"] == "1.8/stable"
-    assert len(packed["images"]) == 1
-
-
-def test_a_release_that_lacks_charms_is_refused_unless_that_is_wanted(
-    release: Release, outside: Outside, tmp_path: Path, capsys: Captured
-) -> None:
-    arguments = words(outside, tmp_path)
-    arguments.remove("--allow-missing")
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert "charm dex-auth" in error
-    assert "--allow-missing" in error
-    assert main([*arguments, "--allow-missing"]) == 0
-    said = document(capsys)
-    assert len(said["images"]) == len(release.images)
-    assert any("dex-auth" in warning for warning in said["warnings"])
-
-
-def test_skopeo_is_there_and_not_too_old(
-    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_charms(Release.builtin(("minio",)), tmp_path / "charms")
-    arguments = ["pack", "--charms", str(tmp_path / "charms"), "--output", str(tmp_path)]
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", str(programs))
-    assert main(arguments) == 2
-    assert "install skopeo" in capsys.readouterr().err
-    (programs / "skopeo").write_text("#!/bin/sh\necho skopeo version 1.4.1\n")
-    (programs / "skopeo").chmod(0o755)
-    assert main(arguments) == 2
-    assert "too old" in capsys.readouterr().err

@@ -17,8 +17,8 @@ import pytest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.conftest import RunningRegistry
-from tests.functional.test_push import ALL_LAYOUTS
+from tests.functional.pushes import ALL_LAYOUTS
+from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import ImageOptions, Layout, flip_bit, truncate, write_image_archive
 
 # Written out on purpose: the rule that makes the one from the other is under test.

@@ -9,11 +9,10 @@ import pytest
 
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.names import ImageReference, image_path
 from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.conftest import RunningRegistry
-from tests.measured import run_measured
+from ckf_airgap.registry.push import ImagePusher
+from tests.functional.pushes import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
+from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import (
     Damage,
     ImageArchive,
@@ -22,45 +21,10 @@ from tests.sample_release import (
     truncate,
     write_image_archive,
 )
+from tests.support.measured import run_measured
 
 DIGEST = "3c0665cd36aa87e4359a4c8b6271dcba5bdd817815cd0496ed12eb5dde5fd2ec"
 BY_DIGEST = f"gcr.io/ml-pipeline/kfp-driver@sha256:{DIGEST}"
-IMAGES = (
-    "docker.io/charmedkubeflow/api-server:2.0.5",
-    "argoproj/workflow-controller:v3.3.10",
-    "ubuntu:22.04",
-    "gcr.io/google-containers/busybox",
-    "docker.io/istio/proxyv2:1.17.3",
-    "docker.io/istio/pilot:1.17.3",
-)
-ALL_LAYOUTS = (Layout.LEGACY, Layout.OCI, Layout.OCI_GZIP)
-
-
-def archive(
-    folder: Path,
-    images: tuple[str, ...] = IMAGES,
-    *,
-    layouts: tuple[Layout, ...] = ALL_LAYOUTS,
-    damage: dict[str, Damage] | None = None,
-) -> ImageArchive:
-    options = ImageOptions(layouts=layouts, damage=damage or {}, program=b"stub", payload_kib=64)
-    return write_image_archive(images, folder / "images.tar.gz", options)
-
-
-def path_in_registry(image: str) -> tuple[str, str]:
-    reference = ImageReference.parse(image)
-    assert reference
-    path = image_path(reference)
-    return path.repository, path.tag
-
-
-def push(
-    registry: RunningRegistry, images: ImageArchive, *wanted: str, state: str = "push.json"
-) -> PushResult:
-    references = [reference for image in wanted if (reference := ImageReference.parse(image))]
-    state_file = images.path.with_name(state)
-    pusher = ImagePusher(registry.client(), registry.location, state_file)
-    return pusher.push(FileSource(images.path), references)
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
@@ -226,7 +190,7 @@ def test_a_file_that_is_no_archive_is_told(registry: RunningRegistry, tmp_path: 
 def test_memory_stays_flat(registry: RunningRegistry, tmp_path: Path) -> None:
     """However large a layer is: each is of content that does not get smaller."""
     peaks: list[int] = []
-    for megabytes in (100, 400):
+    for megabytes in (50, 200):
         folder = tmp_path / str(megabytes)
         folder.mkdir()
         options = ImageOptions(program=b"stub", payload_kib=megabytes * 1024)

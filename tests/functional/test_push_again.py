@@ -13,9 +13,9 @@ from ckf_airgap.registry.destinations import first_paths
 from ckf_airgap.registry.manifest import possible_manifests
 from ckf_airgap.registry.push_records import StoredLayer
 from tests.functional.archive_case import JUPYTER, KFAM, MINIO, ArchiveCase
-from tests.functional.conftest import RunningRegistry
+from tests.functional.front import Front
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Answer, Request, proxy
-from tests.functional.test_registry_behaviours import Front
 from tests.support.archive_forms import docker_save, old_docker_save
 from tests.support.compressed import gzipped
 from tests.support.oci_forms import StoredImage, oci_layout

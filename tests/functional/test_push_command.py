@@ -18,11 +18,10 @@ import pytest
 import yaml
 
 from ckf_airgap.commands.main import main
-from tests.functional.conftest import RunningRegistry
+from tests.functional.file_servers import Faults, serving
+from tests.functional.pushes import IMAGES, archive, check_all
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Gate, proxy, running
-from tests.functional.test_file_server import Faults, serving
-from tests.functional.test_interruptions import check_all
-from tests.functional.test_push import IMAGES, archive
 from tests.sample_release import Damage, ImageArchive
 from tests.testbed.pki import Authority
 

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import threading
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from typing import Literal
 import pytest
 
 from tests.functional.archive_case import ArchiveCase
-from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Answer, Gate, Request, proxy, running, wait_until
+from tests.functional.running_registry import RunningRegistry
+from tests.functional.servers import Gate, proxy, running, wait_until
+from tests.functional.watch import Watch
 from tests.support.archive_forms import docker_save, old_docker_save
 from tests.support.compressed import gzipped
 from tests.support.oci_forms import StoredImage, oci_layout
@@ -27,8 +27,6 @@ from tests.testbed.pki import Authority
 _MOMENTS = int(os.environ.get("CKF_KILL_MOMENTS", "4"))
 # One layer is too large to be sent in a single request.
 _LARGE = 5 * 1024 * 1024
-_DIGEST = re.compile(r"[?&]digest=(sha256(?::|%3A)[0-9a-f]{64})")
-_REPOSITORY = re.compile("/(?:blobs|manifests)/")
 
 
 def _seed() -> int:
@@ -88,53 +86,6 @@ def _short(image: NamedImage) -> str:
 
 def _repositories(images: Sequence[NamedImage]) -> list[str]:
     return sorted(_short(image).rpartition(":")[0] for image in images)
-
-
-class Watch:
-    """A fault that passes everything on and keeps what was sent, and what was answered 201.
-
-    Attributes:
-        gate: What may hold a request back before it is passed on.
-        requests: The method and path of each request that came.
-        sent: The digest of each blob that was begun to be sent, as often as it was.
-        created: The digests of the blobs that the registry has confirmed.
-        filled: The repositories that got a blob or a manifest.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.gate: Gate | None = None
-        self.requests: list[str] = []
-        self.sent: list[str] = []
-        self.created: set[str] = set()
-        self.filled: set[str] = set()
-
-    def __call__(self, request: Request) -> Answer | Literal["cut"] | None:
-        found = _DIGEST.search(request.path)
-        digest = found[1].replace("%3A", ":") if found else ""
-        with self._lock:
-            self.requests.append(f"{request.method} {request.path}")
-            if digest:
-                self.sent.append(digest)
-        if self.gate and self.gate(request) == "cut":
-            return "cut"
-        if request.method != "PUT":
-            return None
-        upstream = request.upstream
-        upstream.request(request.method, request.path, request.body, request.headers)
-        response = upstream.getresponse()
-        body = response.read()
-        if response.status == 201:
-            with self._lock:
-                self.filled.add(_REPOSITORY.split(request.path)[0].removeprefix("/v2/"))
-                if digest:
-                    self.created.add(digest)
-        return Answer(response.status, body, dict(response.getheaders()))
-
-    @property
-    def writes(self) -> list[str]:
-        """The requests that bring something."""
-        return [request for request in self.requests if not request.startswith(("GET", "HEAD"))]
 
 
 def _two_images(place: str) -> tuple[NamedImage, NamedImage]:

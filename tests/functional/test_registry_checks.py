@@ -5,7 +5,7 @@ import pytest
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
-from tests.functional.conftest import RunningRegistry
+from tests.functional.running_registry import RunningRegistry
 
 
 def account(registry: RunningRegistry) -> RegistryClient:

@@ -1,11 +1,7 @@
 """A registry that refuses, fails or is not one: what the operator is told."""
 
-import itertools
 import logging
-import threading
-from collections import Counter
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import trustme
@@ -16,9 +12,9 @@ from ckf_airgap.errors import ConfigurationError, RegistryError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.push import ImagePusher
-from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Answer, Request, proxy
-from tests.functional.test_push import IMAGES, archive, path_in_registry
+from tests.functional.pushes import IMAGES, archive, path_in_registry
+from tests.functional.running_registry import RunningRegistry
+from tests.functional.servers import InTurn, proxy
 from tests.testbed.pki import Authority
 
 
@@ -67,29 +63,6 @@ def test_a_registry_that_is_stopped(registry: RunningRegistry) -> None:
 def test_a_name_that_is_not_known() -> None:
     with pytest.raises(RegistryError, match="cannot be resolved"):
         RegistryClient("registry.invalid:5000").check()
-
-
-class InTurn:
-    """Gives faults in turn, from the first again after the last, and none of them too often.
-
-    Several requests are under way at a time: which of them a fault strikes is chance, and chance
-    could strike one each time that it is tried.
-    """
-
-    def __init__(self, *faults: Answer | int | Literal["cut"] | None) -> None:
-        self._faults = itertools.cycle(faults)
-        self._strikes: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def __call__(self, request: Request) -> Answer | int | Literal["cut"] | None:
-        # An upload that is begun again is the same target.
-        target = f"{request.method} {request.path.partition('?')[0].partition('/uploads/')[0]}"
-        with self._lock:
-            fault = next(self._faults)
-            if fault is not None and self._strikes[target] == 3:
-                return None
-            self._strikes[target] += fault is not None
-            return fault
 
 
 @pytest.mark.usefixtures("no_pauses")

@@ -12,37 +12,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from ckf_airgap import https
-from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Answer, Request, proxy
-from tests.functional.test_interruptions import check_all, large_layers, log_of
-from tests.functional.test_push import IMAGES, archive
-from tests.functional.test_registry_failures import InTurn
-from tests.sample_release import ImageArchive
+from tests.functional.access_log import log_of
+from tests.functional.pushes import IMAGES, archive, check_all, large_layers, push_to
+from tests.functional.running_registry import RunningRegistry
+from tests.functional.servers import Answer, InTurn, Request, proxy
 from tests.testbed.pki import Authority
 
 QUOTA = (
     "adding 1.0 MiB of storage resource, which when updated to current usage of 9.5 MiB will "
     "exceed the configured upper limit of 10.0 MiB: quota exceeded"
 )
-
-
-def push_to(
-    host: str,
-    authority: Authority,
-    images: ImageArchive,
-    credentials: Credentials | None = None,
-) -> PushResult:
-    client = RegistryClient(host, ca=authority.certificate.read_text(), credentials=credentials)
-    pusher = ImagePusher(
-        client, RegistryLocation.parse(f"{host}/ckf"), images.path.with_name("pushed")
-    )
-    return pusher.push(FileSource(images.path))
 
 
 def test_a_registry_that_does_not_mount(

@@ -13,13 +13,17 @@ from ckf_airgap import https
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
-from tests.functional.conftest import RunningRegistry
+from tests.functional.pushes import (
+    IMAGES,
+    archive,
+    check_all,
+    large_layers,
+    path_in_registry,
+    push_to,
+)
+from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Answer, Request, proxy
-from tests.functional.test_interruptions import check_all, large_layers
-from tests.functional.test_push import IMAGES, archive, path_in_registry
-from tests.functional.test_registry_limits import push_to
-from tests.functional.test_token_authentication import tags
-from tests.functional.tokens import TokenRegistry, TokenServer, token_registry
+from tests.functional.tokens import TokenRegistry, TokenServer, tags, token_registry
 from tests.testbed.pki import Authority
 
 ACCOUNT = Credentials("pusher", "a-word-for-tokens")

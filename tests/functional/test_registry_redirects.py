@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.functional.archive_case import KFAM
-from tests.functional.conftest import RunningRegistry
-from tests.functional.servers import Answer, QuietHandler, Request, proxy, serve
-from tests.functional.test_registry_behaviours import BOTH, Front, passed_on, use_account
+from tests.functional.front import BOTH, Front, use_account
+from tests.functional.running_registry import RunningRegistry
+from tests.functional.servers import Answer, QuietHandler, Request, passed_on, proxy, serve
 from tests.support.archive_forms import docker_save
 from tests.support.compressed import gzipped
 from tests.support.sample_images import NamedImage, image_of, layer_of

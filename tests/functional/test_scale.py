@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from ckf_airgap.commands.main import main
-from tests.functional.conftest import RunningRegistry
-from tests.measured import Usage, run_measured
+from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import (
     Charm,
     ImageOptions,
@@ -19,6 +18,7 @@ from tests.sample_release import (
     write_charm_archive,
     write_image_archive,
 )
+from tests.support.measured import Usage, run_measured
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from ckf_airgap.names import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult
-from tests.functional.test_push import IMAGES, archive, path_in_registry
-from tests.functional.tokens import TokenRegistry, TokenServer, token_registry
+from tests.functional.pushes import IMAGES, archive, path_in_registry
+from tests.functional.tokens import ACCOUNT, TokenRegistry, TokenServer, tags, token_registry
 from tests.testbed.pki import Authority
 
-ACCOUNT = Credentials("pusher", "the-secret-word")
 PULL = frozenset({"pull"})
 
 
@@ -48,14 +47,6 @@ def push(
     location = RegistryLocation(registry.host, "ckf")
     pusher = ImagePusher(client_of(registry, credentials), location, folder / "pushed")
     return pusher.push(FileSource(archive(folder).path))
-
-
-def tags(registry: TokenRegistry) -> set[str]:
-    repositories = registry.data / "docker/registry/v2/repositories/ckf"
-    return {
-        f"{path.parents[2].relative_to(repositories)}:{path.name}"
-        for path in repositories.glob("**/_manifests/tags/*")
-    }
 
 
 def test_a_whole_push(registry: TokenRegistry, server: TokenServer, tmp_path: Path) -> None:

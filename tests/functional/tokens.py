@@ -20,6 +20,7 @@ from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority, KeyPair
 from tests.testbed.registry import Registry
 
+ACCOUNT = Credentials("pusher", "the-secret-word")
 _SERVICE = "testbed"
 _ISSUER = "tokens of the testbed"
 
@@ -152,3 +153,12 @@ def _part(document: Mapping[str, object]) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def tags(registry: TokenRegistry) -> set[str]:
+    """List what is tagged in it, as repository and tag."""
+    repositories = registry.data / "docker/registry/v2/repositories/ckf"
+    return {
+        f"{path.parents[2].relative_to(repositories)}:{path.name}"
+        for path in repositories.glob("**/_manifests/tags/*")
+    }

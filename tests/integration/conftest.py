@@ -1,12 +1,13 @@
 """The site that the integration tests run on: the testbed, or a controller that is there."""
 
-from collections.abc import Generator
+import subprocess
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
-from tests.operator_steps import PROJECT, Operator, Site, make_artifacts, site_of_testbed
 from tests.sample_release import SampleRelease
+from tests.support.operator_steps import PROJECT, Operator, Site, make_artifacts, site_of_testbed
 from tests.testbed import Testbed
 
 
@@ -64,9 +65,26 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
     return make_artifacts(tmp_path_factory.mktemp("artifacts"))
 
 
+@pytest.fixture(scope="session")
+def leave(request: pytest.FixtureRequest) -> Generator[Callable[[Operator], None]]:
+    """Removes the model of an operator, while the tests of the next one run."""
+    leaving: list[subprocess.Popen[bytes]] = []
+
+    def leave(operator: Operator) -> None:
+        if not request.config.getoption("--keep-models"):
+            leaving.append(operator.begin_to_destroy_model())
+
+    yield leave
+    assert [process.wait() for process in leaving] == [0] * len(leaving)
+
+
 @pytest.fixture(scope="module")
 def operator(
-    request: pytest.FixtureRequest, site: Site, charm: Path, artifacts: SampleRelease
+    request: pytest.FixtureRequest,
+    site: Site,
+    charm: Path,
+    artifacts: SampleRelease,
+    leave: Callable[[Operator], None],
 ) -> Generator[Operator]:
     """An operator who has deployed the charm into a model of the test module's own."""
     model = request.path.stem.replace("_", "-")
@@ -74,5 +92,4 @@ def operator(
     operator.add_model()
     operator.deploy_charm(charm, artifacts)
     yield operator
-    if not request.config.getoption("--keep-models"):
-        operator.destroy_model()
+    leave(operator)

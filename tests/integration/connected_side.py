@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.charmhub import Charmhub, serving
-from tests.outside import Outside, with_images
 from tests.sample_release import (
     CharmArchive,
     CharmOptions,
@@ -20,6 +18,8 @@ from tests.sample_release import (
     SampleRelease,
     images_named_by,
 )
+from tests.support.charmhub import Charmhub, serving
+from tests.support.outside import Outside, with_images
 from tests.testbed.pki import Authority
 from tests.testbed.registry import Registry
 

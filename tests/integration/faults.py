@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.operator_steps import APPLICATION, UNIT, Operator
+from tests.support.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
 # How long anything is waited for: only what hangs takes as long.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.operator_steps import PROJECT
 from tests.sample_release import ImageOptions, Layout, write_image_archive
+from tests.support.operator_steps import PROJECT
 from tests.testbed import Testbed
 
 NAMESPACE = "container-runtime"

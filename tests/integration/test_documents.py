@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.operator_steps import PROJECT, Operator, site_of_testbed
+from tests.support.operator_steps import PROJECT, Operator, site_of_testbed
 from tests.testbed import Testbed
 
 _BLOCK = re.compile(
@@ -53,12 +53,13 @@ def blocks(document: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def folder(testbed: Testbed | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``make demo-files`` makes."""
+    """What ``make demo-files`` makes, with fewer applications: test_main_job has them all."""
     if testbed is None:
         pytest.skip("the documents are tried on the testbed")
     output = tmp_path_factory.mktemp("documents")
     words = ["-m", "tests.demo", "--files", "--output", str(output)]
     subprocess.run([sys.executable, *words], check=True, cwd=PROJECT)
+    keep_in_bundle(output / "bundle.yaml", _FEW)
     output.joinpath("other-ca.crt").write_bytes(output.joinpath("ca.crt").read_bytes())
     return output
 
@@ -129,7 +130,6 @@ def test_the_tutorial(folder: Path, testbed: Testbed) -> None:
 
 @pytest.mark.usefixtures("no_model")
 def test_the_how_to_guides(folder: Path, testbed: Testbed) -> None:
-    keep_in_bundle(folder / "bundle.yaml", _FEW)
     with testbed.serving(folder) as server:
         changes = {
             "registry.corp:5000": testbed.registry.host,

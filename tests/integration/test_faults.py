@@ -6,8 +6,8 @@ from pathlib import Path
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator
 from tests.sample_release import SampleRelease, truncate, write_charm_archive
+from tests.support.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
 
@@ -110,24 +110,6 @@ def test_a_truncated_archive(ready: Operator, artifacts: SampleRelease, tmp_path
     assert done == len(artifacts.images.images)
 
 
-def test_podspec_charms_on_juju_4(
-    ready: Operator, artifacts: SampleRelease, tmp_path: Path
-) -> None:
-    if ready.juju.version().major < 4:
-        pytest.skip("this controller takes podspec charms")
-    podspec = write_charm_archive(artifacts.release.charms, tmp_path / "charms.tar.gz")
-    _attach(ready, podspec.path, "charms")
-    try:
-        for action in ("preflight", "deploy"):
-            message = _failure(ready, action)
-            for name in ("katib-controller", "kubeflow-volumes", "minio"):
-                assert f"{name} is a podspec charm, which Juju" in message
-            # The stand-in of mysql-k8s keeps what the real one demands only where asked to.
-            assert "mysql-k8s" not in message
-    finally:
-        _attach(ready, artifacts.charms.path, "charms")
-
-
 def test_an_overlay_that_is_none(ready: Operator) -> None:
     ready.configure(overlay="applications: {no-such-application: {scale: 2}}")
     try:
@@ -141,6 +123,22 @@ def test_no_password_is_in_the_logs_or_the_status(ready: Operator) -> None:
     _failure_or_none = ready.run("render-bundle")
     shown = ready.juju.cli("status", "--format", "yaml") + ready.juju.debug_log(limit=5000)
     assert password not in shown + str(_failure_or_none)
+
+
+def test_podspec_charms_on_juju_4(
+    ready: Operator, artifacts: SampleRelease, tmp_path: Path
+) -> None:
+    """Runs last: the sound charms are not attached again."""
+    if ready.juju.version().major < 4:
+        pytest.skip("this controller takes podspec charms")
+    podspec = write_charm_archive(artifacts.release.charms, tmp_path / "charms.tar.gz")
+    _attach(ready, podspec.path, "charms")
+    for action in ("preflight", "deploy"):
+        message = _failure(ready, action)
+        for name in ("katib-controller", "kubeflow-volumes", "minio"):
+            assert f"{name} is a podspec charm, which Juju" in message
+        # The stand-in of mysql-k8s keeps what the real one demands only where asked to.
+        assert "mysql-k8s" not in message
 
 
 def _attach(operator: Operator, archive: Path, resource: str = "images") -> None:

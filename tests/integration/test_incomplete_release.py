@@ -3,8 +3,8 @@
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
+from tests.support.operator_steps import APPLICATION, UNIT, Operator
 
 CHARMS = ("argo-controller", "kfp-api", "kubeflow-profiles", "minio", "mysql-k8s")
 LACKING_CHARM = "minio"

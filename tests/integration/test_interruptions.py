@@ -21,7 +21,6 @@ from tests.integration.faults import (
     wait_for_push,
     without_network,
 )
-from tests.operator_steps import APPLICATION, UNIT, Operator
 from tests.sample_release import (
     CharmOptions,
     ImageOptions,
@@ -30,6 +29,7 @@ from tests.sample_release import (
     charm_file,
     write_release,
 )
+from tests.support.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
 CHARMS = (
@@ -116,6 +116,8 @@ def test_a_network_that_is_cut_and_comes_back(
     assert int(task.document["results"]["pushed-images"]) == len(artifacts.images.images)
 
 
+# What it shows, the cut network and the registry of the functional tests show each by itself.
+@pytest.mark.thorough
 def test_a_registry_that_is_restarted(
     ready: Operator, testbed: Testbed, artifacts: SampleRelease
 ) -> None:
@@ -191,6 +193,8 @@ def test_options_that_are_changed_meanwhile_count_for_the_next_action(
     assert int(again.results["pushed-images"]) == len(artifacts.images.images)
 
 
+# Pods are killed while they push, deploy and relate, too.
+@pytest.mark.thorough
 def test_a_pod_that_is_killed_while_it_renders(ready: Operator, testbed: Testbed) -> None:
     Task(ready, "render-bundle")
     kill_pod(ready, testbed)

@@ -8,8 +8,8 @@ from typing import Any, cast
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator, next_release
 from tests.sample_release import CharmOptions, SampleRelease, write_release
+from tests.support.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator, next_release
 from tests.testbed import Testbed
 
 DEPLOYED = {

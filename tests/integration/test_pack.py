@@ -1,15 +1,15 @@
 """A release packed outside, by the real juju client too, and deployed inside."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.integration.connected_side import ConnectedSide, connected_side
-from tests.operator_steps import Operator, Site
 from tests.sample_release import Release
+from tests.support.operator_steps import Operator, Site
 from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles", "mysql-k8s")
@@ -32,11 +32,11 @@ def packed(connected: ConnectedSide, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def operator(
-    request: pytest.FixtureRequest,
     site: Site,
     charm: Path,
     connected: ConnectedSide,
     packed: Path,
+    leave: Callable[[Operator], None],
 ) -> Generator[Operator]:
     operator = Operator(site, "packed")
     operator.add_model()
@@ -46,8 +46,7 @@ def operator(
     )
     operator.give_juju_user()
     yield operator
-    if not request.config.getoption("--keep-models"):
-        operator.destroy_model()
+    leave(operator)
 
 
 @pytest.mark.usefixtures("packed")

@@ -2,14 +2,14 @@
 
 import shutil
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import jubilant
 import pytest
 
-from tests.operator_steps import APPLICATION, UNIT, Operator, Site
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
+from tests.support.operator_steps import APPLICATION, UNIT, Operator, Site
 from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles")
@@ -28,7 +28,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> SampleRelease:
 
 @pytest.fixture(scope="module")
 def operator(
-    request: pytest.FixtureRequest, site: Site, charm: Path, artifacts: SampleRelease
+    site: Site, charm: Path, artifacts: SampleRelease, leave: Callable[[Operator], None]
 ) -> Generator[Operator]:
     """An operator who gives the charm a volume, and no archives as resources."""
     operator = Operator(site, "sources")
@@ -37,8 +37,7 @@ def operator(
     operator.configure(**{"excluded-charms": "argo-controller", "registry": _place(site)})
     operator.give_juju_user()
     yield operator
-    if not request.config.getoption("--keep-models"):
-        operator.destroy_model()
+    leave(operator)
 
 
 def _place(site: Site) -> str:

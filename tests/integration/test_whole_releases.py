@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from tests.integration.connected_side import ConnectedSide, connected_side
-from tests.operator_steps import APPLICATION, Operator, Site
 from tests.sample_release import Release, SampleRelease
+from tests.support.operator_steps import APPLICATION, Operator, Site
 from tests.testbed import Testbed
 
 pytestmark = pytest.mark.releases

@@ -1,12 +1,17 @@
-"""What the planning is given, made from as little as possible."""
+"""What the planning is given, and archives of charms, made from as little as possible."""
 
+import io
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import ImageReference
-from tests.sample_release import Charm, charm_file
+from tests.sample_release import (
+    Charm,
+    charm_file,
+)
 
 
 def inventory_of(names: Iterable[str]) -> Inventory:
@@ -28,3 +33,18 @@ def charm_files(charms: Iterable[Charm], folder: Path) -> tuple[CharmFile, ...]:
         path.write_bytes(charm_file(charm))
         result.append(CharmFile.read(path))
     return tuple(result)
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    """Write a tar.gz of files; gives its path."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def files_in(folder: Path) -> set[str]:
+    """List the files below a folder, by their paths from there."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,7 @@ from tests.sample_release import (
     truncate,
     write_charm_archive,
 )
-
-
-def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def files_in(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+from tests.unit.artifacts import files_in, write_archive
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
-from tests.measured import run_measured
 from tests.support.compressed import gzipped, pzstd_frames, skippable_frame, zstandard_frame
+from tests.support.measured import run_measured
 
 MIB = 1024 * 1024
 MEMBERS: dict[Compression, Callable[[bytes], bytes]] = {

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ckf_airgap.commands.main import make_parser
-from tests.operator_steps import PROJECT
+from tests.support.operator_steps import PROJECT
 
 DOCUMENTS = sorted(
     [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("*/README.md")]

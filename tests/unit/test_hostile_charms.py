@@ -14,7 +14,7 @@ import pytest
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import AirgapError
-from tests.unit.test_charms_archive import files_in, write_archive
+from tests.unit.artifacts import files_in, write_archive
 
 METADATA = "name: some\nseries: [kubernetes]\n"
 # Nine levels of ten each, as in "billion laughs".

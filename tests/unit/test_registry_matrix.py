@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.operator_steps import PROJECT
+from tests.support.operator_steps import PROJECT
 
 _REFERENCE = PROJECT.joinpath("docs/reference.md").read_text()
 _SECTION = _REFERENCE[_REFERENCE.index("\n## Registries\n") :]

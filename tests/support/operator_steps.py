@@ -1,6 +1,7 @@
 """What an operator does with the charm, for the demo and the integration tests."""
 
 import secrets
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from tests.sample_release import (
 )
 from tests.testbed import Testbed
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 APPLICATION = "ckf-airgap"
 UNIT = f"{APPLICATION}/0"
 # Podspec charms in the release, which Juju 4 does not take: sidecar charms stand in for them, and
@@ -109,6 +110,13 @@ class Operator:
         names = self.juju.cli("models", "--format", "json", include_model=False)
         if f'"short-name":"{self.model}"' in names:
             self.juju.destroy_model(self.model, destroy_storage=True, force=True)
+
+    def begin_to_destroy_model(self) -> "subprocess.Popen[bytes]":
+        """Remove the model with all that is in it; gives the process that ends when it is gone."""
+        words = ["destroy-model", self.model, "--no-prompt", "--destroy-storage", "--force"]
+        return subprocess.Popen(
+            [self.site.juju, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def deploy_charm(
         self,

@@ -66,6 +66,12 @@ class Outside:
         self.configure()
         return replaced
 
+    def has(self, images: Iterable[str]) -> None:
+        """Tell skopeo of images that are there already."""
+        for image in images:
+            self.place(image)
+        self.configure()
+
     def place(self, image: str) -> str:
         """Say where an image stands for its public name."""
         name = canonical_name(image.partition("@")[0])
