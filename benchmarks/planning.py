@@ -55,7 +55,7 @@ def _measure(made: SampleRelease, folder: Path, rounds: int) -> None:
 
     def read_charms() -> None:
         nonlocal charms
-        charms = unpack_charms(FileSource(made.charms.path), folder)
+        charms = unpack_charms(FileSource(made.charms.path), folder).charms
 
     def read_images() -> None:
         nonlocal inventory

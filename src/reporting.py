@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import ops
 
-from ckf_airgap.errors import AirgapError, disk_error
+from ckf_airgap.errors import AirgapError, disk_error, listed
 from ckf_airgap.registry.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 # Juju keeps a thousand lines of an action's log.
 _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
+# A hook tool takes no NUL, and no argument of 128 KiB.
+_MOST_LINE_BYTES = 2_000
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -23,7 +25,6 @@ class UnitReporter:
     """Tells how far the work is, in the unit's status and in a log.
 
     Attributes:
-        log: Takes a line of text at each step.
         results: Takes what has come out so far.
     """
 
@@ -34,7 +35,7 @@ class UnitReporter:
         results: Callable[[Mapping[str, object]], None],
     ) -> None:
         self._unit = unit
-        self.log = log
+        self._log = log
         self.results = results
         self._logged_at = 0.0
         self._shown_at = 0.0
@@ -49,14 +50,21 @@ class UnitReporter:
         """Tell the unit's log."""
         return cls(unit, logger.info, lambda results: logger.info("%s", results))
 
+    def log(self, text: str) -> None:
+        """Write a line of text, whatever it quotes, into the log."""
+        self._log(listed([text], most_bytes=_MOST_LINE_BYTES))
+
     def step(self, text: str) -> None:
         """Show a step in the status and in the log."""
-        self._unit.status = ops.MaintenanceStatus(text)
+        self._show(text)
         self.log(text)
+
+    def _show(self, text: str) -> None:
+        self._unit.status = ops.MaintenanceStatus(listed([text], most_bytes=_MOST_LINE_BYTES))
 
     def waiting(self, text: str) -> None:
         """Show how far a step is: in the status, and now and then in the log."""
-        self._unit.status = ops.MaintenanceStatus(text)
+        self._show(text)
         if time.monotonic() - self._logged_at >= _LOG_SECONDS:
             self._logged_at = time.monotonic()
             self.log(text)

@@ -150,9 +150,12 @@ def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
             f"{path} is not an auth file: it has more than {LARGEST_FILE:,} bytes", _LOGIN_AGAIN
         )
     try:
-        document = parse_object(content, str(path), _LOGIN_AGAIN)
+        document = parse_object(content, str(path), _LOGIN_AGAIN, is_unique=True)
     except ArtifactError:
-        raise ConfigurationError(f"{path} is not an auth file", _LOGIN_AGAIN) from None
+        # Nothing of the file goes into a message.
+        raise ConfigurationError(
+            f"{path} is not an auth file: it is not JSON, or gives a key twice", _LOGIN_AGAIN
+        ) from None
     return _AuthFile(
         path,
         _object(document, "auths", path),

@@ -4,9 +4,15 @@ A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE), whose directory says what
 say it wrongly.
 """
 
+import errno
 import io
+import os
 import re
+import stat
 import zipfile
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap import juju_names
@@ -36,7 +42,18 @@ CURE = "download the charm again (juju download) and make charms.tar.gz again"
 
 
 class BoundedFile(io.FileIO):
-    """A file of which little is read at once: a zip says itself how large its directory is."""
+    """A file of which little is read at once: a zip says itself how large its directory is.
+
+    Raises:
+        OSError: It is no file: a pipe, a folder or a device can be none of the charms.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # A pipe that nobody writes to is opened all the same.
+        super().__init__(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        if not stat.S_ISREG(os.fstat(self.fileno()).st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "it is not a file")
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read bytes; fewer only at the end of the file."""
@@ -54,12 +71,18 @@ class BoundedFile(io.FileIO):
 
 
 class CharmDocuments:
-    """The YAML and JSON files of a charm, all of which share one budget."""
+    """The YAML and JSON files of a charm, all of which share one budget.
 
-    def __init__(self, archive: zipfile.ZipFile, label: str) -> None:
+    Args:
+        archive: The charm.
+        label: What to call it in messages.
+        budget: What all charms of an archive may have together; None for a charm alone.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, label: str, budget: Budget | None = None) -> None:
         self._archive = archive
         self._bytes_left = _LARGEST_DOCUMENTS
-        self.budget = Budget(_MOST_VALUES)
+        self.budget = Budget(_MOST_VALUES, within=budget)
         self.label = label
 
     @property
@@ -68,11 +91,20 @@ class CharmDocuments:
         found = {name: _DEFAULT_FILE.fullmatch(name) for name in self._archive.namelist()}
         return {dashed(match["option"]): name for name, match in found.items() if match}
 
+    @cached_property
+    def code(self) -> bytes:
+        """The charm's code, ``src/charm.py``; empty for a charm that has none."""
+        return self._content(_CODE) if _CODE in self._archive.NameToInfo else b""
+
+    def code_with(self, texts: Iterable[str]) -> frozenset[str] | None:
+        """Tell which of some texts the charm's code has; None where it has no code."""
+        return (
+            frozenset(text for text in texts if text.encode() in self.code) if self.code else None
+        )
+
     def required_model(self) -> str:
         """Give the name that the charm's code demands of its model, or an empty string."""
-        if _CODE not in self._archive.NameToInfo:
-            return ""
-        match = _REQUIRED_MODEL.search(self._content(_CODE))
+        match = _REQUIRED_MODEL.search(self.code)
         return match["model"].decode() if match else ""
 
     def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
@@ -81,24 +113,30 @@ class CharmDocuments:
             if required:
                 raise ArtifactError(f"{self.label} has no {name}: it is not a charm", CURE)
             return {}
-        document = self.document(name)
+        try:
+            document = read_texts(self._content(name), self.budget)
+        except DocumentError as error:
+            raise self._not_valid(name, "YAML", error) from error
         if document is None:
             return {}
         if not isinstance(document, dict):
             raise ArtifactError(f"{name} of {self.label} is not a map", CURE)
         return cast(dict[str, Any], document)
 
-    def document(self, name: str) -> Any:
-        """Read a file of any shape."""
-        is_json = name.endswith(".json")
-        read = read_json_texts if is_json else read_texts
+    def default_images(self, name: str) -> Any:
+        """Read a file of default images, as the charm itself does it in Python."""
+        if name.endswith(".json"):
+            try:
+                return read_json_texts(self._content(name), self.budget)
+            except DocumentError as error:
+                raise self._not_valid(name, "JSON", error) from error
         try:
-            return read(self._content(name), self.budget)
+            return read_texts(self._content(name), self.budget, takes_last=True)
         except DocumentError as error:
-            language = "JSON" if is_json else "YAML"
-            raise ArtifactError(
-                f"{name} of {self.label} is not valid {language}{error}", CURE
-            ) from error
+            raise self._not_valid(name, "YAML", error) from error
+
+    def _not_valid(self, name: str, language: str, error: DocumentError) -> ArtifactError:
+        return ArtifactError(f"{name} of {self.label} is not valid {language}{error}", CURE)
 
     def section(
         self, file: str, document: dict[str, Any], key: str, is_name: juju_names.Grammar

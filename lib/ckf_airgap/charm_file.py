@@ -6,156 +6,28 @@ type ``oci-image`` with their ``upstream-source``, and each option that has "ima
 an image reference for its value, in ``config.yaml`` or in a default file in ``src/``.
 """
 
-import json
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from ckf_airgap import juju_names
 from ckf_airgap.assumptions import Assumption
 from ckf_airgap.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
-from ckf_airgap.documents import Budget, DocumentError, read_json_texts, read_texts
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.documents import Budget
+from ckf_airgap.errors import ArtifactError, kept
+from ckf_airgap.image_options import ImageOption, image_option, parsed_value
 from ckf_airgap.names import ImageReference
-from ckf_airgap.planning.exceptions import required_images
+from ckf_airgap.planning.bundle_text import CharmReference
+from ckf_airgap.planning.exceptions import code_marks, required_images
 
 _BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
-
-Find = Callable[[str], str | None]
-"""Gives the reference in the air-gapped registry for an image, or None where it is missing."""
-
-
-class ImageOption(Protocol):
-    """An option whose value names images."""
-
-    @property
-    def name(self) -> str:
-        """The option's name."""
-        ...
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The images of its default value, as they are written there."""
-        ...
-
-    def value(self, find: Find) -> str | None:
-        """Give the value that takes the images from the air-gapped registry.
-
-        Args:
-            find: Resolves one image.
-
-        Returns:
-            The value, or None where nothing can be set. It never holds an empty string in place
-            of an image: to many charms that means the image on the internet.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class PlainImageOption:
-    """An option that is one image reference."""
-
-    name: str
-    image: str
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The one image."""
-        return (self.image,)
-
-    def value(self, find: Find) -> str | None:
-        """Give the reference in the registry."""
-        return find(self.image)
-
-
-@dataclass(frozen=True)
-class ImageListOption:
-    """An option that is a YAML list of image references, the default one first."""
-
-    name: str
-    images: tuple[str, ...]
-
-    def value(self, find: Find) -> str | None:
-        """Give the list of those that were found, as JSON, which is YAML."""
-        found = [reference for image in self.images if (reference := find(image))]
-        return json.dumps(found) if found else None
-
-
-@dataclass(frozen=True)
-class ImageMapOption:
-    """An option that is a YAML map of keys to image references.
-
-    Attributes:
-        name: The option's name.
-        entries: Keys and images.
-        others: Keys and values that are no images, which are passed on.
-    """
-
-    name: str
-    entries: tuple[tuple[str, str], ...]
-    others: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The images in the order of the default."""
-        return tuple(image for _, image in self.entries)
-
-    def value(self, find: Find) -> str | None:
-        """Give the map of those that were found, as JSON, which is YAML."""
-        found = {key: reference for key, image in self.entries if (reference := find(image))}
-        return json.dumps({**dict(self.others), **found}) if found or self.others else None
-
-
-@dataclass(frozen=True)
-class HubImageOption:
-    """An option like that of istio-pilot: a hub, a tag, and names that both apply to.
-
-    Attributes:
-        name: The option's name.
-        settings: The whole default value.
-    """
-
-    name: str
-    settings: tuple[tuple[str, str], ...]
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The images that hub, name and tag make up, each once."""
-        return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
-
-    def value(self, find: Find) -> str | None:
-        """Give the settings with the registry's hub and tag.
-
-        There is one hub and one tag for all names, so that nothing can be set where an image is
-        missing or where the images do not stand beside each other with the same tag.
-        """
-        settings = dict(self.settings)
-        places: set[tuple[str, str]] = set()
-        for key in self._image_keys:
-            reference = find(self._image(key))
-            parsed = ImageReference.parse(reference) if reference else None
-            if parsed is None or parsed.tag is None:
-                return None
-            hub, _, settings[key] = parsed.name.rpartition("/")
-            places.add((hub, parsed.tag))
-        if len(places) != 1:
-            return None
-        settings["global-hub"], settings["global-tag"] = places.pop()
-        return json.dumps(settings)
-
-    @property
-    def _image_keys(self) -> list[str]:
-        return [key for key, _ in self.settings if key.endswith("-image")]
-
-    def _image(self, key: str) -> str:
-        settings = dict(self.settings)
-        return f"{settings['global-hub']}/{settings[key]}:{settings['global-tag']}"
 
 
 @dataclass(frozen=True)
@@ -196,6 +68,8 @@ class CharmFile:
             for Juju before 2.8.
         assumes: What it demands of the controller.
         required_model: The only name of a model that it runs in; empty where any will do.
+        code: Which of the texts its code has that tell its versions from each other; None where
+            it has no code.
     """
 
     path: Path
@@ -211,14 +85,18 @@ class CharmFile:
     needs_operator_storage: bool = False
     assumes: Assumption = field(default_factory=Assumption)
     required_model: str = ""
+    code: frozenset[str] | None = None
 
     @classmethod
-    def read(cls, path: Path, label: str | None = None) -> "CharmFile":
+    def read(
+        cls, path: Path, label: str | None = None, budget: Budget | None = None
+    ) -> "CharmFile":
         """Read what matters from a ``.charm`` file.
 
         Args:
             path: The file.
             label: What to call it in messages, where that is not the file's name.
+            budget: How many values all charms of an archive may have together.
 
         Returns:
             The charm.
@@ -226,23 +104,8 @@ class CharmFile:
         Raises:
             ArtifactError: The file is not a charm, or damaged.
         """
-        label = label or path.name
-        try:
-            with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
-                documents = CharmDocuments(archive, label)
-                return _read(path, documents)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            # Names of files that are not in the encoding that they should be in, and the like.
-            ValueError,
-            struct.error,
-        ) as error:
-            raise ArtifactError(f"{label} is not a readable charm ({error})", CURE) from error
+        with _documents(path, label or path.name, budget) as documents:
+            return _read(path, documents)
 
     @property
     def base(self) -> str | None:
@@ -257,33 +120,109 @@ class CharmFile:
 
     def image_option(self, name: str) -> ImageOption | None:
         """Give the image option of a name, or None."""
-        return next((option for option in self.image_options if option.name == name), None)
+        return self._image_options_by_name.get(name)
 
     def endpoint(self, name: str) -> Endpoint | None:
         """Give the endpoint of a name, or None."""
-        return next((endpoint for endpoint in self.endpoints if endpoint.name == name), None)
+        return self._endpoints_by_name.get(name)
+
+    def endpoints_of(self, interface: str, role: str) -> Sequence[Endpoint]:
+        """Give the endpoints of an interface and a role."""
+        return self._endpoints_by_kind.get((interface, role), ())
+
+    # A charm may have very many of these, and be asked for each.
+    @cached_property
+    def _image_options_by_name(self) -> Mapping[str, ImageOption]:
+        return {option.name: option for option in self.image_options}
+
+    @cached_property
+    def _endpoints_by_name(self) -> Mapping[str, Endpoint]:
+        return {endpoint.name: endpoint for endpoint in self.endpoints}
+
+    @cached_property
+    def _endpoints_by_kind(self) -> Mapping[tuple[str, str], Sequence[Endpoint]]:
+        found: dict[tuple[str, str], list[Endpoint]] = {}
+        for endpoint in self.endpoints:
+            found.setdefault((endpoint.interface, endpoint.role), []).append(endpoint)
+        return found
+
+
+@dataclass(frozen=True)
+class UnreadableCharm:
+    """A ``.charm`` file that cannot be read.
+
+    Attributes:
+        label: What it is called in messages.
+        name: The charm's name: that of its metadata, or where that is not readable either, that
+            of its file.
+        error: What is wrong with it.
+    """
+
+    label: str
+    name: str
+    error: ArtifactError
+
+    @classmethod
+    def of(cls, path: Path, label: str, error: ArtifactError) -> "UnreadableCharm":
+        """Find out which charm a file would be.
+
+        Args:
+            path: The file.
+            label: What to call it.
+            error: What is wrong with it.
+        """
+        try:
+            with _documents(path, label, None) as documents:
+                name = _name(documents, documents.mapping("metadata.yaml", required=True))
+        except ArtifactError:
+            name = CharmReference.parse(label).name
+        return cls(label, name, kept(error))
+
+
+@contextmanager
+def _documents(path: Path, label: str, budget: Budget | None) -> Generator[CharmDocuments]:
+    try:
+        with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
+            yield CharmDocuments(archive, label, budget)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        # Names of files that are not in the encoding that they should be in, and the like.
+        ValueError,
+        struct.error,
+    ) as error:
+        raise ArtifactError(f"{label} is not a readable charm ({error})", CURE) from error
 
 
 def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
     """List the images that charms take, each once; what is no valid reference is left out.
 
-    The images in the code of a charm that its application does not run without are among them.
+    The images in the code of a charm that its application does not run without are among them, if
+    it is known which version they have.
     """
     references = (
         ImageReference.parse(image)
         for charm in charms
-        for image in (*charm.images, *required_images(charm.name, charm.options))
+        for image in (*charm.images, *_packed_with(charm))
     )
     return tuple(dict.fromkeys(reference for reference in references if reference))
 
 
+def _packed_with(charm: CharmFile) -> Iterator[str]:
+    """List the images in the code of a charm that it does not run without, of known versions."""
+    for image in required_images(charm.name, charm.options, charm.code):
+        reference = ImageReference.parse(image)
+        if reference and (reference.tag or reference.digest):
+            yield image
+
+
 def _read(path: Path, documents: CharmDocuments) -> CharmFile:
     metadata = documents.mapping("metadata.yaml", required=True)
-    name = metadata.get("name")
-    if not isinstance(name, str) or not juju_names.is_charm(name):
-        raise ArtifactError(
-            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", CURE
-        )
+    name = _name(documents, metadata)
     is_podspec = metadata.get("series") == ["kubernetes"] and not metadata.get("containers")
     resources = documents.section("metadata.yaml", metadata, "resources", juju_names.is_resource)
     storage = documents.section("metadata.yaml", metadata, "storage", juju_names.is_storage)
@@ -316,7 +255,17 @@ def _read(path: Path, documents: CharmDocuments) -> CharmFile:
         needs_operator_storage=is_podspec and _is_for_old_juju(metadata),
         assumes=Assumption.of_charm(metadata),
         required_model=documents.required_model(),
+        code=documents.code_with(code_marks(name)),
     )
+
+
+def _name(documents: CharmDocuments, metadata: dict[str, Any]) -> str:
+    name = metadata.get("name")
+    if not isinstance(name, str) or not juju_names.is_charm(name):
+        raise ArtifactError(
+            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", CURE
+        )
+    return name
 
 
 def _is_for_old_juju(metadata: dict[str, Any]) -> bool:
@@ -367,7 +316,7 @@ def _image_options(
         # The keys of the file count: config.yaml lists fewer, or others, than the charm reads.
         file = default_files.get(dashed(name))
         default = (
-            documents.document(file)
+            documents.default_images(file)
             if file
             else parsed_value(details.get("default"), documents.budget)
         )
@@ -377,51 +326,3 @@ def _image_options(
                 documents.image(file or "config.yaml", name, image)
             found.append(option)
     return found
-
-
-def parsed_value(value: object, budget: Budget | None = None) -> object:
-    """Read the value of an option, which is itself YAML or JSON in a string.
-
-    Args:
-        value: The value.
-        budget: What is left to spend on values; one of its own where not given.
-    """
-    if not isinstance(value, str):
-        return None
-    for read in (read_json_texts, read_texts):
-        with suppress(DocumentError):
-            return read(value, budget)
-    return value
-
-
-def image_option(name: str, value: object) -> ImageOption | None:
-    """Tell which images a value of an option names.
-
-    Args:
-        name: The option's name.
-        value: Its value, parsed.
-
-    Returns:
-        The option, or None where the value is something else than image references.
-    """
-    if isinstance(value, str):
-        return PlainImageOption(name, value) if is_image(value) and "/" in value else None
-    if isinstance(value, list):
-        images = tuple(item for item in cast(list[object], value) if item)
-        is_list = bool(images) and all(map(is_image, images))
-        return ImageListOption(name, cast(tuple[str, ...], images)) if is_list else None
-    if not isinstance(value, dict):
-        return None
-    items = cast(dict[Any, Any], value).items()
-    settings = {str(key): item for key, item in items if isinstance(item, str) and item}
-    if "global-hub" in settings and "global-tag" in settings:
-        return HubImageOption(name, tuple(settings.items()))
-    entries = tuple((key, item) for key, item in settings.items() if is_image(item))
-    return ImageMapOption(name, entries) if entries else None
-
-
-def is_image(value: object) -> bool:
-    """Tell an image reference from a bare word, which would be one by the letter."""
-    if not isinstance(value, str) or not re.search("[/:]", value):
-        return False
-    return ImageReference.parse(value) is not None

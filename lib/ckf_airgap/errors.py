@@ -173,6 +173,9 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
     Args:
         errors: One or more.
         what: What they have in common, in words that follow their number.
+
+    Returns:
+        An error of their class, where they have one.
     """
     if len(errors) == 1:
         return errors[0]
@@ -195,4 +198,7 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
             shown = listed(names, most_bytes=max(left, _LEAST_NAMES_BYTES), separator=", ")
             reason = f"{shown} {reason}"
         problems.append(_shown(reason, part))
-    return AirgapError(f"{count}{listed(problems, most_bytes=room)}", cure)
+    kinds = {type(error) for error in errors}
+    # A DownloadError is about one thing.
+    kind = kinds.pop() if len(kinds) == 1 and DownloadError not in kinds else AirgapError
+    return kind(f"{count}{listed(problems, most_bytes=room)}", cure)

@@ -1,6 +1,5 @@
 """The whole way from the artifacts to a deployed model, in steps that can each be run again."""
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
-from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm, wanted_images
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import (
@@ -21,10 +20,11 @@ from ckf_airgap.deployment.refresh_checks import (
 from ckf_airgap.deployment.resource_files import resource_files
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.machine import node_architecture
 from ckf_airgap.names import image_path
 from ckf_airgap.planning.bundle import render_bundle
+from ckf_airgap.planning.charms_at_hand import CharmSelection, MissingCharm
 from ckf_airgap.planning.plan import (
-    MissingCharm,
     Plan,
     PlannedApplication,
     PlanSettings,
@@ -38,7 +38,6 @@ from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
 
 # The secret of the model that tells what it was deployed from.
 _RECORD = "ckf-airgap-record"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +89,20 @@ class Installer:
         self._report = report
         self._at_once = at_once
         self._records: dict[str, DeploymentRecord] = {}
+        # Known once the charms are unpacked.
+        self._unreadable_charms: tuple[UnreadableCharm, ...] = ()
         self._pull_account: tuple[Credentials | None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
     def charms(self) -> tuple[CharmFile, ...]:
         """The charms, unpacked when first asked for."""
-        charms = unpack_charms(self.inputs.charms, self.folder / "charms")
-        self._report(f"{self.inputs.charms.name}: {len(charms)} charms")
-        return charms
+        unpacked = unpack_charms(self.inputs.charms, self.folder / "charms")
+        self._report(f"{self.inputs.charms.name}: {len(unpacked.charms)} charms")
+        for charm in unpacked.unreadable:
+            self._report(str(charm.error))
+        self._unreadable_charms = unpacked.unreadable
+        return unpacked.charms
 
     @cached_property
     def registry(self) -> RegistryClient:
@@ -110,14 +114,22 @@ class Installer:
         )
 
     @property
+    def _selected_charms(self) -> CharmSelection:
+        return select_charms(self.charms, self.inputs.settings, self._unreadable_charms)
+
+    @property
     def deployed_charms(self) -> tuple[CharmFile, ...]:
         """The charms that something is deployed from."""
-        return select_charms(self.charms, self.inputs.settings).deployed
+        return self._selected_charms.deployed
 
     @property
     def missing_charms(self) -> tuple[MissingCharm, ...]:
-        """The charms that charms.tar.gz lacks."""
-        return select_charms(self.charms, self.inputs.settings).missing
+        """The charms that charms.tar.gz lacks.
+
+        Raises:
+            ArtifactError: It has charms that are needed and cannot be read.
+        """
+        return self._selected_charms.require_readable().missing
 
     def check_registry(self) -> None:
         """See that the registry answers and takes pushes, by one that is given up at once.
@@ -165,7 +177,7 @@ class Installer:
         return read_inventory(
             images,
             wanted_images(self.charms),
-            architecture=_architecture(),
+            architecture=node_architecture(),
             on_read=report_reading(images, self._report),
         )
 
@@ -182,7 +194,7 @@ class Installer:
 
     def plan_from(self, inventory: Inventory) -> Plan:
         """Resolve what the charms need against an inventory."""
-        return make_plan(self.charms, inventory, self.inputs.settings)
+        return make_plan(self.charms, inventory, self.inputs.settings, self._unreadable_charms)
 
     def render(self, plan: Plan) -> str:
         """Render the bundle of a plan."""
@@ -433,7 +445,7 @@ class Installer:
             self.inputs.settings.location,
             self._push_state,
             on_progress,
-            architecture=_architecture(),
+            architecture=node_architecture(),
             # Beside the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
         )
@@ -441,8 +453,3 @@ class Installer:
 
 def _files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -> dict[str, Path]:
     return {resource: path for (name, resource), path in files.items() if name == item.name}
-
-
-def _architecture() -> str:
-    """Name the CPU architecture of the nodes as images do: the unit runs on one of them."""
-    return _ARCHITECTURES.get(platform.machine(), "")

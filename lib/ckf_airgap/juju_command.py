@@ -6,10 +6,16 @@ from contextlib import contextmanager
 
 import jubilant
 
+from ckf_airgap import juju_names
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError, StorageError
 
-# What Juju allows for applications, charms, endpoints, resources and options lies within it.
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*", re.ASCII)
+_GRAMMARS: Mapping[str, juju_names.Grammar] = {
+    "application": juju_names.is_application,
+    "charm": juju_names.is_charm,
+    "endpoint": juju_names.is_endpoint,
+    "option": juju_names.is_option,
+    "resource": juju_names.is_resource,
+}
 _ERROR_LINE = re.compile(r"^ERROR ", re.MULTILINE)
 _OTHER_LINES = ("WARNING ", "INFO ", "DEBUG ")
 # What jubilant or the reading of its values raises where the answer has another shape.
@@ -24,13 +30,14 @@ def require_name(kind: str, name: str) -> None:
     """See that a name is taken for a name where it begins a word of a command, never for a flag.
 
     Args:
-        kind: What it is the name of, for the error.
+        kind: What it is the name of: ``application``, ``charm``, ``endpoint``, ``option`` or
+            ``resource``.
         name: The name.
 
     Raises:
         ConfigurationError: It is not.
     """
-    if not _NAME.fullmatch(name):
+    if not _GRAMMARS[kind](name):
         raise ConfigurationError(
             f"the {kind} {name} has no name that Juju takes",
             "use letters, digits and hyphens, beginning with a letter; see what names it: the "

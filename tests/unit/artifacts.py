@@ -5,6 +5,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.names import ImageReference
@@ -12,6 +14,15 @@ from tests.sample_release import (
     Charm,
     charm_file,
 )
+
+KNATIVE_VERSION = "v1.10.2"
+
+
+def knative_images(facts: Path) -> list[str]:
+    """List the images that the charms of Knative up to 1.12 deploy and do not name."""
+    keys = yaml.safe_load((facts / "knative-keymap.yaml").read_text())
+    tails = {tail for tails in keys.values() for tail in tails.values()}
+    return [f"gcr.io/knative-releases/{tail}:{KNATIVE_VERSION}" for tail in sorted(tails)]
 
 
 def inventory_of(names: Iterable[str]) -> Inventory:

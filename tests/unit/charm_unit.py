@@ -14,8 +14,9 @@ from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import JujuVersions, ModelState
+from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
-from ckf_airgap.planning.plan import MissingCharm, Plan, PlannedApplication
+from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult

@@ -13,7 +13,7 @@ import charm as charm_module
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
 from ckf_airgap.installer import Installer
-from ckf_airgap.planning.plan import MissingCharm
+from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.preflight import Finding, Level
 from tests.conftest import PROJECT

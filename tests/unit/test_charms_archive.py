@@ -1,7 +1,10 @@
 """charms.tar.gz: which charms come out of it, where they are put, and what is refused."""
 
+import gzip
 import hashlib
 import io
+import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from tests.sample_release import (
 )
 from tests.unit.artifacts import files_in, write_archive
 
+LETTERS = "abcd"
+
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
@@ -36,7 +41,7 @@ def test_the_charms_of_a_release_are_unpacked_whatever_their_files_are_called(
     builtin: SampleRelease, folder: Path
 ) -> None:
     # The generator gives them names in all four styles that are in use.
-    charms = unpack_charms(FileSource(builtin.charms.path), folder)
+    charms = unpack_charms(FileSource(builtin.charms.path), folder).charms
     assert [charm.name for charm in charms] == [charm.name for charm in builtin.release.charms]
     contents = {charm.name: charm_file(charm) for charm in builtin.release.charms}
     for charm in charms:
@@ -64,7 +69,7 @@ def test_the_charms_of_a_release_are_unpacked_whatever_their_files_are_called(
 )
 def test_a_charm_is_known_by_its_metadata(name: str, archive: Path, folder: Path) -> None:
     write_archive(archive, [(name, charm_file(Charm("a")))])
-    (charm,) = unpack_charms(FileSource(archive), folder)
+    (charm,) = unpack_charms(FileSource(archive), folder).charms
     assert charm.name == "a"
 
 
@@ -79,7 +84,7 @@ def test_other_files_and_folders_do_not_count(archive: Path, folder: Path) -> No
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    assert [charm.name for charm in unpack_charms(FileSource(archive), folder)] == ["a"]
+    assert [charm.name for charm in unpack_charms(FileSource(archive), folder).charms] == ["a"]
     assert len(files_in(folder)) == 1
 
 
@@ -140,8 +145,12 @@ def test_a_broken_charm_is_named_as_in_the_archive(archive: Path, folder: Path) 
     write_charm_archive(
         Release.builtin().charms, archive, CharmOptions(without_metadata=frozenset({"kfp-api"}))
     )
-    with pytest.raises(ArtifactError, match=r"kfp-api\S*\.charm has no metadata\.yaml"):
-        unpack_charms(FileSource(archive), folder)
+    unpacked = unpack_charms(FileSource(archive), folder)
+    assert len(unpacked.charms) == len(Release.builtin().charms) - 1
+    (charm,) = unpacked.unreadable
+    assert charm.name == "kfp-api"
+    assert re.search(r"kfp-api\S*\.charm has no metadata\.yaml", charm.error.problem)
+    assert len(files_in(folder)) == len(unpacked.charms)
     write_archive(archive, [("sub/broken.charm", b"nothing")])
     with pytest.raises(ArtifactError, match=r"sub/broken\.charm is not a readable charm"):
         unpack_charms(FileSource(archive), folder)
@@ -149,11 +158,13 @@ def test_a_broken_charm_is_named_as_in_the_archive(archive: Path, folder: Path) 
 
 def test_what_another_archive_left_is_removed(archive: Path, folder: Path) -> None:
     write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
-    before = {charm.name: charm.path for charm in unpack_charms(FileSource(archive), folder)}
+    before = {
+        charm.name: charm.path for charm in unpack_charms(FileSource(archive), folder).charms
+    }
     (folder / "other").write_text("not a charm, and not to be touched")
     newer = charm_file(Charm("a"), None, {"version": "2\n"})
     write_archive(archive, [("a.charm", newer)])
-    (charm,) = unpack_charms(FileSource(archive), folder)
+    (charm,) = unpack_charms(FileSource(archive), folder).charms
     # A new charm never stands under the name of an old one, which the juju client would mix up.
     assert charm.path != before["a"]
     assert files_in(folder) == {charm.path.name, "other"}
@@ -161,7 +172,8 @@ def test_what_another_archive_left_is_removed(archive: Path, folder: Path) -> No
 
 def test_unpacking_again_changes_nothing(archive: Path, folder: Path) -> None:
     write_archive(archive, [(f"{n}.charm", charm_file(Charm(n))) for n in ("a", "b")])
-    assert unpack_charms(FileSource(archive), folder) == unpack_charms(FileSource(archive), folder)
+    first, again = (unpack_charms(FileSource(archive), folder) for _ in range(2))
+    assert first == again
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,7 @@ def test_member_names_do_not_lead_out_of_the_folder(
     name: str, archive: Path, folder: Path, tmp_path: Path
 ) -> None:
     write_archive(archive, [(name, charm_file(Charm("a")))])
-    (charm,) = unpack_charms(FileSource(archive), folder)
+    (charm,) = unpack_charms(FileSource(archive), folder).charms
     assert charm.path.parent == folder
     assert files_in(tmp_path) == {"charms.tar.gz", f"unit/charms/{charm.path.name}"}
 
@@ -183,7 +195,83 @@ def test_charm_names_do_not_lead_out_of_the_folder(
     write_archive(archive, [("a.charm", charm_file(Charm(name)))])
     with pytest.raises(ArtifactError, match=r"metadata\.yaml of a\.charm names no charm"):
         unpack_charms(FileSource(archive), folder)
-    assert files_in(tmp_path) <= {"charms.tar.gz", "unit/charms/incoming"}
+    assert files_in(tmp_path) == {"charms.tar.gz"}
+
+
+@pytest.mark.parametrize("target", ["/dev/full", "nowhere/at-all"])
+def test_an_unwritable_disk_leaves_nothing_behind(
+    target: str, archive: Path, folder: Path
+) -> None:
+    write_archive(archive, [("a.charm", charm_file(Charm("a")))])
+    folder.mkdir(parents=True)
+    (folder / "incoming").symlink_to(target)
+    with pytest.raises(StorageError, match=r"a\.charm cannot be unpacked"):
+        unpack_charms(FileSource(archive), folder)
+    assert not os.listdir(folder)
+
+
+def test_an_archive_that_ends_in_the_middle_leaves_nothing_behind(
+    archive: Path, folder: Path
+) -> None:
+    write_archive(archive, [("a.charm", charm_file(Charm("a")))])
+    content = gzip.decompress(archive.read_bytes())
+    archive.write_bytes(content[:700])
+    with pytest.raises(ArtifactError):
+        unpack_charms(FileSource(archive), folder)
+    assert not os.listdir(folder)
+
+
+def test_one_that_cannot_be_read_is_one_finding(archive: Path, folder: Path) -> None:
+    broken_options = charm_file(Charm("c"), None, {"config.yaml": "options: ["})
+    write_archive(
+        archive,
+        [
+            ("a.charm", charm_file(Charm("a"))),
+            ("minio_r57.charm", b"not a charm"),
+            ("folder/x.charm", broken_options),
+            ("b.charm", charm_file(Charm("b"))),
+        ],
+    )
+    unpacked = unpack_charms(FileSource(archive), folder)
+    assert [charm.name for charm in unpacked.charms] == ["a", "b"]
+    # The metadata tells which charm it is, where they can be read.
+    assert [(each.label, each.name) for each in unpacked.unreadable] == [
+        ("minio_r57.charm", "minio"),
+        ("folder/x.charm", "c"),
+    ]
+    assert (
+        "config.yaml of folder/x.charm is not valid YAML" in unpacked.unreadable[1].error.problem
+    )
+    assert len(os.listdir(folder)) == 2
+
+
+def test_where_none_can_be_read_all_are_named_at_once(archive: Path, folder: Path) -> None:
+    write_archive(archive, [(f"{name}.charm", b"x") for name in "abc"])
+    with pytest.raises(ArtifactError) as raised:
+        unpack_charms(FileSource(archive), folder)
+    assert raised.value.problem.startswith("3 charms in charms.tar.gz: ")
+    for name in "abc":
+        assert f"{name}.charm is not a readable charm" in raised.value.problem
+
+
+def test_there_are_not_more_than_any_release_has(archive: Path, folder: Path) -> None:
+    broken = [(f"x{number}.charm", b"x") for number in range(1_000)]
+    write_archive(archive, [("a.charm", charm_file(Charm("a"))), *broken])
+    with pytest.raises(ArtifactError, match=r"holds more than 1000 \.charm files"):
+        unpack_charms(FileSource(archive), folder)
+    write_archive(archive, [("a.charm", charm_file(Charm("a"))), *broken[1:]])
+    assert len(unpack_charms(FileSource(archive), folder).unreadable) == 999
+
+
+def test_all_charms_together_have_a_limit(archive: Path, folder: Path) -> None:
+    options = "options:\n" + "\n".join(f"  o{number}: {{}}" for number in range(20_000))
+    charms = [
+        (f"{n}.charm", charm_file(Charm(n), None, {"config.yaml": options})) for n in LETTERS
+    ]
+    write_archive(archive, charms)
+    unpacked = unpack_charms(FileSource(archive), folder)
+    assert len(unpacked.charms) == 2
+    assert "has more than 100000 values" in unpacked.unreadable[0].error.problem
 
 
 def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) -> None:

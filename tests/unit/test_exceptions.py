@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.errors import PlanError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
 from tests.unit.artifacts import inventory_of
@@ -65,19 +66,49 @@ def test_old_knative_charms_get_every_key_from_the_archive(version: str, tmp_pat
     assert made.warnings == ()
 
 
-def test_what_the_archive_lacks_is_told_and_not_replaced(tmp_path: Path) -> None:
+def test_what_the_archive_lacks_is_missing_and_named_inside(tmp_path: Path) -> None:
     # The operator's own webhook has the same last component, and is another program.
     others = (f"{RELEASES}/operator/cmd/webhook:v1", f"{RELEASES}/serving/cmd/activator:v1")
     made = plan(knative(tmp_path, "knative-serving"), *others)
-    assert list(json.loads(str(options(made)["custom_images"]))) == ["activator"]
-    assert "queue_sidecar_image" not in options(made)
-    (warning,) = made.warnings
-    assert (
-        "knative-serving/custom_images has no image in the archive for autoscaler"
-        in warning.problem
+    images = json.loads(str(options(made)["custom_images"]))
+    place = "registry.corp:5000/ckf/knative-releases/knative.dev"
+    # Whatever is missing, nothing of it is left to the internet.
+    assert images == {
+        key: f"{place}/{tail}:{'v1' if key == 'activator' else 'latest'}"
+        for key, tail in SERVING.items()
+    }
+    assert options(made)["queue_sidecar_image"] == images["queue-proxy"]
+    missing = {item.image: item for item in made.missing}
+    assert set(missing) == {
+        f"{RELEASES}/{tail}" for key, tail in SERVING.items() if key != "activator"
+    }
+    webhook = missing[f"{RELEASES}/serving/cmd/webhook"]
+    assert webhook.wanted_by == ("knative-serving/custom_images",)
+    assert webhook.note == "the charm names none: that of the version that this charm deploys"
+    with pytest.raises(PlanError, match="lacks 7 images that the charms take"):
+        made.require_complete()
+
+
+def test_what_not_every_version_deploys_is_warned_about(tmp_path: Path) -> None:
+    path = tmp_path / "knative-serving.charm"
+    lists = "activator: ''\ndomain-mapping: ''\n"
+    details = {"version": {"default": "1.10.2"}, "custom_images": {"default": lists}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.yaml", "name: knative-serving")
+        archive.writestr("config.yaml", yaml.safe_dump({"options": details}))
+    made = plan(CharmFile.read(path))
+    assert len(made.missing) == len(SERVING)
+    assert {item.note for item in made.missing} == {
+        "the charm names none: that of the version 1.10.2"
+    }
+    (warning,) = (w for w in made.warnings if "domain-mapping" in w.problem)
+    assert warning.cure == (
+        f"if the version 1.10.2 does, add {RELEASES}/serving/cmd/domain-mapping of that version"
     )
-    assert "webhook" in warning.problem
-    assert "activator" not in warning.problem
+    # It is not left to the internet either.
+    assert json.loads(str(options(made)["custom_images"]))["domain-mapping"] == (
+        "registry.corp:5000/ckf/knative-releases/knative.dev/serving/cmd/domain-mapping:latest"
+    )
 
 
 def test_nothing_is_guessed_between_two_versions(tmp_path: Path) -> None:
@@ -86,7 +117,8 @@ def test_nothing_is_guessed_between_two_versions(tmp_path: Path) -> None:
         f"{RELEASES}/serving/cmd/activator:v1",
         f"{RELEASES}/serving/cmd/activator:v2",
     )
-    assert "custom_images" not in options(made)
+    (activator,) = (item for item in made.missing if item.image.endswith("activator"))
+    assert activator.note.startswith("several images could be meant: knative-releases/")
 
 
 def test_a_charm_that_names_its_images_gets_only_the_extra_keys(tmp_path: Path) -> None:
@@ -103,3 +135,52 @@ def test_a_charm_that_names_its_images_gets_only_the_extra_keys(tmp_path: Path) 
         "job-sink/job-sink": f"{prefix}/knative-releases/knative.dev/eventing/cmd/jobsink:v1",
     }
     assert made.warnings == ()
+
+
+ROCKS = 'ROCK_REGISTRY = "docker.io/ubuntu"\nISTIO_VERSION = "{}"\n'
+OLD_ISTIO = {f"docker.io/istio/{name}" for name in ("pilot", "install-cni", "ztunnel", "proxyv2")}
+
+
+@pytest.mark.parametrize(
+    ("code", "images", "packed"),
+    [
+        (
+            ROCKS.format("1.29"),
+            {
+                "docker.io/ubuntu/istio-pilot:1.29-24.04_stable",
+                "docker.io/ubuntu/istio-install-cni:1.29-24.04_stable",
+                "docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable",
+                "docker.io/istio/proxyv2:1.29.0",
+            },
+            4,
+        ),
+        (
+            ROCKS.format("1.30"),
+            {
+                "docker.io/ubuntu/istio-pilot",
+                "docker.io/ubuntu/istio-install-cni",
+                "docker.io/ubuntu/istio-ztunnel",
+                "docker.io/istio/proxyv2",
+            },
+            0,
+        ),
+        ("class IstioCoreCharm: pass\n", OLD_ISTIO, 0),
+    ],
+    ids=["1.29", "a later one", "before rocks"],
+)
+def test_the_images_of_istio_are_those_of_the_charms_code(
+    code: str, images: set[str], packed: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "istio-k8s.charm"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.yaml", "name: istio-k8s")
+        archive.writestr("src/charm.py", code)
+    charm = CharmFile.read(path)
+    made = plan(charm)
+    assert {item.image for item in made.missing} == images
+    assert {item.image for item in made.fixed_images if item.is_required} == images
+    # An image of an unknown version is not packed, and not taken for there.
+    assert len(wanted_images([charm])) == packed
+    if not packed:
+        held = [f"{image}:1.26.1-distroless" for image in images]
+        assert plan(charm, *held).missing == ()

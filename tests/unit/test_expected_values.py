@@ -10,7 +10,7 @@ import yaml
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import PlanSettings, make_plan
 from tests.sample_release import RETAG_REGISTRY, Release, retagged_name
-from tests.unit.artifacts import charm_files, inventory_of
+from tests.unit.artifacts import KNATIVE_VERSION, charm_files, inventory_of, knative_images
 
 PREFIX = "registry.corp:5000/ckf"
 # What no name in the list equals, and which image the public scripts take in its place.
@@ -32,9 +32,11 @@ def release(facts: Path | None) -> Path:
 def test_all_values_equal_those_worked_out_by_hand(release: Path, tmp_path: Path) -> None:
     real = Release.from_folder(release)
     charms = charm_files(real.charms, tmp_path)
-    images = inventory_of(real.images)
+    images = inventory_of((*real.images, *knative_images(release.parent)))
     plan = make_plan(charms, images, PlanSettings(location=RegistryLocation.parse(PREFIX)))
     held = set(real.images)
+    tails = yaml.safe_load((release.parent / "knative-keymap.yaml").read_text())
+    assert plan.missing == ()
 
     def resolved(image: str) -> str:
         """Apply the retag rule of the public script to an image of the list."""
@@ -55,16 +57,16 @@ def test_all_values_equal_those_worked_out_by_hand(release: Path, tmp_path: Path
         wanted = {
             name: value
             for name, option in body["options"].items()
-            if (value := _value(option, resolved)) is not None
+            if (value := _value(option, resolved, tails.get(item.charm, {}))) is not None
         }
         assert {
             name: _read(option["kind"], str(item.options[name]))
             for name, option in body["options"].items()
-            if name in item.image_options
+            if name in item.image_options and name != "queue_sidecar_image"
         } == wanted
 
 
-def _value(option: dict[str, Any], resolved: Any) -> object:
+def _value(option: dict[str, Any], resolved: Any, tails: dict[str, str]) -> object:
     default = option["default"]
     match option["kind"]:
         case "str":
@@ -76,9 +78,13 @@ def _value(option: dict[str, Any], resolved: Any) -> object:
         case "file":
             return {key: resolved(image) for key, image in default.items()}
         case "map":
-            # Knative's empty values: the list does not hold its images.
+            # Knative's empty values, and the keys of its code: only the table tells their images.
             assert not any(default.values())
-            return None
+            assert default.keys() <= tails.keys()
+            return {
+                key: f"{PREFIX}/knative-releases/{tail}:{KNATIVE_VERSION}"
+                for key, tail in tails.items()
+            }
         case "none":
             return None
         case other:

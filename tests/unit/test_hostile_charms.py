@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import resource
 import tarfile
@@ -13,7 +14,9 @@ import pytest
 
 from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError
+from ckf_airgap.packing.charms import charms_in
 from tests.unit.artifacts import files_in, write_archive
 
 METADATA = "name: some\nseries: [kubernetes]\n"
@@ -226,6 +229,54 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
         "names no charm",
     ),
     "a name that is a map": (lambda: charm(metadata_yaml="name: {a: b}"), "names no charm"),
+    "a key given twice": (
+        lambda: charm(metadata_yaml=f"{METADATA}name: other"),
+        r"metadata\.yaml of \S+ is not valid YAML \(line 3 gives name again\)",
+    ),
+    "an option given twice": (
+        lambda: charm(config_yaml="options: {a: {default: x}, a: {default: y}}"),
+        r"config\.yaml of \S+ is not valid YAML \(line 1 gives a again\)",
+    ),
+    "a merge of itself": (
+        lambda: charm(metadata_yaml=f"{METADATA}a: &a {{<<: *a}}"),
+        "is not valid YAML",
+    ),
+    "merges that explode": (
+        lambda: charm(
+            metadata_yaml=METADATA
+            + "\n".join(
+                [
+                    "a0: &a0 {" + ", ".join(f"k{n}: x" for n in range(100)) + "}",
+                    *(
+                        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}"
+                        for n in range(1, 9)
+                    ),
+                ]
+            )
+        ),
+        "stands for more than 200000 values",
+    ),
+    "metadata in UTF-16": (
+        lambda: charm(metadata_yaml=METADATA.encode("utf-16-le")),
+        "is not valid YAML|names no charm",
+    ),
+    "a name of letters that look alike": (
+        lambda: charm(metadata_yaml="name: min\u0456o"),
+        "names no charm",
+    ),
+    "a name that runs backwards": (
+        lambda: charm(metadata_yaml='name: "min\\u202eoi"'),
+        "names no charm",
+    ),
+    "a name that ends a text of C": (
+        lambda: charm(metadata_yaml='name: "a\\0b"'),
+        "names no charm",
+    ),
+    "a name that is a date": (lambda: charm(metadata_yaml="name: 2024-01-31"), "names no charm"),
+    "a folder in the place of metadata": (
+        lambda: charm(**{"metadata_yaml": "", "metadata_yaml/x": ""}),
+        "names no charm",
+    ),
     "two documents": (lambda: charm(metadata_yaml="name: some\n---\nname: other"), "not valid"),
 }
 
@@ -241,12 +292,23 @@ def test_a_hostile_charm_is_refused_by_its_name(name: str, tmp_path: Path) -> No
     assert raised.value.cure
     assert len(str(raised.value)) < 600
     assert "\x1b" not in str(raised.value)
-    assert files_in(tmp_path) <= {"charms.tar.gz", "unit/charms/incoming"}
+    assert files_in(tmp_path) == {"charms.tar.gz"}
     # In KiB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 200 * 1024
 
 
 ODD: Mapping[str, Callable[[], bytes]] = {
+    "a mark of the byte order": lambda: charm(metadata_yaml=f"\ufeff{METADATA}"),
+    "lines as Windows ends them": lambda: charm(metadata_yaml=METADATA.replace("\n", "\r\n")),
+    "metadata in UTF-16 with a mark": lambda: charm(metadata_yaml=METADATA.encode("utf-16")),
+    "a tag of YAML": lambda: charm(metadata_yaml="name: !!str some\nseries: !!seq [kubernetes]"),
+    "numbers without end": lambda: charm(
+        config_yaml=f"options: {{a: {{default: {'9' * 9999}}}, b: {{default: 1e999}}}}"
+    ),
+    "images given twice in a default file": lambda: charm(
+        config_yaml="options: {some-image: {default: ''}}",
+        **{"src/default-some-image_json": '{"a": "x/y:1", "a": "x/y:2"}'},
+    ),
     "resources that are a list": lambda: charm(metadata_yaml=f"{METADATA}resources: [a]"),
     "resources of numbers": lambda: charm(metadata_yaml=f"{METADATA}resources: {{a: 1}}"),
     "an image that is a list": lambda: charm(
@@ -276,7 +338,7 @@ ODD: Mapping[str, Callable[[], bytes]] = {
 def test_what_is_odd_in_a_charm_is_no_error_of_this_program(name: str, tmp_path: Path) -> None:
     path = write_archive(tmp_path / "charms.tar.gz", [("odd.charm", ODD[name]())])
     try:
-        (found,) = unpack_charms(FileSource(path), tmp_path / "unit" / "charms")
+        (found,) = unpack_charms(FileSource(path), tmp_path / "unit" / "charms").charms
     except AirgapError as error:
         assert "odd.charm" in error.problem
         return
@@ -309,3 +371,53 @@ def test_members_that_are_no_charms(content: bytes, words: str, tmp_path: Path) 
     with pytest.raises(AirgapError, match=words):
         unpack_charms(FileSource(path), tmp_path / "unit" / "charms")
     assert files_in(tmp_path) == {"charms.tar.gz"}
+
+
+def test_a_resource_that_is_merged_from_another_is_one(tmp_path: Path) -> None:
+    text = (
+        "resources:\n  a: &a {type: oci-image, upstream-source: x/y:1}\n  b: {<<: *a}\n"
+        "  c: {<<: *a, upstream-source: x/z:1}\n"
+    )
+    path = tmp_path / "some.charm"
+    path.write_bytes(charm(metadata_yaml=METADATA + text))
+    assert CharmFile.read(path).resources == {"a": "x/y:1", "b": "x/y:1", "c": "x/z:1"}
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def nothing(path: Path) -> None:
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [a_pipe, a_folder, a_link_to_nothing, a_link_to_itself, a_device, nothing],
+    ids=lambda make: make.__name__,
+)
+def test_what_is_no_file_among_charms_is_a_finding(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "minio_r1.charm")
+    (tmp_path / "good.charm").write_bytes(charm())
+    (found,), (unreadable,) = charms_in(tmp_path)
+    assert found.file.name == "some"
+    assert unreadable.name == "minio"
+    assert "minio_r1.charm is not a readable charm" in unreadable.error.problem

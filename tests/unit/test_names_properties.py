@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile, PlainImageOption
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.image_options import PlainImageOption
 from ckf_airgap.names import (
     ImagePath,
     ImageReference,

@@ -345,7 +345,6 @@ APP = "applications: {app: {}, other: {}}\n"
         ("applications: {}\nname: 'x\n", "is not valid YAML (line 3)"),
         ("a: &a [*b]", "is not valid YAML (line 1)"),
         ("name: !!python/object:os.system {}", "is not valid YAML (line 1)"),
-        ("name: 2024-13-45", "is not valid YAML"),
         ("name: \x00", "is not valid YAML"),
         ("[" * 20000, "is not valid YAML (it is nested too deeply)"),
         (
@@ -427,7 +426,53 @@ APP = "applications: {app: {}, other: {}}\n"
             "relates minoi with app, but has no application minoi",
         ),
         (f"{APP}relations: [[app, [other, minoi]]]", "but has no application minoi"),
-        (f"{APP}relations: [[app, 1]]", "relates app with 1, but has no application 1"),
+        (
+            f"{APP}relations: [['app:A', other]]",
+            "has a relation with the name 'app:A'",
+        ),
+        (f"{APP}relations: [['app:', other]]", "has a relation with the name 'app:'"),
+        ("applications: {app: {options: {'--x': 1}}}", "has an option of app with the name '--x'"),
+        (
+            "applications: {app: {resources: {../../x: i/j:1}}}",
+            "has a resource of app with the name '../../x'",
+        ),
+        (
+            "applications: {app: {storage: {'a/b': 1G}}}",
+            "has a storage of app with the name 'a/b'",
+        ),
+        (
+            "applications: {app: {storage: {data: [1G]}}}",
+            "has app/storage/data, which is not a text",
+        ),
+        (
+            "applications: {app: {devices: {'a b': '1'}}}",
+            "has a devices of app with the name 'a b'",
+        ),
+        (
+            "applications: {app: {bindings: {'A B': x}}}",
+            "has a bindings of app with the name 'A B'",
+        ),
+        (
+            'applications: {app: {annotations: {"\\e[2J": x}}}',
+            "has an annotations of app with the name '\\x1b[2J'",
+        ),
+        ("applications: {app: {expose: [x]}}", "has app/expose, which is neither true nor false"),
+        ('applications: {app: {options: {b: "c\\0d"}}}', "gives app/b a value with a NUL in it"),
+        (
+            'applications: {app: {constraints: "mem=1G\\n--x"}}',
+            "gives app constraints that are not",
+        ),
+        ("applications: {a: {}, b: {}, a: {}}", "is not valid YAML (line 1 gives a again)"),
+        (f"{APP}saas: {{'--x': {{}}}}", "has a saas with the name '--x'"),
+        (
+            f"applications: {{{', '.join(f'a{n}x: {{}}' for n in range(2_001))}}}",
+            "has 2001 applications, which is too many for a bundle",
+        ),
+        (
+            f"{APP}relations: [[app, [{', '.join(['other'] * 10_001)}]]]",
+            "has more than 10000 relations",
+        ),
+        (f"{APP}relations: [[app, 1]]", "has a relation with the name '1'"),
         ("x" * (1024 * 1024 + 1), "has 1048577 characters, which is too many for a bundle"),
     ],
 )

@@ -17,7 +17,7 @@ from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
 from ckf_airgap.planning.resolution import Match, Resolver
 from tests.sample_release import Charm, Release, SampleRelease, charm_file, retagged_name
-from tests.unit.artifacts import charm_files, inventory_of
+from tests.unit.artifacts import charm_files, inventory_of, knative_images
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
 PREFIX = "registry.corp:5000/ckf"
@@ -107,7 +107,7 @@ def test_what_is_no_reference_is_not_found() -> None:
 def test_the_builtin_release_is_planned_from_its_two_files(
     builtin: SampleRelease, tmp_path: Path
 ) -> None:
-    charms = unpack_charms(FileSource(builtin.charms.path), tmp_path)
+    charms = unpack_charms(FileSource(builtin.charms.path), tmp_path).charms
     wanted = [ImageReference.parse(image) for charm in charms for image in charm.images]
     held = read_inventory(FileSource(builtin.images.path), filter(None, wanted))
     release = builtin.release
@@ -315,7 +315,9 @@ def test_real_releases_resolve_as_counted_by_hand(
         pytest.skip(f"no facts about CKF {release}: set CKF_FACTS")
     real = Release.from_folder(facts / release)
     charms = charm_files(real.charms, tmp_path / "charms")
-    plan = make_plan(charms, inventory_of(map(rename, real.images)), SETTINGS)
+    # The lists of images do not hold those that the charms of old Knative do not name.
+    old = [] if release == "1.11" else knative_images(facts)
+    plan = make_plan(charms, inventory_of(map(rename, [*real.images, *old])), SETTINGS)
 
     assert {item.name: item.charm for item in plan.applications} == real.applications
     assert len(plan.applications) == applications
@@ -328,6 +330,22 @@ def test_real_releases_resolve_as_counted_by_hand(
     if found is not None:
         assert ways == found
     assert sum(ways.values()) == len({image for charm in charms for image in charm.images})
+
+
+@pytest.mark.parametrize(("release", "count"), [("1.8", 16), ("1.9", 16), ("1.11", 0)])
+def test_images_that_old_knative_does_not_name_are_missing(
+    release: str, count: int, facts: Path | None, tmp_path: Path
+) -> None:
+    if facts is None or not (facts / release).is_dir():
+        pytest.skip(f"no facts about CKF {release}: set CKF_FACTS")
+    real = Release.from_folder(facts / release)
+    charms = charm_files(real.charms, tmp_path / "charms")
+    plan = make_plan(charms, inventory_of(real.images), SETTINGS)
+    missing = [item for item in plan.missing if "knative.dev" in item.image]
+    assert len(missing) == count
+    for item in missing:
+        assert item.wanted_by[0].startswith("knative-")
+        assert "the charm names none: that of the version 1.1" in item.note
 
 
 def one_charm(folder: Path, name: str, options: str = "", metadata: str = "") -> CharmFile:
@@ -393,6 +411,12 @@ def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> 
     assert f"mirror docker.io from {PREFIX}, which it asks for" in warning.cure
     assert f"{PREFIX}/tensorflow/tensorflow; images.tar.gz lacks" in warning.cure
     assert "pack it with --add-image docker.io/tensorflow/tensorflow" in warning.cure
+    (fixed,) = make_plan([old], inventory_of([]), SETTINGS).fixed_images
+    assert (fixed.image, fixed.application) == (
+        "docker.io/tensorflow/tensorflow",
+        "tensorboard-controller",
+    )
+    assert (fixed.mirror, fixed.is_required) == (f"{PREFIX}/tensorflow/tensorflow", False)
     held = make_plan([old], inventory_of(["tensorflow/tensorflow:2.5.1"]), SETTINGS).warnings[0]
     assert held.cure.endswith(f"asks for {PREFIX}/tensorflow/tensorflow")
     new = one_charm(tmp_path, "tensorboard-controller", "  tensorboard-image: {default: a/b:1}\n")

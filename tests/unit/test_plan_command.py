@@ -23,7 +23,12 @@ def test_a_plan_has_all_that_would_be_deployed(
 ) -> None:
     assert main(plan_arguments(builtin)) == 0
     document = printed(capsys)
-    assert list(document) == ["applications", "relations", "missing", "resolved", "warnings"]
+    assert list(document) == [
+        *("applications", "relations", "missing", "resolved", "fixed_images", "warnings"),
+    ]
+    assert [(item["image"], item["required"]) for item in document["fixed_images"]] == [
+        ("docker.io/tensorflow/tensorflow:latest", False)
+    ]
     assert set(document["applications"]) == set(builtin.release.applications)
     files = {charm.charm: charm.file_name for charm in builtin.charms.charms}
     assert document["applications"]["kubeflow-profiles"] == {

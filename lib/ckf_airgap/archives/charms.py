@@ -5,22 +5,41 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.errors import ArtifactError, StorageError
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.documents import Budget
+from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_errors, listed
+from ckf_airgap.temporary import removed_in_the_end
 
 # macOS puts a file with attributes beside each file, named alike but for "._" in front.
 _CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
+# The largest releases have some 40 charms, of 6,000 values together.
+_MOST_CHARMS = 1_000
+_MOST_VALUES = 100_000
 
 
-def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
+@dataclass(frozen=True)
+class UnpackedCharms:
+    """What charms.tar.gz holds.
+
+    Attributes:
+        charms: The charms, sorted by name.
+        unreadable: The files that should be charms and cannot be read, in the order of the
+            archive.
+    """
+
+    charms: tuple[CharmFile, ...]
+    unreadable: tuple[UnreadableCharm, ...] = ()
+
+
+def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
     """Unpack charms.tar.gz, for the juju client, which takes charms only as files.
 
     Args:
@@ -30,72 +49,118 @@ def unpack_charms(archive: Source, folder: Path) -> tuple[CharmFile, ...]:
             the name of an old one.
 
     Returns:
-        The charms, sorted by name.
+        The charms. One that cannot be read is no reason to refuse the others.
 
     Raises:
-        ArtifactError: The archive is damaged, holds no charm, a damaged one, or two of one name.
+        ArtifactError: The archive is damaged, holds no charm, none that can be read, more than
+            any release has, or two of one name.
+        StorageError: The folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    charms: dict[str, tuple[str, CharmFile]] = {}
-    digests: dict[str, str] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    found = _Found(archive.name)
     manifest: PackManifest | None = None
+    budget = Budget(_MOST_VALUES)
     with open_archive(archive) as stream:
         for member in read_members(stream, archive.name):
             if member.name == PACK_MANIFEST:
                 manifest = decode_member(member, archive.name)
                 if manifest:
                     manifest.require_size(archive.size, archive.name)
-            if member.kind is not MemberKind.FILE or not _CHARM.search(member.name):
-                continue
-            charm, digests[member.name] = _unpack(member, folder)
-            if charm.name in charms:
-                raise ArtifactError(
-                    f"{archive.name} holds the charm {charm.name} twice: in "
-                    f"{charms[charm.name][0]} and in {member.name}",
-                    "leave out one of them and make the archive again",
-                )
-            charms[charm.name] = member.name, charm
+            elif member.kind is MemberKind.FILE and _CHARM.search(member.name):
+                found.require_room()
+                found.add(member.name, *_unpack(member, folder, budget))
         read_end(stream, archive.name)
-    if not charms:
-        raise ArtifactError(
-            f"{archive.name} holds no .charm file", "make it with tar -czf from the .charm files"
-        )
+    unpacked = found.require_any()
     if manifest:
-        _require_packed(manifest, digests, archive.name)
-    found = tuple(charm for _, (_, charm) in sorted(charms.items()))
-    _remove_others(folder, found)
-    return found
+        _require_packed(manifest, found)
+    _remove_others(folder, unpacked.charms)
+    return unpacked
 
 
-def _require_packed(manifest: PackManifest, digests: Mapping[str, str], archive: str) -> None:
+class _Found:
+    """Collects the charms of an archive."""
+
+    def __init__(self, archive: str) -> None:
+        self.archive = archive
+        self.digests: dict[str, str] = {}
+        self.charms: dict[str, CharmFile] = {}
+        self.unreadable: dict[str, UnreadableCharm] = {}
+
+    def require_room(self) -> None:
+        """Refuse an archive of more charms than any release has."""
+        if len(self.digests) == _MOST_CHARMS:
+            raise ArtifactError(
+                f"{self.archive} holds more than {_MOST_CHARMS} .charm files",
+                "make it from the charms of one release",
+            )
+
+    def add(self, member: str, charm: CharmFile | UnreadableCharm, digest: str) -> None:
+        """Add the charm in a member."""
+        self.digests[member] = digest
+        if isinstance(charm, UnreadableCharm):
+            self.unreadable[member] = charm
+            return
+        other = self.charms.setdefault(charm.name, charm)
+        if other is not charm:
+            raise ArtifactError(
+                f"{self.archive} holds the charm {charm.name} twice: in {other.label} and in "
+                f"{member}",
+                "leave out one of them and make the archive again",
+            )
+
+    def require_any(self) -> UnpackedCharms:
+        """Give the charms, of which there must be one."""
+        unreadable = tuple(self.unreadable.values())
+        if not self.charms and unreadable:
+            raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
+        if not self.charms:
+            raise ArtifactError(
+                f"{self.archive} holds no .charm file",
+                "make it with tar -czf from the .charm files",
+            )
+        return UnpackedCharms(tuple(self.charms[name] for name in sorted(self.charms)), unreadable)
+
+
+def _require_packed(manifest: PackManifest, found: _Found) -> None:
     """Compare the charms with what their archive says of them."""
-    wrong = [charm.file for charm in manifest.charms if digests.get(charm.file) != charm.sha256]
+    wrong = [
+        charm.file
+        for charm in manifest.charms
+        if found.digests.get(charm.file) != charm.sha256 and charm.file not in found.unreadable
+    ]
     if wrong:
         raise ArtifactError(
-            f"{archive} does not hold {', '.join(wrong)} as packed",
+            f"{found.archive} does not hold {listed(wrong, separator=', ')} as packed",
             f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
         )
 
 
-def _unpack(member: TarMember, folder: Path) -> tuple[CharmFile, str]:
+def _unpack(
+    member: TarMember, folder: Path, budget: Budget
+) -> tuple[CharmFile | UnreadableCharm, str]:
     """Write one charm under its final name, whole or not at all; gives its SHA-256, too."""
     digest = hashlib.sha256()
     temporary = folder / "incoming"
     free = shutil.disk_usage(folder).free
     if member.size > free:
         raise _no_space(member, f"{free / 1e6:.0f} MB are free")
-    try:
-        with temporary.open("wb") as file:
-            while data := member.read(READ_SIZE):
-                digest.update(data)
-                file.write(data)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise _no_space(member, str(error.strerror)) from error
-    charm = CharmFile.read(temporary, member.name)
-    path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
-    os.replace(temporary, path)
+    with removed_in_the_end(temporary):
+        try:
+            with temporary.open("wb") as file:
+                while data := member.read(READ_SIZE):
+                    digest.update(data)
+                    file.write(data)
+        except OSError as error:
+            raise _no_space(member, str(error.strerror)) from error
+        try:
+            charm = CharmFile.read(temporary, member.name, budget)
+        except ArtifactError as error:
+            return UnreadableCharm.of(temporary, member.name, error), digest.hexdigest()
+        path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
+        os.replace(temporary, path)
     return dataclasses.replace(charm, path=path), digest.hexdigest()
 
 

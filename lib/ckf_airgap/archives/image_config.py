@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
+from ckf_airgap.archives.json_document import items_of, member_of, parse_object, word_of
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.oci import is_digest
 
@@ -63,4 +63,4 @@ def read_config(content: bytes, image: str, cure: str) -> ImageConfig:
                 "not a SHA-256 digest",
                 cure,
             )
-    return ImageConfig(diff_ids, text_of(document, "architecture"), text_of(document, "os"))
+    return ImageConfig(diff_ids, word_of(document, "architecture"), word_of(document, "os"))

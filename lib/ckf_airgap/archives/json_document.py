@@ -1,9 +1,10 @@
 """JSON that others wrote, parsed within bounds."""
 
 import json
+from collections import Counter
 from typing import Any, cast
 
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import ArtifactError, printable
 
 LARGEST_DOCUMENT = 4 * 1024 * 1024
 """The most bytes that a document of an image has: what registries take of a manifest."""
@@ -11,15 +12,19 @@ LARGEST_DOCUMENT = 4 * 1024 * 1024
 # The manifest.json of 500 images with 60 layers each has 32,000.
 _MOST_VALUES = 250_000
 _LONGEST_CAUSE = 100
+# A CPU architecture, an operating system, a media type.
+_LONGEST_WORD = 255
 
 
-def parse_json(content: bytes, what: str, cure: str) -> Any:
+def parse_json(content: bytes, what: str, cure: str, *, is_unique: bool = False) -> Any:
     """Parse a JSON document.
 
     Args:
         content: The document.
         what: What to call it in messages.
         cure: What to do where it is not one.
+        is_unique: Whether no key may be given twice. Of an image's documents the last one counts,
+            as in all tools; of maps Go's reader joins both.
 
     Returns:
         What ``json.loads`` gives.
@@ -31,24 +36,35 @@ def parse_json(content: bytes, what: str, cure: str) -> Any:
     if values > _MOST_VALUES:
         raise ArtifactError(f"{what} has {values:,} values, too many for what it is", cure)
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_unique if is_unique else None)
     except (ValueError, RecursionError) as error:
         cause = str(error)[:_LONGEST_CAUSE]
         raise ArtifactError(f"{what} is not valid JSON ({cause})", cure) from error
 
 
-def parse_object(content: bytes, what: str, cure: str) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = Counter(key for key, _ in pairs)
+        raise ValueError(f"it gives {keys.most_common(1)[0][0]} twice")
+    return found
+
+
+def parse_object(
+    content: bytes, what: str, cure: str, *, is_unique: bool = False
+) -> dict[str, Any]:
     """Parse a JSON document that has to be an object.
 
     Args:
         content: The document.
         what: What to call it in messages.
         cure: What to do where it is not one.
+        is_unique: As for ``parse_json``.
 
     Raises:
         ArtifactError: It is not JSON, or not an object.
     """
-    document = parse_json(content, what, cure)
+    document = parse_json(content, what, cure, is_unique=is_unique)
     if not isinstance(document, dict):
         raise ArtifactError(f"{what} is not a JSON object", cure)
     return cast(dict[str, Any], document)
@@ -78,3 +94,8 @@ def text_of(document: dict[str, Any], key: str) -> str:
     """Give the text under a key; an empty one where there is none."""
     value = document.get(key)
     return value if isinstance(value, str) else ""
+
+
+def word_of(document: dict[str, Any], key: str) -> str:
+    """Give a word under a key that is to be shown: printable, and of the length of a word."""
+    return printable(text_of(document, key)[:_LONGEST_WORD])

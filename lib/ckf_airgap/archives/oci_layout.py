@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import MOST_LAYERS
-from ckf_airgap.archives.json_document import items_of, member_of, parse_object, text_of
+from ckf_airgap.archives.json_document import (
+    items_of,
+    member_of,
+    parse_object,
+    text_of,
+    word_of,
+)
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, is_digest, sha256_of
 
@@ -159,7 +165,7 @@ def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]"
         raise ArtifactError(f"{what} is damaged ({error})", REPACK) from error
     return OciManifest(
         content,
-        text_of(document, "mediaType") or OCI_MANIFEST,
+        word_of(document, "mediaType") or OCI_MANIFEST,
         config,
         layers,
         _artifact_type(document, config, layers),
@@ -171,7 +177,7 @@ def _artifact_type(
 ) -> str:
     """Tell artifacts from images (Image Manifest, "Guidelines for Artifact Usage")."""
     if config.media_type not in _IMAGE_CONFIGS:
-        return text_of(document, "artifactType") or config.media_type
+        return word_of(document, "artifactType") or config.media_type
     others = [each.media_type for each in layers if not _LAYERS.fullmatch(each.media_type)]
     # An image may have a layer of a kind that is not known here; an artifact has nothing else.
     return others[0] if others and len(others) == len(layers) else ""
@@ -183,7 +189,7 @@ def _descriptor(entry: object) -> Descriptor:
     fields = cast(dict[str, Any], entry)
     annotations = member_of(fields, "annotations")
     platform = member_of(fields, "platform")
-    parts = [text_of(platform, key) for key in ("os", "architecture", "variant")]
+    parts = [word_of(platform, key) for key in ("os", "architecture", "variant")]
     return Descriptor(
         _digest(text_of(annotations, ORIGINAL_MANIFEST) or fields.get("digest")),
         _name(annotations),
@@ -206,7 +212,7 @@ def _blob(value: object) -> BlobDescriptor:
     size = fields.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise TypeError(f"{str(fields)[:_SHOWN]} is not a descriptor")
-    return BlobDescriptor(_digest(fields.get("digest")), size, text_of(fields, "mediaType"))
+    return BlobDescriptor(_digest(fields.get("digest")), size, word_of(fields, "mediaType"))
 
 
 def _digest(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from ckf_airgap.archives.byte_stream import ByteStream, open_archive
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import TarMember, read_members
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import ArtifactError, printable
 
 PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
@@ -122,8 +122,8 @@ class PackManifest:
             if document["format"] != _FORMAT:
                 return None
             return cls(
-                str(document["layout"]),
-                str(document["architecture"]),
+                printable(str(document["layout"])),
+                printable(str(document["architecture"])),
                 tuple(_entry(PackedImage, image) for image in document["images"]),
                 tuple(_entry(PackedCharm, charm) for charm in document["charms"]),
                 str(document["bundle"]),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
-from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
@@ -62,7 +62,7 @@ def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml"
     )
 
 
-def read_charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
+def read_charms(arguments: argparse.Namespace) -> UnpackedCharms:
     """Read the charms of ``--charms``; none where it is not given.
 
     Raises:
@@ -70,7 +70,7 @@ def read_charms(arguments: argparse.Namespace) -> tuple[CharmFile, ...]:
         ConfigurationError: The option is not valid.
     """
     if not arguments.charms:
-        return ()
+        return UnpackedCharms(())
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
         return unpack_charms(archive(arguments, "charms"), Path(folder))
 

@@ -29,14 +29,20 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     if arguments.charms is None and arguments.images is None:
         raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
     document: dict[str, Any] = {}
-    charms = read_charms(arguments)
+    unpacked = read_charms(arguments)
+    charms = unpacked.charms
     if arguments.charms:
         document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
+        document["unreadable_charms"] = [str(charm.error) for charm in unpacked.unreadable]
     inventory = archive_inventory(arguments, charms) if arguments.images else None
     if inventory:
         document |= inventory_document(inventory)
-    status = NEEDS_ATTENTION if inventory and inventory.needs_attention else 0
-    return Answer(document, status, inspection_table(charms, inventory, arguments.images))
+    needs_attention = bool(unpacked.unreadable or (inventory and inventory.needs_attention))
+    return Answer(
+        document,
+        NEEDS_ATTENTION if needs_attention else 0,
+        inspection_table(unpacked, inventory, arguments.images),
+    )
 
 
 def _charm_document(charm: CharmFile) -> dict[str, Any]:

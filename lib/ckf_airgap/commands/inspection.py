@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
 
@@ -72,13 +73,11 @@ def attention(inventory: Inventory) -> Iterator[str]:
             yield f"warning: {entry.file}: {entry.reason}"
 
 
-def inspection_table(
-    charms: Sequence[CharmFile], inventory: Inventory | None, archive: str
-) -> str:
+def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:
     """Show what archives hold.
 
     Args:
-        charms: The charms; none where they were not asked for.
+        unpacked: The charms; none where they were not asked for.
         inventory: What the archive of images holds, or None where that was not asked for.
         archive: The name of that archive.
 
@@ -86,9 +85,13 @@ def inspection_table(
         Tables under headings, with a sum at the end.
     """
     parts: list[str] = []
-    if charms:
+    if charms := unpacked.charms:
         rows = ((charm.name, _bases(charm), len(charm.resources), charm.label) for charm in charms)
         parts.append(_table("CHARMS", ("charm", "bases", "images", "file"), rows))
+    if unpacked.unreadable:
+        errors = (charm.error for charm in unpacked.unreadable)
+        lines = (f"  {error.problem}\n    {error.cure}" for error in errors)
+        parts.append("CHARMS THAT CANNOT BE READ\n" + "\n".join(lines) + "\n")
     if inventory:
         parts += _image_tables(inventory)
         parts.append(_sum(inventory, archive))

@@ -20,6 +20,7 @@ from ckf_airgap.planning.plan import (
     PlanSettings,
     check_settings,
     make_plan,
+    select_charms,
 )
 from ckf_airgap.planning.report import plan_document
 
@@ -65,8 +66,10 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     )
     # What is wrong with these must show before an archive is read for an hour.
     check_settings(settings)
-    charms = read_charms(arguments)
-    inventory = archive_inventory(arguments, charms)
+    unpacked = read_charms(arguments)
+    # A charm that is needed and not readable must show as early.
+    select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
+    inventory = archive_inventory(arguments, unpacked.charms)
     inventory.require_sound(arguments.images)
-    plan = make_plan(charms, inventory, settings)
+    plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable)
     return Answer(plan_document(plan, settings.location))

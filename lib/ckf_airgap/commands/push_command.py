@@ -63,7 +63,8 @@ def _push(arguments: argparse.Namespace) -> Answer:
     images = archive(arguments, "images")
     size = images.size
     client.check()
-    wanted = wanted_images(read_charms(arguments))
+    unpacked = read_charms(arguments)
+    wanted = wanted_images(unpacked.charms)
     with tqdm(
         total=size,
         unit="B",
@@ -83,16 +84,19 @@ def _push(arguments: argparse.Namespace) -> Answer:
         )
         result = pusher.push(images, wanted)
     inventory = result.inventory
-    for line in (*result.notices, *attention(inventory)):
+    unreadable = [str(charm.error) for charm in unpacked.unreadable]
+    for line in (*unreadable, *result.notices, *attention(inventory)):
         notice(line)
     document = {
         "pushed": list(result.pushed),
         "present": result.present,
         "uploaded_bytes": result.uploaded_bytes,
         "unnamed": [image.member for image in inventory.unnamed],
+        "unreadable_charms": unreadable,
         **findings_document(inventory),
     }
-    return Answer(document, NEEDS_ATTENTION if inventory.needs_attention else 0)
+    needs_attention = inventory.needs_attention or bool(unreadable)
+    return Answer(document, NEEDS_ATTENTION if needs_attention else 0)
 
 
 class _Bar:

@@ -70,7 +70,8 @@ def bring(
     versions = model.versions()
     require_fitting_client(versions)
     require_fit_charms(installer, versions.model)
-    if not allow_missing and installer.missing_charms:
+    missing = installer.missing_charms
+    if missing and not allow_missing:
         # Not a complete release: all that it lacks is named, and nothing is pushed.
         installer.plan().require_complete()
     pushed = push(installer, on_progress)

@@ -11,7 +11,7 @@ from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_size
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
 from ckf_airgap.charm_download import CharmOrigin, download_charm
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import (
     AirgapError,
     ArtifactError,
@@ -23,6 +23,7 @@ from ckf_airgap.errors import (
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.packing.assembly import Text, TextWriter
 from ckf_airgap.skopeo import retried
+from ckf_airgap.temporary import removed_in_the_end
 
 _AT_ONCE = 4
 
@@ -101,25 +102,26 @@ class CharmDownloads:
                 if charm.packed.sha256 == known["sha256"]:
                     return charm
         incoming = self._folder / f"{origin.name}.incoming"
-        revision = retried(
-            lambda: download_charm(
-                self._client,
-                origin,
-                incoming,
-                architecture=self._architecture,
-                charmhub_url=self._charmhub_url,
+        with removed_in_the_end(incoming):
+            revision = retried(
+                lambda: download_charm(
+                    self._client,
+                    origin,
+                    incoming,
+                    architecture=self._architecture,
+                    charmhub_url=self._charmhub_url,
+                )
             )
-        )
-        charm = CharmFile.read(incoming, str(origin))
-        if charm.name != origin.name:
-            raise DownloadError(
-                f"charm {origin}",
-                f"cannot be used: what came under this name is the charm {charm.name}",
-                "see with juju info what is there, and correct the name",
-            )
-        name = f"{origin.name}_r{revision}.charm" if revision is not None else None
-        path = self._folder / (name or f"{origin.name}.charm")
-        os.replace(incoming, path)
+            charm = CharmFile.read(incoming, str(origin))
+            if charm.name != origin.name:
+                raise DownloadError(
+                    f"charm {origin}",
+                    f"cannot be used: what came under this name is the charm {charm.name}",
+                    "see with juju info what is there, and correct the name",
+                )
+            name = f"{origin.name}_r{revision}.charm" if revision is not None else None
+            path = self._folder / (name or f"{origin.name}.charm")
+            os.replace(incoming, path)
         fetched = fetched_charm(path, revision, origin.channel)
         self._remember(
             {
@@ -132,18 +134,18 @@ class CharmDownloads:
         return fetched
 
 
-def charms_in(folder: Path) -> list[FetchedCharm]:
+def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
     """Read the charms of a folder.
 
     Args:
         folder: The folder; its ``.charm`` files count, folders below it do not.
 
     Returns:
-        The charms, sorted by name.
+        The charms, sorted by name, and the files that cannot be read.
 
     Raises:
         ConfigurationError: The folder is not there, or has no charm.
-        ArtifactError: Some are damaged, or two have one name; the message names all of these.
+        ArtifactError: No charm can be read, or two have one name; the message names all of these.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -151,11 +153,12 @@ def charms_in(folder: Path) -> list[FetchedCharm]:
         )
     found: dict[str, FetchedCharm] = {}
     failures: list[AirgapError] = []
+    unreadable: list[UnreadableCharm] = []
     for path in sorted(folder.glob("*.charm")):
         try:
             charm = fetched_charm(path, None, None)
         except ArtifactError as error:
-            failures.append(error)
+            unreadable.append(UnreadableCharm.of(path, path.name, error))
             continue
         other = found.setdefault(charm.file.name, charm)
         if other is not charm:
@@ -167,11 +170,13 @@ def charms_in(folder: Path) -> list[FetchedCharm]:
             )
     if failures:
         raise join_errors(failures, "charms cannot be used")
+    if not found and unreadable:
+        raise join_errors([charm.error for charm in unreadable], f"charms in {folder}")
     if not found:
         raise ConfigurationError(
             f"{folder} holds no .charm file", "download some: juju download CHARM"
         )
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found)], unreadable
 
 
 def fetched_charm(path: Path, revision: int | None, channel: str | None) -> FetchedCharm:

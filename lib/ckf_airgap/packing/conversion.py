@@ -20,6 +20,7 @@ from ckf_airgap.errors import disk_error
 from ckf_airgap.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
+from ckf_airgap.temporary import removed_in_the_end
 
 
 def convert_layers(
@@ -81,32 +82,34 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
             yield piece
 
     stored = pieces()
-    damage: DecodingError | None = None
-    try:
-        with closing(_decoder(layer)) as decoder, incoming.open("wb") as file:
-            file.write(member.header)
-            for block in _blocks(data for piece in stored for data in decoder.decode(piece)):
-                content.update(block)
-                member.add(block)
-                file.write(compress_block([block]))
-            file.write(member.trailer)
-            if not decoder.is_complete:
-                raise DecodingError("it ends in the middle")
-    except DecodingError as error:
-        damage = error
-        # Perhaps it only was damaged on the way, which its digest will tell.
-        for _ in stored:
-            pass
-    name = f"layer {layer.blob.digest} of {pull}"
-    if f"sha256:{source.hexdigest()}" != layer.blob.digest:
-        raise other_bytes(name)
-    if damage is None and f"sha256:{content.hexdigest()}" != layer.diff_id:
-        damage = DecodingError("its content is not what the image's config says")
-    if damage is not None:
-        raise damage.as_artifact_error(
-            name, "leave the image out, or pack with --format oci, which takes layers as they are"
-        )
-    os.replace(incoming, path)
+    with removed_in_the_end(incoming):
+        damage: DecodingError | None = None
+        try:
+            with closing(_decoder(layer)) as decoder, incoming.open("wb") as file:
+                file.write(member.header)
+                for block in _blocks(data for piece in stored for data in decoder.decode(piece)):
+                    content.update(block)
+                    member.add(block)
+                    file.write(compress_block([block]))
+                file.write(member.trailer)
+                if not decoder.is_complete:
+                    raise DecodingError("it ends in the middle")
+        except DecodingError as error:
+            damage = error
+            # Perhaps it only was damaged on the way, which its digest will tell.
+            for _ in stored:
+                pass
+        name = f"layer {layer.blob.digest} of {pull}"
+        if f"sha256:{source.hexdigest()}" != layer.blob.digest:
+            raise other_bytes(name)
+        if damage is None and f"sha256:{content.hexdigest()}" != layer.diff_id:
+            damage = DecodingError("its content is not what the image's config says")
+        if damage is not None:
+            raise damage.as_artifact_error(
+                name,
+                "leave the image out, or pack with --format oci, which takes layers as they are",
+            )
+        os.replace(incoming, path)
 
 
 def _decoder(layer: RemoteLayer) -> Decoder:

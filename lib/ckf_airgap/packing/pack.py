@@ -20,7 +20,7 @@ from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest, read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_download import CharmOrigin
-from ckf_airgap.charm_file import wanted_images
+from ckf_airgap.charm_file import UnreadableCharm, wanted_images
 from ckf_airgap.errors import (
     ArtifactError,
     ConfigurationError,
@@ -36,6 +36,7 @@ from ckf_airgap.packing.charms import CharmDownloads, FetchedCharm, charms_in, w
 from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.request import distinct_images, juju_images
+from ckf_airgap.planning.charms_at_hand import require_readable
 from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
 from ckf_airgap.skopeo import Skopeo
 
@@ -156,6 +157,7 @@ class Packer:
         self._steps = steps
         self._folder = request.output / _PARTIAL
         self._memory = _Memory()
+        self._unreadable: list[UnreadableCharm] = []
 
     def pack(self, *, dry_run: bool = False) -> Packed:
         """Pack, or say what would be packed.
@@ -215,8 +217,8 @@ class Packer:
         """Get the charms together."""
         origins = self._request.origins
         if self._request.folder:
-            found = charms_in(self._request.folder)
-            return _only(found, origins) if origins else found
+            found, self._unreadable = charms_in(self._request.folder)
+            return _only(found, origins, self._unreadable) if origins else found
         self._steps.say(f"downloading {len(origins)} charms")
         folder = self._subfolder("charms")
         downloads = CharmDownloads(
@@ -275,7 +277,8 @@ class Packer:
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
         )
         try:
-            plan = make_plan([charm.file for charm in charms], inventory, settings)
+            files = [charm.file for charm in charms]
+            plan = make_plan(files, inventory, settings, self._unreadable)
         except PlanError as error:
             return (error.problem,)
         if not self._request.allow_missing:
@@ -366,10 +369,15 @@ class Packer:
             journal.close()
 
 
-def _only(charms: Iterable[FetchedCharm], origins: Iterable[CharmOrigin]) -> list[FetchedCharm]:
+def _only(
+    charms: Iterable[FetchedCharm],
+    origins: Iterable[CharmOrigin],
+    unreadable: Iterable[UnreadableCharm],
+) -> list[FetchedCharm]:
     """Take the charms that a bundle names, with the channels that it names."""
     by_name = {charm.file.name: charm for charm in charms}
     wanted = {origin.name: origin for origin in origins}
+    require_readable([charm for charm in unreadable if charm.name in wanted.keys() - by_name])
     lacking = sorted(set(wanted) - set(by_name))
     if lacking:
         raise ConfigurationError(

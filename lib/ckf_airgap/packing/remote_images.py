@@ -14,6 +14,7 @@ from ckf_airgap.names import ImageReference
 from ckf_airgap.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
 from ckf_airgap.packing.all_of import all_of
 from ckf_airgap.skopeo import Skopeo, other_bytes, retried
+from ckf_airgap.temporary import removed_in_the_end
 
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
@@ -231,8 +232,11 @@ class RemoteImages:
         path = self._folder / sha256_of(content).rpartition(":")[2]
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(content)
-            os.replace(file.name, path)
+                incoming = Path(file.name)
+                with removed_in_the_end(incoming):
+                    file.write(content)
+                    file.flush()
+                    os.replace(incoming, path)
         except OSError as error:
             raise disk_error(self._folder, error) from error
 

@@ -9,6 +9,7 @@ from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju_images import JujuVersion
+from ckf_airgap.juju_names import is_charm
 from ckf_airgap.names import ImagePath, ImageReference, image_path
 from ckf_airgap.planning.bundle_text import SERIES, CharmReference, bundle_documents
 
@@ -227,6 +228,10 @@ def _origin(
 
 
 def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
+    if not is_charm(name):
+        raise ConfigurationError(
+            f"{name[:80]!r} is not the name of a charm", "give it as Charmhub has it"
+        )
     revision = details.get("revision")
     if revision is not None and not _REVISION.fullmatch(str(revision)):
         raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")

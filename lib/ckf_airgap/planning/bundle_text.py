@@ -23,6 +23,8 @@ def bundle_documents(text: str) -> list[str]:
         The documents, each with empty lines in front, so that line numbers stay. One that is too
         large, or of too many documents to be a bundle, stays whole.
     """
+    # The mark of a byte order, which editors write in front, is no content.
+    text = text.removeprefix("\N{BYTE ORDER MARK}")
     starts = [0, *(match.start() for match in _DOCUMENT_START.finditer(text))]
     if len(text) > LARGEST_BUNDLE or len(starts) > _MOST_DOCUMENTS:
         return [text]

@@ -17,12 +17,14 @@ class MapException:
     Attributes:
         charm: The charm.
         option: Its option.
-        keys: For each key the end of the image's upstream repository.
-        extra_keys: The same, for keys that are set only where the archive holds the image.
+        registry: Where the images are upstream.
+        keys: For each key the rest of the image's upstream repository.
+        extra_keys: The same, for keys of which not every version deploys something.
     """
 
     charm: str
     option: str
+    registry: str
     keys: Mapping[str, str]
     extra_keys: Mapping[str, str]
 
@@ -55,6 +57,9 @@ class FixedImages:
         is_required: Whether the application does not run without them.
         unless_option: An option that changes them in other versions of the charm, or None.
         if_options: The options without which they are not used.
+        if_code: What the charm's code has in the versions that use them.
+        unless_code: What it has in other versions.
+        is_newest: Whether they count, too, where the charm's code is not there to be read.
     """
 
     charm: str
@@ -63,11 +68,15 @@ class FixedImages:
     is_required: bool = False
     unless_option: str | None = None
     if_options: tuple[str, ...] = ()
+    if_code: frozenset[str] = frozenset()
+    unless_code: frozenset[str] = frozenset()
+    is_newest: bool = False
 
     def concerns(
         self,
         charm: str,
         options: Collection[str],
+        code: Collection[str] | None,
         own_options: Mapping[str, object] = MappingProxyType({}),
     ) -> bool:
         """Tell whether a charm uses these images.
@@ -75,13 +84,22 @@ class FixedImages:
         Args:
             charm: Its name.
             options: The names of the options that it has.
+            code: Which of ``code_marks`` its code has; None where that cannot be read.
             own_options: The options that the operator sets.
         """
         return (
             self.charm == charm
             and self.unless_option not in options
             and all(own_options.get(option) for option in self.if_options)
+            and self._is_of(code)
         )
+
+    def _is_of(self, code: Collection[str] | None) -> bool:
+        if not (self.if_code or self.unless_code):
+            return True
+        if code is None:
+            return self.is_newest
+        return self.if_code.issubset(code) and self.unless_code.isdisjoint(code)
 
 
 @dataclass(frozen=True)
@@ -109,22 +127,38 @@ def load_exceptions() -> Exceptions:
                 entry.get("required", False),
                 entry.get("unless_option"),
                 tuple(entry.get("if_options", ())),
+                frozenset(entry.get("if_code", ())),
+                frozenset(entry.get("unless_code", ())),
+                entry.get("newest", False),
             )
             for entry in document["fixed"]
         ),
     )
 
 
-def required_images(charm: str, options: Collection[str]) -> tuple[str, ...]:
+def code_marks(charm: str) -> frozenset[str]:
+    """List the texts by which versions of a charm's code are told from each other."""
+    marks = (
+        fixed.if_code | fixed.unless_code
+        for fixed in load_exceptions().fixed
+        if fixed.charm == charm
+    )
+    return frozenset[str]().union(*marks)
+
+
+def required_images(
+    charm: str, options: Collection[str], code: Collection[str] | None
+) -> tuple[str, ...]:
     """List the images in the code of a charm that its application does not run without.
 
     Args:
         charm: The charm's name.
         options: The names of the options that it has.
+        code: As for ``FixedImages.concerns``.
     """
     return tuple(
         image
         for fixed in load_exceptions().fixed
-        if fixed.is_required and fixed.concerns(charm, options)
+        if fixed.is_required and fixed.concerns(charm, options, code)
         for image in fixed.images
     )

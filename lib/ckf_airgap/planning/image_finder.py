@@ -4,9 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile, PlainImageOption
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.image_options import PlainImageOption, parsed_value
 from ckf_airgap.names import ImageReference, RegistryLocation, image_path
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
 from ckf_airgap.planning.own_images import own_image_options
@@ -37,6 +39,25 @@ class MissingImage:
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
         return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
+
+
+@dataclass(frozen=True)
+class FixedImage:
+    """An image that stands in the code of a charm, out of reach of any option.
+
+    Attributes:
+        image: The image.
+        application: Who uses it.
+        purpose: What for.
+        is_required: Whether the application does not run without it.
+        mirror: The reference that a mirror of its registry is asked for.
+    """
+
+    image: str
+    application: str
+    purpose: str
+    is_required: bool
+    mirror: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,7 @@ class ImageFinder:
         self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
+        self._fixed: list[FixedImage] = []
         # A charm may name an image of the same host, which means the host on the internet.
         self._own: set[str] = set()
 
@@ -147,9 +169,7 @@ class ImageFinder:
             value = option.value(self._expected) if value is None else value
             if value is not None:
                 values[option.name] = value
-        for exception in load_exceptions().maps:
-            if exception.charm == charm.name and exception.option in charm.options:
-                self._complete(application, charm, exception, values)
+        missing |= self._complete_maps(application, charm, values)
         for alias in load_exceptions().aliases:
             if (
                 alias.charm == charm.name
@@ -174,12 +194,23 @@ class ImageFinder:
             own_options: The options that the operator demands.
         """
         for fixed in load_exceptions().fixed:
-            if not fixed.concerns(charm.name, charm.options, own_options):
+            if not fixed.concerns(charm.name, charm.options, charm.code, own_options):
                 continue
             if fixed.is_required:
                 for image in fixed.images:
                     self._find(image, application)
             self._warnings.append(self._fixed_warning(application, fixed))
+            self._fixed += [
+                FixedImage(
+                    image,
+                    application,
+                    fixed.purpose,
+                    fixed.is_required,
+                    self._asked_for(reference),
+                )
+                for image in fixed.images
+                if (reference := ImageReference.parse(image))
+            ]
 
     @property
     def resolved(self) -> tuple[Resolution, ...]:
@@ -198,6 +229,11 @@ class ImageFinder:
         return tuple(sorted(missing + self._unplaceable, key=lambda item: item.image))
 
     @property
+    def fixed(self) -> tuple[FixedImage, ...]:
+        """The images that no option can change, sorted."""
+        return tuple(sorted(self._fixed, key=lambda item: (item.image, item.application)))
+
+    @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What the operator should know: problem and cure of each."""
         stood_in = (
@@ -210,33 +246,61 @@ class ImageFinder:
         )
         return (*self._warnings, *stood_in)
 
+    def _complete_maps(
+        self, application: str, charm: CharmFile, values: dict[str, str]
+    ) -> set[str]:
+        """Add the images of keys that neither the charm nor the operator gives one for.
+
+        Returns:
+            The options for which the archive does not hold all of them.
+        """
+        return {
+            exception.option
+            for exception in load_exceptions().maps
+            if exception.charm == charm.name
+            and exception.option in charm.options
+            and not self._complete(application, charm, exception, values)
+        }
+
     def _complete(
         self, application: str, charm: CharmFile, exception: MapException, values: dict[str, str]
-    ) -> None:
-        """Add the images of keys that neither the charm nor the operator gives one for."""
+    ) -> bool:
         images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
-        unset: list[str] = []
+        is_plain = charm.image_option(exception.option) is None
         # A charm that names some of its images names all that it must have.
-        required = dict[str, str]() if charm.image_option(exception.option) else exception.keys
+        required = exception.keys if is_plain else {}
+        listed = parsed_value(charm.options[exception.option]) if is_plain else None
+        perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
+        is_whole = True
         for key, tail in {**required, **exception.extra_keys}.items():
-            if key in images:
+            image = f"{exception.registry}/{tail}"
+            expected = self._expected(image)
+            if key in images or expected is None:
                 continue
             resolution = self._resolver.resolve_tail(tail)
             if resolution.path:
                 images[key] = self._location.reference(resolution.path)
-            elif key in required:
-                unset.append(key)
+                continue
+            # Whatever is missing, nothing is left to the internet.
+            if key in required or key in perhaps:
+                images[key] = expected
+            version = charm.options.get("version") or "that this charm deploys"
+            if key in required:
+                is_whole = False
+                note = resolution.note or f"the charm names none: that of the version {version}"
+                place = f"{application}/{exception.option}"
+                self._unplaceable.append(MissingImage(image, (place,), note))
+            elif key in perhaps:
+                self._warnings.append(
+                    (
+                        f"{application}/{exception.option} has no image in the archive for {key}, "
+                        "which not every version of Knative deploys",
+                        f"if the version {version} does, add {image} of that version",
+                    )
+                )
         if images:
             values[exception.option] = json.dumps(images)
-        if unset:
-            self._warnings.append(
-                (
-                    f"{application}/{exception.option} has no image in the archive for "
-                    f"{', '.join(unset)}: what runs under these keys comes from the internet",
-                    "add to the archive, of the version that this charm deploys, "
-                    + ", ".join(exception.keys[key] for key in unset),
-                )
-            )
+        return is_whole
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
         references = list(filter(None, map(ImageReference.parse, fixed.images)))

@@ -10,7 +10,15 @@ from typing import Any, cast
 
 from ckf_airgap.documents import DocumentError, read_values
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju_names import is_application, is_charm
+from ckf_airgap.juju_names import (
+    Grammar,
+    is_application,
+    is_charm,
+    is_endpoint,
+    is_option,
+    is_resource,
+    is_storage,
+)
 from ckf_airgap.names import ImageReference, to_choose_from
 from ckf_airgap.planning.bundle_text import (
     LARGEST_BUNDLE,
@@ -29,6 +37,13 @@ from ckf_airgap.planning.topology import (
 # What the archives decide here: which revision of a charm there is, and which images.
 _DECIDED = frozenset({"channel", "revision", "plan"})
 _PASSED_ON = frozenset({"annotations", "devices", "expose", "storage"})
+# What of this is a map of names to texts, and the names that it may have.
+_NAMED: Mapping[str, Grammar] = {
+    "annotations": str.isprintable,
+    "bindings": lambda name: not name or is_endpoint(name),
+    "devices": is_storage,
+    "storage": is_storage,
+}
 # What Juju takes in no bundle of this kind, and what to do about it.
 _BY_HAND = {
     "bindings": "Kubernetes has no spaces",
@@ -43,6 +58,9 @@ _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
     | {"relations", "saas", "series", "source", "tags", "type", "variables", "website"}
 )
+# The largest releases have 40 applications and 70 relations.
+_MOST_APPLICATIONS = 2_000
+_MOST_RELATIONS = 10_000
 # Juju reads it as a 32-bit number.
 _LARGEST_SCALE = 2**31 - 1
 # Juju's integer options have 64 bits.
@@ -180,11 +198,18 @@ class _Reader:
         for name, body in self._mapping(
             {} if section is None else section, "applications"
         ).items():
-            if not is_application(name):
-                raise self.error(f"has an application with the name {name[:80]!r}")
+            self._require(is_application(name), "application", name)
             known = _READ | _DECIDED | _PASSED_ON | frozenset(_BY_HAND)
             found[name] = None if body is None else self._mapping(body, name, known)
+        if len(found) > _MOST_APPLICATIONS:
+            raise self.error(f"has {len(found)} applications, which is too many for a bundle")
         return found
+
+    def _require(self, is_right: bool, what: str, name: str) -> None:
+        """Refuse a name that Juju does not take, or that would be more than a name."""
+        if not is_right:
+            article = "an" if what[0] in "aeiou" else "a"
+            raise self.error(f"has {article} {what} with the name {name[:80]!r}")
 
     def default_base(self, document: Mapping[str, Any]) -> str | None:
         """Read the base of the applications that name none."""
@@ -198,10 +223,11 @@ class _Reader:
         """Read which offers of other models a bundle consumes."""
         section = self._mapping(document.get("saas") or {}, "saas")
         for name, body in section.items():
+            self._require(is_application(name), "saas", name)
             details = self._mapping(body or {}, f"saas/{name}")
             self.warnings.append(
-                f"{self.what} consumes {name[:80]} from another model: after the deployment, "
-                f"juju consume {str(details.get('url') or 'OFFER')[:200]} {name[:80]}"
+                f"{self.what} consumes {name} from another model: after the deployment, "
+                f"juju consume {str(details.get('url') or 'OFFER')[:200]} {name}"
             )
         return list(section)
 
@@ -213,7 +239,7 @@ class _Reader:
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
         """Read an application of which nothing is known yet."""
         plain = TopologyApplication(name=name, charm=self._charm(name, body.get("charm", name)))
-        resources = self._mapping(body.get("resources") or {}, f"{name}/resources")
+        resources = self._resources(name, body)
         return dataclasses.replace(
             self._settings(plain, body),
             options=self._options(name, body.get("options")),
@@ -227,7 +253,7 @@ class _Reader:
 
     def changed(self, before: TopologyApplication, body: Mapping[str, Any]) -> TopologyApplication:
         """Read what an overlay says of an application."""
-        resources = self._mapping(body.get("resources") or {}, f"{before.name}/resources")
+        resources = self._resources(before.name, body)
         for resource, image in resources.items():
             if not isinstance(image, str) or not image:
                 raise self.error(f"gives no image for the resource {before.name}/{resource}")
@@ -253,8 +279,24 @@ class _Reader:
             # One side may be related with several at once.
             other = sides[1]
             others = cast(list[object], other) if isinstance(other, list) else [other]
-            found += [(Side.parse(sides[0]), Side.parse(str(side))) for side in others]
+            found += [(self._side(sides[0]), self._side(str(side))) for side in others]
+            if len(found) > _MOST_RELATIONS:
+                raise self.error(f"has more than {_MOST_RELATIONS} relations")
         return tuple(found)
+
+    def _side(self, text: str) -> Side:
+        side = Side.parse(text)
+        is_right = is_application(side.application) and (
+            is_endpoint(side.endpoint) if ":" in text else True
+        )
+        self._require(is_right, "relation", text)
+        return side
+
+    def _resources(self, application: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        resources = self._mapping(body.get("resources") or {}, f"{application}/resources")
+        for name in resources:
+            self._require(is_resource(name), f"resource of {application}", name)
+        return resources
 
     def _charm(self, application: str, value: object) -> str:
         name = CharmReference.parse(value).name if isinstance(value, str) else ""
@@ -276,10 +318,11 @@ class _Reader:
             raise self.error(f"gives {name} the scale {scale!r}, which is no number of units")
         if not isinstance(trust, bool):
             raise self.error(f"gives {name} the trust {trust!r}, which is neither true nor false")
-        if constraints is not None and not isinstance(constraints, str):
+        if constraints is not None and not _is_line(constraints):
             raise self.error(f"gives {name} constraints that are not text such as mem=2G")
-        if base is not None and not isinstance(base, str):
+        if base is not None and not _is_line(base):
             raise self.error(f"gives {name} a base that is not text such as ubuntu@22.04")
+        self._check_maps(name, body)
         if body.get("to"):
             self.warnings.append(
                 f"{self.what} places {name}, which Juju does not do on Kubernetes: ignored"
@@ -301,13 +344,28 @@ class _Reader:
             },
         )
 
+    def _check_maps(self, application: str, body: Mapping[str, Any]) -> None:
+        """See that what is passed on has the shape that Juju takes."""
+        expose = body.get("expose")
+        if not (expose is None or isinstance(expose, bool)):
+            raise self.error(f"has {application}/expose, which is neither true nor false")
+        for key, is_name in _NAMED.items():
+            entries = self._mapping(body.get(key) or {}, f"{application}/{key}")
+            for name, value in entries.items():
+                self._require(is_name(name), f"{key} of {application}", name)
+                if not isinstance(value, (str, int, float)) or "\0" in str(value):
+                    raise self.error(f"has {application}/{key}/{name}, which is not a text")
+
     def _options(self, application: str, value: object) -> dict[str, OptionValue]:
         options = self._mapping(value or {}, f"{application}/options")
         for name, setting in options.items():
+            self._require(is_option(name), f"option of {application}", name)
             if not isinstance(setting, (str, int, float, bool)):
                 raise self.error(f"gives {application}/{name} a value that is not one scalar")
             if isinstance(setting, int) and abs(setting) > _LARGEST_NUMBER:
                 raise self.error(f"gives {application}/{name} a number that is too large")
+            if isinstance(setting, str) and "\0" in setting:
+                raise self.error(f"gives {application}/{name} a value with a NUL in it")
             if isinstance(setting, str) and setting.startswith(_INCLUDES):
                 raise self.error(
                     f"takes {application}/{name} from a file, which does not come with it"
@@ -328,6 +386,11 @@ class _Reader:
                 place = f"{where}/{key}" if where else key
                 self.warnings.append(f"{self.what} has {place}, which is not known: ignored")
         return cast(dict[str, Any], mapping)
+
+
+def _is_line(value: object) -> bool:
+    """Tell whether something is one line of text."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _local(topology: Topology, reader: _Reader) -> Topology:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from ckf_airgap.charm_file import (
-    CharmFile,
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.image_options import (
     HubImageOption,
     ImageListOption,
     ImageMapOption,
@@ -14,7 +15,6 @@ from ckf_airgap.charm_file import (
     is_image,
     parsed_value,
 )
-from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.names import ImageReference
 from ckf_airgap.planning.topology import OptionValue
 

@@ -7,13 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import RegistryLocation, to_choose_from
-from ckf_airgap.planning.image_finder import ImageFinder, MissingImage, lacking_workload
+from ckf_airgap.planning.charms_at_hand import (
+    CharmSelection,
+    MissingCharm,
+    missing_charms,
+    needed_charms,
+    require_readable,
+    unreadable_warnings,
+)
+from ckf_airgap.planning.image_finder import (
+    FixedImage,
+    ImageFinder,
+    MissingImage,
+    lacking_workload,
+)
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
 from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
-from ckf_airgap.planning.relations import fitting_relations, lacking_partners
+from ckf_airgap.planning.relations import fitting_relations
 from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.topology import (
     OptionValue,
@@ -93,24 +106,6 @@ class PlannedApplication:
 
 
 @dataclass(frozen=True)
-class MissingCharm:
-    """A charm that charms.tar.gz does not hold.
-
-    Attributes:
-        name: The charm.
-        applications: The applications that are deployed from it.
-        wanted_by: What shows that it is missing, in words.
-    """
-
-    name: str
-    applications: tuple[str, ...]
-    wanted_by: str
-
-    def __str__(self) -> str:
-        return f"charm {self.name} (for {', '.join(self.applications)}; {self.wanted_by})"
-
-
-@dataclass(frozen=True)
 class Plan:
     """What is to be deployed.
 
@@ -121,6 +116,7 @@ class Plan:
         missing: The images that were not.
         missing_charms: The charms that the archive lacks.
         warnings: What the operator should know.
+        fixed_images: The images that stand in the charms' code, out of reach of any option.
     """
 
     applications: tuple[PlannedApplication, ...]
@@ -129,6 +125,7 @@ class Plan:
     missing: tuple[MissingImage, ...]
     missing_charms: tuple[MissingCharm, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
+    fixed_images: tuple[FixedImage, ...] = ()
 
     @property
     def bundled(self) -> tuple[PlannedApplication, ...]:
@@ -185,24 +182,32 @@ class Plan:
             )
 
 
-def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanSettings) -> Plan:
+def make_plan(
+    charms: Iterable[CharmFile],
+    inventory: Inventory,
+    settings: PlanSettings,
+    unreadable: Sequence[UnreadableCharm] = (),
+) -> Plan:
     """Work out the deployment from the two artifacts.
 
     Args:
         charms: The charms at hand.
         inventory: What images.tar.gz holds.
         settings: What the operator says.
+        unreadable: What of charms.tar.gz cannot be read.
 
     Returns:
         The plan.
 
     Raises:
+        ArtifactError: Charms that are needed cannot be read.
         ConfigurationError: A setting names something that is not there, or is not valid.
         PlanError: None of the charms belongs to the topology.
     """
     _check_gateway_type(settings)
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings).for_mesh_of(by_name)
+    topology = _topology(settings).for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    require_readable(needed_charms(topology, by_name, unreadable))
     deployed = sorted(
         (item for item in topology.applications if item.charm in by_name),
         key=lambda item: item.name,
@@ -224,9 +229,11 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
         relations=fitting_relations(topology, applications),
         resolved=finder.resolved,
         missing=finder.missing,
+        fixed_images=finder.fixed,
         missing_charms=missing_charms(topology, by_name),
         warnings=(
             *map(PlanWarning, topology.warnings),
+            *unreadable_warnings(unreadable),
             *_unused_charms(topology, by_name),
             *_without_effect(settings, applications),
             *wrong_model(applications.values(), settings.model),
@@ -236,35 +243,30 @@ def make_plan(charms: Iterable[CharmFile], inventory: Inventory, settings: PlanS
     )
 
 
-@dataclass(frozen=True)
-class CharmSelection:
-    """Which of the charms at hand count.
-
-    Attributes:
-        deployed: Those that an application is deployed from.
-        missing: Those that are not at hand.
-    """
-
-    deployed: tuple[CharmFile, ...]
-    missing: tuple[MissingCharm, ...]
-
-
-def select_charms(charms: Iterable[CharmFile], settings: PlanSettings) -> CharmSelection:
+def select_charms(
+    charms: Iterable[CharmFile],
+    settings: PlanSettings,
+    unreadable: Sequence[UnreadableCharm] = (),
+) -> CharmSelection:
     """Sort out the charms, which needs no look at the images.
 
     Args:
         charms: The charms at hand.
         settings: What the operator says.
+        unreadable: What of charms.tar.gz cannot be read.
 
     Raises:
         ConfigurationError: The bundle or the overlay is not valid.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings).for_mesh_of(by_name)
+    topology = _topology(settings).for_mesh_of({*by_name, *(each.name for each in unreadable)})
     used = {item.charm for item in topology.applications}
+    needed = needed_charms(topology, by_name, unreadable)
+    named = {charm.name for charm in needed}
     return CharmSelection(
         tuple(charm for name, charm in by_name.items() if name in used),
-        missing_charms(topology, by_name),
+        tuple(charm for charm in missing_charms(topology, by_name) if charm.name not in named),
+        needed,
     )
 
 
@@ -285,28 +287,6 @@ def _check_gateway_type(settings: PlanSettings) -> None:
             f"gateway-service-type is {kind!r}",
             f"give one of {', '.join(GATEWAY_SERVICE_TYPES)}, or nothing for the charm's default",
         )
-
-
-def missing_charms(
-    topology: Topology, charms: Mapping[str, CharmFile]
-) -> tuple[MissingCharm, ...]:
-    """List the charms of a topology that are not at hand although they should be.
-
-    Args:
-        topology: The topology.
-        charms: The charms at hand, by name.
-    """
-    lacking = lacking_partners(topology, charms)
-    found: dict[str, MissingCharm] = {}
-    for item in topology.applications:
-        if item.charm in charms or not (item.is_expected or item.name in lacking):
-            continue
-        by = lacking.get(item.name)
-        reason = f"{by} requires it" if by else item.expected_by
-        before = found.get(item.charm)
-        names = (*before.applications, item.name) if before else (item.name,)
-        found[item.charm] = MissingCharm(item.charm, names, before.wanted_by if before else reason)
-    return tuple(found[name] for name in sorted(found))
 
 
 def _lacking_charms(missing: Sequence[MissingCharm]) -> str:

@@ -1,13 +1,15 @@
 """Which relations of a topology fit the charms at hand, and which partners are lacking."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, listed
 from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.topology import Relation, Side, Topology
 
 _OPPOSITE = {"provides": "requires", "requires": "provides"}
+_SHOWN_CANDIDATES = 10
 
 
 def fitting_relations(
@@ -26,16 +28,19 @@ def fitting_relations(
         ConfigurationError: A relation that the operator names fits no endpoints, or several.
     """
     found: list[Relation] = []
+    known = _Candidates(applications)
     for relation in topology.relations:
         if any(side.application not in applications for side in relation):
             continue
-        candidates = _candidates(relation, applications)
+        candidates = known.of(relation)
         if len(candidates) == 1:
             found.append(candidates[0])
         elif relation in topology.demanded:
             first, second = relation
+            shown = [f"{a} - {b}" for a, b in candidates[:_SHOWN_CANDIDATES]]
+            shown += ["more"] if len(candidates) > _SHOWN_CANDIDATES else []
             problem = (
-                "could be several: " + "; ".join(f"{a} - {b}" for a, b in candidates)
+                f"could be several: {listed(shown)}"
                 if candidates
                 else "fits no endpoints of these charms"
             )
@@ -86,15 +91,40 @@ def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, Cha
     )
 
 
-def _candidates(relation: Relation, applications: Mapping[str, CharmFile]) -> list[Relation]:
-    """Give what a relation can mean: its endpoints, or all that fit where it names none."""
-    first, second = relation
-    return [
-        (Side(first.application, one.name), Side(second.application, other.name))
-        for one in applications[first.application].endpoints
-        for other in applications[second.application].endpoints
-        if one.interface == other.interface
-        and _OPPOSITE.get(one.role) == other.role
-        and first.endpoint in ("", one.name)
-        and second.endpoint in ("", other.name)
-    ]
+class _Candidates:
+    """Gives what a relation can mean, each pair of charms looked at once."""
+
+    def __init__(self, applications: Mapping[str, CharmFile]) -> None:
+        self._applications = applications
+        self._known: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
+
+    def of(self, relation: Relation) -> list[Relation]:
+        """Give its endpoints, or some of all that fit where it names none."""
+        first, second = relation
+        one, other = (self._applications[side.application] for side in relation)
+        key = (one.name, first.endpoint, other.name, second.endpoint)
+        if key not in self._known:
+            fitting = _fitting(one, first.endpoint, other, second.endpoint)
+            # There may be very many of them.
+            self._known[key] = list(islice(fitting, _SHOWN_CANDIDATES + 1))
+        return [
+            (Side(first.application, name), Side(second.application, other_name))
+            for name, other_name in self._known[key]
+        ]
+
+
+def _fitting(
+    one: CharmFile, name: str, other: CharmFile, other_name: str
+) -> Iterator[tuple[str, str]]:
+    if other_name and not name:
+        yield from ((mine, its) for its, mine in _fitting(other, other_name, one, ""))
+        return
+    named = one.endpoint(name)
+    for endpoint in [named] if named else () if name else one.endpoints:
+        role = _OPPOSITE[endpoint.role]
+        partner = other.endpoint(other_name)
+        if partner and (partner.interface, partner.role) == (endpoint.interface, role):
+            yield endpoint.name, partner.name
+        elif not other_name:
+            for each in other.endpoints_of(endpoint.interface, role):
+                yield endpoint.name, each.name

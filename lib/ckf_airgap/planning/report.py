@@ -18,7 +18,9 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
     Returns:
         A map with ``applications`` (by name: charm, file, excluded, trust, scale, resources,
         options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image and who
-        wants it), ``resolved`` (image, by which rule, to which reference) and ``warnings``.
+        wants it), ``resolved`` (image, by which rule, to which reference), ``fixed_images`` (in
+        the charms' code: image, application, purpose, whether it is required, what a mirror is
+        asked for) and ``warnings``.
     """
     return {
         "applications": {
@@ -35,12 +37,27 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
         },
         "relations": [[str(first), str(second)] for first, second in plan.relations],
         "missing": [
-            {"image": item.image, "wanted_by": list(item.wanted_by)} for item in plan.missing
+            {
+                "image": item.image,
+                "wanted_by": list(item.wanted_by),
+                **({"note": item.note} if item.note else {}),
+            }
+            for item in plan.missing
         ],
         "resolved": [
             {"image": item.image, "by": item.by.value, "to": location.reference(item.path)}
             for item in plan.resolved
             if item.by and item.path
+        ],
+        "fixed_images": [
+            {
+                "image": item.image,
+                "application": item.application,
+                "purpose": item.purpose,
+                "required": item.is_required,
+                "mirror": item.mirror,
+            }
+            for item in plan.fixed_images
         ],
         "warnings": [
             *(f"charms.tar.gz lacks the {charm}" for charm in plan.missing_charms),

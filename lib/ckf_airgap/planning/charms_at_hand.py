@@ -1,0 +1,108 @@
+"""Which charms the deployment needs: those at hand, the missing ones, and the unreadable ones."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.errors import join_errors
+from ckf_airgap.planning.plan_warnings import PlanWarning
+from ckf_airgap.planning.relations import lacking_partners
+from ckf_airgap.planning.topology import Topology
+
+
+@dataclass(frozen=True)
+class MissingCharm:
+    """A charm that charms.tar.gz does not hold.
+
+    Attributes:
+        name: The charm.
+        applications: The applications that are deployed from it.
+        wanted_by: What shows that it is missing, in words.
+    """
+
+    name: str
+    applications: tuple[str, ...]
+    wanted_by: str
+
+    def __str__(self) -> str:
+        return f"charm {self.name} (for {', '.join(self.applications)}; {self.wanted_by})"
+
+
+@dataclass(frozen=True)
+class CharmSelection:
+    """Which of the charms at hand count.
+
+    Attributes:
+        deployed: Those that an application is deployed from.
+        missing: Those that are not at hand.
+        unreadable: Those that are needed and cannot be read.
+    """
+
+    deployed: tuple[CharmFile, ...]
+    missing: tuple[MissingCharm, ...]
+    unreadable: tuple[UnreadableCharm, ...] = ()
+
+    def require_readable(self) -> "CharmSelection":
+        """Refuse to go on where charms that are needed cannot be read.
+
+        Raises:
+            ArtifactError: There are some; the message names all of them.
+        """
+        require_readable(self.unreadable)
+        return self
+
+
+def missing_charms(
+    topology: Topology, charms: Mapping[str, CharmFile]
+) -> tuple[MissingCharm, ...]:
+    """List the charms of a topology that are not at hand although they should be.
+
+    Args:
+        topology: The topology.
+        charms: The charms at hand, by name.
+    """
+    lacking = lacking_partners(topology, charms)
+    applications: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
+    for item in topology.applications:
+        if item.charm in charms or not (item.is_expected or item.name in lacking):
+            continue
+        by = lacking.get(item.name)
+        reasons.setdefault(item.charm, f"{by} requires it" if by else item.expected_by)
+        applications.setdefault(item.charm, []).append(item.name)
+    return tuple(
+        MissingCharm(name, tuple(applications[name]), reasons[name]) for name in sorted(reasons)
+    )
+
+
+def needed_charms(
+    topology: Topology, charms: Collection[str], unreadable: Iterable[UnreadableCharm]
+) -> tuple[UnreadableCharm, ...]:
+    """Find the unreadable charms that an application is deployed from.
+
+    Args:
+        topology: The topology.
+        charms: The names of the charms that can be read.
+        unreadable: The charms that cannot. Of one that is there a second time, and can be read
+            there, nothing is needed.
+    """
+    used = {item.charm for item in topology.applications} - set(charms)
+    return tuple(charm for charm in unreadable if charm.name in used)
+
+
+def require_readable(needed: Sequence[UnreadableCharm]) -> None:
+    """Refuse to go on where charms that are needed cannot be read.
+
+    Raises:
+        ArtifactError: There are some; the message names all of them.
+    """
+    if needed:
+        raise join_errors(
+            [charm.error for charm in needed], "charms that the deployment needs cannot be read"
+        )
+
+
+def unreadable_warnings(unreadable: Iterable[UnreadableCharm]) -> Iterator[PlanWarning]:
+    """Name the unreadable charms that nothing needs, as far as can be told."""
+    for charm in unreadable:
+        yield PlanWarning(f"{charm.error.problem}; nothing is deployed from it", charm.error.cure)
