@@ -11,9 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin
 from weakref import WeakKeyDictionary
 
 import urllib3
@@ -31,8 +29,7 @@ from urllib3.exceptions import (
 )
 from urllib3.response import HTTPResponse
 
-from ckf_airgap.addresses import Address, without_query
-from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
@@ -61,7 +58,6 @@ _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
 _SLOW_ATTEMPTS = 3
 _ENDLESS = "the answer does not end"
-_FETCH_ATTEMPTS = 5
 _PIECE = 256 * 1024
 _SENT_AT_ONCE = 64 * 1024
 # It writes whole addresses, and what a server sends in place of headers, with a traceback.
@@ -386,74 +382,6 @@ def release(response: urllib3.BaseHTTPResponse) -> None:
         response.release_conn()
     else:
         response.close()
-
-
-def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
-    """Fetch a small file, wherever its server refers to.
-
-    Args:
-        url: Its address.
-        ca: PEM certificates of the authorities to trust beside those of the system.
-        largest: How many bytes it may have.
-
-    Raises:
-        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is no proxy.
-        DownloadError: The file cannot be had.
-    """
-    cure = "see that the address is right and that its server can be reached"
-    place, name = url, without_query(url)
-    connections = Connections(ca)
-    for _ in range(MOST_REDIRECTS):
-        try:
-            address = Address.parse(place)
-        except ValueError:
-            where = without_query(place)
-            raise DownloadError(
-                name, f"is not given over HTTPS, but at {where}", "give the file"
-            ) from None
-        try:
-            response, content = _get(connections, address, largest + 1)
-            target = response.headers.get("Location")
-            if target and response.status in REDIRECTS:
-                place = urljoin(address.url, target)
-                continue
-        except (HTTPError, ValueError) as error:
-            through = way_to(address.url)
-            raise DownloadError(name, f"cannot be fetched{through} ({error})", cure) from error
-        if response.status != HTTPStatus.OK:
-            raise DownloadError(
-                name, f"cannot be fetched: its server answers {response.status}", cure
-            )
-        if len(content) > largest:
-            raise DownloadError(name, f"has more than {largest:,} bytes", "give another address")
-        return content
-    raise DownloadError(name, "cannot be fetched: its server refers to others without end", cure)
-
-
-def _get(
-    connections: Connections, address: Address, largest: int
-) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-    """Ask for a small file, again after what may pass; gives the first bytes of its content."""
-    attempts = Attempts(_FETCH_ATTEMPTS)
-    while True:
-        asked = None
-        try:
-            response = connections.request(
-                "GET",
-                address.url,
-                redirect=False,
-                preload_content=False,
-                headers=HEADERS,
-                timeout=QUICK_ANSWER,
-            )
-            content = read_body(response, largest)
-            if not is_transient(response.status) or attempts.are_over:
-                return response, content
-            asked = response.headers.get("Retry-After")
-        except HTTPError as error:
-            if attempts.end(Failure.of(error)):
-                raise
-        attempts.wait(asked)
 
 
 def is_transient(status: int) -> bool:

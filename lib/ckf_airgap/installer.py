@@ -17,7 +17,7 @@ from ckf_airgap.deployment.refresh_checks import (
     require_refreshable,
     require_staying,
 )
-from ckf_airgap.deployment.resource_files import resource_files
+from ckf_airgap.deployment.resource_files import files_of, resource_files
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.machine import node_architecture
@@ -318,7 +318,7 @@ class Installer:
                 bundle.write_text(render_bundle(part, self._templates, files))
                 changes.extend(model.deploy_bundle(bundle))
             for item in part.excluded:
-                changes.extend(model.deploy_application(item, _files_of(item, files)))
+                changes.extend(model.deploy_application(item, files_of(item, files)))
             self._remember(part.applications, model, account)
 
         waiting = set(new)
@@ -358,7 +358,7 @@ class Installer:
         def refresh(names: Sequence[str]) -> None:
             for name in names:
                 item = planned[name]
-                item_files = _files_of(item, files)
+                item_files = files_of(item, files)
                 self._report(f"refreshing {name}")
                 if name in refreshes:
                     base = refreshes[name].new_base(juju)
@@ -417,8 +417,7 @@ class Installer:
         self, item: PlannedApplication, state: ModelState, model: JujuModel
     ) -> CharmRefresh:
         charm = self._charm_of(item)
-        runs = state.charms.get(item.name)
-        was_podspec = self._record_of(model).was_podspec(item.name, runs)
+        was_podspec = self._record_of(model).was_podspec(item.name, state.charms.get(item.name))
         return CharmRefresh(
             application=item.name,
             base=state.bases.get(item.name),
@@ -449,7 +448,3 @@ class Installer:
             # Beside the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
         )
-
-
-def _files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -> dict[str, Path]:
-    return {resource: path for (name, resource), path in files.items() if name == item.name}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ckf_airgap import https
+from ckf_airgap import https, small_files
 from ckf_airgap.archives.sources import UrlSource
 from ckf_airgap.errors import ArtifactError, DownloadError, RegistryError
 from ckf_airgap.registry.client import RegistryClient
@@ -94,7 +94,7 @@ def test_what_is_outside_is_fetched_through_the_proxy(
     with serve(Files, authority, NAME) as server, proxy("ann:secret", requests) as host:
         monkeypatch.setenv("HTTPS_PROXY", f"http://ann:secret@{host}")
         place = f"{NAME}:{server.rpartition(':')[2]}"
-        assert https.fetch(f"https://{place}/list.txt", ca, largest=100) == CONTENT
+        assert small_files.fetch(f"https://{place}/list.txt", ca, largest=100) == CONTENT
         source = UrlSource(f"https://{place}/images.tar.gz", "images-url", ca)
         assert source.size == len(CONTENT)
         with source.open() as stream:
@@ -109,7 +109,7 @@ def test_a_proxy_that_refuses_is_named_without_its_account(
     with proxy("ann:secret", requests) as host:
         monkeypatch.setenv("HTTPS_PROXY", f"http://ann:wrong-pw@{host}")
         with pytest.raises(DownloadError, match=rf"through the proxy http://{host}") as fetched:
-            https.fetch(f"https://{NAME}/list.txt", None, largest=100)
+            small_files.fetch(f"https://{NAME}/list.txt", None, largest=100)
         with pytest.raises(ArtifactError, match=rf"through the proxy http://{host}") as read:
             _ = UrlSource(f"https://{NAME}/images.tar.gz", "images-url").size
     assert requests
@@ -147,5 +147,5 @@ def test_an_exception_is_not_asked_for_at_the_proxy(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("HTTPS_PROXY", f"http://{host}")
         monkeypatch.setenv("NO_PROXY", ".corp.invalid")
         with pytest.raises(DownloadError, match=r"cannot be fetched \("):
-            https.fetch(f"https://{NAME}/list.txt", None, largest=100)
+            small_files.fetch(f"https://{NAME}/list.txt", None, largest=100)
     assert requests == []

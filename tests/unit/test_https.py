@@ -7,7 +7,7 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError, URLSchemeUnknown
 
-from ckf_airgap import https
+from ckf_airgap import https, small_files
 from ckf_airgap.addresses import Address, Origin, without_query
 from ckf_airgap.errors import DownloadError
 from ckf_airgap.https import Attempts, Cause, Failure
@@ -184,7 +184,7 @@ def test_a_file_is_fetched(answers: Answers, pauses: list[tuple[int, str | None]
         _Response.of(302, Location="/there"),
         _Response.of(200, b"content"),
     )
-    assert https.fetch("https://x/here", None, largest=7) == b"content"
+    assert small_files.fetch("https://x/here", None, largest=7) == b"content"
     assert asked == [*["GET https://x/here"] * 3, "GET https://x/there"]
     assert pauses == [(0, "9"), (1, None)]
 
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_had(
 ) -> None:
     asked = answers(answer)
     with pytest.raises(DownloadError, match=message) as raised:
-        https.fetch("https://x/here", None, largest=7)
+        small_files.fetch("https://x/here", None, largest=7)
     assert len(asked) == count
     assert "z" not in raised.value.reason.partition("/y")[2]
 
@@ -215,5 +215,5 @@ def test_a_file_that_cannot_be_had(
 def test_a_file_in_the_clear(answers: Answers) -> None:
     asked = answers(_Response.of(200))
     with pytest.raises(DownloadError, match="not given over HTTPS"):
-        https.fetch("http://x/here", None, largest=7)
+        small_files.fetch("http://x/here", None, largest=7)
     assert asked == []

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ckf_airgap import https
+from ckf_airgap import small_files
 from ckf_airgap.commands.arguments import AddParser, certificates, read_text, require_file
 from ckf_airgap.commands.output import Answer, ProgressLines
 from ckf_airgap.errors import ConfigurationError
@@ -198,7 +198,7 @@ def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
     images = [parse_image(text) for text in arguments.add_image]
     for place in arguments.add_images:
         if "://" in place:
-            content = https.fetch(place, certificates(arguments), largest=_LARGEST_LIST)
+            content = small_files.fetch(place, certificates(arguments), largest=_LARGEST_LIST)
             text = content.decode("utf-8", "replace")
         else:
             text = read_text(Path(place))

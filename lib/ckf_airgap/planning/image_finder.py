@@ -268,7 +268,7 @@ class ImageFinder:
         images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
         is_plain = charm.image_option(exception.option) is None
         # A charm that names some of its images names all that it must have.
-        required = exception.keys if is_plain else {}
+        required: Mapping[str, str] = exception.keys if is_plain else {}
         listed = parsed_value(charm.options[exception.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
         is_whole = True
