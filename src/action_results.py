@@ -1,4 +1,4 @@
-"""The results of actions, in the sizes that Juju takes."""
+"""The results of actions, within the sizes that Juju accepts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ _LONGEST_LIST = 6_000
 
 
 def of_push(result: PushResult) -> dict[str, object]:
-    """Give the results of a push: how many images and bytes."""
+    """Return the results of a push: the number of images and bytes."""
     return {
         "pushed-images": len(result.pushed),
         "present-images": result.present,
@@ -25,7 +25,7 @@ def of_push(result: PushResult) -> dict[str, object]:
 
 
 def of_plan(plan: Plan) -> dict[str, object]:
-    """Give the results of a plan: what is in it, and what is missing."""
+    """Return the results of a plan: its content, and what is missing."""
     return {
         "applications": len(plan.applications),
         "excluded": ", ".join(item.name for item in plan.excluded) or "none",
@@ -37,7 +37,7 @@ def of_plan(plan: Plan) -> dict[str, object]:
 
 
 def of_changes(changes: Sequence[str]) -> dict[str, object]:
-    """Give the results of a deployment: what was changed."""
+    """Return the results of a deployment: what was changed."""
     count = len(changes)
     return {
         "changes": listed(changes),
@@ -46,7 +46,7 @@ def of_changes(changes: Sequence[str]) -> dict[str, object]:
 
 
 def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
-    """Give the results of a deployment or a refresh.
+    """Return the results of a deployment or a refresh.
 
     Args:
         outcome: What was done.
@@ -62,7 +62,7 @@ def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
 
 
 def of_verification(verification: Verification) -> dict[str, object]:
-    """Give the results of a verification: where it looked, and what it found."""
+    """Return the results of a verification: where it looked, and what it found."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
     return {
         "namespaces": ", ".join(verification.namespaces),
@@ -76,7 +76,7 @@ def of_verification(verification: Verification) -> dict[str, object]:
 
 
 def of_findings(findings: Iterable[Finding]) -> dict[str, object]:
-    """Give the results of the preflight checks."""
+    """Return the results of the preflight checks."""
     findings = list(findings)
     count = Counter(finding.level for finding in findings)
     return {
@@ -92,7 +92,7 @@ def listed(items: Iterable[object]) -> str:
 
 
 def shortened(text: str, longest: int = _LONGEST_DOCUMENT) -> str:
-    """Cut a text to what Juju takes, and leave out what a hook tool cannot be given.
+    """Cut a text to the size that Juju accepts, and remove what a hook tool cannot take.
 
     Args:
         text: The text; lines are kept.

@@ -29,7 +29,7 @@ _VERIFIED = "verified: Charmed Kubeflow runs from this registry"
 
 
 class CkfAirgapCharm(ops.CharmBase):
-    """Takes the operator's inputs to a running Charmed Kubeflow, by actions."""
+    """Deploys Charmed Kubeflow from the operator's inputs, with actions."""
 
     _stored = ops.StoredState()
 
@@ -63,7 +63,7 @@ class CkfAirgapCharm(ops.CharmBase):
         event.add_status(ops.ActiveStatus(step or f"ready: juju run {self.unit.name} deploy"))
 
     def _on_update_status(self, _: ops.UpdateStatusEvent) -> None:
-        """Look again at what was verified: pods may have come from elsewhere meanwhile."""
+        """Check the images of the pods again: new pods may use images from elsewhere."""
         try:
             if not self._next_step.startswith(_VERIFIED):
                 return
@@ -81,7 +81,7 @@ class CkfAirgapCharm(ops.CharmBase):
             )
 
     def _on_inputs(self, _: ops.EventBase) -> None:
-        """Deploy without being asked, where the operator wants it and the inputs are new."""
+        """Deploy without an action, if the operator wants that and the inputs are new."""
         # One unit is enough, and two would be in each other's way.
         if not self._inputs.configuration.auto_deploy or not self.unit.is_leader():
             return
@@ -187,7 +187,7 @@ class CkfAirgapCharm(ops.CharmBase):
             self._remember_step(_VERIFIED)
 
     def _bring(self, reporter: UnitReporter, *, allow_missing: bool, refresh: bool) -> None:
-        """Carry out all steps; what is done already is skipped."""
+        """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
         # What would stop it must show before hours of fetching and pushing.
         model = self._inputs.login()
@@ -210,7 +210,7 @@ class CkfAirgapCharm(ops.CharmBase):
 
     @property
     def _next_step(self) -> str:
-        """What the last action has left to do; empty where the inputs have changed since."""
+        """The step after the last action; empty if the inputs have changed since."""
         step = str(self._stored.next_step)
         return step if step and self._stored.state_key == self._inputs.state_key() else ""
 

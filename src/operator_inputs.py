@@ -1,4 +1,4 @@
-"""What the operator gives the charm: options, secrets, resources, the volume; parameters."""
+"""The operator's inputs: options, secrets, resources, the volume; parameters of actions."""
 
 import dataclasses
 import hashlib
@@ -73,16 +73,16 @@ class OperatorInputs:
 
     @property
     def configuration(self) -> Configuration:
-        """The options as they are now."""
+        """The present options."""
         return self._charm.load_config(Configuration)
 
     @property
     def folder(self) -> Path:
-        """The unit's own directory, beside the charm's, which an upgrade replaces."""
+        """The unit's directory, beside that of the charm, which an upgrade replaces."""
         return self._charm.charm_dir.parent / "ckf-airgap"
 
     def problems(self) -> Iterator[ConfigurationError]:
-        """Look for inputs that are missing or not valid, in the order in which they are given."""
+        """Find inputs that are missing or not valid, in the order of the instructions."""
         configuration = self.configuration
         checks: list[Callable[[], object]] = [
             self.location,
@@ -107,7 +107,7 @@ class OperatorInputs:
             yield self._lacking("images")
 
     def require(self) -> None:
-        """Refuse to go on without an input.
+        """Refuse to continue without an input.
 
         Raises:
             ConfigurationError: An input is missing or not valid; the message names the command
@@ -134,7 +134,7 @@ class OperatorInputs:
         )
 
     def push_state(self, images: Source) -> Path:
-        """Say where the push keeps its journal: beside the archive, if that outlives this pod."""
+        """Return the path of the push's journal: beside the archive, if that survives this pod."""
         if isinstance(images, FileSource):
             folder = images.path.parent
             is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
@@ -162,7 +162,7 @@ class OperatorInputs:
         )
 
     def location(self) -> RegistryLocation:
-        """Give the registry prefix.
+        """Return the registry prefix.
 
         Raises:
             ConfigurationError: It is not set or not valid.
@@ -176,7 +176,7 @@ class OperatorInputs:
         return RegistryLocation.parse(registry)
 
     def juju_credentials(self) -> Credentials:
-        """Give the account of the Juju user.
+        """Return the account of the Juju user.
 
         Raises:
             ConfigurationError: It is not set or cannot be read.
@@ -190,7 +190,7 @@ class OperatorInputs:
         return credentials
 
     def fingerprint(self) -> str:
-        """Tell one set of options, secrets and archives from another; reads URLs and resources.
+        """Return a hash of options, secrets and archives; reads URLs and resources.
 
         Raises:
             ConfigurationError: An input is missing.
@@ -207,7 +207,7 @@ class OperatorInputs:
         return _digest([self._options(), accounts, versions])
 
     def state_key(self) -> str:
-        """Tell whether a result still holds, without fetching images.tar.gz or asking a server.
+        """Return a hash of the inputs, without fetching images.tar.gz or asking a server.
 
         Images that come as a resource are known by the mark that ``mark_images`` leaves in this
         pod: another resource comes with another pod.
@@ -222,7 +222,7 @@ class OperatorInputs:
         return _digest([self._options(), found])
 
     def mark_images(self, images: Source) -> None:
-        """Remember in this pod that the present resource images has been used.
+        """Record in this pod that the present resource images was used.
 
         Args:
             images: images.tar.gz, as it was collected.
@@ -256,7 +256,7 @@ class OperatorInputs:
         return True
 
     def comparison_problem(self) -> str:
-        """Tell why the plan cannot be known without fetching 100 GB first; empty where it can."""
+        """Return why the plan cannot be known without fetching 100 GB; empty if it can."""
         for problem in self.problems():
             return problem.problem
         if (
@@ -309,7 +309,7 @@ class OperatorInputs:
         )
 
     def _credentials(self, secret: ops.Secret | None, option: str) -> Credentials | None:
-        """Read a user secret; None where the option is not set."""
+        """Read a user secret; None if the option is not set."""
         if secret is None:
             return None
         try:
@@ -331,7 +331,7 @@ class OperatorInputs:
             ) from None
 
     def _source(self, name: str) -> Source:
-        """Find an archive: at the address that is given, on the volume, or the resource."""
+        """Find an archive: at its URL, on the volume, or as a resource."""
         configuration = self.configuration
         url = configuration.images_url if name == "images" else configuration.charms_url
         if url:
@@ -342,7 +342,7 @@ class OperatorInputs:
         return FileSource(path)
 
     def _on_volume(self, name: str) -> Path | None:
-        """Look for an archive on the volume; None where there is none.
+        """Find an archive on the volume; None if there is none.
 
         Raises:
             ConfigurationError: There are several, or one cannot be looked at.
@@ -384,7 +384,7 @@ class OperatorInputs:
         )
 
     def _optional_resource(self, name: str) -> Path | None:
-        """Fetch a file resource; an empty file counts as none."""
+        """Fetch a file resource; an empty file counts as missing."""
         try:
             path = self._model.resources.fetch(name)
             return path if path.stat().st_size > 0 else None
@@ -393,7 +393,7 @@ class OperatorInputs:
 
 
 def _is_archive(path: Path) -> bool:
-    """Tell whether a file of the volume is an archive with content.
+    """Return whether a file of the volume is an archive with content.
 
     Raises:
         ConfigurationError: It is a link to nothing, or in a loop.
@@ -410,7 +410,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def _identity_of(path: Path) -> str:
-    """Tell one file from another by its size and both its ends, wherever it was fetched to."""
+    """Identify a file by its size and both its ends, wherever it was fetched to."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Where the charm tells what goes on: the unit's status, the log of an action or of the unit."""
+"""Reports progress in the unit's status and in the log of an action or of the unit."""
 
 import errno
 import logging
@@ -22,7 +22,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class UnitReporter:
-    """Tells how far the work is, in the unit's status and in a log.
+    """Reports progress in the unit's status and in a log.
 
     Attributes:
         results: Takes what has come out so far.
@@ -42,12 +42,12 @@ class UnitReporter:
 
     @classmethod
     def of_action(cls, unit: ops.Unit, event: ops.ActionEvent) -> "UnitReporter":
-        """Tell the operator who runs an action."""
+        """Report to the operator who runs an action."""
         return cls(unit, event.log, lambda results: event.set_results(dict(results)))
 
     @classmethod
     def of_hook(cls, unit: ops.Unit) -> "UnitReporter":
-        """Tell the unit's log."""
+        """Report to the unit's log."""
         return cls(unit, logger.info, lambda results: logger.info("%s", results))
 
     def log(self, text: str) -> None:
@@ -63,14 +63,14 @@ class UnitReporter:
         self._unit.status = ops.MaintenanceStatus(listed([text], most_bytes=_MOST_LINE_BYTES))
 
     def waiting(self, text: str) -> None:
-        """Show how far a step is: in the status, and now and then in the log."""
+        """Show the progress of a step in the status, and now and then in the log."""
         self._show(text)
         if time.monotonic() - self._logged_at >= _LOG_SECONDS:
             self._logged_at = time.monotonic()
             self.log(text)
 
     def pushing(self, progress: Progress) -> None:
-        """Show how far the push is: each image in the log, the amount now and then."""
+        """Show the progress of the push: each image in the log, the amount now and then."""
         for reference in progress.finished:
             self.log(f"pushed {reference}")
         if time.monotonic() - self._shown_at >= _STATUS_SECONDS:
@@ -80,7 +80,7 @@ class UnitReporter:
 
 @contextmanager
 def reporting(unit: ops.Unit, event: ops.ActionEvent) -> Generator[UnitReporter]:
-    """Report an action, and let the errors of the core fail it with what they say.
+    """Report an action, and fail it with the message of an error of the core.
 
     Args:
         unit: The unit.

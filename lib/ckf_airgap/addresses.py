@@ -1,4 +1,4 @@
-"""Addresses that servers give: checked once, and written for messages without secrets."""
+"""Addresses from servers, checked once, and shown in messages without secrets."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -8,7 +8,7 @@ _DEFAULT_PORT = 443
 
 @dataclass(frozen=True)
 class Origin:
-    """A server (RFC 6454): addresses of the same are written in several ways.
+    """A server (RFC 6454): its addresses can be written in several ways.
 
     Attributes:
         host: In lower case.
@@ -21,7 +21,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Address:
-    """An address that a server has given: over HTTPS, and fit to be asked.
+    """An address from a server: over HTTPS, and valid.
 
     Attributes:
         url: The address.
@@ -62,7 +62,7 @@ class Address:
 
 
 def without_query(url: str) -> str:
-    """Write an address for a message, without what may be a secret in it."""
+    """Return an address for a message, without what may be a secret."""
     address, _, _ = url.partition("?")
     scheme, separator, rest = address.partition("://")
     account, at, place = rest.partition("@")

@@ -1,4 +1,4 @@
-"""What a charm demands of the controller: ``assumes`` and ``min-juju-version`` of its metadata.
+"""What a charm requires of the controller: ``assumes`` and ``min-juju-version`` in its metadata.
 
 The grammar is that of Juju's documentation, "metadata.yaml", key ``assumes``: a list of which all
 must hold, of features with or without a version (``juju >= 3.4.3``), and of ``any-of`` and
@@ -23,7 +23,7 @@ _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 
 @dataclass(frozen=True)
 class Assumption:
-    """A demand, made of others or of a feature.
+    """A requirement: a feature, or a combination of others.
 
     Attributes:
         any_of: Whether one of the parts is enough.
@@ -37,7 +37,7 @@ class Assumption:
 
     @classmethod
     def of_charm(cls, metadata: dict[str, Any]) -> "Assumption":
-        """Read what a charm demands.
+        """Read what a charm requires.
 
         Args:
             metadata: The content of its metadata.yaml, with every scalar as a string.
@@ -51,7 +51,7 @@ class Assumption:
         return cls(parts=tuple(parts))
 
     def holds(self, juju: str) -> bool:
-        """Tell whether a controller meets it.
+        """Return whether a controller meets it.
 
         Args:
             juju: The controller's version, for example ``3.6.8`` or ``4.1-beta2``. Features other
@@ -91,6 +91,6 @@ def _list(value: object) -> list[object]:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """Give major, minor and patch; what is not given counts as 0, a pre-release as its release."""
+    """Return major, minor and patch; missing parts count as 0, a pre-release as its release."""
     numbers = [int(number) for number in re.findall(r"\d{1,9}", text.partition("-")[0])]
     return tuple([*numbers, 0, 0, 0][:3])

@@ -31,7 +31,7 @@ _ACCOUNT_FIELDS = ("auth", "username", "password", "identitytoken")
 def read_auth_file(
     path: Path | None, location: RegistryLocation, tell: Callable[[str], None] = lambda _: None
 ) -> Credentials | None:
-    """Find the account for a registry that ``skopeo login`` or ``docker login`` has stored.
+    """Find the account for a registry that ``skopeo login`` or ``docker login`` stored.
 
     A credential helper for the registry counts first, then the entry with the longest path, then
     the credential store for all registries.
@@ -101,7 +101,7 @@ class _AuthFile:
 
     @property
     def names_any(self) -> bool:
-        """Whether there is an account for any registry, as far as can be seen."""
+        """Whether there is an account for any registry, as far as the file shows."""
         return bool(self.entries or self.helpers or self.store)
 
     def account(self, location: RegistryLocation) -> Credentials | None:
@@ -117,7 +117,7 @@ class _AuthFile:
         return ask_helper(store, location.host, self.path) if store else None
 
     def searched(self, location: RegistryLocation) -> str:
-        """Say what has been searched for the account for a registry."""
+        """Describe where the account for a registry was searched."""
         helper = self._helper(location) or self._store(location)
         return f"{self.path} ({helper_program(helper, self.path)})" if helper else str(self.path)
 
@@ -174,13 +174,13 @@ def _object(document: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
 
 
 def _fitting(keys: Iterable[str], location: RegistryLocation) -> list[str]:
-    """List the keys that are for a registry, the best first."""
+    """List the keys that match a registry, the best first."""
     ranks = {key: rank for key in keys if (rank := _rank(key, location))}
     return sorted(ranks, key=lambda key: ranks[key], reverse=True)
 
 
 def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None:
-    """Tell how well a key fits: by its path, then by how plainly it is written."""
+    """Rank how well a key matches: by its path, then by how plainly it is written."""
     match = _KEY.fullmatch(key)
     if match is None or match["host"].lower() != location.host.lower():
         return None
@@ -195,7 +195,7 @@ def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None
 
 
 def _is_filled(entry: object) -> bool:
-    """Tell whether an entry is more than the mark that a helper keeps the account."""
+    """Return whether an entry is more than the mark that a helper keeps the account."""
     if isinstance(entry, dict):
         fields = cast(dict[str, Any], entry)
         return any(fields.get(name) for name in _ACCOUNT_FIELDS)
@@ -219,7 +219,7 @@ def _account_in(entry: object, path: Path) -> Credentials:
 
 
 def _decoded(auth: object) -> Credentials | None:
-    """Read base64 of ``user:password``; the tools pass over its line breaks."""
+    """Decode base64 of ``user:password``; like the tools, ignore line breaks."""
     if not isinstance(auth, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The documents in a ``.charm`` file, read with limits: whoever made it may have meant harm.
+"""The documents in a ``.charm`` file, read with limits, because the file may be hostile.
 
 A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE), whose directory says what is in it, and may
 say it wrongly.
@@ -42,7 +42,7 @@ CURE = "download the charm again (juju download) and make charms.tar.gz again"
 
 
 class BoundedFile(io.FileIO):
-    """A file of which little is read at once: a zip says itself how large its directory is.
+    """A file with a limit for each read: a zip itself states the size of its directory.
 
     Raises:
         OSError: It is no file: a pipe, a folder or a device can be none of the charms.
@@ -97,13 +97,13 @@ class CharmDocuments:
         return self._content(_CODE) if _CODE in self._archive.NameToInfo else b""
 
     def code_with(self, texts: Iterable[str]) -> frozenset[str] | None:
-        """Tell which of some texts the charm's code has; None where it has no code."""
+        """Return which of some texts the charm's code has; None where it has no code."""
         return (
             frozenset(text for text in texts if text.encode() in self.code) if self.code else None
         )
 
     def required_model(self) -> str:
-        """Give the name that the charm's code demands of its model, or an empty string."""
+        """Return the name that the charm's code demands of its model, or an empty string."""
         match = _REQUIRED_MODEL.search(self.code)
         return match["model"].decode() if match else ""
 
@@ -141,7 +141,7 @@ class CharmDocuments:
     def section(
         self, file: str, document: dict[str, Any], key: str, is_name: juju_names.Grammar
     ) -> dict[str, dict[str, Any]]:
-        """Give a map of names to maps, without the entries that are something else."""
+        """Return a map of names to maps, without the entries that are something else."""
         section = document.get(key)
         if not isinstance(section, dict):
             return {}
@@ -154,13 +154,13 @@ class CharmDocuments:
         return found
 
     def image(self, file: str, name: str, reference: str) -> str:
-        """Give what shall be an image reference; one that no message could hold is refused."""
+        """Return a string that is to be an image reference; refuse one that cannot be shown."""
         is_text = len(reference) <= _LONGEST_REFERENCE and reference.isprintable()
         self.require(is_text, file, f"gives {name} the image {reference[:80]!r}")
         return reference
 
     def require(self, is_right: bool, file: str, problem: str) -> None:
-        """Refuse the charm where something in it is not as it has to be."""
+        """Refuse the charm if a condition does not hold."""
         if not is_right:
             raise ArtifactError(f"{file} of {self.label} {problem}", CURE)
 
@@ -178,5 +178,5 @@ class CharmDocuments:
 
 
 def dashed(name: str) -> str:
-    """Give the name of an option as the names of default files have it."""
+    """Return the name of an option as the names of default files have it."""
     return name.replace("_", "-")

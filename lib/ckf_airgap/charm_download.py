@@ -1,4 +1,4 @@
-"""Charms from Charmhub, through the juju client; neither controller nor account is needed."""
+"""Downloads charms from Charmhub with the juju client, without a controller or an account."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from ckf_airgap.juju_command import error_text, require_name
 
 @dataclass(frozen=True)
 class CharmOrigin:
-    """Where a charm comes from on Charmhub.
+    """The source of a charm on Charmhub.
 
     Attributes:
         name: The charm.
@@ -36,7 +36,7 @@ class CharmOrigin:
 def download_charm(
     client: str, origin: CharmOrigin, target: Path, *, architecture: str, charmhub_url: str = ""
 ) -> int | None:
-    """Download a charm; neither a controller nor an account is needed for that.
+    """Download a charm; this needs neither a controller nor an account.
 
     Args:
         client: The juju client.

@@ -1,4 +1,4 @@
-"""One ``.charm`` file: what it is, which images it takes, what it can be related with.
+"""One ``.charm`` file: its metadata, images and endpoints.
 
 A ``.charm`` is a zip archive with ``metadata.yaml``, ``config.yaml`` and ``manifest.yaml`` (Juju
 documentation, "Charm"). Its images are found by rule, without a table of charms: the resources of
@@ -32,7 +32,7 @@ _BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A named point where a charm can be related.
+    """A named point at which a charm can be related.
 
     Attributes:
         name: Its name.
@@ -109,25 +109,25 @@ class CharmFile:
 
     @property
     def base(self) -> str | None:
-        """The base to deploy it on: the newest that it names."""
+        """The base to deploy it on: the newest that it supports."""
         return max(self.bases, default=None)
 
     @property
     def images(self) -> tuple[str, ...]:
-        """All images that it takes, each once."""
+        """All images that it uses, each once."""
         options = [image for option in self.image_options for image in option.images]
         return tuple(dict.fromkeys([*filter(None, self.resources.values()), *options]))
 
     def image_option(self, name: str) -> ImageOption | None:
-        """Give the image option of a name, or None."""
+        """Return the image option of a name, or None."""
         return self._image_options_by_name.get(name)
 
     def endpoint(self, name: str) -> Endpoint | None:
-        """Give the endpoint of a name, or None."""
+        """Return the endpoint of a name, or None."""
         return self._endpoints_by_name.get(name)
 
     def endpoints_of(self, interface: str, role: str) -> Sequence[Endpoint]:
-        """Give the endpoints of an interface and a role."""
+        """Return the endpoints of an interface and a role."""
         return self._endpoints_by_kind.get((interface, role), ())
 
     # A charm may have very many of these, and be asked for each.
@@ -199,7 +199,7 @@ def _documents(path: Path, label: str, budget: Budget | None) -> Generator[Charm
 
 
 def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
-    """List the images that charms take, each once; what is no valid reference is left out.
+    """List the images that charms use, each once; invalid references are left out.
 
     The images in the code of a charm that its application does not run without are among them, if
     it is known which version they have.

@@ -109,7 +109,7 @@ class Node:
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What a cluster is like.
+    """The facts about a cluster that matter to a deployment.
 
     Attributes:
         nodes: Its nodes.
@@ -126,7 +126,7 @@ class ClusterFacts:
 
 
 def look() -> ClusterFacts:
-    """Look what the cluster is like.
+    """Return nodes, version and default storage class of the cluster.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -153,7 +153,7 @@ def profile_namespaces() -> list[str]:
 
 
 def knative_namespaces() -> list[str]:
-    """List the namespaces that Knative runs in: those of what its operator is told to run.
+    """List the namespaces that Knative runs in: those of KnativeServing and KnativeEventing.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -174,7 +174,7 @@ def knative_namespaces() -> list[str]:
 
 
 def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
-    """List the image of every container in some namespaces, of whatever kind.
+    """List the image of every container in some namespaces, of every kind of container.
 
     Args:
         namespaces: The namespaces; those that are not there have none.
@@ -200,7 +200,7 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
 def report_images(
     images: Iterable[RunningImage], host: str, agent_images: str | None = None
 ) -> ImageReport:
-    """Sort out the images that do not come from the registry.
+    """Find the images that do not come from the registry.
 
     Args:
         images: The images of the cluster.
@@ -226,7 +226,7 @@ def report_images(
 
 @contextmanager
 def _errors(task: str) -> Generator[None]:
-    """Turn every failure of the client, answers that it cannot read too, into ClusterError."""
+    """Turn every failure of the client, including unreadable answers, into ClusterError."""
     try:
         yield
     except AirgapError:
@@ -266,7 +266,7 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
 
 
 def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
-    """Find the answer that is an error: reading its body as JSON may have failed in turn."""
+    """Find the error response behind an exception, which may come from reading its body."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, httpx2.HTTPStatusError):
         found = found.__context__
@@ -274,7 +274,7 @@ def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """Give the status of an answer that is an error, whatever its body is."""
+    """Return the status of an error response, whatever its body is."""
     refusal = _refusal(error)
     if refusal is None:
         return None
@@ -286,7 +286,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _reason(refusal: httpx2.HTTPStatusError) -> str:
-    """Give what an answer says: Kubernetes names the permission that is lacking."""
+    """Return the message of a response: Kubernetes names the missing permission."""
     message = refusal.status.message if isinstance(refusal, ApiError) else None
     # The error's own text ends in the address of a page on the internet.
     return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
@@ -322,7 +322,7 @@ def _node(node: KubernetesNode) -> Node:
 
 
 def _outdated_pods(namespace: str, pods: Iterable[Pod]) -> frozenset[str]:
-    """Name the pods that are of an earlier revision than their StatefulSet.
+    """Return the pods that have an earlier revision than their StatefulSet.
 
     Kubernetes replaces such a pod only after it was ready once (documentation, "StatefulSets",
     "Forced rollback").

@@ -33,7 +33,7 @@ _OTHER_FILE = "skopeo login --authfile OTHER-FILE HOST, and give that file with 
 
 
 def helper_program(name: object, origin: Path) -> str:
-    """Give the program that a helper's name stands for.
+    """Return the program of a helper's name.
 
     Args:
         name: The name, as it stands in an auth file.

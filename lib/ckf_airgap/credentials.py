@@ -1,4 +1,4 @@
-"""User names and passwords, and the only ways in which they leave this program."""
+"""User names and passwords, and the only ways in which they leave this process."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ckf_airgap.temporary import removed_in_the_end
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user name and a password. The password is kept out of every text form."""
+    """A user name and a password. No text form shows the password."""
 
     username: str
     password: str
@@ -19,7 +19,7 @@ class Credentials:
 
     @classmethod
     def checked(cls, username: object, password: object) -> "Credentials | None":
-        """Make an account of what others wrote.
+        """Make an account from input of unknown origin.
 
         Args:
             username: Anything.
@@ -39,7 +39,7 @@ class Credentials:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all.
+    """Write a file that only its owner can read, completely or not at all.
 
     Args:
         path: The file. Its folder must exist.

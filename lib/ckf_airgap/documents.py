@@ -1,4 +1,4 @@
-"""Reading YAML and JSON that others have written, of which nothing is known beforehand.
+"""Reads YAML and JSON of unknown origin within limits.
 
 A short text can stand for endless data, by anchors that refer to each other, and can be nested
 deeper than Python calls functions; both are refused here, once for all. So is a key that is given
@@ -42,14 +42,14 @@ _UNREADABLE = (
 
 
 class DocumentError(ValueError):
-    """A text is not YAML or JSON, or none that is safe to read.
+    """A text is not YAML or JSON, or is not safe to read.
 
     Its message is what goes behind "is not valid YAML": where, or why.
     """
 
 
 class Budget:
-    """How many values several documents may have together.
+    """A limit for the values of several documents together.
 
     Args:
         most: Their number, counted as they are written: each key, scalar, map and list is one.
@@ -154,7 +154,7 @@ _ValuesLoader.add_constructor("tag:yaml.org,2002:timestamp", _any_as_written)
 def read_texts(
     text: str | bytes, budget: Budget | None = None, *, takes_last: bool = False
 ) -> Any:
-    """Read a YAML document (YAML 1.1) with every scalar as it is written: 1.10 is no number.
+    """Read a YAML document (YAML 1.1) with every scalar as a string: 1.10 is not a number.
 
     Args:
         text: The document.
@@ -253,14 +253,14 @@ def _read(
 
 
 def _lines(text: str | bytes) -> int:
-    """Count lines; libyaml takes the end of a text for one more, PyYAML itself does not."""
+    """Count lines; libyaml counts the end of a text as one more, PyYAML itself does not."""
     return 1 + (text.count("\n") if isinstance(text, str) else text.count(b"\n"))
 
 
 def _spend_events(
     text: str | bytes, kind: type[yaml.BaseLoader] | type[yaml.SafeLoader], budget: Budget
 ) -> None:
-    """Count what is in a text before anything is made of it, which takes much more memory."""
+    """Count the values of a text before they are built, which takes much more memory."""
     depth = 0
     one = Budget(_MOST_NODES)
     for event in yaml.parse(text, kind):
@@ -286,7 +286,7 @@ def _value(loader: yaml.BaseLoader | yaml.SafeLoader, node: yaml.Node | None) ->
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the nodes below one, each as often as it is referred to.
+    """Count the nodes below one, each as often as it is referenced.
 
     A long text counts for several.
     """

@@ -16,7 +16,7 @@ _Error = TypeVar("_Error", bound="AirgapError")
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal would obey and what cannot be encoded: names may hold anything.
+    """Replace control characters and what cannot be encoded: names may contain anything.
 
     A tab becomes a space. A line feed is replaced like every other control character: a name must
     not make lines of its own.
@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 def listed(
     items: Sequence[str], *, most_bytes: int = _MOST_LIST_BYTES, separator: str = "; "
 ) -> str:
-    """Join items as far as they fit, and count the rest.
+    """Join as many items as fit, and count the rest.
 
     Args:
         items: Any number of them, of any length.
@@ -62,7 +62,7 @@ def listed(
 
 
 def _shown(text: str, most_bytes: int) -> str:
-    """Bring a text into one printable line; a long one is cut in its middle."""
+    """Turn a text into one printable line; a long one is cut in the middle."""
     if len(text) > 2 * most_bytes:
         # Nothing between these can be left in the end, and it may be very much.
         text = f"{text[:most_bytes]}{_ELLIPSIS}{text[-most_bytes:]}"
@@ -101,7 +101,7 @@ class AirgapError(Exception):
 
 
 def kept(error: _Error) -> _Error:
-    """Make an error that can be kept for long.
+    """Return a copy that can be kept for long, without its traceback.
 
     An exception keeps alive whatever was in memory where it was raised, documents of megabytes
     among it.
@@ -110,7 +110,7 @@ def kept(error: _Error) -> _Error:
 
 
 class ConfigurationError(AirgapError):
-    """An input that the operator gives is missing or not usable."""
+    """An operator's input is missing or not valid."""
 
 
 class ArtifactError(AirgapError):
@@ -118,11 +118,11 @@ class ArtifactError(AirgapError):
 
 
 class StorageError(AirgapError):
-    """A disk of this machine is full, or cannot be written to."""
+    """A disk of this machine is full or not writable."""
 
 
 def disk_error(path: Path | str, error: OSError) -> StorageError:
-    """Say of a file or folder that it cannot be written to.
+    """Return the error for a file or directory that cannot be written.
 
     Args:
         path: The file or folder, or what to call it.
@@ -168,7 +168,7 @@ class ClusterError(AirgapError):
 
 
 def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
-    """Make one error of several: their number, and of each what fits.
+    """Combine several errors into one: their number, and as much of each as fits.
 
     Args:
         errors: One or more.

@@ -1,4 +1,4 @@
-"""HTTPS towards the registry and the file server of an air gap: trust, patience, causes."""
+"""HTTPS to the registry and the file server: trust, timeouts, retries, causes of failures."""
 
 import logging
 import os
@@ -113,7 +113,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: HTTPError) -> "Failure":
-        """Tell what a failed request failed of."""
+        """Return why a request failed."""
         reason: object = error.reason if isinstance(error, MaxRetryError) else error
         if isinstance(reason, SSLError):
             for cause in reason.args:
@@ -135,12 +135,12 @@ class Failure:
 
     @property
     def is_final(self) -> bool:
-        """Whether no waiting mends it."""
+        """Whether retrying cannot help."""
         return self.cause not in (Cause.UNREACHABLE, Cause.SLOW)
 
 
 class Attempts:
-    """Counts how often a request is tried, and waits in between.
+    """Counts the attempts of a request, and waits between them.
 
     Args:
         count: How often at the most.
@@ -158,16 +158,16 @@ class Attempts:
 
     @property
     def are_over(self) -> bool:
-        """Whether the attempt that is under way is the last."""
+        """Whether the present attempt is the last."""
         return self._past + 1 >= self._count
 
     def end(self, failure: Failure) -> bool:
-        """Tell whether a failure ends them: what takes its time is not tried as often."""
+        """Return whether a failure is the last one; timeouts are retried less often."""
         self._slow += failure.cause is Cause.SLOW
         return failure.is_final or self.are_over or self._slow >= _SLOW_ATTEMPTS
 
     def wait(self, asked: str | None = None) -> None:
-        """Wait before the next.
+        """Wait before the next attempt.
 
         Args:
             asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
@@ -179,7 +179,7 @@ class Attempts:
 
 @contextmanager
 def _ended_after(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
-    """End a connection where something takes too long; gives what is set then."""
+    """Close a connection if something takes too long; yield an event that is set then."""
     expired = threading.Event()
 
     def end() -> None:
@@ -199,7 +199,7 @@ def _ended_after(connected: socket.socket, seconds: float) -> Generator[threadin
 
 # Of this name: messages of the library have it.
 class HTTPSConnection(_HTTPSConnection):
-    """A connection whose server has to answer as a whole in its time, not byte by byte."""
+    """A connection whose time limit is for the whole answer, not for each byte."""
 
     def request(self, *args: Any, **more: Any) -> None:
         """Send a request."""
@@ -316,7 +316,7 @@ def way_to(url: str) -> str:
 
 
 def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """Read a body as it is sent, not decoded.
+    """Read a body as it was sent, without decoding.
 
     Args:
         response: An answer of which nothing was read.
@@ -358,7 +358,7 @@ def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
-    """Read a body, the first bytes of it where it is larger; the connection is free then.
+    """Read a body, or only its first bytes if it is larger, and free the connection.
 
     Args:
         response: An answer of which nothing was read.
@@ -377,7 +377,7 @@ def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
 
 
 def release(response: urllib3.BaseHTTPResponse) -> None:
-    """Give the connection of an answer back, if its body has come to its end; else close it."""
+    """Return a connection to the pool if the body was read to the end; else close it."""
     if response.closed:
         response.release_conn()
     else:
@@ -385,7 +385,7 @@ def release(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def is_transient(status: int) -> bool:
-    """Tell the statuses after which the same request may succeed (RFC 9110, section 15.6)."""
+    """Return whether the same request may succeed later (RFC 9110, section 15.6)."""
     return status == 429 or (status >= 500 and status not in (501, 505, 507))
 
 

@@ -24,11 +24,11 @@ class ImageOption(Protocol):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images of its default value, as they are written there."""
+        """The images of its default value, as written there."""
         ...
 
     def value(self, find: Find) -> str | None:
-        """Give the value that takes the images from the air-gapped registry.
+        """Return the value that names the images in the air-gapped registry.
 
         Args:
             find: Resolves one image.
@@ -53,7 +53,7 @@ class PlainImageOption:
         return (self.image,)
 
     def value(self, find: Find) -> str | None:
-        """Give the reference in the registry."""
+        """Return the reference in the registry."""
         return find(self.image)
 
 
@@ -65,7 +65,7 @@ class ImageListOption:
     images: tuple[str, ...]
 
     def value(self, find: Find) -> str | None:
-        """Give the list of those that were found, as JSON, which is YAML."""
+        """Return the list of the images that were found, as JSON, which is YAML."""
         found = [reference for image in self.images if (reference := find(image))]
         return json.dumps(found) if found else None
 
@@ -90,7 +90,7 @@ class ImageMapOption:
         return tuple(image for _, image in self.entries)
 
     def value(self, find: Find) -> str | None:
-        """Give the map of those that were found, as JSON, which is YAML."""
+        """Return the map of the images that were found, as JSON, which is YAML."""
         found = {key: reference for key, image in self.entries if (reference := find(image))}
         return json.dumps({**dict(self.others), **found}) if found or self.others else None
 
@@ -113,7 +113,7 @@ class HubImageOption:
         return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
 
     def value(self, find: Find) -> str | None:
-        """Give the settings with the registry's hub and tag.
+        """Return the settings with the registry's hub and tag.
 
         There is one hub and one tag for all names, so that nothing can be set where an image is
         missing or where the images do not stand beside each other with the same tag.
@@ -158,7 +158,7 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
 
 
 def image_option(name: str, value: object) -> ImageOption | None:
-    """Tell which images a value of an option names.
+    """Return the images that the value of an option names.
 
     Args:
         name: The option's name.
@@ -184,7 +184,7 @@ def image_option(name: str, value: object) -> ImageOption | None:
 
 
 def is_image(value: object) -> bool:
-    """Tell an image reference from a bare word, which would be one by the letter."""
+    """Tell an image reference from a bare word, which the grammar would accept too."""
     if not isinstance(value, str) or not re.search("[/:]", value):
         return False
     return ImageReference.parse(value) is not None

@@ -1,4 +1,4 @@
-"""The whole way from the artifacts to a deployed model, in steps that can each be run again."""
+"""The steps from the artifacts to a deployed model; each can be run again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Inputs:
 
 
 class Installer:
-    """Carries out the steps, and keeps what they need to know of each other in a folder."""
+    """Carries out the steps, and keeps their shared state in a directory."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Installer:
 
     @property
     def deployed_charms(self) -> tuple[CharmFile, ...]:
-        """The charms that something is deployed from."""
+        """The charms that applications are deployed from."""
         return self._selected_charms.deployed
 
     @property
@@ -132,7 +132,7 @@ class Installer:
         return self._selected_charms.require_readable().missing
 
     def check_registry(self) -> None:
-        """See that the registry answers and takes pushes, by one that is given up at once.
+        """Check that the registry accepts pushes, with an upload that is cancelled at once.
 
         Raises:
             RegistryError: It does not.
@@ -165,7 +165,7 @@ class Installer:
         return result
 
     def inventory(self) -> Inventory:
-        """Tell what images.tar.gz holds, damaged members included.
+        """Return the content of images.tar.gz, including damaged members.
 
         An archive that has not been pushed is read to its end for it, without being pushed.
         """
@@ -201,7 +201,7 @@ class Installer:
         return render_bundle(plan, self._templates)
 
     def deploy(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Deploy what is not there, bring the options of what is there up to date, add relations.
+        """Deploy missing applications, update the options of the others, and add relations.
 
         Args:
             plan: The plan. Applications whose resources have no image are left out.
@@ -213,7 +213,7 @@ class Installer:
         return self._bring(plan, model, refresh=False)
 
     def refresh(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Bring a running deployment to new artifacts: what changed in them, and what is new.
+        """Update a running deployment to new artifacts: changed and new applications.
 
         Args:
             plan: The plan of the new artifacts.
@@ -225,11 +225,11 @@ class Installer:
         return self._bring(plan, model, refresh=True)
 
     def outdated(self, plan: Plan, model: JujuModel) -> list[str]:
-        """List the applications that are known to run another charm or images than planned."""
+        """List the applications that are known to run another charm or image than planned."""
         return self._differing(plan, model.state(), model, unknown=False)
 
     def differences(self, plan: Plan, model: JujuModel) -> list[str]:
-        """List what the model holds otherwise than planned: applications, charms, image options.
+        """List how the model differs from the plan: applications, charms, image options.
 
         Args:
             plan: The plan. What cannot be deployed does not count.
@@ -257,7 +257,7 @@ class Installer:
         return lines
 
     def add_relations(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Add the relations that are not there yet.
+        """Add the missing relations.
 
         Args:
             plan: The plan.
@@ -272,7 +272,7 @@ class Installer:
         return [change for pair in plan.relations for change in model.relate(pair, state)]
 
     def pull_needs_credentials(self, plan: Plan) -> bool:
-        """Tell whether the registry gives no images without credentials."""
+        """Return whether the registry requires credentials to pull."""
         path = next((item.path for item in plan.resolved if item.path), None)
         if path is None or self.inputs.registry_credentials is None:
             return False
@@ -280,7 +280,7 @@ class Installer:
         return not self.registry.allows_anonymous_pull(repository, path.tag)
 
     def _account(self, plan: Plan) -> Credentials | None:
-        """Give what the images are pulled with; None where everybody may pull them."""
+        """Return the account that images are pulled with; None if everybody may pull them."""
         if self._pull_account is None:
             needed = self.pull_needs_credentials(plan)
             self._pull_account = (self.inputs.registry_credentials if needed else None,)
@@ -326,7 +326,7 @@ class Installer:
         return changes
 
     def _update_options(self, plan: Plan, model: JujuModel) -> list[str]:
-        """Set what changed in the options of the applications whose charm is the planned one."""
+        """Update the options of the applications that run the planned charm."""
         outdated = self.outdated(plan, model)
         if outdated:
             self._report(f"left to a refresh: {', '.join(outdated)}")
@@ -387,7 +387,7 @@ class Installer:
     def _differing(
         self, plan: Plan, state: ModelState, model: JujuModel, *, unknown: bool
     ) -> list[str]:
-        """List the deployed applications with another charm or other images than planned.
+        """List the deployed applications that run another charm or other images than planned.
 
         Args:
             plan: The plan.

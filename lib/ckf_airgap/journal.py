@@ -1,4 +1,4 @@
-"""A record of long work that may be killed at any point: a file of JSON lines.
+"""A journal of long work that may be killed at any point: a file of JSON lines.
 
 Each line ends with a seal: a code (HMAC, RFC 2104) over this line and those before it, under a key
 that only the user who runs this has. So a line that somebody else has written, or that has been
@@ -35,7 +35,7 @@ _MEANS_NOTHING = (
 
 
 def sealing_key(folder: Path) -> bytes:
-    """Give the key that seals the journals of this user, made when first asked for.
+    """Return the key that seals the journals of this user; make it on first use.
 
     Args:
         folder: Where it is kept, readable for nobody else.
@@ -63,7 +63,7 @@ def sealing_key(folder: Path) -> bytes:
 
 
 def _make_key(path: Path, key: bytes) -> None:
-    """Write a key, whole or not at all, unless there is one."""
+    """Write a key, completely or not at all, unless there is one."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -76,7 +76,7 @@ def _make_key(path: Path, key: bytes) -> None:
 
 
 def state_folder() -> Path:
-    """Name the folder where programs of this user remember things (XDG Base Directory)."""
+    """Return the directory where programs of this user keep state (XDG Base Directory)."""
     base = os.environ.get("XDG_STATE_HOME")
     if base:
         return Path(base, "ckf-airgap")
@@ -89,7 +89,7 @@ def state_folder() -> Path:
 
 
 class Journal:
-    """Lines that say what is done, after a first one that says what work it is.
+    """A header line that identifies the work, then one line for each finished item.
 
     A last line that was not written to its end does not count; it is cut off when the next is
     written.
@@ -171,7 +171,7 @@ class Journal:
                 ) from error
 
     def close(self) -> None:
-        """Close the file. It is opened again when there is something to add."""
+        """Close the file; it is opened again when something is added."""
         with self._lock:
             if self._file:
                 self._file.close()
@@ -208,7 +208,7 @@ class Journal:
                 self.problem = "a part of it is damaged"
 
     def _line(self, file: IO[bytes]) -> bytes | None:
-        """Read a line; None where there is none that counts."""
+        """Read a line; None if it is not valid."""
         line = file.readline(_LONGEST_LINE)
         self._has_whole_line = line.endswith(b"\n")
         match = _SEAL.fullmatch(line)
@@ -240,7 +240,7 @@ class Journal:
 
 
 def _open_own(path: Path, flags: int) -> IO[bytes]:
-    """Open a file that is there, or is made, as a file of this user and as nothing else.
+    """Open or create a file, and refuse one that is not a regular file of this user.
 
     Raises:
         ConfigurationError: It is a link, a device, or somebody else's.

@@ -50,7 +50,7 @@ class ModelState:
     without_units: frozenset[str] = frozenset()
 
     def has_relation(self, relation: Relation) -> bool:
-        """Tell whether a relation exists."""
+        """Return whether a relation exists."""
         first, second = relation
         return second.application in self.relations.get(
             first, ()
@@ -59,7 +59,7 @@ class ModelState:
 
 @dataclass(frozen=True)
 class JujuVersions:
-    """Which Juju is at hand.
+    """The versions of client and model.
 
     Attributes:
         client: The version of the client, for example ``3.6.8``.
@@ -120,7 +120,7 @@ class JujuModel:
         return (self._juju.model or "").partition(":")[2]
 
     def state(self) -> ModelState:
-        """Look what the model holds."""
+        """Return the state of the model."""
         with client_errors():
             status = self._juju.status()
             return ModelState(
@@ -139,13 +139,13 @@ class JujuModel:
             )
 
     def versions(self) -> JujuVersions:
-        """Tell the versions of client and model."""
+        """Return the versions of client and model."""
         with client_errors():
             client = self._juju.cli("version", include_model=False).strip()
             return JujuVersions(client, self._information.agent_version)
 
     def access(self, user: str) -> str:
-        """Tell which access a user has to the model.
+        """Return the access that a user has to the model.
 
         Args:
             user: The user's name.
@@ -165,7 +165,7 @@ class JujuModel:
             return self._information.model_uuid
 
     def secret(self, name: str) -> ModelSecret:
-        """Give a secret of the model by its name; nothing is asked yet."""
+        """Return a secret of the model by its name; nothing is requested yet."""
         return ModelSecret(self._juju, name)
 
     def resource_sizes(self, model: str, application: str) -> Mapping[str, int] | None:
@@ -196,7 +196,7 @@ class JujuModel:
             return self._juju.model_config()
 
     def agent_images(self) -> str | None:
-        """Tell where Juju takes the images of its own agents from.
+        """Return where Juju pulls the images of its own agents from.
 
         Returns:
             The repository that the controller is configured with (``caas-image-repo``), for
@@ -218,7 +218,7 @@ class JujuModel:
         return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
     def option(self, application: str, option: str) -> OptionValue | None:
-        """Give the value of an option of an application; None where it has none."""
+        """Return the value of an option of an application; None if it has none."""
         require_name("application", application)
         with client_errors():
             return self._juju.config(application).get(option)
@@ -275,7 +275,7 @@ class JujuModel:
         *,
         base: str | None = None,
     ) -> list[str]:
-        """Bring an application to another charm, with its resources.
+        """Refresh an application to another charm, with its resources.
 
         Args:
             application: The application. It must be there.
@@ -298,7 +298,7 @@ class JujuModel:
         return [f"refresh application {application.name} to {application.file.name}"]
 
     def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
-        """Give an application another image for a resource.
+        """Set another image for a resource of an application.
 
         Args:
             application: The application. It must be there.
@@ -336,7 +336,7 @@ class JujuModel:
         return [f"add relation {first} - {second}"]
 
     def changed_options(self, application: PlannedApplication) -> dict[str, OptionValue]:
-        """Give the options of an application that have another value than planned.
+        """Return the options of an application whose value differs from the plan.
 
         Args:
             application: The application. It must be there.
@@ -356,7 +356,7 @@ class JujuModel:
             }
 
     def update_options(self, application: PlannedApplication) -> list[str]:
-        """Bring the options of an application up to date.
+        """Update the options of an application.
 
         Args:
             application: The application. It must be there.
@@ -374,7 +374,7 @@ class JujuModel:
 
 
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
-    """Give the full name of a model, whoever owns it."""
+    """Return the full name of a model, whoever owns it."""
     with client_errors():
         output = juju.cli(
             "models", "--controller", CONTROLLER, "--format", "json", include_model=False
@@ -408,7 +408,7 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
 
 
 def _bases(status: jubilant.Status) -> dict[str, str]:
-    """Give the bases as charms name them: without the risk that a channel may end with."""
+    """Return the bases as charms name them: without the risk of a channel."""
     return {
         name: f"{application.base.name}@{application.base.channel.partition('/')[0]}"
         for name, application in status.apps.items()

@@ -41,7 +41,7 @@ class Client(jubilant.Juju):
 
 
 def write_client_files(folder: Path, controller: Controller, credentials: Credentials) -> None:
-    """Write the two files that make the client logged in (as ``juju login`` leaves them).
+    """Write the two files that log the client in (as ``juju login`` leaves them).
 
     Args:
         folder: Where the client looks for them (``JUJU_DATA``).

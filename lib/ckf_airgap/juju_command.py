@@ -1,4 +1,4 @@
-"""What a command line of the juju client may hold, and what its error output means."""
+"""What a command line of the juju client may contain, and what its error output means."""
 
 import re
 from collections.abc import Callable, Generator, Mapping
@@ -27,7 +27,7 @@ _CREDENTIALS_CURE = (
 
 
 def require_name(kind: str, name: str) -> None:
-    """See that a name is taken for a name where it begins a word of a command, never for a flag.
+    """Check that a name at the start of an argument cannot be read as a flag.
 
     Args:
         kind: What it is the name of: ``application``, ``charm``, ``endpoint``, ``option`` or
@@ -46,7 +46,7 @@ def require_name(kind: str, name: str) -> None:
 
 
 def require_values(application: str, options: Mapping[str, object]) -> None:
-    """See that no value of an option is taken for the name of a file whose content is set.
+    """Check that no value of an option can be read as the name of a file.
 
     Args:
         application: The application, for the error.
@@ -65,7 +65,7 @@ def require_values(application: str, options: Mapping[str, object]) -> None:
 
 
 def error_text(output: str) -> str:
-    """Give what the client says of its failure.
+    """Return the error message of the client.
 
     Args:
         output: Its error output. Lines of progress and warnings stand before the error, which

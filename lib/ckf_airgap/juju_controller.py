@@ -1,4 +1,4 @@
-"""Where the Juju controller is, and whether it answers at all."""
+"""Where the Juju controller is, and whether it answers."""
 
 import queue
 import socket
@@ -20,7 +20,7 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Controller:
-    """Where the controller is, and how it is known to be the right one.
+    """The addresses of the controller, and the CA certificate that identifies it.
 
     Attributes:
         uuid: The controller's UUID.
@@ -57,7 +57,7 @@ class Controller:
 
 
 def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> None:
-    """See that a controller answers at one of its addresses, all of which are tried at once.
+    """Check that a controller answers at one of its addresses; all are tried at once.
 
     Args:
         controller: The controller.
@@ -94,7 +94,7 @@ def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> N
 
 
 def _problem(address: str, ca_certificate: str, seconds: float) -> str:
-    """Tell why an address does not answer; an empty string where it does."""
+    """Return why an address does not answer; an empty string if it does."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection(

@@ -1,4 +1,4 @@
-"""The images that Juju itself takes, which no charm names.
+"""The images that Juju itself uses, which no charm names.
 
 The rules are those of Juju's source: ``cloudconfig/podcfg/image.go`` for names, tags and the
 default repository, ``controller/config.go`` for the channel of the database,
@@ -54,7 +54,7 @@ class JujuVersion:
 
     @property
     def major(self) -> int:
-        """The first number: client and controller have the same."""
+        """The first number, which client and controller share."""
         return self.release[0]
 
     @property
@@ -76,11 +76,11 @@ class JujuVersion:
 
     @property
     def controller_images(self) -> tuple[str, ...]:
-        """Name and tag of each image of the controller's own pod, its agent's left out."""
+        """Name and tag of each image of the controller's own pod, except its agent's."""
         return (*filter(None, [self._database_image]), _charm_base(_CONTROLLER_BASE))
 
     def images_of(self, charms: Iterable[CharmFile]) -> tuple[str, ...]:
-        """List the images that a model takes.
+        """List the images that a model uses.
 
         Args:
             charms: The charms that are to be deployed.
@@ -95,7 +95,7 @@ class JujuVersion:
         )
 
     def all_images(self, charms: Iterable[CharmFile]) -> tuple[str, ...]:
-        """List the images that a controller and a model take, each once."""
+        """List the images that a controller and a model use, each once."""
         return tuple(dict.fromkeys([*self.images_of(charms), *self.controller_images]))
 
 

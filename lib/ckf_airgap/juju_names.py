@@ -26,37 +26,37 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def is_charm(name: str) -> bool:
-    """Tell whether a text can be the name of a charm, such as ``mysql-k8s``."""
+    """Return whether a text can be the name of a charm, such as ``mysql-k8s``."""
     return _fits(_WORDS, name)
 
 
 def is_application(name: str) -> bool:
-    """Tell whether a text can be the name of an application, such as ``katib-db``."""
+    """Return whether a text can be the name of an application, such as ``katib-db``."""
     return _fits(_WORDS, name)
 
 
 def is_storage(name: str) -> bool:
-    """Tell whether a text can be the name of a storage, such as ``minio-data``."""
+    """Return whether a text can be the name of a storage, such as ``minio-data``."""
     return _fits(_WORDS, name)
 
 
 def is_endpoint(name: str) -> bool:
-    """Tell whether a text can be the name of an endpoint, such as ``object-storage``."""
+    """Return whether a text can be the name of an endpoint, such as ``object-storage``."""
     return _fits(_ENDPOINT, name)
 
 
 def is_resource(name: str) -> bool:
-    """Tell whether a text can be the name of a resource, such as ``oci-image``."""
+    """Return whether a text can be the name of a resource, such as ``oci-image``."""
     return _fits(_KEY, name)
 
 
 def is_option(name: str) -> bool:
-    """Tell whether a text can be the name of an option, such as ``istio.gateway.name``."""
+    """Return whether a text can be the name of an option, such as ``istio.gateway.name``."""
     return _fits(_KEY, name)
 
 
 def is_interface(name: str) -> bool:
-    """Tell whether a text can be the name of an interface, such as ``kubeflow_profiles``."""
+    """Return whether a text can be the name of an interface, such as ``kubeflow_profiles``."""
     return _fits(_KEY, name)
 
 

@@ -1,4 +1,4 @@
-"""A secret of a model: kept by Juju at once, and readable by the model's admins only."""
+"""A secret of a model, which Juju stores at once and shows only to the model's admins."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ class ModelSecret:
     """
 
     def __init__(self, juju: jubilant.Juju, name: str) -> None:
-        """Name the secret; nothing is asked or made yet.
+        """Name the secret; nothing is requested yet.
 
         Args:
             juju: The client, with the model that the secret belongs to.
@@ -26,14 +26,14 @@ class ModelSecret:
         self._is_there = False
 
     def read(self) -> Mapping[str, str]:
-        """Give its content; empty where there is no such secret."""
+        """Return its content; empty if there is no such secret."""
         with client_errors():
             if not self._exists():
                 return {}
             return self._juju.show_secret(self._name, reveal=True).content
 
     def write(self, content: Mapping[str, str], info: str) -> None:
-        """Give it another content; Juju drops the earlier one.
+        """Replace its content; Juju deletes the earlier revision.
 
         Args:
             content: Values by their keys (lower-case letters, digits and hyphens, three at

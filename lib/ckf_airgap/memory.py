@@ -1,4 +1,4 @@
-"""How the C library keeps memory: what decides the size of a program of many threads."""
+"""The memory arenas of the C library, which decide the size of a process with many threads."""
 
 import ctypes
 
@@ -7,7 +7,7 @@ _ARENA_MAX = -8
 
 
 def use_one_arena() -> None:
-    """Let all threads of this process take memory from one arena, where the C library is glibc.
+    """Make all threads of this process allocate from one arena, if the C library is glibc.
 
     It would keep one for each thread (mallopt(3), "M_ARENA_MAX"). A push hands large blocks from
     thread to thread; with an arena for each, what is free in one is of no use to the others, and

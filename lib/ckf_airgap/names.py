@@ -1,4 +1,4 @@
-"""Image references, and the rule that names an image under the air-gapped registry.
+"""Image references, and the rule that names an image below the registry prefix.
 
 The grammar is that of the distribution project's reference package: ``name[:tag][@digest]``, where
 a name is an optional host and path components. An image keeps its path under the registry prefix:
@@ -40,7 +40,7 @@ _LONGEST_REFERENCE = 1024
 
 @dataclass(frozen=True)
 class ImageReference:
-    """An image reference as somebody wrote it.
+    """An image reference.
 
     Attributes:
         name: Host (where given) and repository, without tag and digest.
@@ -69,7 +69,7 @@ class ImageReference:
 
     @property
     def version(self) -> str:
-        """What stands after the colon under the registry prefix: a tag, always.
+        """The tag below the registry prefix.
 
         An image loses its digest when it is saved and pushed again, so the digest's hexadecimal
         part serves as the tag, as the public scripts do it.
@@ -91,7 +91,7 @@ class ImageReference:
 
 @dataclass(frozen=True, order=True)
 class ImagePath:
-    """Where an image stands under the registry prefix.
+    """The path of an image below the registry prefix.
 
     Attributes:
         repository: The repository below the prefix, for example ``istio/proxyv2``.
@@ -106,12 +106,12 @@ class ImagePath:
 
     @property
     def last_component(self) -> str:
-        """The last part of the repository: what an operator would call the image."""
+        """The last component of the repository: what an operator would call the image."""
         return self.repository.rpartition("/")[2]
 
 
 def image_path(reference: ImageReference) -> ImagePath:
-    """Name an image under the registry prefix.
+    """Return the path of an image below the registry prefix.
 
     The rule is that of the public retag script: with three components or more the first is
     dropped, be it a host or not; with fewer, the whole name is kept. A registry with a port or an
@@ -132,7 +132,7 @@ def image_path(reference: ImageReference) -> ImagePath:
 
 
 def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
-    """List the paths under which an image of the archive can be looked up.
+    """List the paths by which an image of the archive can be found.
 
     A name in the archive is either the original one or one already retagged for some registry; the
     two cannot be told apart, so that both readings count.
@@ -159,7 +159,7 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
 
 
 class MemberNames:
-    """Names images that have no name by the files that hold them.
+    """Names images without a name after their files.
 
     The public scripts name a file after its image with ``/`` and ``:`` turned into ``-``. That
     cannot be turned back, so the wanted names are turned forward and compared.
@@ -184,7 +184,7 @@ class MemberNames:
             self._retagged.setdefault(retagged, set()).add(reference)
 
     def find(self, file_name: str) -> ImageReference | None:
-        """Find which wanted image the name of a file stands for.
+        """Find the wanted image that a file is named after.
 
         Args:
             file_name: The base name of the file, without its ending.
@@ -248,11 +248,11 @@ class RegistryLocation:
         return cls(match["host"], match["path"].strip("/"))
 
     def repository(self, path: ImagePath) -> str:
-        """Give the repository of an image in this registry, without the host."""
+        """Return the repository of an image in this registry, without the host."""
         return f"{self.path}/{path.repository}" if self.path else path.repository
 
     def length_problem(self, path: ImagePath) -> str:
-        """Say in what the repository of an image is too long for a registry; empty: in nothing."""
+        """Describe how the repository of an image is too long; an empty string if it is not."""
         length = len(self.repository(path))
         if length <= _LONGEST_REPOSITORY:
             return ""
@@ -262,7 +262,7 @@ class RegistryLocation:
         )
 
     def reference(self, path: ImagePath) -> str:
-        """Give the reference with which Kubernetes pulls an image from this registry."""
+        """Return the reference with which Kubernetes pulls an image from this registry."""
         return f"{self.host}/{self.repository(path)}:{path.tag}"
 
     def __str__(self) -> str:
@@ -270,12 +270,12 @@ class RegistryLocation:
 
 
 def is_repository(text: str) -> bool:
-    """Tell whether a text is the name of a repository in a registry, without the host."""
+    """Return whether a text is a repository name, without the host."""
     return len(text) <= _LONGEST_REPOSITORY and _REPOSITORY.fullmatch(text) is not None
 
 
 def to_choose_from(wanted: str, names: Iterable[str]) -> str:
-    """Give names for a message, those first that are like one that is not among them.
+    """List names for a message, those first that resemble an unknown one.
 
     Args:
         wanted: The name that is none of them.
@@ -295,7 +295,7 @@ def to_choose_from(wanted: str, names: Iterable[str]) -> str:
 
 
 def registry_host(reference: str) -> str:
-    """Tell which registry an image reference of a pod is pulled from.
+    """Return the registry that an image reference of a pod is pulled from.
 
     Args:
         reference: As it stands in the pod. A first component without a dot, a colon and not
@@ -315,7 +315,7 @@ def _may_be_host(component: str) -> bool:
 
 
 def _is_cache_host(component: str) -> bool:
-    """Tell a registry that images are cached in from a public one, which has a name, no port."""
+    """Tell a pull-through cache from a public registry, which has a name and no port."""
     if ":" in component or component == "localhost":
         return True
     try:
@@ -326,7 +326,7 @@ def _is_cache_host(component: str) -> bool:
 
 
 def _location_problem(text: str) -> str:
-    """Say in a few words what is wrong with a registry prefix; an empty string where nothing."""
+    """Describe what is wrong with a registry prefix; an empty string if nothing is."""
     if not text:
         return "is empty"
     if "://" in text:

@@ -24,7 +24,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Blob:
-    """Some bytes.
+    """Content by its digest and size.
 
     Attributes:
         digest: ``sha256:`` and 64 hexadecimal digits.
@@ -36,15 +36,15 @@ class Blob:
 
 
 def is_digest(text: str) -> bool:
-    """Tell whether a text is a digest by SHA-256, the one algorithm that is taken here."""
+    """Return whether a text is a SHA-256 digest, the only algorithm that is accepted."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def sha256_of(content: bytes) -> str:
-    """Give the digest of some bytes."""
+    """Return the digest of some bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def blob_of(content: bytes) -> Blob:
-    """Describe some bytes."""
+    """Return the descriptor of some bytes."""
     return Blob(sha256_of(content), len(content))

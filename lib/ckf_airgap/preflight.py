@@ -77,7 +77,7 @@ class Preflight:
         """Check everything.
 
         Returns:
-            The findings, in the order in which an operator would mend them.
+            The findings, in the order in which an operator would fix them.
         """
         self._findings = []
         settings = self._installer.inputs.settings
@@ -144,7 +144,7 @@ class Preflight:
         tell("juju", problem, cure)
 
     def _check_agents(self, repository: str | None, version: str) -> None:
-        """See that there are the images that Juju takes for itself; no charm names those."""
+        """Check that there are the images that Juju takes for itself; no charm names those."""
         juju = _juju_version(version)
         wanted = juju.images_of(self._installer.deployed_charms)
         if repository is None:

@@ -38,7 +38,7 @@ class Proxy:
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """Give the proxy for an HTTPS address, or None where it is reached directly.
+    """Return the proxy for an HTTPS address, or None where it is reached directly.
 
     Args:
         url: The address.
@@ -58,7 +58,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
 
 
 def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) -> Proxy | None:
-    """Give the proxy through which the charms of a model reach a host over HTTPS.
+    """Return the proxy through which the charms of a model reach a host over HTTPS.
 
     Args:
         settings: The model's options; Juju gives ``https-proxy`` and ``no-proxy`` to hooks as

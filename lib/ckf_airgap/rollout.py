@@ -1,4 +1,4 @@
-"""Deploying many applications, a few of them at a time.
+"""Deploys many applications, a few at a time.
 
 Juju sends few requests a second to Kubernetes for a model, and all that starts up polls through
 it: what is deployed a few at a time runs sooner than what is deployed at once.
@@ -22,7 +22,7 @@ def roll_out(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> frozenset[str]:
-    """Deploy applications so that only so many are starting at any time.
+    """Deploy applications so that only a limited number is starting at any time.
 
     The next ones follow as soon as the agents of earlier ones run. Whether a workload is active
     does not count: it may wait for a relation that comes later.

@@ -40,7 +40,7 @@ _INSTALL = "install skopeo 1.6 or newer (apt install skopeo, snap install skopeo
 
 @dataclass(frozen=True)
 class SkopeoSettings:
-    """How skopeo reaches the registries.
+    """The settings with which skopeo reaches the registries.
 
     Attributes:
         program: Its executable.
@@ -72,7 +72,7 @@ class Skopeo:
             self._folder.cleanup()
 
     def check(self) -> None:
-        """See that it is there and not too old.
+        """Check that it is installed and not too old.
 
         Raises:
             ConfigurationError: It is not.
@@ -197,7 +197,7 @@ class BlobReader:
         return stream.read(_READ_SIZE)
 
     def interrupt(self) -> None:
-        """End whatever is being read; from another thread."""
+        """Stop whatever is being read; from another thread."""
         if process := self._process:
             process.terminate()
 
@@ -226,7 +226,7 @@ class BlobReader:
             )
 
     def stop(self) -> None:
-        """End the process; it is started again when it is needed."""
+        """Stop the process; it is started again when needed."""
         if self._socket:
             self._socket.close()
         if self._process:
@@ -240,7 +240,7 @@ class BlobReader:
         self._images.clear()
 
     def _call(self, image: str, method: str, *arguments: object) -> tuple[Any, int | None, int]:
-        """Ask for something; gives the value, the end of a pipe, and that pipe's number."""
+        """Send a request; return the value, the end of a pipe, and that pipe's number."""
         self._send(image, method, *arguments)
         return self._receive(image)
 
@@ -274,7 +274,7 @@ class BlobReader:
 
 
 def retried(fetch: Callable[[], Fetched]) -> Fetched:
-    """Fetch something, again after a pause where that failed of what may pass.
+    """Fetch something, with retries after transient failures.
 
     Args:
         fetch: Fetches it.
@@ -296,7 +296,7 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
 
 
 def other_bytes(what: str) -> DownloadError:
-    """Say of something that came that it is not what its digest says.
+    """Return the error for content that does not have its digest.
 
     Args:
         what: What it is.
@@ -314,7 +314,7 @@ def _nothing_came() -> str:
 
 
 def _last_message(output: str) -> str:
-    """Give what skopeo says last, without its framing (level, time)."""
+    """Return the last message of skopeo, without its level and time."""
     lines = output.strip().splitlines()
     if not lines:
         return ""

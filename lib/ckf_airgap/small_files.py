@@ -14,7 +14,7 @@ _ATTEMPTS = 5
 
 
 def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
-    """Fetch a small file, wherever its server refers to.
+    """Fetch a small file, following redirects.
 
     Args:
         url: Its address.
@@ -58,7 +58,7 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
 def _get(
     connections: https.Connections, address: Address, largest: int
 ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-    """Ask for a small file, again after what may pass; gives the first bytes of its content."""
+    """Request a small file, with retries; return the first bytes of its content."""
     attempts = https.Attempts(_ATTEMPTS)
     while True:
         asked = None

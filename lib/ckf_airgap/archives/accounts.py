@@ -1,4 +1,4 @@
-"""What has become of each file of an archive: none is lost without a word."""
+"""The outcome of each file of an archive: none is skipped silently."""
 
 import posixpath
 import re
@@ -30,7 +30,7 @@ _CURE_LINK = "make the archive again with the files that the links lead to (tar 
 
 
 class Accounts(Generic[Layer]):
-    """Settles what has become of the files of one archive.
+    """Settles the outcome of each file of one archive.
 
     Attributes:
         damaged: How many files are damaged that are not part of any image.
@@ -59,7 +59,7 @@ class Accounts(Generic[Layer]):
         self.damaged = 0
 
     def misread(self, roles: Mapping[str, Role]) -> Iterator[str]:
-        """Give the places of files not read as archives that no image has: they may be some.
+        """Return the places of files that no image uses and that may be archives.
 
         Args:
             roles: As what files are read because of an earlier pass; these are certain.
@@ -72,7 +72,7 @@ class Accounts(Generic[Layer]):
                 yield file.place
 
     def settle(self) -> list[PassedOver]:
-        """Tell the sink of each file what has become of it; gives those that may be images."""
+        """Report the outcome of each file to the sink; return the files that may be images."""
         hints: list[PassedOver] = []
         for file in (*self._scope.replaced, *self._scope.files.values()):
             if file.verdict is None:
@@ -102,7 +102,7 @@ class Accounts(Generic[Layer]):
         return self._pass_over(file.path, reason, cure)
 
     def _damage(self, file: File[Layer]) -> str:
-        """Say what is wrong with a file that was meant to be an archive; empty where nothing."""
+        """Describe the damage of a file that was to be an archive; empty if there is none."""
         if file.reason or _OF_DESKTOP.fullmatch(file.path) or not is_archive_name(file.path):
             return ""
         if file.role is not Role.NOTHING or file.is_tar:
@@ -114,7 +114,7 @@ class Accounts(Generic[Layer]):
         return "" if file.what else "is not a tar archive"
 
     def _reason(self, file: File[Layer]) -> tuple[str, str]:
-        """Say why a file is passed over, and what to do if it is an image."""
+        """Explain why a file is skipped, and what to do if it is an image."""
         if file.reason:
             return file.reason, ""
         if _OF_DESKTOP.fullmatch(file.path):
@@ -157,5 +157,5 @@ class Accounts(Generic[Layer]):
 
 
 def is_chart(scope: Scope[Layer]) -> bool:
-    """Tell whether an archive is a Helm chart."""
+    """Return whether an archive is a Helm chart."""
     return any(_CHART.fullmatch(path) for path in scope.files)

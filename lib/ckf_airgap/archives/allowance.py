@@ -1,4 +1,4 @@
-"""How much memory an archive may make its reader use."""
+"""Limits the memory that reading an archive takes."""
 
 from ckf_airgap.errors import ArtifactError
 
@@ -10,10 +10,10 @@ _PER_ENTRY = 400
 
 
 class Allowance:
-    """Counts what is kept while an archive is read, and ends the reading where it is too much."""
+    """Counts what is kept in memory while an archive is read, and stops the reading at a limit."""
 
     def __init__(self, limit: int = _MOST_BYTES) -> None:
-        """Begin with nothing kept.
+        """Start with nothing kept.
 
         Args:
             limit: The most that may be kept at a time, in bytes.
@@ -45,5 +45,5 @@ class Allowance:
         return size
 
     def give_back(self, size: int) -> None:
-        """Count no longer what ``keep`` has returned."""
+        """Release what ``keep`` counted."""
         self._kept -= size

@@ -30,24 +30,24 @@ COPY_AGAIN = "copy it again and compare its checksum with the original"
 
 
 class ByteStream(Protocol):
-    """Something that gives bytes in order."""
+    """Anything that bytes can be read from in order."""
 
     def read(self, size: int, /) -> bytes:
-        """Give one byte or more, ``size`` at the most; none at the end."""
+        """Read between one and ``size`` bytes; none at the end."""
         ...
 
 
 @runtime_checkable
 class Skippable(Protocol):
-    """A stream that passes over bytes at less cost than giving them."""
+    """A stream that can skip bytes more cheaply than by reading them."""
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        """Skip ``size`` bytes, or fewer at the end; return how many."""
         ...
 
 
 def skip(stream: ByteStream, size: int) -> int:
-    """Pass over bytes of a stream, as cheaply as it can.
+    """Skip bytes of a stream as cheaply as it can.
 
     Args:
         stream: The stream.
@@ -65,7 +65,7 @@ def skip(stream: ByteStream, size: int) -> int:
 
 
 class FileStream:
-    """A file whose first bytes have been looked at, from its start.
+    """A stream over a file whose first bytes were already read, from its start.
 
     Attributes:
         head: Those first bytes.
@@ -86,14 +86,14 @@ class FileStream:
         self._rest = rest
 
     def read(self, size: int, /) -> bytes:
-        """Give up to ``size`` bytes; none at the end."""
+        """Read up to ``size`` bytes; none at the end."""
         if self._unread_head:
             data, self._unread_head = self._unread_head[:size], self._unread_head[size:]
             return data
         return self._rest.read(size) if self._rest else b""
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, or what is left; gives how many."""
+        """Skip ``size`` bytes, or what is left; return how many."""
         passed = min(size, len(self._unread_head))
         self._unread_head = self._unread_head[passed:]
         if size > passed and self._rest:
@@ -106,7 +106,7 @@ class ArchiveStream(ByteStream, Protocol):
 
     @property
     def garbage(self) -> bool:
-        """Whether something that is not compressed follows what is; known at the end."""
+        """Whether something uncompressed follows the compressed data; known at the end."""
         ...
 
 
@@ -132,11 +132,11 @@ class DecodedStream:
 
     @property
     def garbage(self) -> bool:
-        """Whether something that is not compressed follows what is; known at the end."""
+        """Whether something uncompressed follows the compressed data; known at the end."""
         return self._decoder.garbage
 
     def read(self, size: int, /) -> bytes:
-        """Give one byte or more, ``size`` at the most; none at the end."""
+        """Read between one and ``size`` bytes; none at the end."""
         if not self._left():
             self._next_block()
         start = self._start
@@ -146,7 +146,7 @@ class DecodedStream:
         return self._block[start : self._start]
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        """Skip ``size`` bytes, or fewer at the end; return how many."""
         left = size
         while left and (self._left() or self._next_block()):
             passed = min(left, self._left())
@@ -155,7 +155,7 @@ class DecodedStream:
         return size - left
 
     def close(self) -> None:
-        """Give back the memory that it holds, whether or not all has been read."""
+        """Release its memory, even if not everything was read."""
         self._blocks.close()
 
     def _left(self) -> int:
@@ -211,7 +211,7 @@ def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[b
 
 
 def _made_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
-    """Make blocks in a thread of its own, a few ahead of whoever takes them."""
+    """Produce blocks in a thread, a few ahead of the consumer."""
     made: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
     is_stopped = threading.Event()
 
@@ -246,7 +246,7 @@ def _made_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
 
 
 class _Reported:
-    """A stored stream that tells how far it has been read."""
+    """A stored stream that reports its position."""
 
     def __init__(self, stored: StoredStream, on_read: Callable[[int], None]) -> None:
         self._stored = stored
@@ -267,7 +267,7 @@ class _Reported:
 def open_archive(
     source: Source, on_read: Callable[[int], None] = lambda _: None
 ) -> Generator[ArchiveStream]:
-    """Open an archive as a stream, decoded by what it begins with.
+    """Open an archive as a stream; its first bytes decide how it is decoded.
 
     Args:
         source: The archive: gzip of one or more members (RFC 1952, section 2.2), Zstandard of one
@@ -309,7 +309,7 @@ def _pieces(head: bytes, stored: StoredStream, on_read: Callable[[int], None]) -
 
 
 def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[int], None]:
-    """Make the ``on_read`` of an archive so large that whoever waits wants to know how far it is.
+    """Return an ``on_read`` callback that reports the progress of reading a large archive.
 
     Args:
         source: The archive.

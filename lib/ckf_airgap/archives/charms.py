@@ -112,7 +112,7 @@ class _Found:
             )
 
     def require_any(self) -> UnpackedCharms:
-        """Give the charms, of which there must be one."""
+        """Return the charms, of which there must be one."""
         unreadable = tuple(self.unreadable.values())
         if not self.charms and unreadable:
             raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
@@ -125,7 +125,7 @@ class _Found:
 
 
 def _require_packed(manifest: PackManifest, found: _Found) -> None:
-    """Compare the charms with what their archive says of them."""
+    """Compare the charms with the record of their archive."""
     wrong = [
         charm.file
         for charm in manifest.charms
@@ -141,7 +141,7 @@ def _require_packed(manifest: PackManifest, found: _Found) -> None:
 def _unpack(
     member: TarMember, folder: Path, budget: Budget
 ) -> tuple[CharmFile | UnreadableCharm, str]:
-    """Write one charm under its final name, whole or not at all; gives its SHA-256, too."""
+    """Write one charm under its final name, completely or not at all; return its SHA-256 too."""
     digest = hashlib.sha256()
     temporary = folder / "incoming"
     free = shutil.disk_usage(folder).free

@@ -43,7 +43,7 @@ class Compression(Enum):
 
 
 def compression_named(media_type: str) -> Compression:
-    """Tell how a layer is compressed by its media type, which ends with it.
+    """Return how a layer is compressed, by the end of its media type.
 
     Args:
         media_type: As ``...layer.v1.tar+gzip`` (OCI), or ``...diff.tar.gzip`` (Docker).
@@ -55,7 +55,7 @@ def compression_named(media_type: str) -> Compression:
 
 
 def compression_of(head: bytes) -> Compression:
-    """Tell how something is compressed by how it begins.
+    """Return how data is compressed, by its first bytes.
 
     Args:
         head: Its first bytes, ``LONGEST_MAGIC`` or more where it has as many.
@@ -106,14 +106,14 @@ class DecodingError(Exception):
 
 
 class WindowAllowance:
-    """Memory that all open Zstandard frames of the process share for their windows.
+    """The memory that the windows of all open Zstandard frames of the process share.
 
     An archive and a layer in it are decoded at the same time. Each with a window of its own at the
     limit would take twice as much memory as either.
     """
 
     def __init__(self, size: int) -> None:
-        """Begin with nothing taken.
+        """Start with nothing taken.
 
         Args:
             size: How many bytes there are.
@@ -128,7 +128,7 @@ class WindowAllowance:
         return self._taken
 
     def take(self, size: int) -> None:
-        """Take a part of it.
+        """Reserve a part of it.
 
         Args:
             size: How many bytes.
@@ -146,7 +146,7 @@ class WindowAllowance:
             self._taken += size
 
     def give_back(self, size: int) -> None:
-        """Give a part back.
+        """Release a part of it.
 
         Args:
             size: How many bytes.
@@ -163,12 +163,12 @@ class Decoder(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether what was given so far ends where it may end."""
+        """Whether the data so far may end here."""
         ...
 
     @property
     def garbage(self) -> bool:
-        """Whether something else follows the compressed data. It is ignored."""
+        """Whether something else follows the compressed data; it is ignored."""
         ...
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back the memory that it holds. Nothing can be decoded any more."""
+        """Release its memory. Nothing more can be decoded."""
         ...
 
 
@@ -231,7 +231,7 @@ class _Member(Protocol):
 
 
 class _NotAMemberError(Exception):
-    """What stands at the place of a member does not begin like one."""
+    """The data in the place of a member does not begin like one."""
 
 
 class _MembersDecoder(ABC):
@@ -274,7 +274,7 @@ class _MembersDecoder(ABC):
             yield b"".join(block)
 
     def close(self) -> None:
-        """Give back the memory that it holds."""
+        """Release its memory."""
         self._member = None
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
@@ -300,7 +300,7 @@ class _MembersDecoder(ABC):
                 self.close()
 
     def _padding(self, data: bytes, start: int) -> int:
-        """Tell how many zeros stand here that belong to no member."""
+        """Return how many zeros here belong to no member."""
         if self._head or not self._has_members:
             return 0
         end = start
@@ -329,7 +329,7 @@ class _MembersDecoder(ABC):
 
     @abstractmethod
     def _open(self, head: bytes) -> _Member | None:
-        """Begin a member; None where more of it is needed to do so.
+        """Begin a member; None if more of it is needed first.
 
         Raises:
             _NotAMemberError: It is none.
@@ -365,7 +365,7 @@ class ZstdDecoder(_MembersDecoder):
         self._window = 0
 
     def close(self) -> None:
-        """Give back the memory that it holds."""
+        """Release its memory."""
         super().close()
         WINDOWS.give_back(self._window)
         self._window = 0

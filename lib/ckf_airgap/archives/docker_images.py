@@ -43,7 +43,7 @@ class DockerImages(Generic[Layer]):
         return bool(self._entries)
 
     def add_manifest(self, content: bytes, folder: str) -> list[ArtifactError]:
-        """Add a manifest; gives an error for each damaged entry of it.
+        """Add a manifest; return an error for each damaged entry.
 
         Raises:
             ArtifactError: It is damaged as a whole.
@@ -65,7 +65,7 @@ class DockerImages(Generic[Layer]):
         return damaged
 
     def found(self, problems: list[ArtifactError]) -> Iterator[Found[Layer]]:
-        """Give the images whose files are all there, at the end of the archive.
+        """Return the images whose files are all there, at the end of the archive.
 
         Args:
             problems: Gets an error for each image of which something is lacking or damaged.
@@ -126,7 +126,7 @@ class DockerImages(Generic[Layer]):
         return Found(image, tuple(layers), (document,))
 
     def _config(self, path: str, content: bytes, image: str) -> ImageConfig:
-        """Read a config, once for all images that have it."""
+        """Read a config once for all images that use it."""
 
         def parse() -> ImageConfig:
             details = read_config(content, image, RESAVE)

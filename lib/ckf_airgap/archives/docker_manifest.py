@@ -38,7 +38,7 @@ class DockerImage:
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return self.names[0] if self.names else self.config
 
 

@@ -1,4 +1,4 @@
-"""What a file in an archive is, told by how it begins and by nothing else."""
+"""What a file in an archive is, by its first bytes alone."""
 
 import io
 import posixpath
@@ -37,7 +37,7 @@ class Shape(Enum):
 
 @dataclass(frozen=True)
 class FileContent:
-    """What the first bytes of a file tell.
+    """What the first bytes of a file say about it.
 
     Attributes:
         shape: What it is, decompressed where it is compressed.
@@ -58,7 +58,7 @@ class FileContent:
 
 
 def tell_content(head: bytes, size: int) -> FileContent:
-    """Tell what a file is.
+    """Return what a file is.
 
     Args:
         head: Its first bytes, ``HEAD_SIZE`` of them or all.
@@ -101,7 +101,7 @@ def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
 
 
 def _first_member(head: bytes) -> str | None:
-    """Give the path of the first member of a tar archive; None where it is none."""
+    """Return the path of the first member of a tar archive; None where it is none."""
     try:
         member = next(read_members(io.BytesIO(head), "a file"), None)
     except ArtifactError:
@@ -111,17 +111,17 @@ def _first_member(head: bytes) -> str | None:
 
 
 def is_archive_name(path: str) -> bool:
-    """Tell whether a file is named like an archive, so that an operator took it for one."""
+    """Return whether a file is named like an archive, so that an operator expects it to be one."""
     return bool(_ARCHIVE_NAME.fullmatch(posixpath.basename(path)))
 
 
 def without_ending(path: str) -> str:
-    """Give the base name of an archive without what tells that it is one."""
+    """Return the base name of an archive without its suffixes."""
     return _ENDING.sub("", posixpath.basename(path))
 
 
 def read_head(stream: ByteStream, size: int) -> bytes:
-    """Read the first bytes of a file: ``HEAD_SIZE`` of them, or all where it has fewer."""
+    """Read the first ``HEAD_SIZE`` bytes of a file, or all of a shorter one."""
     head = b""
     while len(head) < min(HEAD_SIZE, size):
         data = stream.read(min(HEAD_SIZE, size) - len(head))

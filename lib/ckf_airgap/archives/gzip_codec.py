@@ -30,7 +30,7 @@ class Decompressor(Protocol):
     unconsumed_tail: bytes
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Take some bytes; gives ``max_length`` bytes of the content at the most.
+        """Decompress some bytes; return at most ``max_length`` bytes of the content.
 
         Raises:
             Exception: One of GZIP_ERRORS: the member is damaged.
@@ -39,7 +39,7 @@ class Decompressor(Protocol):
 
 
 def compress_block(data: Iterable[bytes]) -> bytes:
-    """Compress a part of a member by itself, so that several can be at a time.
+    """Compress one block independently, so that blocks can be compressed in parallel.
 
     Args:
         data: What it is to hold.
@@ -53,7 +53,7 @@ def compress_block(data: Iterable[bytes]) -> bytes:
 
 
 class GzipMember:
-    """What goes around the blocks of a member (RFC 1952, section 2.3): header and trailer."""
+    """The header and the trailer around the blocks of a member (RFC 1952, section 2.3)."""
 
     header = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
@@ -62,7 +62,7 @@ class GzipMember:
         self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Count what the member holds, in order."""
+        """Count the content of the member, in order."""
         self._checksum = _library.crc32(data, self._checksum)
         self._size += len(data)
 
@@ -88,7 +88,7 @@ _TRAILER_SIZE = 8
 
 
 def stored_size(size: int) -> int:
-    """Tell how long a member is that ``StoredMember`` makes.
+    """Return the length of a member that ``StoredMember`` makes.
 
     Args:
         size: The size of its content, in bytes.
@@ -97,7 +97,7 @@ def stored_size(size: int) -> int:
 
 
 class StoredMember:
-    """A member whose content is stored and not compressed: its length is known beforehand."""
+    """A member whose content is stored uncompressed, so that its length is known in advance."""
 
     def __init__(self, size: int) -> None:
         """Begin one.
@@ -111,7 +111,7 @@ class StoredMember:
         self._rest = b""
 
     def add(self, data: bytes) -> bytes:
-        """Take some of the content; gives what can be written by now."""
+        """Add some of the content; return what can be written so far."""
         self._member.add(data)
         data = self._rest + data if self._rest else data
         pieces = [self._pending]
@@ -126,12 +126,12 @@ class StoredMember:
         return b"".join(pieces)
 
     def finish(self) -> bytes:
-        """Give the rest. All of the content must have been added."""
+        """Return the rest. All of the content must have been added."""
         return self._pending + self._member.trailer[-_TRAILER_SIZE:]
 
 
 def filled_size(size: int) -> int:
-    """Tell how long a member of ``filled_member`` is at the least.
+    """Return the minimum length of a member that ``filled_member`` makes.
 
     Args:
         size: The size of its content, in bytes.
@@ -140,7 +140,7 @@ def filled_size(size: int) -> int:
 
 
 def filled_member(content: bytes, length: int) -> bytes:
-    """Make a member of a given length, whatever it holds.
+    """Make a member of a given length.
 
     An extra field of its header, which every reader passes over, takes up what is left.
 

@@ -14,7 +14,7 @@ _KEYS = frozenset({"architecture", "config", "history", "os", "rootfs"})
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What matters of a config.
+    """The relevant fields of a config.
 
     Attributes:
         diff_ids: The digests of the uncompressed layers, base layer first. Empty where the config

@@ -1,4 +1,4 @@
-"""The reader of images.tar.gz, whatever form it has.
+"""Reads images.tar.gz in any of its formats.
 
 It walks the archive once and gives what it finds to a sink: the push, or the inventory. What a
 file is, is told by its content: a nested archive is walked too, a layer goes to the sink as it
@@ -57,7 +57,7 @@ _MOST_HINTS = 9
 
 
 class Readings:
-    """The readings of one archive, which is read again while files were read as the wrong thing.
+    """The readings of one archive, which is read again if files were read as the wrong thing.
 
     Attributes:
         roles: As what files are to be read, by their places.
@@ -74,7 +74,7 @@ class Readings:
         self.roles: Mapping[str, Role] = {}
 
     def settle(self, roles: Mapping[str, Role]) -> bool:
-        """Tell whether a reading was the last one; if not, the next one takes these roles.
+        """Return whether a reading was the last one; if not, the next one uses these roles.
 
         Args:
             roles: What the reading has returned.
@@ -153,7 +153,7 @@ class ImageReader(Generic[Layer]):
         return {**self._reading.roles, **self.wrong} if self.wrong else {}
 
     def _walk(self, scope: ImageScope[Layer], stream: ByteStream) -> None:
-        """Read one archive to its end; raises ArtifactError where it is damaged."""
+        """Read one archive to its end; raise ArtifactError if it is damaged."""
         try:
             for number, member in enumerate(read_members(stream, scope.at.label)):
                 self._take(scope, member, f"{scope.at.place}{number}")
@@ -201,7 +201,7 @@ class ImageReader(Generic[Layer]):
     def _descend(
         self, scope: ImageScope[Layer], file: File[Layer], content: FileContent, stream: FileStream
     ) -> None:
-        """Read an archive in the archive."""
+        """Read a nested archive."""
         label = scope.at.named(file.path)
         file.decide(Verdict.ARCHIVE)
         nested = NestedArchive(file.place, label, file.size)
@@ -256,7 +256,7 @@ def _decompressed(
 
 
 def _damaged(member: str, error: ArtifactError) -> ArtifactError:
-    """Say of damage inside a nested archive which one it is."""
+    """Add the name of the nested archive to the error for damage in it."""
     problem = error.problem if member in error.problem else f"{member}: {error.problem}"
     # A copy of the whole archive would have the same damage: its checksum was found right.
     return ArtifactError(problem, RESAVE if error.cure in (COPY_AGAIN, MAKE_AGAIN) else error.cure)

@@ -1,4 +1,4 @@
-"""One archive of images: as what its files are read, and which images they make up."""
+"""One archive of images: how its files are read, and which images they form."""
 
 import posixpath
 import re
@@ -38,7 +38,7 @@ _DOCKER_HUB = re.compile(r"^(?:docker\.io/)?(?:library/)?")
 
 @dataclass(frozen=True)
 class Reading(Generic[Layer]):
-    """What goes for the whole archive while it is read.
+    """The state of the whole archive while it is read.
 
     Attributes:
         sink: Whoever wants the images.
@@ -73,7 +73,7 @@ class _Awaited(Generic[Layer]):
 
 
 class ImageScope(Scope[Layer]):
-    """An archive: takes its files as they come by, and gives its images to the sink.
+    """An archive: takes its files as they are read, and passes its images to the sink.
 
     Attributes:
         wrong: As what files have to be read that were read as something else.
@@ -105,7 +105,7 @@ class ImageScope(Scope[Layer]):
         self.hints: list[PassedOver] = []
 
     def role(self, path: str, place: str, content: FileContent) -> Role:
-        """Decide as what a file is read, by what it holds and what is known of the archive."""
+        """Decide how a file is read, by its content and by what is known about the archive."""
         if place in self._roles:
             return self._roles[place]
         if content.shape is Shape.DOCUMENT:
@@ -126,7 +126,7 @@ class ImageScope(Scope[Layer]):
         return Role.LAYER if is_among_images else Role.ARCHIVE
 
     def add(self, file: File[Layer]) -> None:
-        """Note a file that comes by."""
+        """Record a file."""
         self.keep(file.path, file.what)
         earlier = self.files.get(file.path)
         if earlier:
@@ -138,7 +138,7 @@ class ImageScope(Scope[Layer]):
             self.blobs.setdefault(digest, file)
 
     def add_document(self, file: File[Layer], content: bytes) -> None:
-        """Keep a JSON document, and see what is known with it."""
+        """Keep a JSON document, and use what it makes known."""
         name, folder = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
         is_root = name in (MANIFEST, INDEX)
@@ -167,7 +167,7 @@ class ImageScope(Scope[Layer]):
         return LayerFile(file.path, holder, file.place, file.size, digest, file.role, content)
 
     def take_layer(self, file: File[Layer], layer: LayerFile) -> None:
-        """Give a layer to the sink, unless it is known that no image needs it."""
+        """Pass a layer to the sink, unless it is known that no image needs it."""
         awaited = self._awaited.get(layer.digest or "", [])
         owner = next((each for each in awaited if each.is_needed), None)
         may_be_needed = not awaited and not (layer.digest and self._layouts.is_known)
@@ -179,7 +179,7 @@ class ImageScope(Scope[Layer]):
                 self._give_awaited(each)
 
     def finish(self) -> None:
-        """Give the images that are left, and say what has become of every file.
+        """Pass the remaining images to the sink, and settle the outcome of every file.
 
         Raises:
             ArtifactError: It holds layers, and nothing that says of which images.
@@ -206,7 +206,7 @@ class ImageScope(Scope[Layer]):
         self.is_sound = self.is_sound and not accounts.damaged
 
     def _pass_document(self, file: File[Layer], content: bytes, digest: str | None) -> None:
-        """Leave a document that describes no image; it may be content of an artifact."""
+        """Skip a document that describes no image; it may be content of an artifact."""
         file.role, file.what = Role.NOTHING, "a JSON document of another kind"
         if digest:
             file.role = Role.BLOB
@@ -224,7 +224,7 @@ class ImageScope(Scope[Layer]):
             file.error = kept(error)
 
     def _expect(self, entries: Sequence[LayoutEntry]) -> None:
-        """Await the layers of images of which nothing else is unknown, and no layer came by."""
+        """Expect the layers of images of which everything else is known and no layer was read."""
         for entry, candidate in self._layouts.known(entries):
             digests = {layer.digest for layer in candidate.manifest.layers}
             is_early = digests and not any(digest in self.blobs for digest in digests)
@@ -237,7 +237,7 @@ class ImageScope(Scope[Layer]):
                 self._awaited.setdefault(digest, []).append(awaited)
 
     def _give_awaited(self, awaited: _Awaited[Layer]) -> None:
-        """Give an image of which the last layer has come by."""
+        """Pass on an image whose last layer has been read."""
         found = self._layout_found(awaited.entry, awaited.candidate)
         if self._lacks(awaited.candidate) or any(file.error for file in found.layers):
             # It is told at the end.
@@ -251,7 +251,7 @@ class ImageScope(Scope[Layer]):
             self._give(found)
 
     def _of_layouts(self, docker: dict[str, Found[Layer]]) -> list[Found[Layer]]:
-        """Find the images of the layouts that were not given yet, and that docker has not."""
+        """Find the images of layouts that are not passed on yet and not in ``manifest.json``."""
         keys = {each.image.image_id: key for key, each in docker.items()}
         names = {_familiar(name) for each in docker.values() for name in each.image.names}
         failed = set(map(_familiar, self._docker.failed))
@@ -310,7 +310,7 @@ class ImageScope(Scope[Layer]):
         )
 
     def _lacks(self, candidate: Candidate) -> str:
-        """Say which blob of a manifest is not there; an empty text where all are."""
+        """Name a missing blob of a manifest; an empty string if none is missing."""
         blobs = list(candidate.manifest.layers)
         if not candidate.details:
             blobs.append(candidate.manifest.config)
@@ -323,7 +323,7 @@ class ImageScope(Scope[Layer]):
         return ""
 
     def _pass_over(self, candidates: Iterable[Candidate]) -> None:
-        """Say why the blobs of manifests are not pushed."""
+        """Record why the blobs of manifests are not pushed."""
         for candidate in candidates:
             manifest = candidate.manifest
             if candidate.descriptor.is_attestation:
@@ -338,7 +338,7 @@ class ImageScope(Scope[Layer]):
                     self.blobs[digest].reason = reason
 
     def _require_roles(self, found: Found[Layer]) -> None:
-        """See that the layers of an image were read as what they are, or have them read again."""
+        """Check that the layers of an image were read as layers, or have them read again."""
         keeps = found.image.keeps_manifest
         for file in found.layers:
             if file.role is Role.DOCUMENT and file.layer is None:
@@ -366,7 +366,7 @@ class ImageScope(Scope[Layer]):
         self._sink.image(replace(found.image, layers=layers))
 
     def _require_description(self) -> None:
-        """See that nothing but the description of images is lacking."""
+        """Check that only the description of images is missing."""
         if len(self._problems) == 1:
             raise self._problems[0]
         has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())
@@ -379,12 +379,12 @@ class ImageScope(Scope[Layer]):
 
 
 def _merged(docker: Found[Layer], layout: Found[Layer]) -> Found[Layer]:
-    """Add to an image of ``manifest.json`` what the layout beside it says of the same image."""
+    """Add to an image of ``manifest.json`` what the layout beside it says about the same image."""
     names = docker.image.names or layout.image.names
     image = replace(docker.image, names=names, manifest=layout.image.manifest)
     return Found(image, docker.layers, (*docker.documents, *layout.documents))
 
 
 def _familiar(name: str) -> str:
-    """Shorten a name as docker does, so that both ways to write it compare equal."""
+    """Shorten a name as docker does, so that both spellings compare equal."""
     return _DOCKER_HUB.sub("", name)

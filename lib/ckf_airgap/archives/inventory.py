@@ -1,4 +1,4 @@
-"""What images.tar.gz really holds."""
+"""The content of images.tar.gz."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -44,12 +44,12 @@ class ArchivedImage:
 
     @property
     def paths(self) -> tuple[ImagePath, ...]:
-        """Where it is pushed to, below the registry prefix."""
+        """The paths that it is pushed to, below the registry prefix."""
         return tuple(dict.fromkeys(image_path(name) for name in self.names))
 
     @property
     def description(self) -> str:
-        """What to call it where another one has the same path."""
+        """How to name it if another one has the same path."""
         cpu = f", {self.architecture}" if self.architecture else ""
         name = str(self.names[0]) if self.names else "an image without a name"
         return f"{name} (in {self.member}{cpu}, {self.image_id[:19]})"
@@ -75,21 +75,21 @@ class Inventory:
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
-        """The images that nothing tells the name of: nobody can ask for them."""
+        """The images whose name nothing tells: no charm can use them."""
         return tuple(image for image in self.images if not image.names)
 
     @property
     def perhaps_lost(self) -> tuple[PassedOver, ...]:
-        """The files passed over that may be images."""
+        """The skipped files that may be images."""
         return tuple(entry for entry in self.passed_over if entry.may_be_image)
 
     @property
     def needs_attention(self) -> bool:
-        """Whether an operator has to look at what was found: something of it is not pushed."""
+        """Whether something is not pushed that an operator has to look at."""
         return bool(self.damaged or self.conflicts or self.unnamed or self.perhaps_lost)
 
     def require_sound(self, archive: str) -> None:
-        """Refuse to go on with an archive of which parts are damaged or contradict each other.
+        """Refuse an archive with damaged or conflicting parts.
 
         Args:
             archive: What to call it.
@@ -108,7 +108,7 @@ class InventoryBuilder:
     """Collects what is found in an archive while it is read."""
 
     def __init__(self, member_names: MemberNames) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
             member_names: Names the images that the archive has no names for.
@@ -122,7 +122,7 @@ class InventoryBuilder:
         self.passed_over: list[PassedOver] = []
 
     def describe(self, image: ReadImage[Any]) -> ArchivedImage:
-        """Name an image as it is listed."""
+        """Describe an image as the list shows it."""
         parsed = [ImageReference.parse(text) for text in image.names]
         names = tuple(reference for reference in parsed if reference is not None)
         if not names and image.file_name and not image.artifact_type:
@@ -160,12 +160,12 @@ class InventoryBuilder:
         return tuple(own)
 
     def is_undisputed(self, image: ArchivedImage) -> bool:
-        """Tell whether no other image has one of the paths of an image that was added."""
+        """Return whether no other image has one of the paths of an added image."""
         owners = (self._owners[path] for path in image.paths)
         return all(owner.identity == image.identity for owner in owners)
 
     def build(self) -> Inventory:
-        """Give what was collected."""
+        """Return what was collected."""
         return Inventory(
             tuple(self._images),
             tuple(self.damaged),
@@ -245,7 +245,7 @@ def read_into(
 
 
 def _garbage_behind(archive: str) -> PassedOver:
-    """Warn of bytes that follow the end of a compressed archive."""
+    """Warn about bytes after the end of a compressed archive."""
     reason = "something else than compressed data stands behind its end, and is not read"
     return PassedOver(archive, reason, is_warning=True)
 
@@ -253,7 +253,7 @@ def _garbage_behind(archive: str) -> PassedOver:
 def _lacking_images(
     manifest: PackManifest | None, builder: InventoryBuilder, archive: str
 ) -> list[ArtifactError]:
-    """Compare an archive with what it says of itself.
+    """Compare an archive with its own record.
 
     Args:
         manifest: What it says, if it says anything.
@@ -279,7 +279,7 @@ def _lacking_images(
 
 
 class ListingSink:
-    """The sink that keeps nothing but the list."""
+    """A sink that keeps only the list."""
 
     sends = False
 
@@ -298,21 +298,21 @@ class ListingSink:
         self._on_file = on_file
 
     def packed(self, manifest: PackManifest) -> None:
-        """Nothing follows from it here: it is compared with what was found."""
+        """Ignore the record here; it is compared with what was found."""
 
     def has(self, archive: NestedArchive) -> bool:
         """Have every nested archive read."""
         return False
 
     def read(self, archive: NestedArchive) -> None:
-        """Nothing follows from it."""
+        """Ignore it."""
 
     def needs(self, image: ReadImage[int]) -> bool:
         """Have every image read."""
         return True
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
-        """Take no more of a layer than its size."""
+        """Use only the size of a layer."""
         return layer.size
 
     def image(self, image: ReadImage[int]) -> None:
@@ -328,7 +328,7 @@ class ListingSink:
         self.builder.passed_over.append(entry)
 
     def account(self, file: str, verdict: Verdict) -> None:
-        """Tell what has become of a file."""
+        """Record the outcome of a file."""
         self._on_file(file, verdict)
 
 

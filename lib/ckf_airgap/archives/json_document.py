@@ -1,4 +1,4 @@
-"""JSON that others wrote, parsed within bounds."""
+"""Parses JSON of unknown origin within limits."""
 
 import json
 from collections import Counter
@@ -53,7 +53,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def parse_object(
     content: bytes, what: str, cure: str, *, is_unique: bool = False
 ) -> dict[str, Any]:
-    """Parse a JSON document that has to be an object.
+    """Parse a JSON document that must be an object.
 
     Args:
         content: The document.
@@ -71,13 +71,13 @@ def parse_object(
 
 
 def member_of(document: dict[str, Any], key: str) -> dict[str, Any]:
-    """Give the object under a key; an empty one where there is none."""
+    """Return the object under a key; an empty one if there is none."""
     value = document.get(key)
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
 def items_of(document: dict[str, Any], key: str) -> list[Any]:
-    """Give the list under a key; an empty one where it is absent or null, as Go writes it.
+    """Return the list under a key; an empty one if it is absent or null, as Go writes it.
 
     Raises:
         TypeError: Something else stands there.
@@ -91,11 +91,11 @@ def items_of(document: dict[str, Any], key: str) -> list[Any]:
 
 
 def text_of(document: dict[str, Any], key: str) -> str:
-    """Give the text under a key; an empty one where there is none."""
+    """Return the string under a key; an empty one if there is none."""
     value = document.get(key)
     return value if isinstance(value, str) else ""
 
 
 def word_of(document: dict[str, Any], key: str) -> str:
-    """Give a word under a key that is to be shown: printable, and of the length of a word."""
+    """Return a word under a key that is to be shown: printable, and of the length of a word."""
     return printable(text_of(document, key)[:_LONGEST_WORD])

@@ -1,4 +1,4 @@
-"""The images of the OCI layouts in one archive, found while its documents come by in any order."""
+"""The images of the OCI layouts in one archive, whose documents come in any order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ class LayoutEntry:
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return self.descriptors[0].label
 
 
@@ -79,7 +79,7 @@ class _Documents:
     layers: int = 0
 
     def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
-        """Give the document of a descriptor; None where the archive lacks it."""
+        """Return the document of a descriptor; None if the archive lacks it."""
         content = self.contents.get(descriptor.digest)
         if content is None:
             return None
@@ -98,7 +98,7 @@ class _Documents:
         return found
 
     def config(self, digest: str, content: bytes, image: str) -> ImageConfig:
-        """Read a config, once for all images that have it."""
+        """Read a config once for all images that use it."""
 
         def parse() -> ImageConfig:
             require_sound(content, digest, f"the config of {image}")
@@ -108,11 +108,11 @@ class _Documents:
 
 
 class TooManyLayersError(ArtifactError):
-    """The images of an archive list more layers than any sound archive: none of it is read."""
+    """The images of an archive list more layers than any valid archive: nothing of it is read."""
 
 
 def require_sound(content: bytes, digest: str, what: str) -> None:
-    """See that a document is what its digest says.
+    """Check that a document has its digest.
 
     Raises:
         ArtifactError: It is not.
@@ -122,7 +122,7 @@ def require_sound(content: bytes, digest: str, what: str) -> None:
 
 
 class LayoutImages:
-    """The layouts of one archive: what their indexes list, and what is known of it by now.
+    """The layouts of one archive: what their indexes list, and what is known about it so far.
 
     Attributes:
         entries: What the indexes list.
@@ -174,11 +174,11 @@ class LayoutImages:
         return added
 
     def awaiting(self, digest: str) -> list[LayoutEntry]:
-        """Give the entries of which nothing more is known without a document that has come by."""
+        """Return the entries that wait for a document that has been read."""
         return self._awaiting.pop(digest, [])
 
     def known(self, entries: Sequence[LayoutEntry]) -> Iterator[tuple[LayoutEntry, Candidate]]:
-        """Give those entries of which everything but the layers is known by now.
+        """Return the entries of which everything but the layers is known.
 
         Only those are given that stand for one manifest, whatever else comes by.
         """
@@ -202,13 +202,13 @@ class LayoutImages:
 
     @property
     def is_known(self) -> bool:
-        """Whether an index has come by and everything that it lists is known but the layers."""
+        """Whether an index was read and everything that it lists is known but the layers."""
         return bool(self.entries) and self._are_manifests and not self._awaiting
 
     def choose(
         self, entry: LayoutEntry, lacks: Callable[[Candidate], str]
     ) -> tuple[Candidate, Sequence[Candidate]]:
-        """Choose what an entry stands for, at the end of the archive.
+        """Choose the image of an entry, at the end of the archive.
 
         Args:
             entry: The entry.
@@ -262,7 +262,7 @@ class LayoutImages:
     def _candidates(
         self, descriptors: Sequence[Descriptor], problems: list[ArtifactError], depth: int = 0
     ) -> Iterator[Candidate]:
-        """Walk what descriptors stand for, indexes in indexes included."""
+        """Walk the targets of descriptors, including nested indexes."""
         for descriptor in descriptors:
             try:
                 found = self._documents.read(descriptor)
@@ -288,7 +288,7 @@ class LayoutImages:
                 )
 
     def _candidate(self, descriptor: Descriptor) -> Candidate | str:
-        """Give the manifest of a descriptor with its config, or the digest of what is lacking.
+        """Return the manifest of a descriptor with its config, or the digest of the missing one.
 
         An empty text stands for an index, which lacks nothing.
         """
@@ -308,5 +308,5 @@ class LayoutImages:
 
 
 def _named(descriptor: Descriptor, parent: Descriptor) -> Descriptor:
-    """Let what an index lists go by the name of the index."""
+    """Return the entries of an index the name of the index."""
     return replace(descriptor, name=parent.name or descriptor.name)

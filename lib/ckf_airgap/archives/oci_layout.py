@@ -49,7 +49,7 @@ _SHOWN = 100
 
 
 def blob_digest(path: str) -> str | None:
-    """Give the digest of the blob that stands at a path; None where none does."""
+    """Return the digest of the blob that stands at a path; None where none does."""
     match = _BLOB.fullmatch(path)
     return f"{match[1]}:{match[2]}" if match else None
 
@@ -72,7 +72,7 @@ class Descriptor:
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return self.name or self.digest
 
 
@@ -199,7 +199,7 @@ def _descriptor(entry: object) -> Descriptor:
 
 
 def _name(annotations: dict[str, Any]) -> str:
-    """Give the name of an image. One that is a tag alone says not of what: it is none."""
+    """Return the name of an image. One that is a tag alone says not of what: it is none."""
     whole = text_of(annotations, _CONTAINERD_NAME)
     if whole:
         return whole

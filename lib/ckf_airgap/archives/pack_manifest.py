@@ -86,7 +86,7 @@ class PackManifest:
         return f"{text}{' ' * filling}\n".encode()
 
     def require_size(self, size: int, archive: str) -> None:
-        """See that the archive is as long as it was made.
+        """Check that the archive is as long as it was made.
 
         Args:
             size: Its size, in bytes.

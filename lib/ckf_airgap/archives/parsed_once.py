@@ -16,7 +16,7 @@ class ParsedOnce(Generic[Value]):
         self._results: dict[str, Value | ArtifactError] = {}
 
     def get(self, key: str, parse: Callable[[], Value]) -> Value:
-        """Give a document.
+        """Return a document.
 
         Args:
             key: Tells it from the others: its path or its digest.

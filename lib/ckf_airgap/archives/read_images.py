@@ -121,7 +121,7 @@ class ReadImage(Generic[Layer]):
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return self.names[0] if self.names else self.member
 
 
@@ -153,7 +153,7 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def has(self, archive: NestedArchive) -> bool:
-        """Tell whether all of a nested archive is known already; then it is passed over."""
+        """Return whether all of a nested archive is known already; then it is passed over."""
         ...
 
     def read(self, archive: NestedArchive) -> None:

@@ -43,7 +43,7 @@ class File(Generic[Layer]):
     reason: str = ""
 
     def decide(self, verdict: Verdict) -> None:
-        """Say what has become of it, unless that is said: what is part of an image stays it."""
+        """Set its outcome, unless it has one: part of an image stays part of it."""
         if self.verdict is None or (
             self.verdict is Verdict.DAMAGED and verdict is not Verdict.PASSED_OVER
         ):
@@ -67,7 +67,7 @@ class Position:
     depth: int = 0
 
     def inside(self, path: str, place: str) -> "Position":
-        """Give the position of an archive in this one."""
+        """Return the position of an archive in this one."""
         holder = self.named(path)
         return Position(holder, holder, f"{place}/", self.depth + 1)
 
@@ -149,7 +149,7 @@ class Scope(Generic[Layer]):
         return target
 
     def file(self, path: str) -> File[Layer] | None:
-        """Give the file at a path, over links; None where there is none."""
+        """Return the file at a path, over links; None where there is none."""
         return self.files.get(self.resolve(path))
 
 
@@ -168,6 +168,6 @@ class Found(Generic[Layer]):
     documents: tuple[File[Layer], ...]
 
     def decide(self, verdict: Verdict) -> None:
-        """Say what has become of its files."""
+        """Describe what has become of its files."""
         for file in (*self.layers, *self.documents):
             file.decide(verdict)

@@ -33,11 +33,11 @@ class StoredStream(Protocol):
     position: int
 
     def read(self, size: int, /) -> bytes:
-        """Give one byte or more, ``size`` at the most; none at the end."""
+        """Read between one and ``size`` bytes; none at the end."""
         ...
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        """Skip ``size`` bytes, or fewer at the end; return how many."""
         ...
 
 
@@ -235,7 +235,7 @@ class UrlSource(Source):
         return int(size), headers.get("ETag") or headers.get("Last-Modified", "")
 
     def request(self, method: str, position: int = 0) -> urllib3.BaseHTTPResponse:
-        """Ask for the file, again after what passes; gives any answer that is not transient."""
+        """Ask for the file, again after what passes; return any answer that is not transient."""
         headers = dict(https.HEADERS)
         if position:
             headers["Range"] = f"bytes={position}-"
@@ -350,7 +350,7 @@ class _UrlStream:
             self._rest = memoryview(b"")
 
     def _take(self, size: int) -> bytes:
-        """Give the next bytes as they come.
+        """Return the next bytes as they come.
 
         Raises:
             HTTPError: None do.

@@ -32,7 +32,7 @@ _CURE = "make the archive again without -S (--sparse)"
 
 @dataclass(frozen=True)
 class SparseMap:
-    """Where the stored parts of a file belong.
+    """The places of the stored parts of a file.
 
     Attributes:
         parts: For each stored part its place in the file and its size, in bytes.
@@ -46,7 +46,7 @@ class SparseMap:
 
 
 def pax_key_is_kept(key: str) -> bool:
-    """Tell whether a key of an extended header says something of a sparse file."""
+    """Return whether a key of an extended header describes a sparse file."""
     return key.startswith(_PREFIX)
 
 
@@ -111,7 +111,7 @@ def pax_sparse_map(
 
 
 def real_name(records: Mapping[str, str], name: str) -> str:
-    """Give the name of a sparse file, for which some formats have a made-up one in the header."""
+    """Return the name of a sparse file; some formats have a made-up one in the header."""
     return records.get(f"{_PREFIX}name", name)
 
 
@@ -194,7 +194,7 @@ def _number(text: str, file: str) -> int:
 def _checked(
     parts: Sequence[tuple[int, int]], size: int, stored_size: int, map_size: int, file: str
 ) -> SparseMap:
-    """See that the parts follow each other, lie in the file, and are what is stored."""
+    """Check that the parts are in order, within the file, and match what is stored."""
     ends = [(0, 0), *parts, (size, 0)]
     is_sound = all(
         before + length <= after and length >= 0 for (before, length), after in _following(ends)
@@ -219,10 +219,10 @@ def _damaged(file: str) -> ArtifactError:
 
 
 class SparseStream:
-    """The content of a sparse file, with its holes, over what is stored of it."""
+    """The content of a sparse file with its holes, read from its stored parts."""
 
     def __init__(self, stored: ByteStream, sparse: SparseMap) -> None:
-        """Begin at its start.
+        """Start at its beginning.
 
         Args:
             stored: The parts, one behind the other.
@@ -236,7 +236,7 @@ class SparseStream:
         self._next_part()
 
     def read(self, size: int, /) -> bytes:
-        """Give one byte or more, ``size`` at the most; none at the end."""
+        """Read between one and ``size`` bytes; none at the end."""
         hole = min(self._start - self._position, size, _LONGEST_READ)
         if hole > 0:
             self._position += hole
@@ -246,7 +246,7 @@ class SparseStream:
         return data
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes, fewer only where the end comes first; gives how many."""
+        """Skip ``size`` bytes, or fewer at the end; return how many."""
         left = size
         while left and self._position < self._size:
             hole = min(self._start - self._position, left)

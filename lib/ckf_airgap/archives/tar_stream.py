@@ -62,7 +62,7 @@ class MemberKind(Enum):
 
 
 class TarMember:
-    """One member of a tar stream. Its content can be read once, while it is the current one.
+    """One member of a tar stream. Its content can be read once, while it is the current member.
 
     Attributes:
         name: The member's path as it stands in the archive.
@@ -91,7 +91,7 @@ class TarMember:
         self._left = self.size
 
     def read(self, size: int, /) -> bytes:
-        """Give up to ``size`` bytes of the content.
+        """Read up to ``size`` bytes of the content.
 
         Raises:
             ArtifactError: The archive ends inside this member.
@@ -106,7 +106,7 @@ class TarMember:
         return data
 
     def skip(self, size: int, /) -> int:
-        """Pass over ``size`` bytes of the content, or what is left of it; gives how many.
+        """Skip ``size`` bytes of the content, or what is left of it; return how many.
 
         Raises:
             ArtifactError: The archive ends inside this member.
@@ -118,14 +118,14 @@ class TarMember:
         return wanted
 
     def finish(self) -> None:
-        """Pass over what is left of the content and its padding."""
+        """Skip the rest of the content and its padding."""
         self.skip(self._left)
         if skip(self._source, self._padding) < self._padding:
             raise ArtifactError(f"{self._archive} ends after {self.name}", MAKE_AGAIN)
 
 
 def is_header(data: bytes) -> bool:
-    """Tell whether data begins with the header of a member."""
+    """Return whether data begins with the header of a member."""
     try:
         tarfile.TarInfo.frombuf(data[:_BLOCK], "utf-8", "surrogateescape")
     except tarfile.TarError:
@@ -134,7 +134,7 @@ def is_header(data: bytes) -> bool:
 
 
 def other_format(head: bytes) -> str:
-    """Say in words what something is that stands in the place of a tar archive.
+    """Describe the format of data that is in the place of a tar archive.
 
     Args:
         head: Its first bytes.
@@ -182,7 +182,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
 
 
 def read_end(source: ByteStream, archive: str) -> None:
-    """Read what stands behind the last member, for the checks that come with the end.
+    """Read what follows the last member, for the checks at the end.
 
     Args:
         source: The archive's bytes, of which all members have been read.
@@ -222,7 +222,7 @@ def _kind(header: tarfile.TarInfo) -> MemberKind:
 
 
 def _read_exactly(source: ByteStream, size: int) -> bytes:
-    """Give ``size`` bytes, fewer only where the stream ends."""
+    """Read ``size`` bytes, or fewer at the end of the stream."""
     data = source.read(size)
     while len(data) < size:
         more = source.read(size - len(data))
@@ -235,7 +235,7 @@ def _read_exactly(source: ByteStream, size: int) -> bytes:
 def _read_header(
     source: ByteStream, archive: str, is_first: bool
 ) -> tuple[tarfile.TarInfo, bytes] | None:
-    """Read the next header, and give its block too; None at the end marker."""
+    """Read the next header, and return its block too; None at the end marker."""
     block = _read_exactly(source, _BLOCK)
     if is_first and not block:
         raise ArtifactError(f"{archive} is empty", MAKE_AGAIN)
@@ -309,7 +309,7 @@ class _Extended:
             start = end
 
     def apply(self, header: tarfile.TarInfo) -> None:
-        """Let a header say what they say in its place."""
+        """Apply them to a header."""
         name = real_name(self.records, self.records.get("path", header.name))
         header.name = printable(name)
         header.linkname = printable(self.records.get("linkpath", header.linkname))
@@ -330,7 +330,7 @@ class _Extended:
     def sparse_map(
         self, header: tarfile.TarInfo, block: bytes, source: ByteStream
     ) -> SparseMap | None:
-        """Give the map of a sparse file, which is read from the archive; None for others."""
+        """Read the map of a sparse file from the archive; None for other files."""
 
         def read_block() -> bytes:
             return _read_exactly(source, _BLOCK)

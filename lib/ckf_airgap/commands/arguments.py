@@ -115,7 +115,7 @@ def certificates(arguments: argparse.Namespace) -> str | None:
 
 
 def require_file(path: Path) -> Path:
-    """See that a file can be read.
+    """Check that a file can be read.
 
     Returns:
         Its path.

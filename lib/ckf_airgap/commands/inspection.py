@@ -1,4 +1,4 @@
-"""What was found in an archive, as a document for programs and as tables for people."""
+"""The content of an archive, as a document for programs and as tables for people."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def inventory_document(inventory: Inventory) -> dict[str, Any]:
 
 
 def findings_document(inventory: Inventory) -> dict[str, Any]:
-    """List what of an archive is not pushed.
+    """List the parts of an archive that are not pushed.
 
     Returns:
         ``passed_over`` (file, reason, may_be_image, and a cure where it may be one),
@@ -61,7 +61,7 @@ def findings_document(inventory: Inventory) -> dict[str, Any]:
 
 
 def attention(inventory: Inventory) -> Iterator[str]:
-    """Say in a line each what an operator has to know, and what to do about it."""
+    """Return a line for each thing that an operator has to know, with its cure."""
     for error in (*inventory.damaged, *inventory.conflicts):
         yield f"not pushed: {error}"
     for image in inventory.unnamed:

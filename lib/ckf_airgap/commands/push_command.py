@@ -123,7 +123,7 @@ class _ImageLines:
 
 
 def _state_file(images: Source) -> Path:
-    """Say where to remember a push: beside the archive, or where programs keep their state."""
+    """Return where to remember a push: beside the archive, or where programs keep their state."""
     if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
         return images.path.with_name(f"{images.name}.pushed")
     folder = state_folder()

@@ -1,4 +1,4 @@
-"""What was deployed from what: Juju tells of a local charm no more than a number."""
+"""What each application was deployed from: Juju gives a local charm only a number."""
 
 import hashlib
 import json
@@ -20,14 +20,14 @@ _INFO = "ckf-airgap: the charm and the images that each application was deployed
 
 
 class RecordStore(Protocol):
-    """Where the record is kept: what is written is there at once, and outlives the unit's pod."""
+    """Where the record is kept: a write takes effect at once, and survives the unit's pod."""
 
     def read(self) -> Mapping[str, str]:
-        """Give what is kept; empty where nothing is."""
+        """Return what is kept; empty if nothing is."""
         ...
 
     def write(self, content: Mapping[str, str], info: str) -> None:
-        """Keep something in its place; ``info`` says to people what it is."""
+        """Replace what is kept; ``info`` describes it for people."""
         ...
 
 
@@ -85,11 +85,11 @@ class DeploymentRecord:
             self._document = _Document(os.urandom(16).hex(), {})
 
     def knows(self, item: PlannedApplication) -> bool:
-        """Tell whether it is known what an application was deployed from."""
+        """Return whether it is known what an application was deployed from."""
         return item.name in self._document.applications
 
     def is_same_charm(self, item: PlannedApplication, charm: str | None) -> bool:
-        """Tell whether an application runs the planned charm.
+        """Return whether an application runs the planned charm.
 
         Args:
             item: The application as planned.
@@ -103,7 +103,7 @@ class DeploymentRecord:
         )
 
     def was_podspec(self, application: str, charm: str | None) -> bool:
-        """Tell whether an application is known to run a charm of the podspec kind.
+        """Return whether an application is known to run a charm of the podspec kind.
 
         Args:
             application: Its name.

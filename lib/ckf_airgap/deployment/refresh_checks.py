@@ -1,4 +1,4 @@
-"""What Juju does not do to the applications that are there: found before anything is changed."""
+"""What Juju refuses to do to existing applications, found before anything is changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class CharmRefresh:
     has_units: bool = True
 
     def new_base(self, juju: str) -> str | None:
-        """Give the base to move the application to.
+        """Return the base to move the application to.
 
         Args:
             juju: The controller's version.
@@ -48,7 +48,7 @@ class CharmRefresh:
 
 
 def require_refreshable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
-    """Refuse what Juju would refuse in the middle, or do so that the charms cannot run.
+    """Refuse what Juju would refuse halfway, or would do in a way that the charms cannot run.
 
     Args:
         refreshes: The applications that are to run other charms.
@@ -82,7 +82,7 @@ def require_refreshable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
 
 
 def require_staying(plan: Plan, state: ModelState) -> None:
-    """See that nothing of the plan is being removed, which looks as if it were there.
+    """Check that no application of the plan is being removed.
 
     Args:
         plan: The plan.

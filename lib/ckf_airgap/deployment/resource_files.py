@@ -1,4 +1,4 @@
-"""The files by which Juju is given an image together with the account to pull it with."""
+"""The files that give Juju an image together with the account to pull it with."""
 
 import shutil
 from collections.abc import Generator, Mapping

@@ -1,4 +1,4 @@
-"""The order of the steps: what would stop a deployment shows before hours of pushing."""
+"""The order of the steps: what would stop a deployment is found before hours of pushing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def bring(
     on_progress: Callable[[Progress], None],
     on_plan: Callable[[PushResult, Plan], None],
 ) -> Outcome:
-    """Push the images, plan, and deploy or refresh; what is done already is skipped.
+    """Push the images, plan, and deploy or refresh; skip what is already done.
 
     Args:
         installer: Knows the inputs.

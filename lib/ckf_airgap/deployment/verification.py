@@ -39,7 +39,7 @@ class Verification:
 
     @property
     def problem(self) -> str:
-        """What is wrong, in one sentence; empty where nothing is."""
+        """What is wrong, in one sentence; empty if nothing is."""
         parts = [
             f"{len(found)} {what}"
             for found, what in (
@@ -57,7 +57,7 @@ class Verification:
 
     @property
     def summary(self) -> str:
-        """What holds where nothing is wrong."""
+        """The result if nothing is wrong."""
         seen = (
             f"every unit is active and the images of all {self.images.containers} containers "
             f"come from {self.host}"

@@ -1,1 +1,1 @@
-"""Making images.tar.gz and charms.tar.gz, where the internet is."""
+"""Makes images.tar.gz and charms.tar.gz on a machine with internet access."""

@@ -1,4 +1,4 @@
-"""The same for many things at a time, with all failures told together."""
+"""Run a function on many items concurrently, and report all failures together."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 def all_of(
     items: Iterable[Item], do: Callable[[Item], Result], *, at_once: int, failed: str
 ) -> list[Result]:
-    """Do something with each of several things.
+    """Run a function on each of several items, several at a time.
 
     Args:
         items: The things.

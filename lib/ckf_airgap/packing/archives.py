@@ -1,4 +1,4 @@
-"""Writing the archives: layers where they belong as they come, everything else at the end."""
+"""Writes the archives: each layer in its place as it arrives, everything else at the end."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class FetchProgress:
-    """How far the fetching of layers is.
+    """The progress of fetching layers.
 
     Attributes:
         fetched: Bytes of layers that are there.
@@ -46,14 +46,14 @@ class FetchProgress:
 
 
 class ImageArchiveWriter:
-    """Writes one images.tar.gz into a file of which it may find a part from an earlier run.
+    """Writes one images.tar.gz, and continues a file of an earlier run.
 
     Which layers are there is kept in a journal beside it; a layer counts once it is on the disk
     and has been found to be the right one.
     """
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
-        """Look what is there.
+        """Find out what is already there.
 
         Args:
             path: The file. Its folder must exist.
@@ -107,12 +107,12 @@ class ImageArchiveWriter:
 
     @property
     def needed_bytes(self) -> int:
-        """How much disk it still takes."""
+        """The disk space that is still needed, in bytes."""
         allocated = self._path.stat().st_blocks * 512 if self._path.exists() else 0
         return max(0, self._total - allocated)
 
     def fetch(self, skopeo: Skopeo, tell: Callable[[FetchProgress], None]) -> None:
-        """Fetch the layers that are not there yet, several at a time.
+        """Fetch the missing layers, several at a time.
 
         Args:
             skopeo: Reaches the registries.
@@ -145,7 +145,7 @@ class ImageArchiveWriter:
         tell(FetchProgress(self._fetched, total))
 
     def finish(self, parts: list[Part]) -> None:
-        """Write all but the layers. Then the file is what it is to be, but for its name.
+        """Write everything but the layers. The file is then complete, except for its name.
 
         Args:
             parts: The parts, with the content that they have now that the layers are known.
@@ -202,7 +202,7 @@ class ImageArchiveWriter:
     def _fetch_layer(
         self, offset: int, part: LayerPart, blobs: BlobReader, file: "_File"
     ) -> int | None:
-        """Fetch one layer; gives its uncompressed size, or None where all is to stop."""
+        """Fetch one layer; return its uncompressed size, or None if everything is to stop."""
         layer = LayerWriter(part)
         taken = 0
         try:
@@ -237,7 +237,7 @@ def _pieces(part: LayerPart, blobs: BlobReader) -> Iterator[bytes]:
 
 
 class LayerWriter:
-    """Checks a layer as it comes, and gives it the form in which it stands in the archive.
+    """Checks a layer as it arrives, and converts it to the format of the archive.
 
     Attributes:
         written: How many bytes were given for the archive.
@@ -256,11 +256,11 @@ class LayerWriter:
 
     @property
     def content_size(self) -> int:
-        """The size of the uncompressed layer; 0 where nobody asks for it."""
+        """The size of the uncompressed layer; 0 if it is not needed."""
         return self._gunzip.size if self._gunzip else 0
 
     def take(self, data: bytes) -> bytes:
-        """Take a piece of the blob; gives what to write.
+        """Add a piece of the blob; return what to write.
 
         Raises:
             DownloadError: It is too long.
@@ -274,7 +274,7 @@ class LayerWriter:
         return self._count(self._stored.add(data) if self._stored else data)
 
     def finish(self) -> bytes:
-        """Give the rest, if the blob is what it should be.
+        """Return the rest, if the blob has its digest.
 
         Raises:
             DownloadError: It is not.
@@ -297,7 +297,7 @@ class LayerWriter:
 
 
 class _Gunzip:
-    """Sees that a layer is gzip, and that what it holds is what its image says."""
+    """Checks that a layer is gzip and has the content that its image states."""
 
     def __init__(self, part: LayerPart) -> None:
         self._part = part

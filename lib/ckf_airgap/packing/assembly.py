@@ -1,4 +1,4 @@
-"""The two forms of images.tar.gz, as the parts that make them up byte by byte.
+"""The two formats of images.tar.gz, as a sequence of parts byte by byte.
 
 Both are gzip files of many members (RFC 1952, section 2.2), which every reader takes for one. Tar
 headers and documents stand in members that are stored, not compressed. A layer is not compressed
@@ -44,7 +44,7 @@ LAYOUTS = ("docker", "oci")
 
 @dataclass(frozen=True)
 class Text:
-    """Bytes that are known.
+    """Known bytes.
 
     Attributes:
         content: What they are, not compressed.
@@ -71,7 +71,7 @@ class LayerPart:
 
     @property
     def length(self) -> int:
-        """What it takes in the file."""
+        """Its length in the file, in bytes."""
         size = self.layer.blob.size
         return stored_size(size) if self.is_stored else size
 
@@ -85,7 +85,7 @@ def assemble(
     manifest: PackManifest,
     sizes: Mapping[str, int],
 ) -> list[Part]:
-    """Lay out images.tar.gz.
+    """Compute the layout of images.tar.gz.
 
     Args:
         layout: ``docker`` or ``oci``.
@@ -186,7 +186,7 @@ def _oci_parts(
 
 
 def oci_manifest(image: RemoteImage) -> bytes:
-    """Give the manifest of an image as the layout needs it.
+    """Return the manifest of an image as the layout needs it.
 
     Tools find only manifests of OCI in a layout. One of Docker (Image Manifest Version 2, Schema
     2) differs from it by the names of its parts; config and layers are the same blobs.
@@ -238,7 +238,7 @@ class TextWriter:
 
     @property
     def content(self) -> bytes:
-        """What was added since the last part."""
+        """The content that was added since the last part."""
         return b"".join(self._pieces)
 
     def add(self, content: bytes, *, room: int | None = None) -> None:
@@ -256,7 +256,7 @@ class TextWriter:
         self.add(_header(name, size))
 
     def add_padding(self, size: int) -> None:
-        """Add what follows the content of a file of that size."""
+        """Add the padding after the content of a file of that size."""
         self.add(bytes(-size % _BLOCK))
 
     def add_file(self, name: str, content: bytes) -> None:
@@ -270,14 +270,14 @@ class TextWriter:
         self.add(_END)
 
     def take(self) -> Text:
-        """Make a part of what was added, and begin the next."""
+        """Return a part with what was added, and begin the next one."""
         part = Text(self.content, filled_size(self._room))
         self.__init__()
         return part
 
 
 def _header(name: str, size: int) -> bytes:
-    """Make a tar header: of fixed owner, mode and time, so that equal input gives equal bytes."""
+    """Make a tar header with fixed owner, mode and time, so that equal input gives equal bytes."""
     member = tarfile.TarInfo(name)
     member.size = size
     # Sizes of 8 GiB and more in the same 512 bytes; names of any length.

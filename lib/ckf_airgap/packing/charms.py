@@ -1,4 +1,4 @@
-"""The charms: downloaded or taken from a folder, and written into charms.tar.gz."""
+"""Charms, downloaded or read from a directory, and written into charms.tar.gz."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True)
 class FetchedCharm:
-    """A charm that is at hand.
+    """A charm that is available as a file.
 
     Attributes:
         file: The charm.
@@ -205,7 +205,7 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
 def write_charm_archive(
     path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest
 ) -> None:
-    """Write charms.tar.gz: nothing in it is compressed, for charms are already.
+    """Write charms.tar.gz, uncompressed, because charms are already compressed.
 
     Args:
         path: The file to write.

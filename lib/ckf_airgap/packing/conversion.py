@@ -1,4 +1,4 @@
-"""Layers that a ``docker save`` archive cannot take as they are: compressed anew with gzip."""
+"""Layers that a ``docker save`` archive cannot hold unchanged: compressed again with gzip."""
 
 import dataclasses
 import hashlib

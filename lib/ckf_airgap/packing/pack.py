@@ -205,7 +205,7 @@ class Packer:
         return packed
 
     def _is_there(self, manifest: PackManifest) -> bool:
-        """Tell whether an earlier run has made the very same archives."""
+        """Return whether an earlier run has made the very same archives."""
         output = self._request.output
         try:
             found = [read_pack_manifest(FileSource(output / name)) for name in (_IMAGES, _CHARMS)]
@@ -308,7 +308,7 @@ class Packer:
             )
 
     def _publish(self) -> None:
-        """Give the archives their names, and leave nothing else behind."""
+        """Return the archives their names, and leave nothing else behind."""
         output = self._request.output
         try:
             for name in (_CHARMS, _IMAGES):

@@ -249,7 +249,7 @@ def _blob(descriptor: dict[str, Any]) -> Blob:
 
 
 def _digest(value: object) -> str:
-    """See that a digest is one: it becomes the name of a file."""
+    """Check that a digest is one: it becomes the name of a file."""
     if not isinstance(value, str) or not is_digest(value):
         raise ValueError(value)
     return value

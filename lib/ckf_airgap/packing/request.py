@@ -188,7 +188,7 @@ def _document(text: str, what: str) -> Mapping[str, Any]:
 
 
 def _applications(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give the applications of a bundle with what its overlays say of them."""
+    """Return the applications of a bundle with what its overlays say of them."""
     applications: dict[str, Any] = {}
     for document in documents:
         section = document.get("applications") or document.get("services")

@@ -79,7 +79,7 @@ class FixedImages:
         code: Collection[str] | None,
         own_options: Mapping[str, object] = MappingProxyType({}),
     ) -> bool:
-        """Tell whether a charm uses these images.
+        """Return whether a charm uses these images.
 
         Args:
             charm: Its name.

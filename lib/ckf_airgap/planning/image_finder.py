@@ -74,7 +74,7 @@ class FoundOptions:
 
 
 def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
-    """Give the option without whose image an application cannot run.
+    """Return the option without whose image an application cannot run.
 
     A charm without oci-image resources runs the image of its one option of one image.
 
@@ -332,12 +332,12 @@ class ImageFinder:
         )
 
     def _asked_for(self, image: ImageReference) -> str:
-        """Give the reference that a mirror of an image's registry is asked for."""
+        """Return the reference that a mirror of an image's registry is asked for."""
         tag = f":{image.tag}" if image.tag else ""
         return f"{self._location}/{'/'.join(image.components[1:])}{tag}"
 
     def _find(self, image: str, wanted_by: str) -> str | None:
-        """Give the reference of an image in the registry; None where it is missing."""
+        """Return the reference of an image in the registry; None where it is missing."""
         if self._is_in_registry(image):
             return image
         resolution = self._resolutions.get(image) or self._resolver.resolve(image)
@@ -347,21 +347,21 @@ class ImageFinder:
         return self._location.reference(resolution.path) if resolution.path else None
 
     def _found_or_expected(self, image: str) -> str | None:
-        """Give the reference of an image that was asked for, found or not."""
+        """Return the reference of an image that was asked for, found or not."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
             return self._location.reference(resolution.path)
         return self._expected(image)
 
     def _expected(self, image: str) -> str | None:
-        """Give the reference under which an image stands, or would stand, by its own name."""
+        """Return the reference under which an image stands, or would stand, by its own name."""
         if self._is_in_registry(image):
             return image
         reference = ImageReference.parse(image)
         return self._location.reference(image_path(reference)) if reference else None
 
     def _is_in_registry(self, image: str) -> bool:
-        """Tell whether the operator names an image where it stands inside the air gap."""
+        """Return whether the operator names an image where it stands inside the air gap."""
         return (
             image in self._own
             and image.startswith(f"{self._location.host}/")

@@ -90,7 +90,7 @@ def read_bundle(text: str) -> Topology:
 
 def _bundle_reader() -> "_Reader":
     return _Reader(
-        "the bundle", "attach a mended one: juju attach-resource ckf-airgap bundle=FILE"
+        "the bundle", "attach a correct one: juju attach-resource ckf-airgap bundle=FILE"
     )
 
 
@@ -345,7 +345,7 @@ class _Reader:
         )
 
     def _check_maps(self, application: str, body: Mapping[str, Any]) -> None:
-        """See that what is passed on has the shape that Juju takes."""
+        """Check that what is passed on has the shape that Juju takes."""
         expose = body.get("expose")
         if not (expose is None or isinstance(expose, bool)):
             raise self.error(f"has {application}/expose, which is neither true nor false")
@@ -389,7 +389,7 @@ class _Reader:
 
 
 def _is_line(value: object) -> bool:
-    """Tell whether something is one line of text."""
+    """Return whether something is one line of text."""
     return isinstance(value, str) and value.isprintable()
 
 

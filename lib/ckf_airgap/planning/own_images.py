@@ -22,7 +22,7 @@ from ckf_airgap.planning.topology import OptionValue
 def own_image_options(
     application: str, charm: CharmFile, own: Mapping[str, OptionValue]
 ) -> Iterator[ImageOption]:
-    """Give the options of an application that name images, with the operator's values.
+    """Return the options of an application that name images, with the operator's values.
 
     A map or a hub given in part keeps the charm's other keys. An empty value is none: to many
     charms it means the image on the internet.

@@ -148,7 +148,7 @@ class Plan:
         return tuple(item for item in self.applications if item.lacking)
 
     def only(self, names: Collection[str]) -> "Plan":
-        """Give the same plan for some applications alone, with the relations among them."""
+        """Return the same plan for some applications alone, with the relations among them."""
         applications = tuple(item for item in self.applications if item.name in names)
         relations = tuple(
             relation
@@ -158,7 +158,7 @@ class Plan:
         return dataclasses.replace(self, applications=applications, relations=relations)
 
     def without_incomplete(self) -> "Plan":
-        """Give the plan for what can be deployed."""
+        """Return the plan for what can be deployed."""
         return self.only([item.name for item in self.applications if not item.lacking])
 
     def require_complete(self) -> None:
@@ -271,7 +271,7 @@ def select_charms(
 
 
 def check_settings(settings: PlanSettings) -> None:
-    """See that what the operator says is valid by itself, whatever the artifacts hold.
+    """Check that what the operator says is valid by itself, whatever the artifacts hold.
 
     Raises:
         ConfigurationError: It is not.
@@ -329,7 +329,7 @@ def _planned(
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
-    """See that the charm has what the operator sets; Juju would refuse it in the middle."""
+    """Check that the charm has what the operator sets; Juju would refuse it in the middle."""
     options = [*item.own_options, *(() if item.is_template else item.options)]
     for what, given, known in (
         ("option", options, charm.options),
@@ -347,7 +347,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
-    """Give the options that name no images."""
+    """Return the options that name no images."""
     options = dict(item.options)
     for endpoint, values in item.options_without.items():
         if charm.endpoint(endpoint) is None:
@@ -370,7 +370,7 @@ def _options(
 
 
 def _excluded(setting: str, applications: Mapping[str, CharmFile]) -> set[str]:
-    """Give the applications to deploy outside the bundle."""
+    """Return the applications to deploy outside the bundle."""
     if setting.strip() == AUTOMATIC:
         return {name for name, charm in applications.items() if charm.is_podspec}
     excluded: set[str] = set()

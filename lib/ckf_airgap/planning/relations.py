@@ -81,7 +81,7 @@ def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dic
 
 
 def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, CharmFile]) -> str:
-    """Give the endpoints of each side that names one that its charm lacks."""
+    """Return the endpoints of each side that names one that its charm lacks."""
     return "".join(
         f"; {side.application} has: "
         + to_choose_from(side.endpoint, [one.name for one in charm.endpoints])
@@ -99,7 +99,7 @@ class _Candidates:
         self._known: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
 
     def of(self, relation: Relation) -> list[Relation]:
-        """Give its endpoints, or some of all that fit where it names none."""
+        """Return its endpoints, or some of all that fit where it names none."""
         first, second = relation
         one, other = (self._applications[side.application] for side in relation)
         key = (one.name, first.endpoint, other.name, second.endpoint)

@@ -9,7 +9,7 @@ from ckf_airgap.planning.plan import Plan
 
 
 def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
-    """Give a plan as plain data.
+    """Return a plan as plain data.
 
     Args:
         plan: The plan.
@@ -71,7 +71,7 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
 
 
 def plan_report(plan: Plan, location: RegistryLocation) -> str:
-    """Give the part of a plan that says how each image was found, as YAML."""
+    """Return the part of a plan that says how each image was found, as YAML."""
     document = plan_document(plan, location)
     kept = {key: document[key] for key in ("missing", "resolved", "warnings")}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

@@ -177,7 +177,7 @@ def _relations(pairs: list[list[str]]) -> tuple[Relation, ...]:
 
 
 def charms_with_namespaces() -> frozenset[str]:
-    """Give the charms that run their workload in a namespace that an option of theirs names."""
+    """Return the charms that run their workload in a namespace that an option of theirs names."""
     return frozenset(
         item.charm for item in load_topology().applications if "namespace" in item.options
     )

@@ -72,7 +72,7 @@ class Authentication:
         self._tokens: dict[tuple[str, ...], _Token] = {}
 
     def header(self, scopes: tuple[str, ...]) -> str | None:
-        """Give the value of ``Authorization`` for a request; None for none.
+        """Return the value of ``Authorization`` for a request; None for none.
 
         Args:
             scopes: What the request does, as tokens name it: ``repository:<name>:pull,push``.
@@ -118,7 +118,7 @@ class Authentication:
             return True
 
     def tells_secret(self, text: str) -> bool:
-        """Tell whether a text has a part of what was sent to prove who asks.
+        """Return whether a text has a part of what was sent to prove who asks.
 
         Args:
             text: What a server has said: some repeat the request.
@@ -129,7 +129,7 @@ class Authentication:
         return any(_is_in(secret, each) for secret in secrets for each in texts)
 
     def shown(self, text: str) -> str:
-        """Give what a server has said for a message, or nothing of it where it tells a secret."""
+        """Return a server's text for a message, or nothing if it contains a secret."""
         # No message keeps more of it, and some servers say it in 64 kB.
         text = text[:_LONGEST_SHOWN]
         return "(repeats the credentials)" if self.tells_secret(text) else text
@@ -183,7 +183,7 @@ def _names_server(challenge: Challenge) -> bool:
 
 
 def _is_in(secret: str, text: str) -> bool:
-    """Tell whether a secret, or a piece of it, is in a text."""
+    """Return whether a secret, or a piece of it, is in a text."""
     if len(secret) <= _SECRET_PIECE:
         return bool(secret) and secret in text
     pieces = range(len(text) - _SECRET_PIECE + 1)

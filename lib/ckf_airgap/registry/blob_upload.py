@@ -94,7 +94,7 @@ class BlobUpload:
         self.give_up(self._connection.request("POST", path, expected=(202,)))
 
     def give_up(self, opened: Answer) -> None:
-        """Give an upload up; a registry that does not take that back forgets it by itself."""
+        """Return an upload up; a registry that does not take that back forgets it by itself."""
         with suppress(RegistryError):
             location = self._location(opened)
             self._connection.request("DELETE", location, expected=_ANY_STATUS, attempts=1)
@@ -289,7 +289,7 @@ def _received(answer: Answer) -> int:
 
 
 def _is_not_this_way(answer: Answer) -> bool:
-    """Tell whether another way of sending may be taken."""
+    """Return whether another way of sending may be taken."""
     return answer.status in _NOT_THIS_WAY and not is_out_of_space(answer.status, answer.body)
 
 

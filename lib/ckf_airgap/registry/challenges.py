@@ -70,7 +70,7 @@ def _read(value: str) -> Iterator[Challenge]:
 
 
 def _parameter(value: str, at: int) -> tuple[str, int] | None:
-    """Read the value of a parameter; gives it and where it ends."""
+    """Read the value of a parameter; return it and where it ends."""
     if quoted := _QUOTED.match(value, at):
         return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
     if bare := _NAME.match(value, at):

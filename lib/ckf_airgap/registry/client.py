@@ -95,7 +95,7 @@ class RegistryClient:
         self._mounts_in_vain = 0
 
     def check(self) -> None:
-        """See that the registry answers, speaks this API and accepts the credentials."""
+        """Check that the registry answers, speaks this API and accepts the credentials."""
         answer = self._connection.request("GET", "/v2/", expected=(200,), attempts=_FEW_ATTEMPTS)
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise RegistryError(
@@ -105,7 +105,7 @@ class RegistryClient:
             )
 
     def check_write(self, repository: str) -> None:
-        """See that the account may push, by an upload that is given up at once.
+        """Check that the account may push, by an upload that is given up at once.
 
         Args:
             repository: Where to.
@@ -113,7 +113,7 @@ class RegistryClient:
         self._upload.try_out(repository)
 
     def allows_anonymous_pull(self, repository: str, tag: str) -> bool:
-        """Tell whether an image can be looked up without credentials.
+        """Return whether an image can be looked up without credentials.
 
         Args:
             repository: The image's repository.
@@ -166,7 +166,7 @@ class RegistryClient:
         return [tag for tag in listed if isinstance(tag, str) and _TAG.fullmatch(tag)]
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        """Tell whether a repository holds a blob."""
+        """Return whether a repository holds a blob."""
         path = f"/v2/{repository}/blobs/{digest}"
         return self._connection.request("HEAD", path, expected=(200, 404)).status == 200
 
@@ -283,7 +283,7 @@ class RegistryClient:
     def _put(
         self, repository: str, tag: str, manifest: Manifest, present: str | None
     ) -> RegistryError | None:
-        """Publish a manifest; gives why the registry does not take its media type, if it does not.
+        """Publish a manifest; return why the registry refuses its media type, if it does.
 
         Raises:
             RegistryError: It does not take it for another reason.

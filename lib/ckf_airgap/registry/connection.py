@@ -92,7 +92,7 @@ class RegistryConnection:
         self._reached: set[Origin] = set()
 
     def address(self, path: str) -> Address:
-        """Give the address of a path of the API."""
+        """Return the address of a path of the API."""
         return self._base.resolve(path)
 
     def referred(self, answer: Answer, what: str) -> Address:
@@ -191,7 +191,7 @@ class RegistryConnection:
 
     @contextmanager
     def stream(self, path: str) -> Generator[tuple[Answer, Iterator[bytes]]]:
-        """Read something that may be large; gives the head of the answer and the pieces.
+        """Read something that may be large; return the head of the answer and the pieces.
 
         Raises:
             HTTPError: No answer came; also while pieces are taken.
@@ -234,7 +234,7 @@ class RegistryConnection:
     def refused(
         self, method: str, answer: Answer, path: str | Address, *, present: str = ""
     ) -> RegistryError:
-        """Say what an answer means that was not expected.
+        """Return the error for an unexpected answer.
 
         Args:
             method: The method of the request.
@@ -255,14 +255,14 @@ class RegistryConnection:
         return refusals.refusal(request, answer.status, answer.body, self.words(answer))
 
     def words(self, answer: Answer) -> str:
-        """Give the registry's own words in brackets; none where they repeat what is secret."""
+        """Return the registry's own words in brackets; none where they repeat what is secret."""
         words = refusals.words_in(answer.body)
         if not words or self._authentication.tells_secret(words):
             return ""
         return f" ({words})"
 
     def shown(self, text: str) -> str:
-        """Give what a server has said for a message, or nothing of it where it tells a secret."""
+        """Return a server's text for a message, or nothing if it contains a secret."""
         return self._authentication.shown(text)
 
     @contextmanager
@@ -387,7 +387,7 @@ class RegistryConnection:
 
 
 def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | None:
-    """Give the header of a request; a token that is refused is so for one repository.
+    """Return the header of a request; a token that is refused is so for one repository.
 
     Raises:
         RefusedError: The token server refuses one for a repository.

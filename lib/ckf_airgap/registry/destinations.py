@@ -42,7 +42,7 @@ class Destinations:
         self.known[repository] = None
 
     def any(self) -> str | None:
-        """Give a repository for a layer that may belong to any image; None where none is known."""
+        """Return a repository for a layer that may belong to any image; None if none is known."""
         # In one step: another thread adds meanwhile.
         known = tuple(self.known)[::-1]
         for repository in known:

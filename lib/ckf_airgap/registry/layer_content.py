@@ -56,7 +56,7 @@ class HashedLayer:
         self.diff_id = ""
 
     def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
-        """Give the layer as it is to be stored, in pieces of a few megabytes at the most.
+        """Return the layer as it is to be stored, in pieces of a few megabytes at the most.
 
         Args:
             compressors: Where to compress what is not compressed yet.

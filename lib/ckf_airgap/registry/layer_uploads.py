@@ -146,7 +146,7 @@ class LayerUploads:
         return upload
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
-        """See that a layer that has arrived is what an image's config says.
+        """Check that a layer that has arrived is what an image's config says.
 
         Args:
             upload: The layer.
@@ -243,7 +243,7 @@ class LayerUploads:
         return found if found and not found.diff_id else None
 
     def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
-        """Tell whether a repository has a layer, be it the one where it belongs or another."""
+        """Return whether a repository has a layer, be it the one where it belongs or another."""
         digest = layer.blob.digest
         known = self._state.repositories(digest)
         if any((each, digest) in self._verified for each in known):

@@ -1,4 +1,4 @@
-"""How far a push is."""
+"""The progress of a push."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ _HOUR = 3600
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a push is.
+    """The progress of a push.
 
     Attributes:
         images: How many images are in the registry by now.
@@ -51,10 +51,10 @@ class Progress:
 
 
 class Meter:
-    """Counts what several threads do, and tells it in the thread that reads the archive."""
+    """Counts the work of several threads, and reports it in the thread that reads the archive."""
 
     def __init__(self, archive_bytes: int, tell: Callable[[Progress], None]) -> None:
-        """Begin to count.
+        """Start counting.
 
         Args:
             archive_bytes: The size of the archive, as it is stored.
@@ -71,27 +71,27 @@ class Meter:
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def read(self, position: int) -> None:
-        """Note how far the archive has been read; from any thread."""
+        """Record how far the archive has been read; from any thread."""
         self._read = position
 
     def sent(self, size: int) -> None:
-        """Note that bytes were sent; from any thread."""
+        """Record that bytes were sent; from any thread."""
         with self._lock:
             self._sent += size
 
     def finished(self, references: list[str]) -> None:
-        """Note images that are in the registry now; from any thread."""
+        """Record images that are in the registry now; from any thread."""
         with self._lock:
             self._images += len(references)
             self._finished += references
 
     def present(self, count: int) -> None:
-        """Note images that were in the registry before."""
+        """Record images that were in the registry before."""
         with self._lock:
             self._images += count
 
     def tick(self, *, now: bool = False) -> None:
-        """Tell how far it is, unless that was a moment ago.
+        """Report the progress, unless that was a moment ago.
 
         Args:
             now: Whether to tell it in any case.

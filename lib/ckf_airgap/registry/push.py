@@ -35,7 +35,7 @@ _FRUITLESS_PASSES = 4
 
 @dataclass(frozen=True)
 class PushResult:
-    """What a push has done.
+    """The result of a push.
 
     Attributes:
         inventory: What the archive holds.
@@ -123,7 +123,7 @@ class ImagePusher:
             state.close()
 
     def known_inventory(self, archive: Source) -> Inventory | None:
-        """Give what an earlier push found in this archive, if it read it to its end."""
+        """Return what an earlier push found in this archive, if it read it to the end."""
         state = self._load_state(archive)
         return state.inventory if state.is_complete else None
 
@@ -134,7 +134,7 @@ class ImagePusher:
 
 @dataclass(frozen=True)
 class _LookAhead:
-    """Reads ahead in the archive where something has to be known before it comes."""
+    """Reads ahead in the archive if something must be known early."""
 
     archive: Source
     names: MemberNames
@@ -143,7 +143,7 @@ class _LookAhead:
     meter: Meter
 
     def repository(self, refused: Collection[str]) -> str | None:
-        """Find the repository of the first image that has one beside some."""
+        """Find the repository of the first image that has one, except some."""
         return next(iter(self._repositories(refused)), None)
 
     def _repositories(self, refused: Collection[str]) -> list[str]:
@@ -160,7 +160,7 @@ class _LookAhead:
         return list(dict.fromkeys(map(self.location.repository, paths)))
 
     def recall(self, target: Target) -> None:
-        """Look up what the registry has of the archive, if it has anything."""
+        """Look up which parts of the archive the registry has, if any."""
         known = self._repositories(())
         # So that it is not looked for once more.
         target.destinations.is_exhausted = not known
@@ -171,7 +171,7 @@ class _LookAhead:
 
 
 def _is_all_there(target: Target) -> bool:
-    """Tell whether the registry still has all that the state says, under names still wanted."""
+    """Return whether the registry still has everything in the state under wanted names."""
     images = list(target.state.images.values())
     if any(target.is_named_otherwise(pushed.image) for pushed in images):
         return False
@@ -180,7 +180,7 @@ def _is_all_there(target: Target) -> bool:
 
 
 class _Run:
-    """One push: reads the archive, and again where the stream cannot go back."""
+    """One push: reads the archive, and reads it again where the stream cannot go back."""
 
     def __init__(self, target: Target, archive: Source, meter: Meter, architecture: str) -> None:
         self._target = target
@@ -191,7 +191,7 @@ class _Run:
         self._readings = Readings(archive.name)
 
     def push(self) -> PushResult:
-        """Read until every image has an outcome."""
+        """Read the archive until every image has an outcome."""
         inventory = self._read(carefully=False)
         fruitless = 0
         while self._outcomes.lost and fruitless < _FRUITLESS_PASSES:
@@ -217,7 +217,7 @@ class _Run:
         return self._target.layers.arrived_contents + len(self._outcomes) + refused
 
     def _read(self, *, carefully: bool) -> Inventory:
-        """Read the archive; again at once where files were read as something else."""
+        """Read the archive, and read it again at once if files were read as the wrong thing."""
         while True:
             # What a reading has lost that was not settled may be there after the next.
             self._outcomes.lost = None
@@ -226,7 +226,7 @@ class _Run:
                 return sink.inventory()
 
     def _read_once(self, *, carefully: bool) -> tuple[PushSink, bool]:
-        """Push the images that have no outcome yet, and give them one.
+        """Push the images that have no outcome yet.
 
         Five things go on at once: the archive is decoded; layers are found in it and hashed; they
         are compressed; what was compressed before is sent; and the images whose layers are there

@@ -1,4 +1,4 @@
-"""What is remembered of a push, as records of a journal.
+"""The records of the journal of a push.
 
 Each record changes what is known; all of them in their order make up the state of a push.
 """
@@ -35,7 +35,7 @@ class StoredLayer:
 
     @classmethod
     def unread(cls, blob: Blob, compression: Compression) -> "StoredLayer":
-        """Describe a blob that is stored as the archive has it, and that nobody looked into."""
+        """Describe a blob that is stored as it is in the archive, and that was not decoded."""
         is_plain = compression is Compression.NONE
         return cls(blob, blob.digest, blob.digest if is_plain else "", compression)
 
@@ -55,7 +55,7 @@ class PushedImage:
 
 @dataclass
 class Known:
-    """What is known by now.
+    """What is known so far.
 
     Attributes:
         archive: The archive that images and places are of.
@@ -85,12 +85,12 @@ class Known:
 
 
 class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
-    """The archive that the images and places behind it are of."""
+    """The archive that the following images and places belong to."""
 
     version: str
 
     def apply(self, known: Known) -> None:
-        """Forget what is of another archive."""
+        """Forget what belongs to another archive."""
         known.archive = self.version
         known.places.clear()
         known.images.clear()
@@ -100,7 +100,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
 
 
 class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
-    """A layer in the registry, and where in the archive it stands."""
+    """A layer in the registry, and its place in the archive."""
 
     layer: StoredLayer
     place: str
@@ -130,7 +130,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
 
 
 class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
-    """A layer that no repository holds any more."""
+    """A layer that no repository has any more."""
 
     digest: str
 
@@ -142,7 +142,7 @@ class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
 
 
 class NameRecord(msgspec.Struct, frozen=True, tag="name"):
-    """A name by which a layer goes in several archives; without a digest it is of no use."""
+    """A name of a layer in several archives; without a digest it is ambiguous."""
 
     name: str
     digest: str
@@ -224,7 +224,7 @@ def read_record(document: object) -> Record:
 
 
 def write_record(record: Record) -> dict[str, Any]:
-    """Give what JSON can hold of a record."""
+    """Return a record as JSON values."""
     return msgspec.to_builtins(record)
 
 

@@ -1,4 +1,4 @@
-"""The sink of the reader that sends what it is given into the registry."""
+"""The sink of the reader that pushes what it gets to the registry."""
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +33,7 @@ _MOST_REFUSALS = 5
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What works beside the reading of the archive."""
+    """What runs in parallel with reading the archive."""
 
     uploads: Uploads
     compressors: ThreadPoolExecutor
@@ -43,7 +43,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Taken:
-    """A layer that was given to the sink.
+    """A layer that the sink got.
 
     Attributes:
         upload: The layer in the registry, or on its way there.
@@ -54,7 +54,7 @@ class Taken:
     is_own: bool
 
     def arrived(self, repositories: Collection[str]) -> StoredLayer:
-        """Wait until it is there.
+        """Wait until the registry has it.
 
         Args:
             repositories: Those of the image that it belongs to.
@@ -78,7 +78,7 @@ class Taken:
 
 
 class PushSink:
-    """Sends layers as they come by, and tags the images whose layers are there and sound."""
+    """Sends layers as they are read, and tags the images whose layers are complete and correct."""
 
     sends = True
 
@@ -102,10 +102,10 @@ class PushSink:
         self.builder = InventoryBuilder(target.member_names)
 
     def packed(self, manifest: PackManifest) -> None:
-        """Leave what the archive says of itself to what it is compared with."""
+        """Ignore the record of the archive; the inventory compares it."""
 
     def has(self, archive: NestedArchive) -> bool:
-        """Tell whether the registry has all images of a nested archive."""
+        """Return whether the registry has all images of a nested archive."""
         self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
         known = self._target.state.images
         keys = self._target.state.images_of(archive)
@@ -122,7 +122,7 @@ class PushSink:
         return True
 
     def read(self, archive: NestedArchive) -> None:
-        """Remember a nested archive once all of its images are in the registry."""
+        """Record a nested archive once all of its images are in the registry."""
         images, files = self._begun.get(archive.place, (0, 0))
         keys = self._given[images:]
         if any(
@@ -139,7 +139,7 @@ class PushSink:
         self._pipeline.meter.tick()
 
     def needs(self, image: ReadImage[Taken]) -> bool:
-        """Tell whether the layers of an image are to be sent."""
+        """Return whether the layers of an image are to be sent."""
         listed = self.builder.describe(image)
         if listed.names and not self._is_pushed(image.key, listed):
             return True
@@ -168,7 +168,7 @@ class PushSink:
         return Taken(upload, is_own=True)
 
     def image(self, image: ReadImage[Taken]) -> None:
-        """Tag an image, once its layers are there and sound."""
+        """Tag an image once its layers are complete and correct."""
         listed = self.builder.describe(image)
         own = self.builder.add(listed)
         self._listed[image.key] = listed
@@ -190,10 +190,10 @@ class PushSink:
         self.builder.passed_over.append(entry)
 
     def account(self, file: str, verdict: Verdict) -> None:
-        """Leave the accounts to what is listed."""
+        """Ignore the outcome of files; the inventory lists it."""
 
     def inventory(self) -> Inventory:
-        """Give what was found, less the images that turned out to be damaged."""
+        """Return what was found, without the images that turned out to be damaged."""
         found = self.builder.build()
         errors = self._outcomes.damaged
         gone = {id(listed) for key, listed in self._listed.items() if key in errors}
@@ -205,12 +205,12 @@ class PushSink:
         )
 
     def _is_pushed(self, key: str, image: ArchivedImage) -> bool:
-        """Tell whether an image was pushed before under the names that it has now."""
+        """Return whether an image was pushed before under its present names."""
         known = self._target.state.images.get(key)
         return bool(known and known.image == image and self._is_present(key, known))
 
     def _is_present(self, key: str, pushed: PushedImage) -> bool:
-        """Tell whether an image that was pushed before is there still; then it is done."""
+        """Return whether an image that was pushed before is still there; then it is done."""
         if key in self._outcomes.done:
             return True
         if not self._target.is_there(pushed):
@@ -222,7 +222,7 @@ class PushSink:
         return True
 
     def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
-        """Say where a layer belongs, as far as it is known to which image."""
+        """Return the repository of a layer, if its image is known."""
         destinations = self._target.destinations
         guess = None if image else self._target.member_names.find(layer.holder)
         paths = self.builder.describe(image).paths if image else ()
@@ -238,7 +238,7 @@ class PushSink:
     def _finish(
         self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
     ) -> None:
-        """Publish an image; runs in the thread that finishes one after the other."""
+        """Publish an image; runs in the thread that finishes images in order."""
         repositories = self._target.repositories(listed.paths)
         try:
             self._require_short(own)
@@ -282,7 +282,7 @@ class PushSink:
     def _refuse(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
     ) -> None:
-        """Go on without an image that the registry does not take, unless it takes none."""
+        """Continue without an image that the registry refuses, unless it refuses all."""
         self._outcomes.refused[image.key] = RefusedError(
             f"{image.label} is not pushed: {error.problem}", error.cure
         )
@@ -294,7 +294,7 @@ class PushSink:
     def _lose(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
     ) -> None:
-        """Have an image read again when the rest is done."""
+        """Have an image read again after the rest."""
         if not repositories:
             # It is not pushed at all.
             self._done(image.key, PushedImage(self._listed[image.key], {}), [])
@@ -323,7 +323,7 @@ class PushSink:
         self._tell([self._target.location.reference(path) for path in new])
 
     def _tell(self, references: Sequence[str]) -> None:
-        """Tell what tags were made; those of an archive that is read again are told once."""
+        """Report the tags that were made; once, even if the archive is read again."""
         fresh = [each for each in references if each not in self._outcomes.references]
         self._outcomes.references.update(dict.fromkeys(fresh))
         self._pipeline.meter.finished(fresh)
@@ -335,7 +335,7 @@ class PushSink:
         layers: Sequence[StoredLayer],
         paths: Sequence[ImagePath],
     ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
-        """Publish an image under each of its paths; gives why it cannot be under one of them."""
+        """Publish an image under each of its paths; return why it cannot be under one of them."""
         published: dict[ImagePath, Published] = {}
         refusal: RefusedError | None = None
         for path in paths:
@@ -352,7 +352,7 @@ class PushSink:
         layers: Sequence[StoredLayer],
         path: ImagePath,
     ) -> Published:
-        """Bring an image's blobs together in its repository, then give it its tag."""
+        """Bring an image's blobs into its repository, then tag it."""
         client, repository = self._target.client, self._target.location.repository(path)
         # An image may have the same layer twice.
         blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
@@ -384,7 +384,7 @@ class PushSink:
 
 
 def _nowhere(layer: LayerFile) -> LayerUpload:
-    """Leave a layer unread until a repository is known that it can go to."""
+    """Skip a layer until a repository is known for it."""
     arrival: Future[StoredLayer] = Future()
     arrival.set_exception(
         UploadLostError(f"no image with a name was found for the layer {layer.path}", RESAVE)

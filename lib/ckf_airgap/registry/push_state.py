@@ -1,4 +1,4 @@
-"""What has been pushed: kept in a journal, so that a push continues where the last one stopped."""
+"""The state of a push, kept in a journal so that the next push continues."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,15 +83,15 @@ class PushState:
 
     @property
     def images(self) -> Mapping[str, PushedImage]:
-        """The images that are done, by what tells them from the archive's others."""
+        """The images that are done, by their key in the archive."""
         return self._known.images
 
     def images_of(self, nested: NestedArchive) -> Sequence[str] | None:
-        """Give the images of a nested archive that is done; None where it is not."""
+        """Return the images of a nested archive that is done; None if it is not."""
         return self._known.nested.get(nested)
 
     def layer_of(self, digest: str) -> StoredLayer | None:
-        """Find a layer of known content by its digest as it stands in the archive.
+        """Find a layer of known content by its digest in the archive.
 
         What another archive has compressed otherwise does not count: the same archive is to give
         the same registry, whatever was pushed before it.
@@ -105,7 +105,7 @@ class PushState:
         return self._known.layers.get(digest)
 
     def layer_at(self, place: str) -> StoredLayer | None:
-        """Find the layer that stood at a place of this archive."""
+        """Find the layer at a place of this archive."""
         return self._known.layers.get(self._known.places.get(place, ""))
 
     def layer_named(self, name: str) -> StoredLayer | None:
@@ -113,7 +113,7 @@ class PushState:
         return self._known.layers.get(self._known.names.get(name, ""))
 
     def is_ambiguous(self, name: str) -> bool:
-        """Tell whether a name is known to stand for several layers."""
+        """Return whether a name is known to stand for several layers."""
         return self._known.names.get(name) == ""
 
     def repositories(self, digest: str) -> Sequence[str]:
@@ -122,13 +122,13 @@ class PushState:
         return tuple(self._known.repositories.get(digest, {}))[::-1]
 
     def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
-        """Remember a layer, where in the archive it stood, and where it is, or is about to be."""
+        """Record a layer, its place in the archive, and the repositories for it."""
         self._add(LayerRecord(layer, place))
         for repository in repositories:
             self.add_repository(layer.blob.digest, repository)
 
     def add_repository(self, digest: str, repository: str) -> None:
-        """Remember that a repository has the blob of a layer."""
+        """Record that a repository has the blob of a layer."""
         if repository not in self._known.repositories.get(digest, {}):
             self._add(CopyRecord(digest, repository))
 
@@ -137,7 +137,7 @@ class PushState:
         self._add(LostRecord(digest))
 
     def add_name(self, name: str, layer: StoredLayer) -> None:
-        """Remember by what name a layer goes, the first that has it."""
+        """Record the name of a layer, for the first layer that has it."""
         if name not in self._known.names:
             self._add(NameRecord(name, layer.blob.digest))
 
@@ -146,20 +146,20 @@ class PushState:
         self._add(NameRecord(name, ""))
 
     def add_image(self, key: str, pushed: PushedImage) -> None:
-        """Remember that an image is in the registry."""
+        """Record that an image is in the registry."""
         self._add(ImageRecord.of(key, pushed))
 
     def add_nested(self, nested: NestedArchive, images: Sequence[str]) -> None:
-        """Remember that all images of a nested archive are in the registry."""
+        """Record that all images of a nested archive are in the registry."""
         self._add(NestedRecord(nested, tuple(images)))
 
     def complete(self, passed_over: Sequence[PassedOver]) -> None:
-        """Remember that there is no more in the archive than this."""
+        """Record that the archive contains no more than this."""
         if not self._known.is_complete:
             self._add(CompleteRecord(tuple(passed_over)))
 
     def close(self) -> None:
-        """Close the file. It is opened again when there is something to add."""
+        """Close the file; it is opened again when something is added."""
         self._journal.close()
 
     def _add(self, record: Record) -> None:

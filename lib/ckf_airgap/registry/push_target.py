@@ -1,4 +1,4 @@
-"""Where a push goes, and what has become of its images."""
+"""The target of a push, and the outcome of its images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ LOOKUPS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Target:
-    """Where a push goes.
+    """The target of a push.
 
     Attributes:
         client: The registry.
@@ -40,12 +40,12 @@ class Target:
     destinations: Destinations
 
     def repositories(self, paths: Iterable[ImagePath]) -> list[str]:
-        """List the repositories of some paths, those of names that are too long left out."""
+        """List the repositories of some paths, without those whose names are too long."""
         fit = (path for path in paths if not self.location.length_problem(path))
         return list(dict.fromkeys(map(self.location.repository, fit)))
 
     def is_there(self, pushed: PushedImage) -> bool:
-        """Tell whether the registry has an image under all of its paths."""
+        """Return whether the registry has an image under all of its paths."""
         try:
             return all(
                 self.client.manifest_digest(self.location.repository(path), path.tag) == digest
@@ -56,14 +56,14 @@ class Target:
             return False
 
     def is_named_otherwise(self, image: ArchivedImage) -> bool:
-        """Tell whether an image that had no name is wanted under one now."""
+        """Return whether an image that had no name is wanted under one now."""
         member = without_ending(image.member)
         return not image.names and self.member_names.find(member) is not None
 
 
 @dataclass
 class Outcomes:
-    """What has become of the images by now, however often the archive is read.
+    """The outcome of the images so far, however often the archive is read.
 
     Attributes:
         references: The references that were made.
@@ -85,5 +85,5 @@ class Outcomes:
         return len(self.done) + len(self.damaged) + len(self.refused)
 
     def has(self, key: str) -> bool:
-        """Tell whether it is settled what becomes of an image."""
+        """Return whether an image has an outcome."""
         return key in self.done or key in self.damaged or key in self.refused

@@ -1,4 +1,4 @@
-"""What earlier pushes have brought into the registry, looked up in the images that stand there.
+"""What earlier pushes brought into the registry, found by the images there.
 
 The journal of a push does not outlive its pod, and another workstation has none. What outlives
 both are the images: a manifest lists the blobs of the layers, and the config that it names, whose
@@ -35,7 +35,7 @@ _MOST_TAGS = 4
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the archive holds a layer.
+    """The place of a layer in the archive.
 
     Attributes:
         place: Tells it from every other file of the archive.
@@ -66,7 +66,7 @@ class _Image:
 
 
 class _Survey(ListingSink):
-    """The sink that notes where the layers of each image stand.
+    """A sink that records the place of each layer of each image.
 
     Attributes:
         images: The images that are not of layouts.
@@ -100,7 +100,7 @@ class _Survey(ListingSink):
 def recall(
     target: Target, source: Source, *, architecture: str, on_step: Callable[[], None]
 ) -> None:
-    """Look up which layers of an archive the registry has, and remember them in the state.
+    """Look up which layers of an archive the registry has, and record them in the state.
 
     Args:
         target: The registry, and what is known of it.
@@ -130,7 +130,7 @@ class _Places:
     on_step: Callable[[], None]
 
     def recall_layers(self, images: Sequence[_Image]) -> None:
-        """Remember the layers that images of this project hold in the registry."""
+        """Record the layers of images in the registry that this project pushed."""
         tags: dict[str, set[str]] = {}
         for path in dict.fromkeys(path for image in images for path in image.paths):
             for repository in self.target.repositories([path]):
@@ -163,7 +163,7 @@ class _Places:
                     self.target.state.add_layer(layer, place.place, holders[layer.blob.digest])
 
     def recall_blobs(self, blobs: Mapping[str, tuple[_Place, ImagePath]]) -> None:
-        """Remember the layers that are stored as they are, and are there."""
+        """Record the layers that are stored unchanged and exist."""
         state = self.target.state
         paths = [path for _, path in blobs.values()]
         holders: Iterator[str | None] = self.map(self._holder, blobs, paths)
@@ -177,7 +177,7 @@ class _Places:
                 state.add_layer(blob, place.place, [repository])
 
     def _holder(self, digest: str, path: ImagePath) -> str | None:
-        """Give the repository of an image if it has a blob."""
+        """Return the repository of an image if it has a blob."""
         try:
             for repository in self.target.repositories([path]):
                 if self.target.client.has_blob(repository, digest):
@@ -187,7 +187,7 @@ class _Places:
         return None
 
     def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
-        """List the layers of a repository's images: those with some tags, and the last others."""
+        """List the layers of a repository's images: of some tags, and of the latest others."""
         found: list[_Found] = []
         try:
             there = self.target.client.tags(repository)
@@ -201,7 +201,7 @@ class _Places:
 
 
 def has_images(client: RegistryClient, repository: str) -> bool:
-    """Tell whether a repository has any image."""
+    """Return whether a repository has any image."""
     try:
         return bool(client.tags(repository))
     except RegistryError:
@@ -212,7 +212,7 @@ _Found = tuple[str, StoredLayer]
 
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
-    """List the layers of an image as they may have been stored, each with the image's config."""
+    """List the layers of an image as they may be stored, each with the image's config."""
     content = client.read_manifest(repository, tag)
     if not content:
         return ()

@@ -1,4 +1,4 @@
-"""Words for what a registry refuses, and for why none answers."""
+"""Error messages for what a registry refuses, and for why it does not answer."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _IMMUTABLE = re.compile(r"immutable|overwrit|already exists|cannot be (?:changed
 
 
 class RefusedError(RegistryError):
-    """The registry does not do something in one repository; it may do so in another."""
+    """The registry refuses something in one repository; others may work."""
 
 
 class TagTakenError(RefusedError):
@@ -60,7 +60,7 @@ class Request:
 
 
 def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryError:
-    """Say what an answer means that was not expected.
+    """Return the error for an unexpected answer.
 
     Args:
         request: What was asked for.
@@ -105,7 +105,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
 
 
 def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = "") -> RegistryError:
-    """Say why no answer came.
+    """Return the error for a request without an answer.
 
     Args:
         host: The registry.
@@ -123,12 +123,12 @@ def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = ""
 
 
 def is_out_of_space(status: int, body: bytes) -> bool:
-    """Tell whether a refusal is for want of space, whatever its status."""
+    """Return whether a refusal is caused by a lack of space, whatever its status."""
     return _full(status, body) is not None
 
 
 def words_in(body: bytes) -> str:
-    """Read the registry's own words from its answer ("Error Codes" of the specification).
+    """Read the registry's error message from its answer ("Error Codes" of the specification).
 
     Args:
         body: The answer's body, of any content.
@@ -148,7 +148,7 @@ def words_in(body: bytes) -> str:
 
 
 def _full(status: int, body: bytes) -> tuple[str, str] | None:
-    """Recognise a full disk or a quota, for which registries have all kinds of statuses."""
+    """Recognise a full disk or a quota, for which registries use various statuses."""
     if status < 400 or status in _NOT_FOR_SPACE:
         return None
     start = body[:_TOO_LARGE_TO_BE_WORDS].lower()
@@ -158,7 +158,7 @@ def _full(status: int, body: bytes) -> tuple[str, str] | None:
 
 
 def _is_taken(request: Request, status: int, words: str) -> bool:
-    """Tell whether a tag is immutable: Harbor says 412, Artifactory 409 or 403, ECR 400."""
+    """Return whether a tag is immutable: Harbor answers 412, Artifactory 409 or 403, ECR 400."""
     if status in (409, 412) or (status == 403 and request.present):
         return True
     return status in (400, 403) and bool(_IMMUTABLE.search(words))

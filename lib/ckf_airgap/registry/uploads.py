@@ -1,4 +1,4 @@
-"""What goes on beside the reading of the archive: sending blobs, and finishing images."""
+"""The threads that run while the archive is read: sending blobs, and finishing images."""
 
 import queue
 import threading
@@ -24,7 +24,7 @@ _Waiting = queue.Queue[Piece | Exception | None]
 
 
 class Uploads:
-    """Sends blobs in threads of their own, while what comes after them is being read."""
+    """Sends blobs in threads, while the archive is read further."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Uploads:
     def _hand_over(
         self, waiting: _Waiting, item: Piece | Exception | None, future: Future[Any]
     ) -> bool:
-        """Give a piece to the thread that sends; tells whether it still takes any."""
+        """Pass a piece to the sending thread; return whether it still accepts any."""
         while not future.done():
             self._on_step()
             try:
@@ -132,7 +132,7 @@ class Uploads:
 
 
 class Finisher:
-    """Finishes members of the archive in their order, in a thread of its own."""
+    """Finishes members of the archive in order, in one thread."""
 
     def __init__(self, on_wait: Callable[[], None] = lambda: None) -> None:
         """Prepare.
@@ -164,7 +164,7 @@ class Finisher:
         self.raise_failure()
 
     def add(self, finish: Callable[[], None]) -> None:
-        """Have a member finished, once those before it are.
+        """Have a member finished after those before it.
 
         Args:
             finish: Finishes it. What it raises stops the finishing.
