@@ -64,6 +64,7 @@ def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
 def of_verification(verification: Verification) -> dict[str, object]:
     """Return the results of a verification: where it looked, and what it found."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
+    mirrored = verification.images.mirrored
     return {
         "namespaces": ", ".join(verification.namespaces),
         "containers": verification.images.containers,
@@ -72,6 +73,7 @@ def of_verification(verification: Verification) -> dict[str, object]:
         "failed-pulls": listed(verification.images.not_pulled),
         "not-as-planned": listed(verification.not_as_planned),
         "not-looked-at": verification.not_compared or "none",
+        **({"mirrored-images": listed(mirrored)} if mirrored else {}),
     }
 
 

@@ -35,7 +35,9 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._stored.set_default(next_step="", state_key="", agent_images=None, failure="")
+        self._stored.set_default(
+            next_step="", state_key="", agent_images=None, mirrored_images="", failure=""
+        )
         self._inputs = OperatorInputs(self)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
@@ -70,7 +72,8 @@ class CkfAirgapCharm(ops.CharmBase):
             model = self._inputs.configuration.model_name
             agent_images = cast(str | None, self._stored.agent_images)
             host = self._inputs.location().host
-            foreign = verification.foreign_images(model, host, agent_images)
+            mirrored = str(self._stored.mirrored_images).splitlines()
+            foreign = verification.foreign_images(model, host, agent_images, mirrored)
         except (ConfigurationError, ClusterError) as error:
             logger.warning("what was verified cannot be looked at again: %s", error)
             return
@@ -184,6 +187,8 @@ class CkfAirgapCharm(ops.CharmBase):
                 return
             event.set_results({"result": result.summary})
             self._stored.agent_images = result.agent_images
+            contents = {image.content for image in result.images.mirrored}
+            self._stored.mirrored_images = "\n".join(sorted(contents))
             self._remember_step(_VERIFIED)
 
     def _bring(self, reporter: UnitReporter, *, allow_missing: bool, refresh: bool) -> None:

@@ -18,6 +18,7 @@ from lightkube.resources.storage_v1 import StorageClass
 
 from ckf_airgap.errors import AirgapError, ClusterError
 from ckf_airgap.names import registry_host
+from ckf_airgap.oci import is_digest
 
 Resource = TypeVar("Resource")
 
@@ -56,6 +57,8 @@ class RunningImage:
         image: The reference that the pod gives.
         pull_failure: Why it cannot be pulled, or an empty string.
         is_outdated: Whether its StatefulSet has another revision of the pod by now.
+        digest: The digest of the manifest that the node has pulled; empty where it tells none.
+        note: What to do about an image from elsewhere, or an empty string.
     """
 
     namespace: str
@@ -64,6 +67,13 @@ class RunningImage:
     image: str
     pull_failure: str = ""
     is_outdated: bool = False
+    digest: str = ""
+    note: str = ""
+
+    @property
+    def content(self) -> str:
+        """The image with its digest: what tells the same image again."""
+        return f"{self.image} {self.digest}"
 
     def __str__(self) -> str:
         failure = f" ({self.pull_failure})" if self.pull_failure else ""
@@ -72,7 +82,9 @@ class RunningImage:
                 "; its StatefulSet is newer, and Kubernetes does not replace a pod that never "
                 f"started: kubectl delete pod --namespace {self.namespace} {self.pod}"
             )
-        return f"{self.image} in {self.namespace}/{self.pod}, container {self.container}{failure}"
+        note = f": {self.note}" if self.note else ""
+        place = f"{self.namespace}/{self.pod}, container {self.container}"
+        return f"{self.image} in {place}{failure}{note}"
 
 
 @dataclass(frozen=True)
@@ -83,11 +95,14 @@ class ImageReport:
         containers: How many containers were looked at.
         foreign: Those whose image does not come from the registry.
         not_pulled: Those whose image cannot be pulled.
+        mirrored: Those whose image the code of a charm names elsewhere, and that run what the
+            registry holds for a mirror.
     """
 
     containers: int
     foreign: tuple[RunningImage, ...]
     not_pulled: tuple[RunningImage, ...]
+    mirrored: tuple[RunningImage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -372,7 +387,14 @@ def _images(pod: Pod) -> Iterator[RunningImage]:
             container=container.name,
             image=container.image or "",
             pull_failure=_pull_failure(statuses.get(container.name)),
+            digest=_pulled_digest(statuses.get(container.name)),
         )
+
+
+def _pulled_digest(status: ContainerStatus | None) -> str:
+    """Give the digest in ``imageID``, which the container runtime writes as NAME@DIGEST."""
+    digest = (status.imageID or "").rpartition("@")[2] if status else ""
+    return digest if is_digest(digest) else ""
 
 
 def _pull_failure(status: ContainerStatus | None) -> str:

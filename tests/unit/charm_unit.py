@@ -64,9 +64,14 @@ class FakeInstaller:
     outdated_: tuple[str, ...] = ()
     differences_: tuple[str, ...] = ()
     known_plan_: Plan | None = PLAN
+    digests: Mapping[tuple[str, str], str] = {}
 
     def __init__(self) -> None:
         self.calls = []
+        self.registry = self
+
+    def manifest_digest(self, repository: str, tag: str) -> str | None:
+        return self.digests.get((repository, tag))
 
     def __call__(
         self,

@@ -1,6 +1,7 @@
 """The action verify, and the status that follows."""
 
 import shutil
+from dataclasses import replace
 
 import ops
 import pytest
@@ -72,6 +73,55 @@ def test_verify_looks_where_knative_runs_whatever_its_charms_say(
     )
     assert "1 containers have an image from elsewhere" in unit.fail("verify")
     assert unit.results["namespaces"] == "kubeflow, knative-serving, knative-eventing, ann, bob"
+
+
+DIGEST = f"sha256:{'a' * 64}"
+PILOT = RunningImage(
+    "kubeflow",
+    "istiod-0",
+    "discovery",
+    "docker.io/ubuntu/istio-pilot:1.29-24.04_stable",
+    digest=DIGEST,
+)
+
+
+@pytest.fixture
+def ambient(model: FakeJujuModel, running: list[RunningImage]) -> None:
+    """What runs holds an image that the code of istio-k8s names."""
+    charms = {"istio-k8s": "istio-k8s-9"}
+    model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
+    running.append(PILOT)
+
+
+def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
+    unit: Unit, ambient: None, installer: FakeInstaller, running: list[RunningImage]
+) -> None:
+    installer.digests = {("ckf/ubuntu/istio-pilot", "1.29-24.04_stable"): DIGEST}
+    unit.run("push-images")
+    results = unit.run("verify")
+    assert results["foreign-images"] == "none"
+    assert results["mirrored-images"] == str(PILOT)
+    assert str(results["result"]).endswith(
+        "2 containers come from registry.corp:5000, 1 of them by a mirror, which the nodes must "
+        f"keep: the code of charms names {PILOT.image}"
+    )
+    # What is known to be mirrored is no news later; another image under its name is.
+    unit.update_status()
+    assert unit.status() == VERIFIED
+    running[-1] = replace(PILOT, digest=f"sha256:{'b' * 64}")
+    unit.update_status()
+    assert "1 containers have an image from elsewhere since" in unit.status().message
+
+
+def test_an_image_in_a_charms_code_that_the_registry_lacks_is_foreign(
+    unit: Unit, ambient: None, installer: FakeInstaller
+) -> None:
+    installer.digests = {}
+    unit.run("push-images")
+    assert "1 containers have an image from elsewhere" in unit.fail("verify")
+    found = str(unit.results["foreign-images"])
+    assert "push it as registry.corp:5000/ckf/ubuntu/istio-pilot:1.29-24.04_stable" in found
+    assert "mirror docker.io from registry.corp:5000/ckf" in found
 
 
 def test_verify_waits_for_the_units(

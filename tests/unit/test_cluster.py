@@ -278,6 +278,24 @@ def test_a_container_without_a_state_is_no_failure(fake: FakeClient) -> None:
     assert [image.pull_failure for image in running_images(["ns"])] == [""]
 
 
+@pytest.mark.parametrize(
+    ("image_id", "digest"),
+    [
+        (f"docker.io/ubuntu/istio-pilot@sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        (f"docker-pullable://a/b@sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        # The digest of the config is none of a manifest, but nothing is equal to it either.
+        (f"sha256:{'b' * 64}", f"sha256:{'b' * 64}"),
+        ("", ""),
+        ("a@b", ""),
+    ],
+)
+def test_the_digest_that_a_node_has_pulled(image_id: str, digest: str, fake: FakeClient) -> None:
+    pulled = ContainerStatus(image="", imageID=image_id, name="main", ready=True, restartCount=0)
+    statuses = PodStatus(containerStatuses=[pulled])
+    fake.pods = {"ns": [pod("p", {"main": "a:1"}, pod_status=statuses)]}
+    assert [image.digest for image in running_images(["ns"])] == [digest]
+
+
 def test_a_refusal_names_the_command_that_grants_access(fake: FakeClient) -> None:
     fake.failure = api_error(403, "pods is forbidden")
     with pytest.raises(ClusterError, match=r"pods is forbidden.*juju trust ckf-airgap"):

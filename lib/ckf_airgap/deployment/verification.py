@@ -1,10 +1,12 @@
 """The verification: units are active, images come from the registry, Juju holds the plan."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from ckf_airgap import cluster
+from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
+from ckf_airgap.errors import listed
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.planning.topology import charms_with_namespaces
@@ -62,6 +64,12 @@ class Verification:
             f"every unit is active and the images of all {self.images.containers} containers "
             f"come from {self.host}"
         )
+        if mirrored := self.images.mirrored:
+            names = listed(list(dict.fromkeys(image.image for image in mirrored)))
+            seen += (
+                f", {len(mirrored)} of them by a mirror, which the nodes must keep: the code of "
+                f"charms names {names}"
+            )
         if self.not_compared:
             return f"{seen}; options were not compared: {self.not_compared}"
         return seen
@@ -125,6 +133,12 @@ def verify(
         if not images.not_pulled or clock() >= deadline:
             break
         sleep(_POLL_SECONDS)
+    images = sort_out_mirrored(
+        images,
+        (charm.rpartition("-")[0] for charm in state.charms.values()),
+        installer.inputs.settings.location if installer and images.foreign else None,
+        lambda repository, tag: installer and installer.registry.manifest_digest(repository, tag),
+    )
     plan = installer.known_plan() if installer else None
     if installer and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
@@ -140,7 +154,7 @@ def verify(
 
 
 def foreign_images(
-    model_name: str, host: str, agent_images: str | None
+    model_name: str, host: str, agent_images: str | None, mirrored: Collection[str] = ()
 ) -> tuple[cluster.RunningImage, ...]:
     """List the containers with an image from elsewhere, without asking Juju.
 
@@ -148,6 +162,7 @@ def foreign_images(
         model_name: The model's name.
         host: Host and port of the registry.
         agent_images: Where Juju takes the images of its agents from, as a verification has found.
+        mirrored: The contents (``RunningImage.content``) that came by a mirror, likewise.
 
     Returns:
         The containers, of whatever kind.
@@ -157,7 +172,8 @@ def foreign_images(
     """
     namespaces = [model_name, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
     images = cluster.running_images(dict.fromkeys(namespaces))
-    return cluster.report_images(images, host, agent_images).foreign
+    foreign = cluster.report_images(images, host, agent_images).foreign
+    return tuple(image for image in foreign if image.content not in mirrored)
 
 
 def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[str, ...]:

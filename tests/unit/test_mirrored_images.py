@@ -1,0 +1,112 @@
+"""Images in the code of charms: whether nodes run what the registry holds for a mirror."""
+
+import pytest
+
+from ckf_airgap.cluster import ImageReport, RunningImage, report_images
+from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
+from ckf_airgap.errors import RegistryError
+from ckf_airgap.names import RegistryLocation
+
+LOCATION = RegistryLocation("registry.corp:5000", "ckf")
+ZTUNNEL = "docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable"
+PUSHED, OTHER = (f"sha256:{digit * 64}" for digit in "ab")
+CHARMS = ("istio-k8s", "training-operator")
+
+
+def running(image: str, digest: str = "", pull_failure: str = "") -> RunningImage:
+    return RunningImage("kubeflow", "pod", "main", image, pull_failure, digest=digest)
+
+
+def sorted_out(
+    *images: RunningImage,
+    charms: tuple[str, ...] = CHARMS,
+    location: RegistryLocation | None = LOCATION,
+    held: dict[tuple[str, str], str] | None = None,
+) -> ImageReport:
+    held = held or {
+        ("ckf/ubuntu/istio-ztunnel", "1.29-24.04_stable"): PUSHED,
+        ("ckf/library/alpine", "3.10"): PUSHED,
+    }
+    report = report_images(images, LOCATION.host)
+    return sort_out_mirrored(
+        report, charms, location, lambda repository, tag: held.get((repository, tag))
+    )
+
+
+def test_what_the_node_has_pulled_as_the_registry_holds_it_is_mirrored() -> None:
+    # A pod may give the short name, of which a mirror is asked for the long one.
+    images = running(ZTUNNEL, PUSHED), running("alpine:3.10", PUSHED)
+    report = sorted_out(*images)
+    assert report.mirrored == images
+    assert report.foreign == ()
+    assert report.containers == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        # The index of several architectures, as it stands on the internet.
+        (running(ZTUNNEL, OTHER), "the node has pulled another image than the registry holds"),
+        (running(ZTUNNEL), "the node does not tell which image it has pulled"),
+        (
+            running(ZTUNNEL, pull_failure="ErrImagePull"),
+            f"the registry has it as {LOCATION}/ubuntu/istio-ztunnel:1.29-24.04_stable",
+        ),
+        (
+            running("docker.io/istio/proxyv2:1.29.0", PUSHED),
+            f"push it as {LOCATION}/istio/proxyv2:1.29.0",
+        ),
+    ],
+)
+def test_where_that_is_not_so_the_image_is_foreign_with_its_cure(
+    image: RunningImage, problem: str
+) -> None:
+    report = sorted_out(image)
+    assert report.mirrored == ()
+    (found,) = report.foreign
+    assert str(found).endswith(
+        f": the code of a charm names it, and no option changes it; {problem}; "
+        f"let the nodes' container runtime mirror docker.io from {LOCATION}"
+    )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "docker.io/ubuntu/other:1",
+        "docker.io/evil/istio-ztunnel:1.29-24.04_stable",
+        "ghcr.io/ubuntu/istio-ztunnel:1.29-24.04_stable",
+        "not an image",
+    ],
+)
+def test_any_other_image_is_foreign(image: str) -> None:
+    assert sorted_out(running(image, PUSHED)).foreign == (running(image, PUSHED),)
+
+
+def test_an_image_of_a_charm_that_is_not_deployed_is_foreign() -> None:
+    image = running(ZTUNNEL, PUSHED)
+    assert sorted_out(image, charms=("minio",)).foreign == (image,)
+
+
+def test_what_cannot_be_told_is_no_all_clear() -> None:
+    (found,) = sorted_out(running(ZTUNNEL, PUSHED), location=None).foreign
+    assert "is not known before images.tar.gz was pushed" in found.note
+
+    def fail(repository: str, tag: str) -> str | None:
+        raise RegistryError("it does not answer", "start it")
+
+    report = report_images([running(ZTUNNEL, PUSHED)], LOCATION.host)
+    (found,) = sort_out_mirrored(report, CHARMS, LOCATION, fail).foreign
+    assert f"whether {LOCATION} holds it cannot be told (it does not answer)" in found.note
+
+
+def test_the_registry_is_asked_once_for_an_image_and_for_no_other() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def digest(repository: str, tag: str) -> str | None:
+        asked.append((repository, tag))
+        return PUSHED
+
+    images = [running(ZTUNNEL, PUSHED)] * 3 + [running("docker.io/a/b:1", PUSHED)]
+    sort_out_mirrored(report_images(images, LOCATION.host), CHARMS, LOCATION, digest)
+    assert asked == [("ckf/ubuntu/istio-ztunnel", "1.29-24.04_stable")]
