@@ -75,6 +75,7 @@ class _FirstImage(ListingSink):
         on_step: Callable[[], None],
     ) -> None:
         super().__init__(names)
+        self._names = names
         self._is_meant = is_meant
         self._on_step = on_step
 
@@ -88,6 +89,9 @@ class _FirstImage(ListingSink):
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
         self._on_step()
+        # The push sends it there, too: nothing behind it has to be read for that.
+        if image is None and (guess := self._names.find(layer.holder)):
+            self._look_at([image_path(guess)])
         return super().layer(layer, image)
 
     def image(self, image: ReadImage[Any]) -> None:
@@ -110,11 +114,12 @@ def first_paths(
     """Look ahead in an archive for the paths of its first image that has one.
 
     Archives that were packed by this project, and most layouts, begin with the names of their
-    images; of others, the first is read to its end for it.
+    images; in others, a file that is named after a wanted image tells it before its content. Where
+    neither does, the first image is read to its end.
 
     Args:
         source: The archive.
-        names: Names the images that have no names.
+        names: Names the images by the files that hold them.
         is_meant: Tells the paths that count.
         architecture: The CPU architecture to take where there are several; empty: any.
         on_step: Called now and then.
