@@ -163,16 +163,19 @@ class UnreadableCharm:
     error: ArtifactError
 
     @classmethod
-    def of(cls, path: Path, label: str, error: ArtifactError) -> "UnreadableCharm":
+    def of(
+        cls, path: Path, label: str, error: ArtifactError, budget: Budget | None = None
+    ) -> "UnreadableCharm":
         """Find out which charm a file would be.
 
         Args:
             path: The file.
             label: What to call it.
             error: What is wrong with it.
+            budget: As for ``CharmFile.read``.
         """
         try:
-            with _documents(path, label, None) as documents:
+            with _documents(path, label, budget) as documents:
                 name = _name(documents, documents.mapping("metadata.yaml", required=True))
         except ArtifactError:
             name = CharmReference.parse(label).name

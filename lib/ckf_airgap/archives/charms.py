@@ -158,7 +158,8 @@ def _unpack(
         try:
             charm = CharmFile.read(temporary, member.name, budget)
         except ArtifactError as error:
-            return UnreadableCharm.of(temporary, member.name, error), digest.hexdigest()
+            charm = UnreadableCharm.of(temporary, member.name, error, budget)
+            return charm, digest.hexdigest()
         path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
         os.replace(temporary, path)
     return dataclasses.replace(charm, path=path), digest.hexdigest()
