@@ -88,6 +88,18 @@ class ImageReference:
         """The parts of the name between the slashes, the host included."""
         return self.name.split("/")
 
+    @property
+    def upstream(self) -> "tuple[str, ImagePath]":
+        """The registry that a container runtime asks for it, and the path that it asks for.
+
+        The names of Docker Hub are complete there: ``busybox`` is ``library/busybox``.
+        """
+        host = registry_host(self.name)
+        repository = self.name.removeprefix(f"{host}/")
+        if host == "docker.io" and "/" not in repository:
+            repository = f"library/{repository}"
+        return host, ImagePath(repository, self.version)
+
 
 @dataclass(frozen=True, order=True)
 class ImagePath:

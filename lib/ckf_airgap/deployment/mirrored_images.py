@@ -7,38 +7,15 @@ architectures, and so has another digest.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ckf_airgap.cluster import ImageReport, RunningImage
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import ImageReference, RegistryLocation, registry_host
+from ckf_airgap.names import ImagePath, ImageReference, RegistryLocation
 from ckf_airgap.planning.exceptions import load_exceptions
 
-
-@dataclass(frozen=True)
-class _Upstream:
-    """An image by its full name.
-
-    Attributes:
-        host: Its registry.
-        repository: Its repository there.
-        version: Its tag.
-    """
-
-    host: str
-    repository: str
-    version: str
-
-    @classmethod
-    def parse(cls, image: str) -> "_Upstream | None":
-        reference = ImageReference.parse(image)
-        if reference is None:
-            return None
-        host = registry_host(reference.name)
-        repository = reference.name.removeprefix(f"{host}/")
-        if host == "docker.io" and "/" not in repository:
-            repository = f"library/{repository}"
-        return cls(host, repository, reference.version)
+# A registry, and what a mirror of it is asked for.
+_Upstream = tuple[str, ImagePath]
 
 
 def sort_out_mirrored(
@@ -62,25 +39,27 @@ def sort_out_mirrored(
     """
     names = set(charms)
     known = {
-        (upstream.host, upstream.repository)
+        (host, path.repository)
         for fixed in load_exceptions().fixed
         if fixed.charm in names
-        for upstream in map(_Upstream.parse, fixed.images)
-        if upstream
+        for reference in map(ImageReference.parse, fixed.images)
+        if reference
+        for host, path in [reference.upstream]
     }
     held: dict[_Upstream, tuple[str, str]] = {}
     foreign: list[RunningImage] = []
     mirrored: list[RunningImage] = []
     for image in report.foreign:
-        upstream = _Upstream.parse(image.image)
-        if upstream is None or (upstream.host, upstream.repository) not in known:
+        reference = ImageReference.parse(image.image)
+        upstream = reference.upstream if reference else None
+        if upstream is None or (upstream[0], upstream[1].repository) not in known:
             foreign.append(image)
             continue
         if location is None:
             foreign.append(replace(image, note=f"{_IN_CODE}; {_UNKNOWN}"))
             continue
         if upstream not in held:
-            held[upstream] = _held(upstream, location, manifest_digest)
+            held[upstream] = _held(upstream[1], location, manifest_digest)
         digest, problem = held[upstream]
         if digest and digest == image.digest:
             mirrored.append(image)
@@ -94,28 +73,27 @@ _UNKNOWN = "whether the registry holds the same is not known before images.tar.g
 
 
 def _held(
-    upstream: _Upstream,
+    path: ImagePath,
     location: RegistryLocation,
     manifest_digest: Callable[[str, str], str | None],
 ) -> tuple[str, str]:
     """Give the digest of an image in the registry, and why there is none."""
-    repository = f"{location.path}/{upstream.repository}".lstrip("/")
     try:
-        digest = manifest_digest(repository, upstream.version)
+        digest = manifest_digest(location.repository(path), path.tag)
     except RegistryError as error:
         return "", f"whether {location} holds it cannot be told ({error.problem})"
-    place = f"{location}/{upstream.repository}:{upstream.version}"
-    return (digest, "") if digest else ("", f"push it as {place}")
+    return (digest, "") if digest else ("", f"push it as {location.reference(path)}")
 
 
 def _note(
     upstream: _Upstream, image: RunningImage, location: RegistryLocation, problem: str
 ) -> str:
+    host, path = upstream
     if not problem and image.pull_failure:
-        problem = f"the registry has it as {location}/{upstream.repository}:{upstream.version}"
+        problem = f"the registry has it as {location.reference(path)}"
     elif not problem and image.digest:
         problem = "the node has pulled another image than the registry holds"
     elif not problem:
         problem = "the node does not tell which image it has pulled"
-    mirror = f"let the nodes' container runtime mirror {upstream.host} from {location}"
+    mirror = f"let the nodes' container runtime mirror {host} from {location}"
     return f"{_IN_CODE}; {problem}; {mirror}"

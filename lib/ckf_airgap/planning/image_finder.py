@@ -333,8 +333,9 @@ class ImageFinder:
 
     def _asked_for(self, image: ImageReference) -> str:
         """Return the reference that a mirror of an image's registry is asked for."""
+        _, path = image.upstream
         tag = f":{image.tag}" if image.tag else ""
-        return f"{self._location}/{'/'.join(image.components[1:])}{tag}"
+        return f"{self._location}/{path.repository}{tag}"
 
     def _find(self, image: str, wanted_by: str) -> str | None:
         """Return the reference of an image in the registry; None where it is missing."""
