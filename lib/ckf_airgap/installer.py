@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
-from ckf_airgap.archives.charms import unpack_charms
+from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm, wanted_images
+from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import (
@@ -89,20 +89,22 @@ class Installer:
         self._report = report
         self._at_once = at_once
         self._records: dict[str, DeploymentRecord] = {}
-        # Known once the charms are unpacked.
-        self._unreadable_charms: tuple[UnreadableCharm, ...] = ()
         self._pull_account: tuple[Credentials | None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
-    def charms(self) -> tuple[CharmFile, ...]:
-        """The charms, unpacked when first asked for."""
+    def unpacked_charms(self) -> UnpackedCharms:
+        """What charms.tar.gz holds, unpacked when first asked for."""
         unpacked = unpack_charms(self.inputs.charms, self.folder / "charms")
         self._report(f"{self.inputs.charms.name}: {len(unpacked.charms)} charms")
         for charm in unpacked.unreadable:
             self._report(str(charm.error))
-        self._unreadable_charms = unpacked.unreadable
-        return unpacked.charms
+        return unpacked
+
+    @property
+    def charms(self) -> tuple[CharmFile, ...]:
+        """The charms that can be read."""
+        return self.unpacked_charms.charms
 
     @cached_property
     def registry(self) -> RegistryClient:
@@ -115,7 +117,7 @@ class Installer:
 
     @property
     def _selected_charms(self) -> CharmSelection:
-        return select_charms(self.charms, self.inputs.settings, self._unreadable_charms)
+        return select_charms(self.charms, self.inputs.settings, self.unpacked_charms.unreadable)
 
     @property
     def deployed_charms(self) -> tuple[CharmFile, ...]:
@@ -194,7 +196,8 @@ class Installer:
 
     def plan_from(self, inventory: Inventory) -> Plan:
         """Resolve what the charms need against an inventory."""
-        return make_plan(self.charms, inventory, self.inputs.settings, self._unreadable_charms)
+        unreadable = self.unpacked_charms.unreadable
+        return make_plan(self.charms, inventory, self.inputs.settings, unreadable)
 
     def render(self, plan: Plan) -> str:
         """Render the bundle of a plan."""
@@ -416,7 +419,7 @@ class Installer:
     def _charm_refresh(
         self, item: PlannedApplication, state: ModelState, model: JujuModel
     ) -> CharmRefresh:
-        charm = self._charm_of(item)
+        charm = next((charm for charm in self.charms if charm.path == item.file), None)
         was_podspec = self._record_of(model).was_podspec(item.name, state.charms.get(item.name))
         return CharmRefresh(
             application=item.name,
@@ -426,9 +429,6 @@ class Installer:
             leaves_podspec=was_podspec and charm is not None and not charm.is_podspec,
             has_units=item.name not in state.without_units,
         )
-
-    def _charm_of(self, item: PlannedApplication) -> CharmFile | None:
-        return next((charm for charm in self.charms if charm.path == item.file), None)
 
     def _remember(
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import JujuError
@@ -455,13 +456,14 @@ def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
     model = FakeModel()
     plan = installer.plan()
     sidecar = tuple(replace(charm, is_podspec=False) for charm in installer.charms)
-    installer.charms = tuple(replace(c, is_podspec=c.name == "minio") for c in sidecar)
+    podspec = tuple(replace(c, is_podspec=c.name == "minio") for c in sidecar)
+    installer.unpacked_charms = UnpackedCharms(podspec)
     installer.deploy(plan, model)
-    installer.charms = sidecar
+    installer.unpacked_charms = UnpackedCharms(sidecar)
     model.done.clear()
     model.record.forget_charm("minio")
     installer = next_run(installer.inputs, tmp_path / "another pod")
-    installer.charms = sidecar
+    installer.unpacked_charms = UnpackedCharms(sidecar)
     with pytest.raises(JujuError, match=r"^minio cannot be refreshed from a podspec charm"):
         installer.refresh(plan, model)
     assert model.done == []
@@ -471,7 +473,7 @@ def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
     model.without_units = frozenset()
     model.record.forget_charm("minio")
     installer = next_run(installer.inputs, tmp_path / "another pod")
-    installer.charms = sidecar
+    installer.unpacked_charms = UnpackedCharms(sidecar)
     assert installer.refresh(plan, model) == ["refresh minio"]
 
 

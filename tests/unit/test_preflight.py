@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ckf_airgap import preflight as preflight_module
+from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.assumptions import Assumption
@@ -86,8 +87,8 @@ class FakeInstaller(Installer):
     wants_credentials = False
 
     @property
-    def charms(self) -> tuple[CharmFile, ...]:  # type: ignore[override]
-        return self.charms_
+    def unpacked_charms(self) -> UnpackedCharms:  # type: ignore[override]
+        return UnpackedCharms(self.charms_)
 
     @property
     def registry(self) -> RegistryClient:  # type: ignore[override]

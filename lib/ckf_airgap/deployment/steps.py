@@ -70,6 +70,7 @@ def bring(
     versions = model.versions()
     require_fitting_client(versions)
     require_fit_charms(installer, versions.model)
+    # Looked at in any case: it also refuses charms that are needed and cannot be read.
     missing = installer.missing_charms
     if missing and not allow_missing:
         # Not a complete release: all that it lacks is named, and nothing is pushed.
