@@ -236,12 +236,7 @@ class OperatorInputs:
         The answer holds for this pod: another resource comes with another pod. If Juju cannot be
         asked, it counts as there; the actions that log in say why.
         """
-        if (
-            self.configuration.images_url
-            or self._on_volume("images")
-            or self._images_mark.exists()
-            or self._images_seen.exists()
-        ):
+        if self._reads_no_resource() or self._images_seen.exists():
             return True
         try:
             sizes = self.login().resource_sizes(self._model.uuid, self._charm.app.name)
@@ -259,15 +254,19 @@ class OperatorInputs:
         """Return why the plan cannot be known without fetching 100 GB; empty if it can."""
         for problem in self.problems():
             return problem.problem
-        if (
-            self.configuration.images_url
-            or self._on_volume("images")
-            or self._images_mark.exists()
-        ):
+        if self._reads_no_resource():
             return ""
         return (
             f"this pod has not read images.tar.gz (juju run {self._charm.unit.name} deploy reads "
             "it, and changes nothing where all is as planned)"
+        )
+
+    def _reads_no_resource(self) -> bool:
+        """Return whether images.tar.gz is at hand without fetching the resource first."""
+        return bool(
+            self.configuration.images_url
+            or self._on_volume("images")
+            or self._images_mark.exists()
         )
 
     @property
