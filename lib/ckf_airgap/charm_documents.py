@@ -125,15 +125,14 @@ class CharmDocuments:
 
     def default_images(self, name: str) -> Any:
         """Read a file of default images, as the charm itself does it in Python."""
-        if name.endswith(".json"):
-            try:
-                return read_json_texts(self._content(name), self.budget)
-            except DocumentError as error:
-                raise self._not_valid(name, "JSON", error) from error
+        is_json = name.endswith(".json")
+        content = self._content(name)
         try:
-            return read_texts(self._content(name), self.budget, takes_last=True)
+            if is_json:
+                return read_json_texts(content, self.budget)
+            return read_texts(content, self.budget, takes_last=True)
         except DocumentError as error:
-            raise self._not_valid(name, "YAML", error) from error
+            raise self._not_valid(name, "JSON" if is_json else "YAML", error) from error
 
     def _not_valid(self, name: str, language: str, error: DocumentError) -> ArtifactError:
         return ArtifactError(f"{name} of {self.label} is not valid {language}{error}", CURE)

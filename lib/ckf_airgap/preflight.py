@@ -138,8 +138,8 @@ class Preflight:
         # Go's programs know networks in no-proxy, the charms' HTTP client does not.
         is_excepted = model_proxy(settings, host, networks=True) is None
         tell = self._warning if is_excepted else self._error
-        kept = str(settings.get("no-proxy") or "")
-        cure = f"juju model-config --model {model.name} no-proxy={kept},{host}".replace("=,", "=")
+        exceptions = ",".join(filter(None, (str(settings.get("no-proxy") or ""), host)))
+        cure = f"juju model-config --model {model.name} no-proxy={exceptions}"
         problem = f"charms reach the Kubernetes API ({host}) through the model's proxy {proxy}"
         tell("juju", problem, cure)
 
