@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hostile_charms import LAUGHS, MERGES, with_bytes
 from tests.support.hostile_parts import member, saved, write_gzip
 from tests.support.measured_command import check, measure
 from tests.support.tar_files import END, Entry
@@ -34,14 +35,6 @@ def charm(files: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) 
     return output.getvalue()
 
 
-def changed(content: bytes, start: bytes, place: int, new: bytes) -> bytes:
-    """Change bytes of each record of a zip that begins with some bytes."""
-    result = bytearray(content)
-    for match in re.finditer(re.escape(start), content):
-        result[match.start() + place : match.start() + place + len(new)] = new
-    return bytes(result)
-
-
 def lying(method: int) -> bytes:
     """Make a zip whose directory says that 512 MiB are 1,000 bytes."""
     output = io.BytesIO()
@@ -51,7 +44,7 @@ def lying(method: int) -> bytes:
     ):
         for _ in range(512):
             file.write(b"#" * 2**20)
-    return changed(output.getvalue(), b"PK\x01\x02", 24, (1000).to_bytes(4, "little"))
+    return with_bytes(output.getvalue(), b"PK\x01\x02", 24, (1000).to_bytes(4, "little"))
 
 
 def of_many_entries(count: int) -> bytes:
@@ -89,15 +82,6 @@ def of_options(count: int) -> bytes:
     return charm({"config.yaml": f"options:\n{lines}"})
 
 
-LAUGHS = "\n".join(
-    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
-)
-MERGES = "\n".join(
-    [
-        "a0: &a0 {" + ", ".join(f"k{n}: x" for n in range(100)) + "}",
-        *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 9)),
-    ]
-)
 Charms = Callable[[], Iterable[tuple[str, bytes]]]
 
 
@@ -120,7 +104,7 @@ CHARMS: Mapping[str, tuple[Charms, str]] = {
         "compressed in a way that charms are not",
     ),
     "lzma, damaged": (
-        one(lambda: changed(charm({}, zipfile.ZIP_LZMA), b"PK\x03\x04", 48, b"\xff" * 9)),
+        one(lambda: with_bytes(charm({}, zipfile.ZIP_LZMA), b"PK\x03\x04", 48, b"\xff" * 9)),
         "compressed in a way that charms are not",
     ),
     "a zip of 2,000,000 entries": (

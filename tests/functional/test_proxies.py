@@ -75,6 +75,24 @@ def proxy(account: str, requests: list[str]) -> Generator[str]:
         yield host
 
 
+@contextmanager
+def behind_a_proxy(
+    handler: type[http.server.BaseHTTPRequestHandler],
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Generator[str]:
+    """Run a server of a name that the proxy alone knows; gives its place.
+
+    In the end, the proxy must have been asked for it and for nothing else.
+    """
+    requests: list[str] = []
+    with serve(handler, authority, NAME) as server, proxy("ann:secret", requests) as host:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://ann:secret@{host}")
+        place = f"{NAME}:{server.rpartition(':')[2]}"
+        yield place
+    assert set(requests) == {place}
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     def pause(attempt: int, asked: str | None = None) -> None:
@@ -89,17 +107,13 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_outside_is_fetched_through_the_proxy(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests: list[str] = []
     ca = authority.certificate.read_text()
-    with serve(Files, authority, NAME) as server, proxy("ann:secret", requests) as host:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://ann:secret@{host}")
-        place = f"{NAME}:{server.rpartition(':')[2]}"
+    with behind_a_proxy(Files, authority, monkeypatch) as place:
         assert small_files.fetch(f"https://{place}/list.txt", ca, largest=100) == CONTENT
         source = UrlSource(f"https://{place}/images.tar.gz", "images-url", ca)
         assert source.size == len(CONTENT)
         with source.open() as stream:
             assert stream.read(100) == CONTENT
-    assert set(requests) == {place}
 
 
 def test_a_proxy_that_refuses_is_named_without_its_account(
@@ -119,13 +133,8 @@ def test_a_proxy_that_refuses_is_named_without_its_account(
 def test_a_registry_is_reached_through_the_proxy_as_skopeo_does(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests: list[str] = []
-    ca = authority.certificate.read_text()
-    with serve(Registry, authority, NAME) as server, proxy("ann:secret", requests) as host:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://ann:secret@{host}")
-        place = f"{NAME}:{server.rpartition(':')[2]}"
-        RegistryClient(place, ca=ca).check()
-    assert set(requests) == {place}
+    with behind_a_proxy(Registry, authority, monkeypatch) as place:
+        RegistryClient(place, ca=authority.certificate.read_text()).check()
 
 
 def test_a_registry_that_a_proxy_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:

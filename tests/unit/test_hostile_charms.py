@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import resource
 import tarfile
 import zipfile
@@ -17,13 +16,10 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.packing.charms import charms_in
+from tests.support.hostile_charms import LAUGHS, MERGES, with_bytes
 from tests.unit.artifacts import files_in, write_archive
 
 METADATA = "name: some\nseries: [kubernetes]\n"
-# Nine levels of ten each, as in "billion laughs".
-LAUGHS = "\n".join(
-    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
-)
 
 
 def charm(**files: str | bytes) -> bytes:
@@ -38,15 +34,6 @@ def charm(**files: str | bytes) -> bytes:
 def option(name: str, default: str) -> bytes:
     """Make a charm with one option, whose default value is YAML."""
     return charm(config_yaml=f"options: {{{name}: {{type: string, default: {default}}}}}")
-
-
-def with_bytes(content: bytes, start: bytes, place: int, new: bytes) -> bytes:
-    """Change bytes of each record of a zip that begins with some bytes."""
-    changed = bytearray(content)
-    for match in re.finditer(re.escape(start), content):
-        position = match.start() + place
-        changed[position : position + len(new)] = new
-    return bytes(changed)
 
 
 def encrypted(content: bytes) -> bytes:
@@ -242,18 +229,7 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
         "is not valid YAML",
     ),
     "merges that explode": (
-        lambda: charm(
-            metadata_yaml=METADATA
-            + "\n".join(
-                [
-                    "a0: &a0 {" + ", ".join(f"k{n}: x" for n in range(100)) + "}",
-                    *(
-                        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}"
-                        for n in range(1, 9)
-                    ),
-                ]
-            )
-        ),
+        lambda: charm(metadata_yaml=f"{METADATA}{MERGES}"),
         "stands for more than 200000 values",
     ),
     "metadata in UTF-16": (
