@@ -11,13 +11,14 @@ from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import (
     CharmRefresh,
     require_refreshable,
     require_staying,
 )
-from ckf_airgap.deployment.resource_files import files_of, resource_files
+from ckf_airgap.deployment.resource_files import resource_files
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.machine import node_architecture
@@ -251,7 +252,7 @@ class Installer:
             if item.name not in state.applications:
                 lines.append(f"{item.name} is not deployed")
                 continue
-            changed = model.changed_options(item) if item.image_options else {}
+            changed = model.changed_options(local_application(item)) if item.image_options else {}
             lines += [
                 f"{item.name}: the option {name} is not {changed[name]}"
                 for name in item.image_options
@@ -321,7 +322,7 @@ class Installer:
                 bundle.write_text(render_bundle(part, self._templates, files))
                 changes.extend(model.deploy_bundle(bundle))
             for item in part.excluded:
-                changes.extend(model.deploy_application(item, files_of(item, files)))
+                changes.extend(model.deploy_application(local_application(item, files)))
             self._remember(part.applications, model, account)
 
         waiting = set(new)
@@ -337,7 +338,7 @@ class Installer:
             change
             for item in plan.applications
             if item.name not in outdated
-            for change in model.update_options(item)
+            for change in model.update_options(local_application(item))
         ]
 
     def _refresh_applications(
@@ -361,20 +362,19 @@ class Installer:
         def refresh(names: Sequence[str]) -> None:
             for name in names:
                 item = planned[name]
-                item_files = files_of(item, files)
+                local = local_application(item, files)
                 self._report(f"refreshing {name}")
                 if name in refreshes:
                     base = refreshes[name].new_base(juju)
-                    changes.extend(model.refresh_application(item, item_files, base=base))
+                    changes.extend(model.refresh_application(local, base=base))
                 else:
-                    for resource in record.other_images(item, account):
-                        source = item_files.get(resource, item.resources[resource])
-                        changes.extend(model.attach_resource(name, resource, source))
+                    for each in record.other_images(item, account):
+                        changes.extend(model.attach_resource(name, each, local.resources[each]))
                 self._remember([item], model, account)
 
         self._roll_out(outdated, refresh, model)
         for name in sorted(state.applications - set(planned)):
-            if state.charms[name].rpartition("-")[0] in {c.name for c in self.charms}:
+            if state.charms[name].name in {c.name for c in self.charms}:
                 self._report(f"{name} is not part of this deployment: left as it is")
         return changes
 

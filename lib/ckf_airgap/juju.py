@@ -15,8 +15,7 @@ from ckf_airgap.juju_client import CONTROLLER, Client, write_client_files
 from ckf_airgap.juju_command import client_errors, require_name, require_values
 from ckf_airgap.juju_controller import Controller
 from ckf_airgap.juju_secret import ModelSecret
-from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.planning.topology import OptionValue, Relation, Side
+from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
 
 _LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
@@ -33,8 +32,7 @@ class ModelState:
         not_active: For each unit and application that is not active, its status in words.
         starting: The applications of which a unit has no running agent yet, or one that runs
             another revision of the charm.
-        charms: For each application its charm with the revision, for example ``minio-3``. A number
-            is given once in a model.
+        charms: The charm of each application.
         leaving: The applications that are being removed.
         bases: The base of each application, for example ``ubuntu@22.04``, where Juju tells it.
         without_units: The applications that have been scaled down to nothing.
@@ -44,7 +42,7 @@ class ModelState:
     relations: Mapping[Side, frozenset[str]]
     not_active: Mapping[str, str]
     starting: frozenset[str] = frozenset()
-    charms: Mapping[str, str] = field(default_factory=dict[str, str])
+    charms: Mapping[str, DeployedCharm] = field(default_factory=dict[str, DeployedCharm])
     leaving: frozenset[str] = frozenset()
     bases: Mapping[str, str] = field(default_factory=dict[str, str])
     without_units: frozenset[str] = frozenset()
@@ -132,7 +130,7 @@ class JujuModel:
                 },
                 _not_active(status),
                 _starting(status),
-                {name: f"{app.charm_name}-{app.charm_rev}" for name, app in status.apps.items()},
+                {n: DeployedCharm(a.charm_name, a.charm_rev) for n, a in status.apps.items()},
                 frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
                 _bases(status),
                 frozenset(n for n, app in status.apps.items() if not (app.units or app.scale)),
@@ -240,14 +238,11 @@ class JujuModel:
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
 
-    def deploy_application(
-        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
-    ) -> list[str]:
+    def deploy_application(self, application: LocalApplication) -> list[str]:
         """Deploy an application by itself.
 
         Args:
             application: The application. It must not be there yet.
-            resource_files: For resources whose image is pulled with credentials, files with them.
 
         Returns:
             The change that was made.
@@ -262,24 +257,19 @@ class JujuModel:
                 config=application.options,
                 constraints=_constraints(application.constraints),
                 num_units=application.scale,
-                resources=_resources(application, resource_files),
-                storage=application.settings.get("storage"),
+                resources=dict(application.resources),
+                storage=application.storage,
                 trust=application.trust,
             )
         return [f"deploy application {application.name} from {application.file.name}"]
 
     def refresh_application(
-        self,
-        application: PlannedApplication,
-        resource_files: Mapping[str, Path] | None = None,
-        *,
-        base: str | None = None,
+        self, application: LocalApplication, *, base: str | None = None
     ) -> list[str]:
         """Refresh an application to another charm, with its resources.
 
         Args:
             application: The application. It must be there.
-            resource_files: As for a deployment.
             base: The base to move it to, for example ``ubuntu@24.04``; None to keep its own. Only
                 Juju 3 moves an application, from 3.6.1 on.
 
@@ -292,12 +282,12 @@ class JujuModel:
                 application.name,
                 base=base,
                 path=application.file,
-                resources=_resources(application, resource_files),
+                resources=dict(application.resources),
                 trust=application.trust,
             )
         return [f"refresh application {application.name} to {application.file.name}"]
 
-    def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
+    def attach_resource(self, application: str, resource: str, source: str) -> list[str]:
         """Set another image for a resource of an application.
 
         Args:
@@ -335,7 +325,7 @@ class JujuModel:
             self._juju.integrate(first, second)
         return [f"add relation {first} - {second}"]
 
-    def changed_options(self, application: PlannedApplication) -> dict[str, OptionValue]:
+    def changed_options(self, application: LocalApplication) -> dict[str, OptionValue]:
         """Return the options of an application whose value differs from the plan.
 
         Args:
@@ -355,7 +345,7 @@ class JujuModel:
                 if not _is_same(current.get(name), value)
             }
 
-    def update_options(self, application: PlannedApplication) -> list[str]:
+    def update_options(self, application: LocalApplication) -> list[str]:
         """Update the options of an application.
 
         Args:
@@ -426,12 +416,6 @@ def _starting(status: jubilant.Status) -> frozenset[str]:
             for unit in application.units.values()
         )
     )
-
-
-def _resources(
-    application: PlannedApplication, files: Mapping[str, Path] | None
-) -> dict[str, str]:
-    return {**application.resources, **{name: str(path) for name, path in (files or {}).items()}}
 
 
 def _constraints(text: str | None) -> dict[str, str]:

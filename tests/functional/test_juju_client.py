@@ -19,8 +19,7 @@ from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
 from ckf_airgap.juju_controller import Controller, require_reachable
-from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.planning.topology import OptionValue, Side
+from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Side
 from tests.functional.juju_api import serving
 from tests.functional.juju_model import MODEL_UUID, VERSION, Application, Charm, Model
 from tests.sample_release import Charm as SampleCharm
@@ -145,7 +144,7 @@ class Charms:
         charm: SampleCharm = MINIO,
         bases: tuple[str, ...] = ("24.04",),
         **more: Any,
-    ) -> PlannedApplication:
+    ) -> LocalApplication:
         """Plan an application ``minio`` of a charm, whose file is written."""
         manifest = {
             "bases": [
@@ -155,19 +154,17 @@ class Charms:
         path = self._folder / f"{charm.name}-{'-'.join(bases)}.charm"
         more_files = {"manifest.yaml": yaml.safe_dump(manifest)}
         path.write_bytes(charm_file(charm, more_files=more_files))
-        planned = PlannedApplication(
+        planned = LocalApplication(
             name="minio",
-            charm=charm.name,
             file=path,
             base=f"ubuntu@{bases[0]}",
-            is_excluded=True,
             resources={"oci-image": IMAGE},
             options=options or {},
         )
         return replace(planned, **more)
 
 
-def bundle(folder: Path, application: PlannedApplication, **more: Any) -> Path:
+def bundle(folder: Path, application: LocalApplication, **more: Any) -> Path:
     """Write a bundle with one application by hand."""
     body: dict[str, Any] = {
         "charm": str(application.file),
@@ -255,7 +252,7 @@ def test_the_state_is_read(model: JujuModel, juju: Model) -> None:
     state = model.state()
     assert juju.api.names == ["Client.FullStatus"]
     assert state.applications == {"minio", "kfp-api", "dying", "empty"}
-    assert state.charms["minio"] == "minio-0"
+    assert state.charms["minio"] == DeployedCharm("minio", 0)
     assert set(state.bases.values()) == {"ubuntu@20.04"}
     assert state.starting == {"kfp-api"}
     assert state.leaving == {"dying"}
@@ -377,7 +374,7 @@ def test_all_that_is_planned_is_deployed(model: JujuModel, juju: Model, charms: 
         base="ubuntu@24.04",
         scale=2,
         constraints="mem=2G cores=2 tags=a,^b",
-        settings={"storage": {"minio-data": "fast,2,10G"}},
+        storage={"minio-data": "fast,2,10G"},
     )
     assert model.deploy_application(application) == [
         "deploy application minio from minio-22.04-24.04.charm"
@@ -422,10 +419,10 @@ def test_the_account_of_an_image_is_in_no_argument(
     image = {"registrypath": IMAGE, "username": "pull", "password": "pass: 'phrase'"}
     file = tmp_path / "minio.oci-image.yaml"
     file.write_text(yaml.safe_dump(image))
-    application = charms.planned()
-    model.deploy_application(application, {"oci-image": file})
-    model.attach_resource("minio", "oci-image", file)
-    model.refresh_application(application, {"oci-image": file})
+    application = charms.planned(resources={"oci-image": str(file)})
+    model.deploy_application(application)
+    model.attach_resource("minio", "oci-image", str(file))
+    model.refresh_application(application)
     sent = [image_of(each.body.decode()) for each in juju.api.uploads if "resources" in each.path]
     assert sent == [image] * 3
     assert not any("phrase" in each["cli-args"] for each in juju.api.made("Admin.Login"))
@@ -491,7 +488,7 @@ def test_a_podspec_charm_is_deployed_with_no_more_than_a_warning(
         ),
         ({"constraints": "mem=much"}, 'bad "mem" constraint: must be a non-negative float with'),
         (
-            {"settings": {"storage": {"minio-data": "x,y,z"}}},
+            {"storage": {"minio-data": "x,y,z"}},
             "cannot parse disk constraints: pool name",
         ),
     ],

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.juju_values import OptionValue, Relation, Side
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
-from ckf_airgap.planning.topology import OptionValue, Relation, Side
 from tests.conftest import PROJECT
 from tests.sample_release import Release
 from tests.unit.artifacts import charm_files, inventory_of

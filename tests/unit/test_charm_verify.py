@@ -10,6 +10,7 @@ from ckf_airgap import cluster
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.juju import ModelState
+from ckf_airgap.juju_values import DeployedCharm
 from tests.unit.charm_unit import ACTIVE, READY, FakeInstaller, FakeJujuModel, Unit, absent
 
 VERIFIED = ops.ActiveStatus("verified: Charmed Kubeflow runs from this registry")
@@ -53,7 +54,10 @@ def test_verify_looks_into_the_namespaces_of_knative_and_of_profiles(
         RunningImage(namespace, "x", "x", "docker.io/a:1")
         for namespace in ("serving-namespace", "ann", "elsewhere")
     ]
-    charms = {"serving": "knative-serving-3", "kfp-api": "kfp-api-0"}
+    charms = {
+        "serving": DeployedCharm("knative-serving", 3),
+        "kfp-api": DeployedCharm("kfp-api", 0),
+    }
     model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
     unit.fail("verify")
     assert unit.results["namespaces"] == "kubeflow, serving-namespace, ann, bob"
@@ -88,7 +92,7 @@ PILOT = RunningImage(
 @pytest.fixture
 def ambient(model: FakeJujuModel, running: list[RunningImage]) -> None:
     """What runs holds an image that the code of istio-k8s names."""
-    charms = {"istio-k8s": "istio-k8s-9"}
+    charms = {"istio-k8s": DeployedCharm("istio-k8s", 9)}
     model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
     running.append(PILOT)
 

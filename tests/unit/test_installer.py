@@ -15,9 +15,9 @@ from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
 from ckf_airgap.juju_secret import ModelSecret
+from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings
-from ckf_airgap.planning.topology import OptionValue, Relation, Side
+from ckf_airgap.planning.plan import Plan, PlanSettings
 from ckf_airgap.rollout import AT_ONCE
 from tests.sample_release import SampleRelease
 
@@ -71,7 +71,9 @@ class FakeModel(JujuModel):
         for pair in self.pairs:
             for side, other in (pair, tuple(reversed(pair))):
                 sides[side] = sides.get(side, frozenset()) | {other.application}
-        charms = {name: f"{name}-{self.revisions.get(name, 0)}" for name in self.applications}
+        charms = {
+            name: DeployedCharm(name, self.revisions.get(name, 0)) for name in self.applications
+        }
         present = frozenset(self.applications)
         return ModelState(
             present,
@@ -99,15 +101,14 @@ class FakeModel(JujuModel):
     def uuid(self) -> str:
         return "model-uuid"
 
-    def deploy_application(
-        self, application: PlannedApplication, resource_files: Mapping[str, Path] | None = None
-    ) -> list[str]:
+    def deploy_application(self, application: LocalApplication) -> list[str]:
         assert application.name not in self.applications
         if application.name == self.fails_at:
             raise RuntimeError(application.name)
         self.applications.add(application.name)
-        for path in (resource_files or {}).values():
-            self._read(path)
+        for source in application.resources.values():
+            if source.startswith("/"):
+                self._read(Path(source))
         return self._note(f"deploy {application.name}")
 
     def versions(self) -> JujuVersions:
@@ -115,24 +116,23 @@ class FakeModel(JujuModel):
 
     def refresh_application(
         self,
-        application: PlannedApplication,
-        resource_files: Mapping[str, Path] | None = None,
+        application: LocalApplication,
         *,
         base: str | None = None,
     ) -> list[str]:
         self.revisions[application.name] = self.revisions.get(application.name, 0) + 1
         return self._note(f"refresh {application.name}{f' on {base}' if base else ''}")
 
-    def attach_resource(self, application: str, resource: str, source: str | Path) -> list[str]:
-        if isinstance(source, Path):
-            self._read(source)
+    def attach_resource(self, application: str, resource: str, source: str) -> list[str]:
+        if source.startswith("/"):
+            self._read(Path(source))
         return self._note(f"attach {application}/{resource}")
 
-    def changed_options(self, application: PlannedApplication) -> dict[str, OptionValue]:
+    def changed_options(self, application: LocalApplication) -> dict[str, OptionValue]:
         current = self.options.get(application.name, {})
         return {k: v for k, v in application.options.items() if current.get(k) != v}
 
-    def update_options(self, application: PlannedApplication) -> list[str]:
+    def update_options(self, application: LocalApplication) -> list[str]:
         assert application.name in self.applications
         before = self.options.get(application.name)
         self.options[application.name] = dict(application.options)

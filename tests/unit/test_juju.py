@@ -18,8 +18,7 @@ from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
 from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
 from ckf_airgap.juju_controller import Controller
-from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.planning.topology import OptionValue, Side
+from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Side
 
 PASSWORD = "correct horse: battery 'staple'"
 CREDENTIALS = Credentials("deployer", PASSWORD)
@@ -164,14 +163,11 @@ def status(**applications: dict[str, Any]) -> dict[str, Any]:
 
 def planned(
     options: Mapping[str, OptionValue] | None = None, constraints: str | None = None
-) -> PlannedApplication:
-    return PlannedApplication(
+) -> LocalApplication:
+    return LocalApplication(
         name="minio",
-        charm="minio",
         file=Path("/charms/minio_1234567.charm"),
         base="ubuntu@24.04",
-        is_excluded=True,
-        scale=1,
         constraints=constraints,
         resources={"oci-image": "h:5/minio/minio:1"},
         options=options or {},
@@ -634,8 +630,8 @@ def test_a_controller_that_does_not_say_so_counts_as_none(
 
 
 def test_a_refresh_brings_the_charm_with_its_resources(fake: FakeJuju, model: JujuModel) -> None:
-    files = {"oci-image": Path("/files/minio.oci-image.yaml")}
-    assert model.refresh_application(planned(), files) == [
+    application = replace(planned(), resources={"oci-image": "/files/minio.oci-image.yaml"})
+    assert model.refresh_application(application) == [
         "refresh application minio to minio_1234567.charm"
     ]
     assert fake.commands == [
@@ -677,7 +673,7 @@ def test_an_agent_of_another_charm_than_the_application_is_starting(
     fake.answer("status", status(old=old, new=new, missing=missing))
     state = model.state()
     assert state.starting == {"old", "missing"}
-    assert state.charms["new"] == "x-1"
+    assert state.charms["new"] == DeployedCharm("x", 1)
 
 
 def test_an_application_that_is_being_removed_is_told_apart(
@@ -776,7 +772,7 @@ def test_the_status_of_juju_3_is_read(fake: FakeJuju, model: JujuModel) -> None:
     state = model.state()
     assert state.starting == {"pod"}
     assert state.leaving == frozenset()
-    assert state.charms == {"pod": "pod-0"}
+    assert state.charms == {"pod": DeployedCharm("pod", 0)}
     assert state.bases == {"pod": "ubuntu@20.04"}
     assert state.not_active == {"pod/0": "waiting: installing agent"}
     assert state.relations == {Side("pod", "p"): frozenset({"one"})}

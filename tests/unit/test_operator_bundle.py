@@ -9,6 +9,7 @@ import pytest
 
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
+from ckf_airgap.juju_values import Relation, Side
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
 from ckf_airgap.planning.plan import (
@@ -19,7 +20,7 @@ from ckf_airgap.planning.plan import (
     make_plan,
     select_charms,
 )
-from ckf_airgap.planning.topology import Relation, Side, Topology, TopologyApplication
+from ckf_airgap.planning.topology import Topology, TopologyApplication
 from tests.sample_release import Charm, Endpoint, Option, Resource, charm_file
 from tests.unit.artifacts import charm_files, inventory_of
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from ckf_airgap.credentials import Credentials
+from ckf_airgap.juju_values import DeployedCharm
 from ckf_airgap.planning.plan import PlannedApplication
 
 # RFC 7914: the parameters for logins that must not take long.
@@ -37,19 +38,19 @@ class Deployed:
 
     Attributes:
         item: The application as planned.
-        charm: The charm that it runs, as Juju numbers it, for example ``minio-3``.
+        charm: The charm that it runs.
         is_podspec: Whether its charm is of the podspec kind.
     """
 
     item: PlannedApplication
-    charm: str | None
+    charm: DeployedCharm | None
     is_podspec: bool = False
 
 
 class _Entry(msgspec.Struct, frozen=True):
     """What is kept of an application."""
 
-    charm: str | None
+    charm: DeployedCharm | None
     digest: str
     images: dict[str, str]
     account: str
@@ -88,13 +89,12 @@ class DeploymentRecord:
         """Return whether it is known what an application was deployed from."""
         return item.name in self._document.applications
 
-    def is_same_charm(self, item: PlannedApplication, charm: str | None) -> bool:
+    def is_same_charm(self, item: PlannedApplication, charm: DeployedCharm | None) -> bool:
         """Return whether an application runs the planned charm.
 
         Args:
             item: The application as planned.
-            charm: The charm that it runs, as Juju numbers it, for example ``minio-3``. What is
-                not known counts as another.
+            charm: The charm that it runs. What is not known counts as another.
         """
         known = self._document.applications.get(item.name)
         return known is not None and (known.charm, known.digest) == (
@@ -102,7 +102,7 @@ class DeploymentRecord:
             self._digest(item.file),
         )
 
-    def was_podspec(self, application: str, charm: str | None) -> bool:
+    def was_podspec(self, application: str, charm: DeployedCharm | None) -> bool:
         """Return whether an application is known to run a charm of the podspec kind.
 
         Args:

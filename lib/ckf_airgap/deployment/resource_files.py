@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ckf_airgap.credentials import Credentials, write_private
-from ckf_airgap.planning.plan import Plan, PlannedApplication
+from ckf_airgap.planning.plan import Plan
 
 
 @contextmanager
@@ -53,13 +53,3 @@ def _resource_file(reference: str, account: Credentials) -> str:
             "password": account.password,
         }
     )
-
-
-def files_of(item: PlannedApplication, files: Mapping[tuple[str, str], Path]) -> dict[str, Path]:
-    """Return the files of one application, by its resources.
-
-    Args:
-        item: The application.
-        files: The files of all applications, by application and resource.
-    """
-    return {resource: path for (name, resource), path in files.items() if name == item.name}

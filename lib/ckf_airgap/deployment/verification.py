@@ -135,7 +135,7 @@ def verify(
         sleep(_POLL_SECONDS)
     images = sort_out_mirrored(
         images,
-        (charm.rpartition("-")[0] for charm in state.charms.values()),
+        (charm.name for charm in state.charms.values()),
         installer.inputs.settings.location if installer and images.foreign else None,
         lambda repository, tag: installer and installer.registry.manifest_digest(repository, tag),
     )
@@ -181,7 +181,7 @@ def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[s
     own = [
         str(namespace)
         for application, charm in sorted(state.charms.items())
-        if charm.rpartition("-")[0] in charms_with_namespaces()
+        if charm.name in charms_with_namespaces()
         and (namespace := model.option(application, "namespace"))
     ]
     found = [*own, *cluster.knative_namespaces(), *cluster.profile_namespaces()]

@@ -9,11 +9,11 @@ from typing import Any, cast
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.image_options import PlainImageOption, parsed_value
+from ckf_airgap.juju_values import OptionValue
 from ckf_airgap.names import ImageReference, RegistryLocation, image_path
 from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
 from ckf_airgap.planning.own_images import own_image_options
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
-from ckf_airgap.planning.topology import OptionValue
 
 _DIFFERENT_PLACES = (
     "the option takes one hub and one tag for all its images, but the archive holds them in "

@@ -19,6 +19,7 @@ from ckf_airgap.juju_names import (
     is_resource,
     is_storage,
 )
+from ckf_airgap.juju_values import OptionValue, Relation, Side
 from ckf_airgap.names import ImageReference, to_choose_from
 from ckf_airgap.planning.bundle_text import (
     LARGEST_BUNDLE,
@@ -27,9 +28,6 @@ from ckf_airgap.planning.bundle_text import (
     bundle_documents,
 )
 from ckf_airgap.planning.topology import (
-    OptionValue,
-    Relation,
-    Side,
     Topology,
     TopologyApplication,
 )

@@ -15,8 +15,8 @@ from ckf_airgap.image_options import (
     is_image,
     parsed_value,
 )
+from ckf_airgap.juju_values import OptionValue
 from ckf_airgap.names import ImageReference
-from ckf_airgap.planning.topology import OptionValue
 
 
 def own_image_options(

@@ -9,6 +9,7 @@ from typing import Any
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError
+from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.names import RegistryLocation, to_choose_from
 from ckf_airgap.planning.charms_at_hand import (
     CharmSelection,
@@ -29,8 +30,6 @@ from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_mod
 from ckf_airgap.planning.relations import fitting_relations
 from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.topology import (
-    OptionValue,
-    Relation,
     Topology,
     TopologyApplication,
     load_topology,

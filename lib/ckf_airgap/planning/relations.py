@@ -5,8 +5,9 @@ from itertools import islice
 
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, listed
+from ckf_airgap.juju_values import Relation, Side
 from ckf_airgap.names import to_choose_from
-from ckf_airgap.planning.topology import Relation, Side, Topology
+from ckf_airgap.planning.topology import Topology
 
 _OPPOSITE = {"provides": "requires", "requires": "provides"}
 _SHOWN_CANDIDATES = 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-OptionValue = str | int | float | bool
+from ckf_airgap.juju_values import OptionValue, Relation, Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,29 +65,6 @@ class TopologyApplication:
     def given_options(self) -> Mapping[str, OptionValue]:
         """What the operator sets: an overlay takes precedence over a bundle."""
         return {**({} if self.is_template else self.options), **self.own_options}
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a relation: an application and its endpoint.
-
-    The endpoint may be empty in a topology: then the only one that fits the other side is meant.
-    """
-
-    application: str
-    endpoint: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Side":
-        """Read ``application:endpoint`` or ``application``."""
-        application, _, endpoint = text.partition(":")
-        return cls(application, endpoint)
-
-    def __str__(self) -> str:
-        return f"{self.application}:{self.endpoint}" if self.endpoint else self.application
-
-
-Relation = tuple[Side, Side]
 
 
 @dataclass(frozen=True)
