@@ -18,7 +18,8 @@ from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings, make_plan
+from ckf_airgap.planning.plan import make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import load_topology
 from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
 

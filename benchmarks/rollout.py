@@ -22,7 +22,8 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlanSettings
+from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.conftest import PROJECT
 from tests.sample_release import CharmOptions, Release, SampleRelease, write_release
 from tests.testbed import Testbed
@@ -79,7 +80,7 @@ def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _
     juju.add_model(name)
     model = JujuModel(jubilant.Juju(model=name, cli_binary=str(testbed.juju_client)))
     assert testbed.registry.ca
-    settings = PlanSettings(
+    settings = PlanSettings.parse(
         location=RegistryLocation.parse(f"{testbed.registry.host}/ckf"),
         model=name,
         bundle=made.bundle.read_text(),

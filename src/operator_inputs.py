@@ -15,7 +15,7 @@ from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller, JujuModel
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings, check_settings
+from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
 
 _RESOURCE_FILES = {
     "images": "./images.tar.gz",
@@ -93,7 +93,8 @@ class OperatorInputs:
             lambda: configuration.images_url and self._source("images"),
             lambda: self._on_volume("images"),
             lambda: self._resource("juju"),
-            lambda: check_settings(self._settings(RegistryLocation("registry.invalid:5000"))),
+            lambda: read_gateway_type(configuration.gateway_service_type),
+            lambda: read_topology(self._bundle(), configuration.overlay),
         ]
         is_lacking = False
         for check in checks:
@@ -126,7 +127,14 @@ class OperatorInputs:
         return Inputs(
             images=self._source("images"),
             charms=self._source("charms"),
-            settings=self._settings(self.location()),
+            settings=PlanSettings.parse(
+                location=self.location(),
+                model=configuration.model_name,
+                excluded_charms=configuration.excluded_charms,
+                gateway_service_type=configuration.gateway_service_type,
+                bundle=self._bundle(),
+                overlay=configuration.overlay,
+            ),
             registry_ca=configuration.registry_ca,
             registry_credentials=self._credentials(
                 configuration.registry_credentials, "registry-credentials"
@@ -288,24 +296,16 @@ class OperatorInputs:
         path = self._on_volume(name) or self._optional_resource(name)
         return _identity_of(path) if path else ""
 
-    def _settings(self, location: RegistryLocation) -> PlanSettings:
-        configuration = self.configuration
+    def _bundle(self) -> str:
+        """Read the operator's own bundle; empty for none."""
         bundle = self._optional_resource("bundle")
         try:
-            text = bundle.read_text("utf-8") if bundle else ""
+            return bundle.read_text("utf-8") if bundle else ""
         except UnicodeDecodeError:
             raise ConfigurationError(
                 "the bundle is not text",
                 f"juju attach-resource {self._charm.app.name} bundle=./bundle.yaml",
             ) from None
-        return PlanSettings(
-            location=location,
-            model=configuration.model_name,
-            excluded_charms=configuration.excluded_charms,
-            gateway_service_type=configuration.gateway_service_type,
-            bundle=text,
-            overlay=configuration.overlay,
-        )
 
     def _credentials(self, secret: ops.Secret | None, option: str) -> Credentials | None:
         """Read a user secret; None if the option is not set."""

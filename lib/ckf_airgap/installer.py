@@ -28,10 +28,10 @@ from ckf_airgap.planning.charms_at_hand import CharmSelection, MissingCharm
 from ckf_airgap.planning.plan import (
     Plan,
     PlannedApplication,
-    PlanSettings,
     make_plan,
     select_charms,
 )
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult

@@ -7,7 +7,8 @@ import pytest
 
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm
 from tests.sample_release.release import Endpoint, Option, Resource
 from tests.unit.artifacts import charm_files, inventory_of
@@ -97,7 +98,7 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> tuple[CharmFile, ...]:
 def plan(charms: Iterable[CharmFile], **values: str) -> Plan:
     charms = tuple(charms)
     held = inventory_of(map(str, wanted_images(charms)))
-    return make_plan(charms, held, PlanSettings(location=LOCATION, **values))
+    return make_plan(charms, held, PlanSettings.parse(location=LOCATION, **values))
 
 
 def options(made: Plan) -> dict[str, dict[str, object]]:
@@ -194,7 +195,7 @@ def test_the_images_in_the_code_of_istio_are_wanted(charms: tuple[CharmFile, ...
 
 def test_the_images_in_the_code_of_istio_are_missed(charms: tuple[CharmFile, ...]) -> None:
     have = inventory_of(str(i) for i in wanted_images(charms) if str(i) not in MESH_IMAGES)
-    made = make_plan(charms, have, PlanSettings(location=LOCATION))
+    made = make_plan(charms, have, PlanSettings.parse(location=LOCATION))
     assert {(item.image, item.wanted_by) for item in made.missing} == {
         (image, ("istio-k8s",)) for image in MESH_IMAGES
     }

@@ -13,7 +13,8 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.juju_values import OptionValue, Relation, Side
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.conftest import PROJECT
 from tests.sample_release import Release
 from tests.unit.artifacts import charm_files, inventory_of
@@ -210,7 +211,7 @@ def test_the_bundle_of_the_builtin_release_has_no_empty_strings(
     plan = make_plan(
         charms,
         images if archived == "all" else Inventory(()),
-        PlanSettings(
+        PlanSettings.parse(
             location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=excluded
         ),
     )

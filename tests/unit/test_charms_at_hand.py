@@ -12,7 +12,8 @@ from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.packing.charms import charms_in
-from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan, select_charms
+from ckf_airgap.planning.plan import Plan, make_plan, select_charms
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, charm_file
 from tests.sample_release.release import Endpoint
 from tests.unit.artifacts import charm_files, inventory_of, write_archive
@@ -29,7 +30,7 @@ def unpacked(folder: Path, *broken: str, sound: tuple[str, ...] = SOUND) -> Unpa
 
 
 def planned(found: UnpackedCharms, **values: str) -> Plan:
-    settings = PlanSettings(location=SETTINGS.location, **values)
+    settings = PlanSettings.parse(location=SETTINGS.location, **values)
     return make_plan(found.charms, inventory_of([]), settings, found.unreadable)
 
 
@@ -115,7 +116,7 @@ def test_a_relation_that_could_be_very_many_is_one_short_error(tmp_path: Path) -
     bundle = f"{apps}relations: [[left, right]]"
     with pytest.raises(ConfigurationError) as raised:
         make_plan(
-            charms, inventory_of([]), PlanSettings(location=SETTINGS.location, bundle=bundle)
+            charms, inventory_of([]), PlanSettings.parse(location=SETTINGS.location, bundle=bundle)
         )
     assert "could be several: left:e0 - right:e0; left:e0 - right:e1; " in raised.value.problem
     assert raised.value.problem.endswith("; more")
@@ -128,5 +129,5 @@ def test_very_many_relations_of_two_large_charms_are_planned(tmp_path: Path) -> 
     ]
     apps = "applications: {left: {charm: left}, right: {charm: right}}\n"
     pairs = ", ".join(f"['left:e{n}', 'right:e{n}']" for n in range(5_000))
-    settings = PlanSettings(location=SETTINGS.location, bundle=f"{apps}relations: [{pairs}]")
+    settings = PlanSettings.parse(location=SETTINGS.location, bundle=f"{apps}relations: [{pairs}]")
     assert len(make_plan(charms, inventory_of([]), settings).relations) == 5_000

@@ -10,7 +10,8 @@ import yaml
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import PlanError
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.unit.artifacts import inventory_of
 
 RELEASES = "gcr.io/knative-releases/knative.dev"

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings, make_plan
+from ckf_airgap.planning.plan import make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import RETAG_REGISTRY, Release, retagged_name
 from tests.unit.artifacts import KNATIVE_VERSION, charm_files, inventory_of, knative_images
 

@@ -9,7 +9,8 @@ from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
-from ckf_airgap.planning.plan import PlanSettings, make_plan
+from ckf_airgap.planning.plan import make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, charm_file
 from tests.unit.artifacts import inventory_of
 
@@ -101,7 +102,7 @@ def test_the_default_base_is_taken_among_several(tmp_path: Path) -> None:
     bases = json.dumps({"bases": [{"name": "ubuntu", "channel": c} for c in ("22.04", "24.04")]})
     path = tmp_path / "store.charm"
     path.write_bytes(charm_file(Charm("store"), None, {"manifest.yaml": bases}))
-    settings = PlanSettings(
+    settings = PlanSettings.parse(
         location=RegistryLocation.parse("registry.corp:5000"),
         bundle="default-base: ubuntu@22.04/stable\napplications: {store: {}}",
     )

@@ -17,7 +17,8 @@ from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
 from ckf_airgap.juju_secret import ModelSecret
 from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlanSettings
+from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.rollout import AT_ONCE
 from tests.sample_release import SampleRelease
 
@@ -173,7 +174,7 @@ def inputs(made: SampleRelease) -> Inputs:
     return Inputs(
         images=FileSource(made.images.path),
         charms=FileSource(made.charms.path),
-        settings=PlanSettings(
+        settings=PlanSettings.parse(
             location=RegistryLocation.parse("registry.corp:5000/ckf"), excluded_charms=EXCLUDED
         ),
         registry_credentials=Credentials("pusher", "pass-phrase"),

@@ -12,14 +12,8 @@ from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.juju_values import Relation, Side
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
-from ckf_airgap.planning.plan import (
-    Plan,
-    PlannedApplication,
-    PlanSettings,
-    check_settings,
-    make_plan,
-    select_charms,
-)
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan, select_charms
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 from tests.sample_release import Charm, Endpoint, Option, Resource, charm_file
 from tests.unit.artifacts import charm_files, inventory_of
@@ -556,7 +550,9 @@ HELD = inventory_of([API_IMAGE, OPTION_IMAGE])
 
 
 def settings(bundle: str = BUNDLE, overlay: str = "") -> PlanSettings:
-    return PlanSettings(location=RegistryLocation.parse(PREFIX), bundle=bundle, overlay=overlay)
+    return PlanSettings.parse(
+        location=RegistryLocation.parse(PREFIX), bundle=bundle, overlay=overlay
+    )
 
 
 def planned(plan: Plan, name: str = "api") -> PlannedApplication:
@@ -847,11 +843,9 @@ def test_two_ways_to_write_one_relation_make_one(charms: tuple[CharmFile, ...]) 
     assert texts(plan.relations) == [("api:database", "db:sql"), ("api:storage", "store:s3")]
 
 
-@pytest.mark.parametrize(
-    "values", [settings("applications: ["), settings(overlay="applications: {gone: {}}")]
-)
+@pytest.mark.parametrize("values", [("applications: [", ""), (BUNDLE, "applications: {gone: {}}")])
 def test_a_wrong_bundle_or_overlay_is_refused_before_the_artifacts_are_read(
-    values: PlanSettings,
+    values: tuple[str, str],
 ) -> None:
     with pytest.raises(ConfigurationError):
-        check_settings(values)
+        settings(*values)

@@ -16,7 +16,7 @@ from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings
+from ckf_airgap.planning.settings import PlanSettings
 from tests.unit.charm_unit import (
     ACTIONS,
     JUJU_PASSWORD,
@@ -274,7 +274,7 @@ def test_the_core_is_given_the_inputs(
     assert installer.inputs == Inputs(
         images=FileSource(unit.paths["images"]),
         charms=FileSource(unit.paths["charms"]),
-        settings=PlanSettings(
+        settings=PlanSettings.parse(
             location=RegistryLocation("registry.corp:5000", "ckf"),
             model="mine",
             excluded_charms="minio",
@@ -305,7 +305,7 @@ def test_the_core_is_given_what_holds_where_nothing_is_said(
     assert installer.inputs is not None
     assert installer.inputs.registry_credentials is None
     assert installer.inputs.registry_ca is None
-    assert installer.inputs.settings == PlanSettings(
+    assert installer.inputs.settings == PlanSettings.parse(
         location=RegistryLocation("registry.corp:5000", "ckf")
     )
 

@@ -8,7 +8,8 @@ import pytest
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Option, Resource
 from tests.unit.artifacts import charm_files, inventory_of
 
@@ -51,7 +52,7 @@ def body(options: object = None, resources: object = None) -> str:
 def planned(
     charms: tuple[CharmFile, ...], *, bundle: str = "applications: {app: {}}", overlay: str = ""
 ) -> Plan:
-    settings = PlanSettings(
+    settings = PlanSettings.parse(
         location=RegistryLocation.parse(PREFIX), bundle=bundle, overlay=overlay
     )
     return make_plan(charms, inventory_of(HELD), settings)

@@ -14,14 +14,15 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import ImageReference, RegistryLocation
-from ckf_airgap.planning.plan import Plan, PlannedApplication, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.resolution import Match, Resolver
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Release, SampleRelease, charm_file, retagged_name
 from tests.unit.artifacts import charm_files, inventory_of, knative_images
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
 PREFIX = "registry.corp:5000/ckf"
-SETTINGS = PlanSettings(location=LOCATION)
+SETTINGS = PlanSettings.parse(location=LOCATION)
 # The two relations of the public bundles that leave finding the endpoint to Juju.
 ENDPOINTS = {
     ("argo-controller", "minio"): ("argo-controller:object-storage", "minio:object-storage"),
@@ -33,7 +34,7 @@ ENDPOINTS = {
 
 
 def settings(**values: str) -> PlanSettings:
-    return PlanSettings(location=LOCATION, **values)
+    return PlanSettings.parse(location=LOCATION, **values)
 
 
 def application(plan: Plan, name: str) -> PlannedApplication:

@@ -19,7 +19,7 @@ from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, R
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.names import ImageReference, RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.preflight import (
     Level,
     Preflight,
@@ -141,7 +141,7 @@ class Checks:
         inputs = Inputs(
             images=FileSource(folder / "images.tar.gz"),
             charms=FileSource(archive),
-            settings=PlanSettings(
+            settings=PlanSettings.parse(
                 location=RegistryLocation("registry.corp:5000", "ckf"), bundle=BUNDLE
             ),
             registry_credentials=Credentials("pusher", "secret"),

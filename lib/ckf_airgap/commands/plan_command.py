@@ -14,15 +14,9 @@ from ckf_airgap.commands.arguments import (
 )
 from ckf_airgap.commands.output import Answer
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import (
-    AUTOMATIC,
-    GATEWAY_SERVICE_TYPES,
-    PlanSettings,
-    check_settings,
-    make_plan,
-    select_charms,
-)
+from ckf_airgap.planning.plan import make_plan, select_charms
 from ckf_airgap.planning.report import plan_document
+from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
 
 
 def define(add_parser: AddParser) -> None:
@@ -56,7 +50,8 @@ def define(add_parser: AddParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:
-    settings = PlanSettings(
+    # What is wrong with these must show before an archive is read for an hour.
+    settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
         model=arguments.model.rpartition("/")[2],
         excluded_charms=arguments.excluded_charms,
@@ -64,8 +59,6 @@ def _plan(arguments: argparse.Namespace) -> Answer:
         bundle=read_text(arguments.bundle),
         overlay=read_text(arguments.overlay),
     )
-    # What is wrong with these must show before an archive is read for an hour.
-    check_settings(settings)
     unpacked = read_charms(arguments)
     # A charm that is needed and not readable must show as early.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()

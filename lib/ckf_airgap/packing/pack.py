@@ -37,15 +37,16 @@ from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.request import distinct_images, juju_images
 from ckf_airgap.planning.charms_at_hand import require_readable
-from ckf_airgap.planning.plan import Plan, PlanSettings, make_plan
+from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.skopeo import Skopeo
 
 _FORMAT = 1
 _PARTIAL = "partial"
 _IMAGES = "images.tar.gz"
 _CHARMS = "charms.tar.gz"
-# Where the images would be put does not matter to which there must be.
-_SOMEWHERE = RegistryLocation("registry.example")
+# Where the images will be put is not known yet: what is said of it shows the word.
+_REGISTRY = RegistryLocation("REGISTRY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +273,7 @@ class Packer:
         self, charms: Sequence[FetchedCharm], wanted: Sequence[ImageReference]
     ) -> tuple[str, ...]:
         """Plan the deployment from what there will be, to see what it would lack."""
-        settings = PlanSettings(location=_SOMEWHERE, bundle=self._request.bundle)
+        settings = PlanSettings.parse(location=_REGISTRY, bundle=self._request.bundle)
         inventory = Inventory(
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
         )

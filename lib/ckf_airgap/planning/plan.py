@@ -10,7 +10,7 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.juju_values import OptionValue, Relation
-from ckf_airgap.names import RegistryLocation, to_choose_from
+from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.charms_at_hand import (
     CharmSelection,
     MissingCharm,
@@ -25,45 +25,16 @@ from ckf_airgap.planning.image_finder import (
     MissingImage,
     lacking_workload,
 )
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
 from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
 from ckf_airgap.planning.relations import fitting_relations
 from ckf_airgap.planning.resolution import Resolution
-from ckf_airgap.planning.topology import (
-    Topology,
-    TopologyApplication,
-    load_topology,
-)
+from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
+from ckf_airgap.planning.topology import Topology, TopologyApplication
 
-AUTOMATIC = "auto"
-GATEWAY_SERVICE_TYPES = ("ClusterIP", "LoadBalancer", "NodePort")
 _GATEWAY_OPTION = "gateway_service_type"
 # A list of registries for which Knative does not resolve tags to digests, which it would do
 # without the nodes' trust in the registry's authority (knative/serving#13771).
 _TAG_OPTION = "registries-skipping-tag-resolving"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanSettings:
-    """What the operator says about the deployment.
-
-    Attributes:
-        location: The registry prefix that the images stand under.
-        model: The name of the model, which some options hold.
-        excluded_charms: ``auto`` for the podspec charms, or the names of the charms or of the
-            applications to deploy outside the bundle, separated by commas.
-        gateway_service_type: The type of the ingress gateway's service; empty for the charm's
-            default.
-        bundle: The text of the operator's own bundle; empty for the topology of this package.
-        overlay: The text of an overlay; empty for none.
-    """
-
-    location: RegistryLocation
-    model: str = "kubeflow"
-    excluded_charms: str = AUTOMATIC
-    gateway_service_type: str = ""
-    bundle: str = ""
-    overlay: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +174,8 @@ def make_plan(
         ConfigurationError: A setting names something that is not there, or is not valid.
         PlanError: None of the charms belongs to the topology.
     """
-    _check_gateway_type(settings)
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings).for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
     require_readable(needed_charms(topology, by_name, unreadable))
     deployed = sorted(
         (item for item in topology.applications if item.charm in by_name),
@@ -253,12 +223,9 @@ def select_charms(
         charms: The charms at hand.
         settings: What the operator says.
         unreadable: What of charms.tar.gz cannot be read.
-
-    Raises:
-        ConfigurationError: The bundle or the overlay is not valid.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = _topology(settings).for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
     used = {item.charm for item in topology.applications}
     needed = needed_charms(topology, by_name, unreadable)
     named = {charm.name for charm in needed}
@@ -269,32 +236,8 @@ def select_charms(
     )
 
 
-def check_settings(settings: PlanSettings) -> None:
-    """Check that what the operator says is valid by itself, whatever the artifacts hold.
-
-    Raises:
-        ConfigurationError: It is not.
-    """
-    _check_gateway_type(settings)
-    _topology(settings)
-
-
-def _check_gateway_type(settings: PlanSettings) -> None:
-    kind = settings.gateway_service_type
-    if kind and kind not in GATEWAY_SERVICE_TYPES:
-        raise ConfigurationError(
-            f"gateway-service-type is {kind!r}",
-            f"give one of {', '.join(GATEWAY_SERVICE_TYPES)}, or nothing for the charm's default",
-        )
-
-
 def _lacking_charms(missing: Sequence[MissingCharm]) -> str:
     return f"charms.tar.gz lacks {len(missing)} charms: {'; '.join(map(str, missing))}"
-
-
-def _topology(settings: PlanSettings) -> Topology:
-    topology = read_bundle(settings.bundle) if settings.bundle.strip() else load_topology()
-    return apply_overlay(topology, settings.overlay) if settings.overlay.strip() else topology
 
 
 def _planned(
@@ -368,12 +311,12 @@ def _options(
     return options
 
 
-def _excluded(setting: str, applications: Mapping[str, CharmFile]) -> set[str]:
+def _excluded(setting: tuple[str, ...] | None, applications: Mapping[str, CharmFile]) -> set[str]:
     """Return the applications to deploy outside the bundle."""
-    if setting.strip() == AUTOMATIC:
+    if setting is None:
         return {name for name, charm in applications.items() if charm.is_podspec}
     excluded: set[str] = set()
-    for wanted in filter(None, (part.strip() for part in setting.split(","))):
+    for wanted in setting:
         found = {name for name, charm in applications.items() if wanted in (name, charm.name)}
         if not found:
             raise ConfigurationError(
