@@ -19,6 +19,7 @@ from lightkube.resources.storage_v1 import StorageClass
 from ckf_airgap.errors import AirgapError, ClusterError
 from ckf_airgap.names import registry_host
 from ckf_airgap.oci import is_digest
+from ckf_airgap.own_application import OWN_APPLICATION
 
 Resource = TypeVar("Resource")
 
@@ -257,7 +258,7 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
     if refusal is not None:
         status = _status(error)
         if status == FORBIDDEN:
-            cure = "juju trust ckf-airgap --scope=cluster"
+            cure = f"juju trust {OWN_APPLICATION} --scope=cluster"
         elif status == UNAUTHORIZED:
             cure = "see that the account and its token are valid"
         elif isinstance(error, ApiError):

@@ -30,6 +30,7 @@ from urllib3.exceptions import (
 from urllib3.response import HTTPResponse
 
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
@@ -37,7 +38,7 @@ ATTEMPTS = 8
 HEADERS = {"User-Agent": "ckf-airgap", "Accept-Encoding": "identity"}
 """What every request says: who asks, and that answers are to come as they are."""
 CA_CURE = (
-    "give its authority's certificate (juju config ckf-airgap registry-ca=@ca.crt; on a "
+    f"give its authority's certificate (juju config {OWN_APPLICATION} registry-ca=@ca.crt; on a "
     "workstation --registry-ca ca.crt)"
 )
 """What to do about a certificate that is not trusted."""

@@ -16,6 +16,7 @@ from ckf_airgap.juju_command import client_errors, require_name, require_values
 from ckf_airgap.juju_controller import Controller
 from ckf_airgap.juju_secret import ModelSecret
 from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
+from ckf_airgap.own_application import OWN_APPLICATION
 
 _LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
@@ -374,13 +375,13 @@ def _find_model(juju: jubilant.Juju, wanted: str) -> str:
     if len(found) > 1:
         raise ConfigurationError(
             f"there are several models {wanted}: {', '.join(found)}",
-            "name one of them with its owner: juju config ckf-airgap model=OWNER/NAME",
+            f"name one of them with its owner: juju config {OWN_APPLICATION} model=OWNER/NAME",
         )
     if not found:
         raise ConfigurationError(
             f"the Juju user of juju-credentials sees no model {wanted}",
             f"juju add-model {wanted.rpartition('/')[2]}, juju grant USER admin {wanted}, or name "
-            "another model: juju config ckf-airgap model=...",
+            f"another model: juju config {OWN_APPLICATION} model=...",
         )
     return f"{CONTROLLER}:{found[0]}"
 

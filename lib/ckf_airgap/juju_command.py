@@ -8,6 +8,7 @@ import jubilant
 
 from ckf_airgap import juju_names
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError, StorageError
+from ckf_airgap.own_application import OWN_APPLICATION
 
 _GRAMMARS: Mapping[str, juju_names.Grammar] = {
     "application": juju_names.is_application,
@@ -22,7 +23,8 @@ _OTHER_LINES = ("WARNING ", "INFO ", "DEBUG ")
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
-    "juju grant-secret NAME ckf-airgap, juju config ckf-airgap juju-credentials=secret:..."
+    f"juju grant-secret NAME {OWN_APPLICATION}, "
+    f"juju config {OWN_APPLICATION} juju-credentials=secret:..."
 )
 
 
@@ -95,13 +97,13 @@ def client_errors() -> Generator[None]:
         raise ConfigurationError(
             f"the juju client cannot be run ({error.strerror})",
             "attach the client of the operator's machine, for the CPU of this node: "
-            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
         ) from error
     except _UNREADABLE as error:
         raise ConfigurationError(
             f"what the juju client answers cannot be read ({error})",
             "see that the resource juju is a juju client: "
-            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
         ) from error
 
 

@@ -14,6 +14,7 @@ from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import SHORTER_PATH
+from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.proxies import model_proxy
 
@@ -348,7 +349,7 @@ def require_fitting_client(versions: JujuVersions) -> None:
         raise ConfigurationError(
             f"the client is {versions.client}, the model {versions.model}",
             "attach a client of the model's major version: "
-            "juju attach-resource ckf-airgap juju=/snap/juju/current/bin/juju",
+            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
         )
 
 

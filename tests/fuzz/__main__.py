@@ -2,7 +2,7 @@
 
 ``python3 -m tests.fuzz tar --seconds 600`` begins with the inputs of ``corpus/tar``, and leaves
 those that reach something new there, as few and as short as it can. An input that breaks something
-is written there as well, and fails the unit tests from then on until that is mended.
+is written there as well, and fails the unit tests from then on until that is fixed.
 """
 
 import argparse

@@ -53,8 +53,8 @@ class TestAutoDeploy:
     def test_a_failure_that_may_pass_is_shown_and_tried_again(
         self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
     ) -> None:
-        installer.failures = {"push": RegistryError("it broke", "mend it")}
-        assert unit.status() == ops.BlockedStatus("it broke: mend it")
+        installer.failures = {"push": RegistryError("it broke", "fix it")}
+        assert unit.status() == ops.BlockedStatus("it broke: fix it")
         installer.failures = {}
         assert unit.status() == ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
 

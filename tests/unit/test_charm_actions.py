@@ -66,8 +66,8 @@ def test_preflight_tells_what_it_found(
 def test_preflight_fails_with_every_error(
     unit: Unit, installer: FakeInstaller, preflight: FakePreflight
 ) -> None:
-    preflight.findings += tuple(Finding("plan", Level.ERROR, n, "mend") for n in ("one", "two"))
-    assert unit.fail("preflight") == "error  plan: one: mend; error  plan: two: mend"
+    preflight.findings += tuple(Finding("plan", Level.ERROR, n, "fix") for n in ("one", "two"))
+    assert unit.fail("preflight") == "error  plan: one: fix; error  plan: two: fix"
     assert unit.results["errors"] == 2
     assert "result" not in unit.results
 
@@ -250,8 +250,8 @@ def test_add_relations_tells_what_it_added(
 def test_an_action_fails_with_what_the_core_says(
     action: str, step: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
 ) -> None:
-    installer.failures = {step: RegistryError("it broke", "mend it")}
-    assert unit.fail(action) == "it broke: mend it"
+    installer.failures = {step: RegistryError("it broke", "fix it")}
+    assert unit.fail(action) == "it broke: fix it"
     assert installer.calls[-1] == step
     assert "result" not in unit.results
     assert unit.state.unit_status == ops.ActiveStatus(READY)

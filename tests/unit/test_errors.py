@@ -155,16 +155,16 @@ def test_very_many_errors_are_one_that_fits() -> None:
     assert joined.problem.startswith(f"{MANY} images cannot be had: image 0, image 1, ")
     assert joined.problem.endswith(" more is gone")
     assert joined.cure == "look"
-    others = [ArtifactError(f"{number} is damaged", f"mend {number}") for number in range(MANY)]
+    others = [ArtifactError(f"{number} is damaged", f"fix {number}") for number in range(MANY)]
     joined = join_errors(others, "things failed")
     check(joined)
     assert joined.problem.startswith(f"{MANY} things failed: 0 is damaged; 1 is damaged; ")
-    assert joined.cure.startswith("mend 0; mend 1; ")
+    assert joined.cure.startswith("fix 0; fix 1; ")
     assert joined.cure.endswith(" more")
 
 
 def test_of_a_few_long_errors_each_is_shown() -> None:
-    errors = [ArtifactError(f"{name} {'x' * 3000} of {name}", "mend it") for name in "abc"]
+    errors = [ArtifactError(f"{name} {'x' * 3000} of {name}", "fix it") for name in "abc"]
     joined = join_errors(errors, "things failed")
     check(joined)
     for name in "abc":

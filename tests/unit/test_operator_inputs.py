@@ -252,9 +252,9 @@ def test_a_login_that_fails_shows_before_the_images_are_fetched(
 ) -> None:
     # Whoever asked for the images would fail with another message.
     absent("images")(unit, monkeypatch)
-    model.failure = ConfigurationError("the password is wrong", "mend it")
+    model.failure = ConfigurationError("the password is wrong", "fix it")
     for action in ("deploy", "add-relations"):
-        assert unit.fail(action) == "the password is wrong: mend it"
+        assert unit.fail(action) == "the password is wrong: fix it"
 
 
 def test_the_core_is_given_the_inputs(

@@ -21,6 +21,7 @@ from ckf_airgap.juju_names import (
 )
 from ckf_airgap.juju_values import OptionValue, Relation, Side
 from ckf_airgap.names import ImageReference, to_choose_from
+from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.planning.bundle_text import (
     LARGEST_BUNDLE,
     SERIES,
@@ -88,7 +89,7 @@ def read_bundle(text: str) -> Topology:
 
 def _bundle_reader() -> "_Reader":
     return _Reader(
-        "the bundle", "attach a correct one: juju attach-resource ckf-airgap bundle=FILE"
+        "the bundle", f"attach a correct one: juju attach-resource {OWN_APPLICATION} bundle=FILE"
     )
 
 
@@ -131,7 +132,7 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
             saying from which charm to deploy it.
     """
     for document in bundle_documents(text):
-        reader = _Reader("the overlay", "juju config ckf-airgap overlay=@overlay.yaml")
+        reader = _Reader("the overlay", f"juju config {OWN_APPLICATION} overlay=@overlay.yaml")
         topology = _changed(topology, document, reader)
     return topology
 

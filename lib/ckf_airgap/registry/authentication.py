@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from ckf_airgap.addresses import without_query
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.registry.challenges import Challenge
 
 # The specification's, for servers that do not say how long a token lasts.
@@ -27,7 +28,8 @@ _LONGEST_TOKEN = 64 * 1024
 _LONGEST_SHOWN = 2000
 CREDENTIALS_CURE = (
     "give an account that may push (juju add-secret, grant-secret, "
-    "juju config ckf-airgap registry-credentials=secret:...; on a workstation skopeo login)"
+    f"juju config {OWN_APPLICATION} registry-credentials=secret:...; on a workstation "
+    "skopeo login)"
 )
 # So much of a secret is one: servers repeat requests in part.
 _SECRET_PIECE = 8

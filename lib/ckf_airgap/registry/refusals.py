@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ckf_airgap import https
 from ckf_airgap.errors import RegistryError, printable
+from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.proxies import NO_PROXY_CURE
 from ckf_airgap.registry.authentication import CREDENTIALS_CURE, CredentialsError
 
@@ -230,11 +231,11 @@ _FAILURES = {
     **https.CERTIFICATE_FAILURES,
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
-        "give the port at which it serves HTTPS: juju config ckf-airgap registry=...",
+        f"give the port at which it serves HTTPS: juju config {OWN_APPLICATION} registry=...",
     ),
     https.Cause.UNKNOWN_NAME: (
         "has a name that cannot be resolved",
-        "correct it (juju config ckf-airgap registry=...) or add it to the cluster's DNS",
+        f"correct it (juju config {OWN_APPLICATION} registry=...) or add it to the cluster's DNS",
     ),
     https.Cause.UNREACHABLE: (
         "cannot be reached",
