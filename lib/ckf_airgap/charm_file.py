@@ -20,11 +20,11 @@ from typing import Any, cast
 from ckf_airgap import juju_names
 from ckf_airgap.assumptions import Assumption
 from ckf_airgap.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
+from ckf_airgap.charm_reference import CharmReference
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, kept
 from ckf_airgap.image_options import ImageOption, image_option, parsed_value
 from ckf_airgap.names import ImageReference
-from ckf_airgap.planning.bundle_text import CharmReference
 from ckf_airgap.planning.exceptions import code_marks, required_images
 
 _BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -83,7 +83,8 @@ LACKS = [
     pytest.param(
         configured(overlay="applications: []"),
         "the overlay has applications, which is not a map: "
-        "juju config ckf-airgap overlay=@overlay.yaml",
+        "correct it (juju config ckf-airgap overlay=@overlay.yaml; on a workstation the file of "
+        "--overlay)",
         id="plan-overlay",
     ),
     pytest.param(

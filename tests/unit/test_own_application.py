@@ -50,8 +50,10 @@ def advised(unit: str | None) -> str:
 def test_commands_name_the_application_as_it_is_deployed(unit: str | None, name: str) -> None:
     text = advised(unit)
     assert text.splitlines()[2:] == [
-        f"attach a correct one: juju attach-resource {name} bundle=FILE",
-        f"juju config {name} overlay=@overlay.yaml",
+        f"correct it (juju attach-resource {name} bundle=FILE; on a workstation the file of "
+        "--bundle)",
+        f"correct it (juju config {name} overlay=@overlay.yaml; on a workstation the file of "
+        "--overlay)",
         "attach the client of the operator's machine, for the CPU of this node: "
         f"juju attach-resource {name} juju=/snap/juju/current/bin/juju",
     ]

@@ -7,7 +7,7 @@ import pytest
 from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError, ConfigurationError
-from ckf_airgap.names import ImageReference
+from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.packing.request import (
     charms_of_bundle,
     charms_of_channel_map,
@@ -16,6 +16,7 @@ from ckf_airgap.packing.request import (
     juju_images,
     parse_image,
 )
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Release, charm_file
 
 MANIFESTS = """
@@ -74,10 +75,13 @@ def test_the_published_bundles(facts: Path | None) -> None:
         ("[1]", "is not a map"),
         ("a: [", "not valid YAML"),
         ("name: x", "names no applications"),
-        ("applications: {a: {}}", "does not say which charm a is"),
-        ("applications: {a: {charm: ./a.charm}}", "from the file ./a.charm"),
-        ("applications: {a: {charm: b, revision: x}}", "the revision of b is 'x'"),
-        (f"applications: {{a: {{charm: b, revision: '{'1' * 5000}'}}}}", "the revision of b is"),
+        ("applications: {a: {charm: 1}}", "names no charm for a, but '1'"),
+        ("applications: {a: {charm: ./a.charm}}", "deploys a from a file, not from Charmhub"),
+        ("applications: {a: {charm: b, revision: x}}", "gives a a revision that is not a number"),
+        (
+            f"applications: {{a: {{charm: b, revision: '{'1' * 5000}'}}}}",
+            "gives a a revision that is not a number",
+        ),
         (
             "applications: {a: {charm: c, channel: '1'}, b: {charm: c, channel: '2'}}",
             r"deploys c \(1\) and c \(2\)",
@@ -87,6 +91,50 @@ def test_the_published_bundles(facts: Path | None) -> None:
 def test_a_bundle_that_cannot_be_packed(text: str, words: str) -> None:
     with pytest.raises(AirgapError, match=words):
         charms_of_bundle(text)
+
+
+EXPORTED = """
+default-base: ubuntu@22.04/stable
+applications:
+  charmhub: {charm: "ch:amd64/focal/minio-57", channel: 1.10}
+  plain: {charm: argo-controller, revision: "4"}
+  of-series: {charm: mlmd, series: noble}
+  of-its-own: {charm: kfp-api, base: ubuntu@20.04/stable}
+  kfp-ui: {channel: 2/stable}
+  gone: {charm: dex-auth}
+--- # overlay.yaml
+applications:
+  plain: {channel: 3.4/stable}
+  of-its-own: {charm: "ch:kfp-db-9"}
+  added: {charm: "ch:amd64/jammy/katib-ui-3"}
+  later: {charm: kfp-persistence}
+  gone:
+"""
+
+
+def test_pack_and_plan_read_a_bundle_alike() -> None:
+    settings = PlanSettings.parse(location=RegistryLocation("registry.corp"), bundle=EXPORTED)
+    planned = {item.charm: item.base for item in settings.topology.applications}
+    origins = charms_of_bundle(EXPORTED)
+    assert {origin.name: origin.base for origin in origins} == planned
+    assert origins == (
+        CharmOrigin("argo-controller", "3.4/stable", "ubuntu@22.04", 4),
+        CharmOrigin("katib-ui", None, "ubuntu@22.04", 3),
+        CharmOrigin("kfp-db", None, "ubuntu@20.04", 9),
+        CharmOrigin("kfp-persistence", None, "ubuntu@22.04"),
+        CharmOrigin("kfp-ui", "2/stable", "ubuntu@22.04"),
+        CharmOrigin("minio", "1.10", "ubuntu@20.04", 57),
+        CharmOrigin("mlmd", None, "ubuntu@24.04"),
+    )
+
+
+@pytest.mark.parametrize("channel", ["[1]", "{a: b}", "'a\\nb'"])
+def test_a_channel_that_is_not_text_is_refused_by_both(channel: str) -> None:
+    bundle = f"applications: {{a: {{charm: b, channel: {channel}}}}}".replace("'", '"')
+    with pytest.raises(ConfigurationError, match="gives a a channel that is not text"):
+        charms_of_bundle(bundle)
+    with pytest.raises(ConfigurationError, match="gives a a channel that is not text"):
+        PlanSettings.parse(location=RegistryLocation("registry.corp"), bundle=bundle)
 
 
 def test_the_charms_of_a_bundle_may_be_files_where_they_are_at_hand() -> None:

@@ -11,7 +11,8 @@ from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.juju_names import is_charm
 from ckf_airgap.names import ImagePath, ImageReference, image_path
-from ckf_airgap.planning.bundle_text import SERIES, CharmReference, bundle_documents
+from ckf_airgap.planning.operator_bundle import read_bundle
+from ckf_airgap.planning.topology import TopologyApplication
 
 # Juju's own limit is that of an int64; Python converts no thousands of digits.
 _REVISION = re.compile("[0-9]{1,18}")
@@ -31,19 +32,18 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
     Raises:
         ConfigurationError: It is not a bundle, deploys a charm from two places, or none at all.
     """
-    documents = [_document(part, "the bundle") for part in bundle_documents(text)]
-    applications = _applications(documents)
-    if not applications:
-        raise ConfigurationError("the bundle names no applications", "give a bundle of Juju")
-    default = _base(documents[0])
     found: dict[str, CharmOrigin] = {}
     failures: list[AirgapError] = []
-    for application, body in applications.items():
-        try:
-            origin = _origin(application, body, default, from_files=from_files)
-        except ConfigurationError as error:
-            failures.append(error)
+    for item in read_bundle(text).applications:
+        if item.reference and item.reference.is_file and not from_files:
+            failures.append(
+                ConfigurationError(
+                    f"the bundle deploys {item.name} from a file, not from Charmhub",
+                    "give the folder of the charms with --charms",
+                )
+            )
             continue
+        origin = _origin(item)
         other = found.setdefault(origin.name, origin)
         if other != origin:
             failures.append(
@@ -82,7 +82,7 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
                 f"the channel map gives no channel for {name}",
                 "write CHARM: CHANNEL, for example argo-controller: 3.4/stable",
             )
-        origins.append(_charm(name, cast(dict[str, Any], details), None))
+        origins.append(_charm(name, cast(dict[str, Any], details)))
     return tuple(origins)
 
 
@@ -187,47 +187,15 @@ def _document(text: str, what: str) -> Mapping[str, Any]:
     return {str(key): value for key, value in cast(dict[Any, Any], document).items()}
 
 
-def _applications(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the applications of a bundle with what its overlays say of them."""
-    applications: dict[str, Any] = {}
-    for document in documents:
-        section = document.get("applications") or document.get("services")
-        if not isinstance(section, dict):
-            continue
-        for name, body in cast(dict[str, Any], section).items():
-            before = applications.get(name)
-            if isinstance(before, dict) and isinstance(body, dict):
-                applications[name] = {**cast(dict[str, Any], before), **cast(dict[str, Any], body)}
-            elif name in applications and not body:
-                del applications[name]
-            else:
-                applications[name] = body
-    return applications
+def _origin(item: TopologyApplication) -> CharmOrigin:
+    """Return the source of an application's charm; of a file, its name alone matters."""
+    reference = item.reference
+    if reference is None or reference.is_file:
+        return CharmOrigin(item.charm)
+    return CharmOrigin(item.charm, item.channel, item.base, reference.revision)
 
 
-def _origin(
-    application: str, body: object, default: str | None, *, from_files: bool
-) -> CharmOrigin:
-    details = cast(dict[str, Any], body) if isinstance(body, dict) else {}
-    charm = details.get("charm")
-    if not isinstance(charm, str) or not charm:
-        raise ConfigurationError(
-            f"the bundle does not say which charm {application} is", "add charm: NAME"
-        )
-    reference = CharmReference.parse(charm)
-    if reference.is_file and from_files:
-        return CharmOrigin(reference.name)
-    if reference.is_file:
-        raise ConfigurationError(
-            f"the bundle deploys {application} from the file {charm}",
-            "give the folder of the charms with --charms",
-        )
-    if reference.revision is not None:
-        details = {"revision": reference.revision, **details}
-    return _charm(reference.name, details, reference.base or default)
-
-
-def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmOrigin:
+def _charm(name: str, details: Mapping[str, Any]) -> CharmOrigin:
     if not is_charm(name):
         raise ConfigurationError(
             f"{name[:80]!r} is not the name of a charm", "give it as Charmhub has it"
@@ -235,22 +203,13 @@ def _charm(name: str, details: Mapping[str, Any], default: str | None) -> CharmO
     revision = details.get("revision")
     if revision is not None and not _REVISION.fullmatch(str(revision)):
         raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")
-    channel = details.get("channel")
+    channel, base = details.get("channel"), details.get("base")
     return CharmOrigin(
         name,
         str(channel) if channel else None,
-        _base(details) or default,
+        str(base).partition("/")[0] if base else None,
         None if revision is None else int(revision),
     )
-
-
-def _base(details: Mapping[str, Any]) -> str | None:
-    for key in ("base", "default-base"):
-        if isinstance(details.get(key), str):
-            # juju export-bundle writes the channel of a base with its risk.
-            return str(details[key]).partition("/")[0]
-    # Of a bundle for Kubernetes it says that, and not on what a charm runs.
-    return SERIES.get(str(details.get("series")))
 
 
 def _images_below(node: object) -> Iterable[ImageReference]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ckf_airgap.charm_reference import CharmReference
 from ckf_airgap.juju_values import OptionValue, Relation, Side
 
 
@@ -38,6 +39,9 @@ class TopologyApplication:
         settings: Further keys of the application in a bundle, which are passed on.
         own_resources: Images that the operator gives: resource -> reference.
         own_options: Options of an overlay, which take precedence over those of a bundle.
+        reference: How the operator's bundle or overlay names the charm, with its revision; None
+            where neither does.
+        channel: The channel of Charmhub that they take it from, or None.
     """
 
     name: str
@@ -60,6 +64,8 @@ class TopologyApplication:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own_resources: Mapping[str, str] = field(default_factory=dict[str, str])
     own_options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
+    reference: CharmReference | None = None
+    channel: str | None = None
 
     @property
     def given_options(self) -> Mapping[str, OptionValue]:
@@ -79,6 +85,7 @@ class Topology:
         warnings: What in the operator's bundle or overlay has no effect.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
         remote: What is consumed from other models, which no relation is planned with.
+        default_base: The base of applications that an overlay adds without naming one, or None.
     """
 
     applications: tuple[TopologyApplication, ...]
@@ -86,6 +93,7 @@ class Topology:
     demanded: frozenset[Relation] = frozenset()
     warnings: tuple[str, ...] = ()
     remote: frozenset[str] = frozenset()
+    default_base: str | None = None
     relations_with_mesh: Mapping[str, tuple[Relation, ...]] = field(
         default_factory=dict[str, tuple[Relation, ...]]
     )
