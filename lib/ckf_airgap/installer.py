@@ -1,6 +1,6 @@
 """The steps from the artifacts to a deployed model; each can be run again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,15 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.local_application import local_application
+from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import (
-    CharmRefresh,
+    charm_refreshes,
+    outdated_applications,
     require_refreshable,
     require_staying,
 )
-from ckf_airgap.deployment.resource_files import resource_files
+from ckf_airgap.deployment.resource_files import ResourceFiles, resource_files
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
 from ckf_airgap.machine import node_architecture
@@ -204,7 +206,7 @@ class Installer:
         """Render the bundle of a plan."""
         return render_bundle(plan, self._templates)
 
-    def deploy(self, plan: Plan, model: JujuModel) -> list[str]:
+    def deploy(self, plan: Plan, model: JujuModel) -> Outcome:
         """Deploy missing applications, update the options of the others, and add relations.
 
         Args:
@@ -212,11 +214,11 @@ class Installer:
             model: The model, logged in to.
 
         Returns:
-            What was changed; empty where all was there already.
+            What was changed, and what a refresh would change.
         """
         return self._bring(plan, model, refresh=False)
 
-    def refresh(self, plan: Plan, model: JujuModel) -> list[str]:
+    def refresh(self, plan: Plan, model: JujuModel) -> Outcome:
         """Update a running deployment to new artifacts: changed and new applications.
 
         Args:
@@ -224,13 +226,26 @@ class Installer:
             model: The model, logged in to.
 
         Returns:
-            What was changed; empty where nothing had to be.
+            What was changed.
         """
         return self._bring(plan, model, refresh=True)
 
-    def outdated(self, plan: Plan, model: JujuModel) -> list[str]:
-        """List the applications that are known to run another charm or image than planned."""
-        return self._differing(plan, model.state(), model, unknown=False)
+    def check_model(self, model: JujuModel, *, refresh: bool) -> None:
+        """Check what Juju would refuse to deploy or to refresh, for which no image is needed.
+
+        Args:
+            model: The model, logged in to.
+            refresh: Whether applications are to be refreshed.
+
+        Raises:
+            JujuError: There is something; the message names all applications that it concerns.
+        """
+        # Which charms go where does not depend on the images.
+        plan = self.plan_from(Inventory(()))
+        state = model.state()
+        require_staying(plan, state)
+        if refresh:
+            self._charm_refreshes(plan.applications, state, model)
 
     def differences(self, plan: Plan, model: JujuModel) -> list[str]:
         """List how the model differs from the plan: applications, charms, image options.
@@ -244,7 +259,7 @@ class Installer:
         """
         plan = plan.without_incomplete()
         state = model.state()
-        outdated = self._differing(plan, state, model, unknown=False)
+        outdated = self._outdated(plan, state, model, unknown=False)
         lines = [
             f"{name} runs another charm, image or pull account than planned" for name in outdated
         ]
@@ -290,24 +305,28 @@ class Installer:
             self._pull_account = (self.inputs.registry_credentials if needed else None,)
         return self._pull_account[0]
 
-    def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> list[str]:
+    def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> Outcome:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
         plan = plan.without_incomplete()
-        require_staying(plan, model.state())
+        state = model.state()
+        require_staying(plan, state)
+        # What nobody remembers deploying may be anything.
+        outdated = self._outdated(plan, state, model, unknown=refresh)
         changes: list[str] = []
         with resource_files(plan, self.folder / "resources", self._account(plan)) as files:
             if refresh:
-                changes += self._refresh_applications(plan, model, files)
-            changes += self._deploy_applications(plan, model, files)
-            changes += self._update_options(plan, model)
-        return changes + self.add_relations(plan, model)
+                changes += self._refresh_applications(plan, outdated, state, model, files)
+                outdated = []
+            changes += self._deploy_applications(plan, state, model, files)
+            changes += self._update_options(plan, outdated, model)
+        changes += self.add_relations(plan, model)
+        return Outcome(tuple(changes), tuple(outdated))
 
     def _deploy_applications(
-        self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
+        self, plan: Plan, state: ModelState, model: JujuModel, files: ResourceFiles
     ) -> list[str]:
-        present = model.state().applications
-        new = [item.name for item in plan.applications if item.name not in present]
+        new = [item.name for item in plan.applications if item.name not in state.applications]
         account = self._account(plan)
         changes: list[str] = []
 
@@ -329,9 +348,8 @@ class Installer:
         self._roll_out(new, deploy, model)
         return changes
 
-    def _update_options(self, plan: Plan, model: JujuModel) -> list[str]:
+    def _update_options(self, plan: Plan, outdated: Sequence[str], model: JujuModel) -> list[str]:
         """Update the options of the applications that run the planned charm."""
-        outdated = self.outdated(plan, model)
         if outdated:
             self._report(f"left to a refresh: {', '.join(outdated)}")
         return [
@@ -342,22 +360,18 @@ class Installer:
         ]
 
     def _refresh_applications(
-        self, plan: Plan, model: JujuModel, files: Mapping[tuple[str, str], Path]
+        self,
+        plan: Plan,
+        outdated: Sequence[str],
+        state: ModelState,
+        model: JujuModel,
+        files: ResourceFiles,
     ) -> list[str]:
         planned = {item.name: item for item in plan.applications}
-        # What nobody remembers deploying may be anything.
-        state = model.state()
-        outdated = self._differing(plan, state, model, unknown=True)
         record = self._record_of(model)
         account = self._account(plan)
         changes: list[str] = []
-        refreshes = {
-            name: self._charm_refresh(planned[name], state, model)
-            for name in outdated
-            if not record.is_same_charm(planned[name], state.charms.get(name))
-        }
-        juju = model.versions().model if refreshes else ""
-        require_refreshable(list(refreshes.values()), juju)
+        refreshes = self._charm_refreshes([planned[name] for name in outdated], state, model)
 
         def refresh(names: Sequence[str]) -> None:
             for name in names:
@@ -365,8 +379,7 @@ class Installer:
                 local = local_application(item, files)
                 self._report(f"refreshing {name}")
                 if name in refreshes:
-                    base = refreshes[name].new_base(juju)
-                    changes.extend(model.refresh_application(local, base=base))
+                    changes.extend(model.refresh_application(local, base=refreshes[name]))
                 else:
                     for each in record.other_images(item, account):
                         changes.extend(model.attach_resource(name, each, local.resources[each]))
@@ -387,48 +400,25 @@ class Installer:
                 f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
             )
 
-    def _differing(
+    def _outdated(
         self, plan: Plan, state: ModelState, model: JujuModel, *, unknown: bool
     ) -> list[str]:
-        """List the deployed applications that run another charm or other images than planned.
-
-        Args:
-            plan: The plan.
-            state: What the model holds.
-            model: The model.
-            unknown: Whether those count of which it is not known what they were deployed from.
-        """
-        record = self._record_of(model)
-        account = self._account(plan)
-        return [
-            item.name
-            for item in plan.applications
-            if item.name in state.applications
-            and (unknown or record.knows(item))
-            and (
-                not record.is_same_charm(item, state.charms.get(item.name))
-                or record.other_images(item, account)
-            )
-        ]
+        record, account = self._record_of(model), self._account(plan)
+        return outdated_applications(plan, state, record, account, unknown=unknown)
 
     def _record_of(self, model: JujuModel) -> DeploymentRecord:
         if model.uuid not in self._records:
             self._records[model.uuid] = DeploymentRecord(model.secret(_RECORD))
         return self._records[model.uuid]
 
-    def _charm_refresh(
-        self, item: PlannedApplication, state: ModelState, model: JujuModel
-    ) -> CharmRefresh:
-        charm = next((charm for charm in self.charms if charm.path == item.file), None)
-        was_podspec = self._record_of(model).was_podspec(item.name, state.charms.get(item.name))
-        return CharmRefresh(
-            application=item.name,
-            base=state.bases.get(item.name),
-            planned_base=item.base,
-            charm_bases=charm.bases if charm else (),
-            leaves_podspec=was_podspec and charm is not None and not charm.is_podspec,
-            has_units=item.name not in state.without_units,
-        )
+    def _charm_refreshes(
+        self, items: Sequence[PlannedApplication], state: ModelState, model: JujuModel
+    ) -> dict[str, str | None]:
+        """Return the applications that run another charm, with the base to move each to."""
+        refreshes = charm_refreshes(items, self.charms, state, self._record_of(model))
+        juju = model.versions().model if refreshes else ""
+        require_refreshable(refreshes, juju)
+        return {each.application: each.new_base(juju) for each in refreshes}
 
     def _remember(
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None

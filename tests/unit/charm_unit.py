@@ -12,6 +12,7 @@ from ops import testing
 
 from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import JujuVersions, ModelState
 from ckf_airgap.planning.charms_at_hand import MissingCharm
@@ -61,7 +62,7 @@ class FakeInstaller:
     folders: tuple[Path, Path] | None = None
     missing_charms: tuple[MissingCharm, ...] = ()
     deployed_charms = ()
-    outdated_: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
     differences_: tuple[str, ...] = ()
     known_plan_: Plan | None = PLAN
     digests: Mapping[tuple[str, str], str] = {}
@@ -112,17 +113,19 @@ class FakeInstaller:
         assert plan == self.plan_
         return "bundle: kubernetes\n"
 
-    def deploy(self, plan: Plan, model: object) -> list[str]:
+    def check_model(self, model: object, *, refresh: bool) -> None:
+        assert type(model) is FakeJujuModel
+        if "check_model" in self.failures:
+            raise self.failures["check_model"]
+
+    def deploy(self, plan: Plan, model: object) -> Outcome:
         self._call("deploy")
         assert (plan, type(model)) == (self.plan_, FakeJujuModel)
-        return list(self.changes)
+        return Outcome(self.changes, self.outdated)
 
-    def refresh(self, plan: Plan, model: object) -> list[str]:
+    def refresh(self, plan: Plan, model: object) -> Outcome:
         self._call("refresh")
-        return list(self.changes)
-
-    def outdated(self, plan: Plan, model: object) -> list[str]:
-        return list(self.outdated_)
+        return Outcome(self.changes)
 
     def known_plan(self) -> Plan | None:
         return self.known_plan_

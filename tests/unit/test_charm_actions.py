@@ -210,7 +210,7 @@ def test_an_incomplete_release_is_refused_before_anything_is_pushed(
 def test_deploy_tells_what_a_refresh_would_change(
     unit: Unit, installer: FakeInstaller, model: FakeJujuModel
 ) -> None:
-    installer.outdated_ = ("kfp-api",)
+    installer.outdated = ("kfp-api",)
     assert "juju run ckf-airgap/0 refresh" in unit.run("deploy")["outdated"]
 
 
@@ -255,6 +255,18 @@ def test_an_action_fails_with_what_the_core_says(
     assert installer.calls[-1] == step
     assert "result" not in unit.results
     assert unit.state.unit_status == ops.ActiveStatus(READY)
+
+
+@pytest.mark.parametrize("action", ["deploy", "refresh"])
+def test_what_juju_would_refuse_is_told_before_the_push(
+    action: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.failures = {"check_model": JujuError("it is being removed", "wait")}
+    assert unit.fail(action) == "it is being removed: wait"
+    assert "push" not in installer.calls
+    # What cannot be deployed for lack of images is left out, and may be what is refused.
+    unit.run(action, allow_missing=True)
+    assert "push" in installer.calls
 
 
 def test_an_error_that_nobody_foresaw_is_not_hidden(unit: Unit, installer: FakeInstaller) -> None:

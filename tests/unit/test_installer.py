@@ -194,8 +194,8 @@ def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
 def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Installer) -> None:
     model = FakeModel()
     plan = installer.plan()
-    changes = installer.deploy(plan, model)
-    assert changes == model.done
+    changes = installer.deploy(plan, model).changes
+    assert list(changes) == model.done
     relations = len(plan.relations)
     assert model.done[-relations:] == ["relate"] * relations
     deployed = model.done[:-relations]
@@ -210,7 +210,7 @@ def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Ins
 def test_a_second_time_nothing_is_done(installer: Installer) -> None:
     model = FakeModel()
     installer.deploy(installer.plan(), model)
-    assert installer.deploy(installer.plan(), model) == []
+    assert installer.deploy(installer.plan(), model).changes == ()
 
 
 def test_what_was_interrupted_continues(installer: Installer) -> None:
@@ -247,6 +247,8 @@ def test_an_application_that_is_being_removed_is_not_taken_for_there(
     with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed") as raised:
         installer.deploy(installer.plan(), model)
     assert "run the action again" in raised.value.cure
+    with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed"):
+        installer.check_model(model, refresh=False)
     assert model.done == []
 
 
@@ -280,13 +282,13 @@ def test_a_refresh_gives_another_account_to_every_resource(
     installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES)
     plan = installer.plan()
     installer.deploy(plan, model)
-    assert installer.refresh(plan, model) == []
+    assert installer.refresh(plan, model).changes == ()
     changed = replace(given, registry_credentials=Credentials("pusher", "another"))
     installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES)
     resources = [f"{i.name}/{name}" for i in plan.applications for name in i.resources]
-    assert installer.refresh(plan, model) == [f"attach {name}" for name in resources]
+    assert installer.refresh(plan, model).changes == tuple(f"attach {name}" for name in resources)
     assert "another" in model.files["kubeflow-profiles.kfam-image.yaml"]
-    assert installer.refresh(plan, model) == []
+    assert installer.refresh(plan, model).changes == ()
     assert "another" not in str(model.record.content)
 
 
@@ -348,8 +350,8 @@ class TestRefresh:
         return model
 
     def test_of_nothing_changes_nothing(self, installer: Installer, model: FakeModel) -> None:
-        assert installer.refresh(installer.plan(), model) == []
-        assert installer.outdated(installer.plan(), model) == []
+        assert installer.refresh(installer.plan(), model).changes == ()
+        assert installer.deploy(installer.plan(), model).outdated == ()
 
     def test_of_another_charm(
         self, installer: Installer, model: FakeModel, tmp_path: Path
@@ -357,28 +359,31 @@ class TestRefresh:
         other = tmp_path / "other.charm"
         other.write_bytes(b"another revision")
         plan = _changed(installer.plan(), "kfp-api", file=other, options={"a": 1})
-        assert installer.outdated(plan, model) == ["kfp-api"]
+        assert installer.deploy(plan, model).outdated == ("kfp-api",)
         # Until then its options stay: they may be of the other charm.
-        assert installer.deploy(plan, model) == []
-        assert installer.refresh(plan, model) == ["refresh kfp-api", "options of kfp-api"]
-        assert installer.refresh(plan, model) == []
+        assert installer.deploy(plan, model).changes == ()
+        assert installer.refresh(plan, model).changes == (
+            "refresh kfp-api",
+            "options of kfp-api",
+        )
+        assert installer.refresh(plan, model).changes == ()
 
     def test_of_another_image(self, installer: Installer, model: FakeModel) -> None:
         plan = _changed(installer.plan(), "kfp-api", resources={"oci-image": "h:5/api:2"})
-        assert installer.refresh(plan, model) == ["attach kfp-api/oci-image"]
-        assert installer.refresh(plan, model) == []
+        assert installer.refresh(plan, model).changes == ("attach kfp-api/oci-image",)
+        assert installer.refresh(plan, model).changes == ()
 
     def test_of_another_option(self, installer: Installer, model: FakeModel) -> None:
         installer.refresh(installer.plan(), model)
         plan = _changed(installer.plan(), "kfp-api", options={"a": 1})
-        assert installer.refresh(plan, model) == ["options of kfp-api"]
+        assert installer.refresh(plan, model).changes == ("options of kfp-api",)
 
     def test_of_an_application_that_is_new(self, installer: Installer, model: FakeModel) -> None:
         model.applications.remove("kfp-ui")
         model.pairs = {
             pair for pair in model.pairs if "kfp-ui" not in {side.application for side in pair}
         }
-        changes = installer.refresh(installer.plan(), model)
+        changes = installer.refresh(installer.plan(), model).changes
         assert changes[0] == "bundle of 1"
         assert set(changes[1:]) == {"relate"}
 
@@ -386,7 +391,7 @@ class TestRefresh:
         self, installer: Installer, model: FakeModel, tmp_path: Path
     ) -> None:
         installer = next_run(installer.inputs, tmp_path / "another pod")
-        assert installer.refresh(installer.plan(), model) == []
+        assert installer.refresh(installer.plan(), model).changes == ()
 
     def test_after_a_pod_that_was_killed_is_of_what_it_left(
         self, installer: Installer, tmp_path: Path
@@ -414,12 +419,12 @@ class TestRefresh:
         installer = next_run(installer.inputs, tmp_path / "another pod")
         plan = installer.plan()
         # Nothing says that anything is wrong.
-        assert installer.outdated(plan, model) == []
-        assert installer.deploy(plan, model) == []
-        assert installer.refresh(plan, model) == [
+        assert installer.deploy(plan, model).outdated == ()
+        assert installer.deploy(plan, model).changes == ()
+        assert installer.refresh(plan, model).changes == tuple(
             f"refresh {item.name}" for item in plan.applications
-        ]
-        assert installer.refresh(plan, model) == []
+        )
+        assert installer.refresh(plan, model).changes == ()
 
 
 class TestRefreshToAnotherBase:
@@ -439,7 +444,7 @@ class TestRefreshToAnotherBase:
         return _changed(installer.plan(), "kfp-api", base="ubuntu@24.04")
 
     def test_moves_it_on_juju_3(self, installer: Installer, model: FakeModel, plan: Plan) -> None:
-        assert installer.refresh(plan, model) == ["refresh kfp-api on ubuntu@24.04"]
+        assert installer.refresh(plan, model).changes == ("refresh kfp-api on ubuntu@24.04",)
 
     def test_is_refused_on_juju_4_before_anything_changes(
         self, installer: Installer, model: FakeModel, plan: Plan
@@ -448,6 +453,22 @@ class TestRefreshToAnotherBase:
         model.applications.remove("kfp-ui")
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
             installer.refresh(plan, model)
+        assert model.done == []
+
+    def test_is_refused_before_any_image_is_looked_at(
+        self, installer: Installer, model: FakeModel, tmp_path: Path
+    ) -> None:
+        model.version = "4.1-beta2"
+        charms = tuple(
+            replace(charm, bases=("ubuntu@24.04",)) if charm.name == "kfp-api" else charm
+            for charm in installer.charms
+        )
+        images = FileSource(tmp_path / "not there yet")
+        installer = next_run(replace(installer.inputs, images=images), tmp_path / "another pod")
+        installer.charms = charms
+        installer.check_model(model, refresh=False)
+        with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
+            installer.check_model(model, refresh=True)
         assert model.done == []
 
 
@@ -469,13 +490,13 @@ def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
         installer.refresh(plan, model)
     assert model.done == []
     model.without_units = frozenset({"minio"})
-    assert installer.refresh(plan, model) == ["refresh minio"]
+    assert installer.refresh(plan, model).changes == ("refresh minio",)
     # The charm that runs now is no podspec charm.
     model.without_units = frozenset()
     model.record.forget_charm("minio")
     installer = next_run(installer.inputs, tmp_path / "another pod")
     installer.unpacked_charms = UnpackedCharms(sidecar)
-    assert installer.refresh(plan, model) == ["refresh minio"]
+    assert installer.refresh(plan, model).changes == ("refresh minio",)
 
 
 def test_what_lacks_an_image_is_left_out_with_its_relations(installer: Installer) -> None:

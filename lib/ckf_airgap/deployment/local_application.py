@@ -1,14 +1,12 @@
 """A planned application, as the juju client is given it."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
+from ckf_airgap.deployment.resource_files import ResourceFiles
 from ckf_airgap.juju_values import LocalApplication
 from ckf_airgap.planning.plan import PlannedApplication
 
 
 def local_application(
-    item: PlannedApplication, resource_files: Mapping[tuple[str, str], Path] | None = None
+    item: PlannedApplication, resource_files: ResourceFiles | None = None
 ) -> LocalApplication:
     """Return an application as the juju client is given it.
 

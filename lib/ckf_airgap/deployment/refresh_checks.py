@@ -1,12 +1,15 @@
 """What Juju refuses to do to existing applications, found before anything is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ckf_airgap.assumptions import Assumption
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.errors import JujuError
 from ckf_airgap.juju import ModelState
-from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.plan import Plan, PlannedApplication
 
 # Juju 4 wants --force-base for it, which also leaves out its other checks.
 _MOVES_BASES = Assumption(
@@ -45,6 +48,71 @@ class CharmRefresh:
         """
         moves = self.base and self.planned_base and self.base != self.planned_base
         return self.planned_base if moves and _MOVES_BASES.holds(juju) else None
+
+
+def outdated_applications(
+    plan: Plan,
+    state: ModelState,
+    record: DeploymentRecord,
+    account: Credentials | None,
+    *,
+    unknown: bool,
+) -> list[str]:
+    """List the applications of a model that run another charm or other images than planned.
+
+    Args:
+        plan: The plan.
+        state: What the model holds.
+        record: What it was deployed from.
+        account: What the images are pulled with; None for nothing.
+        unknown: Whether those count of which it is not known what they were deployed from.
+    """
+    return [
+        item.name
+        for item in plan.applications
+        if item.name in state.applications
+        and (unknown or record.knows(item))
+        and (
+            not record.is_same_charm(item, state.charms.get(item.name))
+            or record.other_images(item, account)
+        )
+    ]
+
+
+def charm_refreshes(
+    items: Iterable[PlannedApplication],
+    charms: Iterable[CharmFile],
+    state: ModelState,
+    record: DeploymentRecord,
+) -> list[CharmRefresh]:
+    """List the applications of a model that are to run another charm.
+
+    Args:
+        items: The applications as planned; those that are not in the model do not count.
+        charms: The charms at hand.
+        state: What the model holds.
+        record: What it was deployed from.
+    """
+    files = {charm.path: charm for charm in charms}
+    found: list[CharmRefresh] = []
+    for item in items:
+        runs = state.charms.get(item.name)
+        if item.name not in state.applications or record.is_same_charm(item, runs):
+            continue
+        charm = files.get(item.file)
+        found.append(
+            CharmRefresh(
+                application=item.name,
+                base=state.bases.get(item.name),
+                planned_base=item.base,
+                charm_bases=charm.bases if charm else (),
+                leaves_podspec=record.was_podspec(item.name, runs)
+                and charm is not None
+                and not charm.is_podspec,
+                has_units=item.name not in state.without_units,
+            )
+        )
+    return found
 
 
 def require_refreshable(refreshes: Sequence[CharmRefresh], juju: str) -> None:

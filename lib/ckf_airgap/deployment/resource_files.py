@@ -10,11 +10,14 @@ import yaml
 from ckf_airgap.credentials import Credentials, write_private
 from ckf_airgap.planning.plan import Plan
 
+ResourceFiles = Mapping[tuple[str, str], Path]
+"""For application and resource, the file."""
+
 
 @contextmanager
 def resource_files(
     plan: Plan, folder: Path, account: Credentials | None
-) -> Generator[Mapping[tuple[str, str], Path]]:
+) -> Generator[ResourceFiles]:
     """Write a file for each oci-image resource of a plan, for as long as they are used.
 
     Args:

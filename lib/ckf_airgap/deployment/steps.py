@@ -1,27 +1,14 @@
 """The order of the steps: what would stop a deployment is found before hours of pushing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.preflight import require_admin, require_fit_charms, require_fitting_client
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a deployment or a refresh has done.
-
-    Attributes:
-        changes: What was changed in the model, in words; empty where all was there.
-        outdated: The applications that still run other charms or images than planned.
-    """
-
-    changes: tuple[str, ...]
-    outdated: tuple[str, ...] = ()
 
 
 def push(installer: Installer, on_progress: Callable[[Progress], None]) -> PushResult:
@@ -75,12 +62,12 @@ def bring(
     if missing and not allow_missing:
         # Not a complete release: all that it lacks is named, and nothing is pushed.
         installer.plan().require_complete()
+    if not allow_missing:
+        # With it, what is refused here may be left out anyway for lack of an image.
+        installer.check_model(model, refresh=refresh)
     pushed = push(installer, on_progress)
     plan = installer.plan()
     on_plan(pushed, plan)
     if not allow_missing:
         plan.require_complete()
-    if refresh:
-        return Outcome(tuple(installer.refresh(plan, model)))
-    changes = installer.deploy(plan, model)
-    return Outcome(tuple(changes), tuple(installer.outdated(plan, model)))
+    return installer.refresh(plan, model) if refresh else installer.deploy(plan, model)
