@@ -465,7 +465,7 @@ class TestRefreshToAnotherBase:
         )
         images = FileSource(tmp_path / "not there yet")
         installer = next_run(replace(installer.inputs, images=images), tmp_path / "another pod")
-        installer.charms = charms
+        installer.unpacked_charms = UnpackedCharms(charms)
         installer.check_model(model, refresh=False)
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
             installer.check_model(model, refresh=True)
