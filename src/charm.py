@@ -2,6 +2,7 @@
 """The charm: reads options and parameters, calls the core, reports."""
 
 import logging
+from contextlib import suppress
 from typing import cast
 
 import ops
@@ -9,19 +10,13 @@ import ops
 import action_results
 from ckf_airgap.credentials import write_private
 from ckf_airgap.deployment import steps, verification
-from ckf_airgap.errors import (
-    AirgapError,
-    ArtifactError,
-    ClusterError,
-    ConfigurationError,
-    PlanError,
-)
+from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.installer import Installer
 from ckf_airgap.memory import use_one_arena
 from ckf_airgap.planning.report import plan_report
 from ckf_airgap.preflight import Level, Preflight
 from operator_inputs import DeployParameters, OperatorInputs, VerifyParameters
-from reporting import UnitReporter, reporting
+from reporting import UNIT_DISK, UnitReporter, reporting
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +50,10 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
         try:
-            self._inputs.require()
-            step = self._next_step
-        except ConfigurationError as error:
+            with disk_errors(UNIT_DISK):
+                self._inputs.require()
+                step = self._next_step
+        except AirgapError as error:
             event.add_status(ops.BlockedStatus(str(error)))
             return
         if self._inputs.configuration.auto_deploy and self._stored.failure:
@@ -67,14 +63,15 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_update_status(self, _: ops.UpdateStatusEvent) -> None:
         """Check the images of the pods again: new pods may use images from elsewhere."""
         try:
-            if not self._next_step.startswith(_VERIFIED):
-                return
+            with disk_errors(UNIT_DISK):
+                if not self._next_step.startswith(_VERIFIED):
+                    return
             model = self._inputs.configuration.model_name
             agent_images = cast(str | None, self._stored.agent_images)
             host = self._inputs.location().host
             mirrored = str(self._stored.mirrored_images).splitlines()
             foreign = verification.foreign_images(model, host, agent_images, mirrored)
-        except (ConfigurationError, ClusterError) as error:
+        except AirgapError as error:
             logger.warning("what was verified cannot be looked at again: %s", error)
             return
         if foreign:
@@ -89,32 +86,35 @@ class CkfAirgapCharm(ops.CharmBase):
         if not self._inputs.configuration.auto_deploy or not self.unit.is_leader():
             return
         try:
-            self._inputs.require()
-        except ConfigurationError:
+            with disk_errors(UNIT_DISK):
+                self._inputs.require()
+        except AirgapError:
             return
         # Resources come with another pod, which begins without this mark.
         mark = self._inputs.folder / "deployed-inputs"
         inputs = ""
         try:
-            inputs = self._inputs.fingerprint()
-            if mark.exists() and mark.read_text() == inputs:
-                return
-            self._bring(UnitReporter.of_hook(self.unit), allow_missing=False, refresh=True)
+            with disk_errors(UNIT_DISK):
+                inputs = self._inputs.fingerprint()
+                if mark.exists() and mark.read_text() == inputs:
+                    return
+                self._bring(UnitReporter.of_hook(self.unit), allow_missing=False, refresh=True)
+                write_private(mark, inputs)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
             self._stored.failure = str(error)
-            if not isinstance(error, (ArtifactError, PlanError)):
-                # A registry or a model may be there at the next event; the archives stay the same.
-                return
-        write_private(mark, inputs)
+            # A registry or a model may be there at the next event; the archives stay the same.
+            if isinstance(error, (ArtifactError, PlanError)):
+                with suppress(OSError):
+                    write_private(mark, inputs)
 
     def _on_preflight(self, event: ops.ActionEvent) -> None:
-        problems = list(self._inputs.problems())
-        if problems:
-            event.set_results({"errors": action_results.listed(problems)})
-            event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
-            return
         with reporting(self.unit, event) as reporter:
+            problems = list(self._inputs.problems())
+            if problems:
+                event.set_results({"errors": action_results.listed(problems)})
+                event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
+                return
             user = self._inputs.juju_credentials().username
             installer = self._installer(reporter)
             findings = Preflight(installer, self._inputs.login, user, reporter.waiting).run()

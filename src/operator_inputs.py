@@ -11,11 +11,12 @@ import ops
 
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import ConfigurationError, JujuError
+from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller, JujuModel
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
+from reporting import UNIT_DISK
 
 _RESOURCE_FILES = {
     "images": "./images.tar.gz",
@@ -247,15 +248,15 @@ class OperatorInputs:
         if self._reads_no_resource() or self._images_seen.exists():
             return True
         try:
-            sizes = self.login().resource_sizes(self._model.uuid, self._charm.app.name)
-        except (ConfigurationError, JujuError):
-            return True
-        if sizes is None:
-            return True
-        if not sizes.get("images"):
-            return False
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._images_seen.touch()
+            with disk_errors(UNIT_DISK):
+                sizes = self.login().resource_sizes(self._model.uuid, self._charm.app.name)
+                if sizes is not None and not sizes.get("images"):
+                    return False
+                if sizes:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    self._images_seen.touch()
+        except AirgapError:
+            pass
         return True
 
     def comparison_problem(self) -> str:

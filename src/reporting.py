@@ -1,6 +1,5 @@
 """Reports progress in the unit's status and in the log of an action or of the unit."""
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 
 import ops
 
-from ckf_airgap.errors import AirgapError, disk_error, listed
+from ckf_airgap.errors import AirgapError, disk_errors, listed
 from ckf_airgap.registry.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
 # A hook tool takes no NUL, and no argument of 128 KiB.
 _MOST_LINE_BYTES = 2_000
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+UNIT_DISK = "the unit's disk"
 
 
 class UnitReporter:
@@ -90,10 +89,7 @@ def reporting(unit: ops.Unit, event: ops.ActionEvent) -> Generator[UnitReporter]
         Where to tell what goes on.
     """
     try:
-        yield UnitReporter.of_action(unit, event)
+        with disk_errors(UNIT_DISK):
+            yield UnitReporter.of_action(unit, event)
     except AirgapError as error:
         event.fail(str(error))
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        event.fail(str(disk_error(error.filename or "the unit's disk", error)))

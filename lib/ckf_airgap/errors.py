@@ -1,6 +1,8 @@
 """The errors of this package: each says what happened, to what, and what to do."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +14,7 @@ _MOST_LIST_BYTES = 1_000
 _LEAST_PART_BYTES = 300
 _LEAST_NAMES_BYTES = 100
 _ELLIPSIS = " ... "
+_DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 _Error = TypeVar("_Error", bound="AirgapError")
 
 
@@ -132,6 +135,24 @@ def disk_error(path: Path | str, error: OSError) -> StorageError:
         f"{path} cannot be written ({error.strerror})",
         "make space there, or name another place; then run it again: it continues",
     )
+
+
+@contextmanager
+def disk_errors(disk: str) -> Generator[None]:
+    """Raise ``StorageError`` where a disk is full, broken or not writable.
+
+    Args:
+        disk: What to call it where the system does not name the file.
+
+    Raises:
+        StorageError: In place of such an ``OSError``; others pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise disk_error(error.filename or disk, error) from error
 
 
 class PlanError(AirgapError):

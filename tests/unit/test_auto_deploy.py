@@ -1,6 +1,7 @@
 """Deployment without being asked."""
 
 import dataclasses
+import errno
 
 import ops
 import pytest
@@ -55,6 +56,16 @@ class TestAutoDeploy:
     ) -> None:
         installer.failures = {"push": RegistryError("it broke", "fix it")}
         assert unit.status() == ops.BlockedStatus("it broke: fix it")
+        installer.failures = {}
+        assert unit.status() == ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
+
+    def test_a_full_disk_is_shown_and_tried_again(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        installer.failures = {"push": OSError(errno.ENOSPC, "No space left on device")}
+        status = unit.status()
+        assert isinstance(status, ops.BlockedStatus)
+        assert "the unit's disk cannot be written (No space left on device)" in status.message
         installer.failures = {}
         assert unit.status() == ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
 

@@ -1,6 +1,7 @@
 """What the charm asks its operator for, and where it finds it."""
 
 import dataclasses
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ops import testing
 from ckf_airgap.archives.sources import FileSource, UrlSource
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
+from ckf_airgap.errors import ConfigurationError, JujuError, StorageError
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller
 from ckf_airgap.names import RegistryLocation
@@ -183,10 +184,16 @@ class TestTheResourceImages:
         assert model.logins == []
 
     @pytest.mark.parametrize(
-        "failure", [JujuError("unreachable", "look"), ConfigurationError("wrong", "correct it")]
+        "failure",
+        [
+            JujuError("unreachable", "look"),
+            ConfigurationError("wrong", "correct it"),
+            StorageError("the disk is full", "make space"),
+            OSError(errno.ENOSPC, "No space left on device"),
+        ],
     )
     def test_where_juju_cannot_be_asked_it_counts_as_there(
-        self, failure: AirgapError, unit: Unit, model: FakeJujuModel
+        self, failure: Exception, unit: Unit, model: FakeJujuModel
     ) -> None:
         model.failure = failure
         assert unit.status() == ops.ActiveStatus(READY)
