@@ -24,8 +24,6 @@ from tests.sample_release import (
 )
 from tests.unit.artifacts import files_in, write_archive
 
-LETTERS = "abcd"
-
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
@@ -265,13 +263,17 @@ def test_there_are_not_more_than_any_release_has(archive: Path, folder: Path) ->
 
 def test_all_charms_together_have_a_limit(archive: Path, folder: Path) -> None:
     options = "options:\n" + "\n".join(f"  o{number}: {{}}" for number in range(20_000))
+    more = {"config.yaml": options}
+    files = {"a": "a", "b": "b", "third": "c", "fourth": "d"}
     charms = [
-        (f"{n}.charm", charm_file(Charm(n), None, {"config.yaml": options})) for n in LETTERS
+        (f"{file}.charm", charm_file(Charm(name), None, more)) for file, name in files.items()
     ]
     write_archive(archive, charms)
     unpacked = unpack_charms(FileSource(archive), folder)
     assert len(unpacked.charms) == 2
     assert "has more than 100000 values" in unpacked.unreadable[0].error.problem
+    # What is over it is not read once more, not even for its name.
+    assert [charm.name for charm in unpacked.unreadable] == ["third", "fourth"]
 
 
 def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) -> None:

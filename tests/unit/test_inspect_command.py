@@ -1,5 +1,11 @@
 """``ckf-airgap inspect``: what it prints, and with which status it ends."""
 
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -78,3 +84,27 @@ def test_inspect_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "2 images, 1 damaged, 1 conflicts, 1 perhaps images, 1 passed over",
     ):
         assert told in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_ends_it_leaves_no_unpacked_charm_behind(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    archive, folder = tmp_path / "charms.tar", tmp_path / "temporary"
+    folder.mkdir()
+    charm = tarfile.TarInfo("some.charm")
+    charm.size = 4 * 2**30
+    with archive.open("wb") as file:
+        file.write(charm.tobuf())
+        # A hole: it takes no room here, and takes a while to be unpacked.
+        file.truncate(charm.size)
+    command = [sys.executable, "-m", "ckf_airgap", "inspect", "--charms", str(archive)]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(folder)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("*/incoming")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, error = process.communicate()
+    assert (process.returncode, error) == (130, "ckf-airgap: interrupted\n")
+    assert not os.listdir(folder)

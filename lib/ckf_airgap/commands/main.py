@@ -1,8 +1,11 @@
 """The command ``ckf-airgap``, for a workstation: the same core without a cluster."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from ckf_airgap.commands import inspect_command, pack_command, plan_command, push_command
 from ckf_airgap.commands.output import Answer, notice, print_answer
@@ -33,7 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
     use_one_arena()
     arguments = make_parser().parse_args(words)
     try:
-        answer: Answer = arguments.run(arguments)
+        with _terminated_as_interrupted():
+            answer: Answer = arguments.run(arguments)
         print_answer(answer.text(arguments.format))
     except AirgapError as error:
         notice(f"error: {error}")
@@ -46,6 +50,24 @@ def main(words: Sequence[str] | None = None) -> int:
         notice("interrupted")
         return _INTERRUPTED
     return answer.status
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Generator[None]:
+    """Let SIGTERM end this as an interrupt does: nothing unfinished is left on a disk."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    is_ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    if is_ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def make_parser() -> argparse.ArgumentParser:
