@@ -24,6 +24,7 @@ from ckf_airgap.charm_reference import CharmReference
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, kept
 from ckf_airgap.image_options import ImageOption, image_option, parsed_value
+from ckf_airgap.fixed_declarations import digest_of_fixed
 from ckf_airgap.names import ImageReference
 from ckf_airgap.planning.exceptions import code_marks, required_images
 
@@ -70,6 +71,7 @@ class CharmFile:
         required_model: The only name of a model that it runs in; empty where any will do.
         code: Which of the texts its code has that tell its versions from each other; None where
             it has no code.
+        fixed: A digest of what no refresh changes: deployment, storage, devices; empty for none.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class CharmFile:
     assumes: Assumption = field(default_factory=Assumption)
     required_model: str = ""
     code: frozenset[str] | None = None
+    fixed: str = ""
 
     @classmethod
     def read(
@@ -259,6 +262,7 @@ def _read(path: Path, documents: CharmDocuments) -> CharmFile:
         assumes=Assumption.of_charm(metadata),
         required_model=documents.required_model(),
         code=documents.code_with(code_marks(name)),
+        fixed=digest_of_fixed(metadata),
     )
 
 

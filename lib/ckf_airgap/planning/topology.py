@@ -7,6 +7,7 @@ either: see ``operator_bundle.py``.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -131,6 +132,7 @@ class Topology:
         )
 
 
+@cache
 def load_topology() -> Topology:
     """Read the table that comes with this package."""
     text = files("ckf_airgap.planning").joinpath("topology.yaml").read_text("utf-8")

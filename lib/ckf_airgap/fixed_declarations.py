@@ -1,0 +1,92 @@
+"""What of a charm's metadata Juju never changes for an application that is there.
+
+On Kubernetes a refresh is refused where ``deployment``, ``storage`` or ``devices`` of the old and
+the new charm differ in anything (Juju 3.6, ``apiserver/facades/client/application``,
+``setCharmWithAgentValidation``). They are compared as Juju's own reader leaves them
+(github.com/juju/charm, ``meta.go``): with defaults filled in, sizes in MiB.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([MGTPEZY]?)(?:i?B)?", re.ASCII)
+_UNITS = "MGTPEZY"
+_ONCE = "1"
+_Entry = Mapping[str, Any]
+
+
+def digest_of_fixed(metadata: _Entry) -> str:
+    """Give a digest of what a refresh cannot change.
+
+    Args:
+        metadata: The content of metadata.yaml, with every scalar as a string.
+
+    Returns:
+        The SHA-256, 64 hexadecimal digits: two charms have the same one where Juju sees no
+        difference. An empty string where the charm declares nothing of the kind.
+    """
+    declared = {
+        "deployment": _filled(
+            metadata.get("deployment"), ("type", "mode", "service", "min-version")
+        ),
+        "storage": _entries(metadata.get("storage"), _storage),
+        "devices": _entries(metadata.get("devices"), _device),
+    }
+    found = {key: value for key, value in declared.items() if value}
+    if not found:
+        return ""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def _entries(section: object, read: Callable[[_Entry], dict[str, Any]]) -> dict[str, Any]:
+    if not isinstance(section, dict):
+        return {}
+    entries = cast(dict[str, object], section).items()
+    return {
+        name: read(cast(_Entry, entry) if isinstance(entry, dict) else {})
+        for name, entry in entries
+    }
+
+
+def _storage(entry: _Entry) -> dict[str, Any]:
+    multiple = entry.get("multiple")
+    times = cast(_Entry, multiple).get("range") if isinstance(multiple, dict) else None
+    return {
+        **_filled(entry, ("type", "location", "description")),
+        "shared": _is_true(entry.get("shared")),
+        "read-only": _is_true(entry.get("read-only")),
+        "range": _range(str(times or _ONCE)),
+        "minimum-size": _mebibytes(str(entry.get("minimum-size") or "0")),
+        "properties": entry.get("properties") or [],
+    }
+
+
+def _device(entry: _Entry) -> dict[str, Any]:
+    counts = {key: str(entry.get(key) or _ONCE) for key in ("countmin", "countmax")}
+    return {**_filled(entry, ("type", "description")), **counts}
+
+
+def _filled(section: object, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Give those of some keys that have a value; to Juju an empty text is as none."""
+    if not isinstance(section, dict):
+        return {}
+    return {key: value for key in keys if (value := cast(_Entry, section).get(key))}
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "y")
+
+
+def _range(text: str) -> str:
+    """Write a count in one way: ``3``, ``0-``, ``1-3``; ``m+`` and ``m-`` mean the same."""
+    return text.strip().replace("+", "-")
+
+
+def _mebibytes(text: str) -> float | str:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        return text
+    return float(match[1]) * 1024 ** (_UNITS.index(match[2]) if match[2] else 0)
