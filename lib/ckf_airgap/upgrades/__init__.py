@@ -1,0 +1,1 @@
+"""From one release to the next: which steps it takes, in which order, and taking them."""

@@ -1,0 +1,198 @@
+"""Which applications go which way in an upgrade, told from the old and the new charms."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ckf_airgap.planning.topology import Relation, Side
+from ckf_airgap.upgrades.model import (
+    RunningApplication,
+    RunningModel,
+    RunningRelation,
+    TargetApplication,
+    UpgradeTarget,
+    WalkMemory,
+)
+from ckf_airgap.upgrades.rules import MinorRule, UpgradeRules
+
+_OTHER_CHARM = "its charm is {charm}, which no refresh leads to"
+_OTHER_STORAGE = "its charm declares its storage otherwise, which Juju changes in no refresh"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An application that is there and in the plan.
+
+    Attributes:
+        running: As it is.
+        target: As it is to be.
+    """
+
+    running: RunningApplication
+    target: TargetApplication
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.running.name
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it runs another charm; what is not known counts as another."""
+        return self.running.digest != self.target.digest
+
+    @property
+    def is_other_version(self) -> bool:
+        """Whether it comes to another version of its workload."""
+        return self.is_outdated and self.running.version != self.target.version
+
+    @property
+    def leaves_podspec(self) -> bool:
+        """Whether it goes from a podspec to a sidecar charm."""
+        was_podspec = self.is_outdated and bool(self.running.is_podspec)
+        return was_podspec and not self.target.charm.is_podspec
+
+    @property
+    def why_replaced(self) -> str:
+        """Why no refresh leads there, in words; empty where one does."""
+        charm, running = self.target.charm, self.running
+        if running.charm != charm.name:
+            return _OTHER_CHARM.format(charm=charm.name)
+        if not self.is_outdated:
+            return ""
+        if running.fixed is None:
+            # A podspec charm says itself where its storage is mounted, and a sidecar charm leaves
+            # that to its containers: what they declare is never the same.
+            return _OTHER_STORAGE if self.leaves_podspec and charm.has_storage else ""
+        return _OTHER_STORAGE if running.fixed != charm.fixed else ""
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether its storage goes with it where it is removed; what is not known counts as so."""
+        return self.running.has_storage is not False and (
+            bool(self.running.has_storage) or self.target.charm.has_storage
+        )
+
+
+class Changes:
+    """The applications of a model, sorted by what happens to them. Each kind is sorted by name."""
+
+    def __init__(
+        self,
+        running: RunningModel,
+        target: UpgradeTarget,
+        memory: WalkMemory,
+        rules: UpgradeRules,
+    ) -> None:
+        self.running = running
+        self.target = target
+        self._memory = memory
+        self._rules = rules
+        both = sorted(set(running.applications) & set(target.applications))
+        self.changes: Mapping[str, Change] = {
+            name: Change(running.applications[name], target.applications[name]) for name in both
+        }
+        self._replaced = {
+            name
+            for name, change in self.changes.items()
+            if change.running.is_leaving or change.why_replaced
+        } | (memory.replacing & set(target.applications)) - set(both)
+
+    @property
+    def replaced(self) -> list[str]:
+        """The applications that are removed and deployed again, or half way there."""
+        return sorted(self._replaced)
+
+    @property
+    def new(self) -> list[TargetApplication]:
+        """The applications that are deployed for the first time."""
+        return [
+            self.target.applications[name]
+            for name in sorted(self.target.applications)
+            if name not in self.running.applications and name not in self._replaced
+        ]
+
+    @property
+    def staying(self) -> list[Change]:
+        """The applications that stay, whatever charm they are brought to."""
+        return [change for name, change in self.changes.items() if name not in self._replaced]
+
+    @property
+    def old_mesh(self) -> list[RunningApplication]:
+        """The applications that make way for another mesh, in the order of the rule."""
+        mesh = self._rules.mesh
+        if not any(item.charm.name == mesh.deployed[0] for item in self._targets()):
+            return []
+        going = [
+            item
+            for name, item in self.running.applications.items()
+            if item.charm in mesh.removed and name not in self.target.applications
+        ]
+        return sorted(going, key=lambda item: (mesh.removed.index(item.charm), item.name))
+
+    def of_charm(self, charms: Iterable[str]) -> list[Change]:
+        """Give the applications of some charms that stay."""
+        wanted = frozenset(charms)
+        return [change for change in self.staying if change.target.charm.name in wanted]
+
+    def minor_rules(self) -> Iterator[tuple[MinorRule, Change]]:
+        """Give the applications that go through each minor version, each with its rule."""
+        for rule in self._rules.minors:
+            for change in self.of_charm([rule.charm]):
+                yield rule, change
+
+    @property
+    def leaving_podspec(self) -> list[Change]:
+        """The applications that go from podspec to sidecar charms by refresh."""
+        return [change for change in self.staying if change.leaves_podspec]
+
+    def broken_by(self, names: Iterable[str]) -> list[RunningRelation]:
+        """List the relations that the new charms of some applications cannot keep.
+
+        Juju refuses such a refresh ("would break relation").
+        """
+        wanted = frozenset(names)
+        return [
+            relation
+            for relation in sorted(self.running.relations, key=lambda each: str(each.sides))
+            if any(
+                side.application in wanted and not self._keeps(side, relation.interface)
+                for side in relation.sides
+            )
+        ]
+
+    def relations_of(self, application: str) -> list[RunningRelation]:
+        """List the relations of an application."""
+        return [
+            relation
+            for relation in sorted(self.running.relations, key=lambda each: str(each.sides))
+            if any(side.application == application for side in relation.sides)
+        ]
+
+    def restored(self) -> list[Relation]:
+        """List what somebody else has related with the applications that are replaced.
+
+        Returns:
+            The relations that the new charms can have; those that are planned are left out.
+        """
+        planned = {frozenset(pair) for pair in self.target.relations}
+        found = {
+            relation.key: relation.sides
+            for name in self.replaced
+            for relation in self.relations_of(name)
+            if relation.key not in planned
+            and all(self._keeps(side, relation.interface) for side in relation.sides)
+        }
+        remembered = {frozenset(pair): pair for pair in self._memory.relations}
+        return [
+            pair for _, pair in sorted((remembered | found).items(), key=lambda kv: str(kv[1]))
+        ]
+
+    def _keeps(self, side: Side, interface: str) -> bool:
+        item = self.target.applications.get(side.application)
+        if item is None:
+            # What is in no plan stays as it is.
+            return side.application not in {going.name for going in self.old_mesh}
+        return item.has_endpoint(side.endpoint, interface)
+
+    def _targets(self) -> Iterable[TargetApplication]:
+        return self.target.applications.values()

@@ -1,0 +1,337 @@
+"""From what runs and what the archive holds to the steps of an upgrade, or to a refusal.
+
+Nothing is asked or changed here: the same model and the same archive give the same walk. What is
+done already is left out, so that a walk that was interrupted is planned again to its rest.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from ckf_airgap.deployment.refresh_checks import CharmRefresh
+from ckf_airgap.errors import AirgapError, join_errors
+from ckf_airgap.planning.topology import Relation, load_topology
+from ckf_airgap.upgrades import refusals
+from ckf_airgap.upgrades.changes import Change, Changes
+from ckf_airgap.upgrades.model import (
+    Permissions,
+    RunningModel,
+    RunningRelation,
+    TargetApplication,
+    UpgradeTarget,
+    WalkMemory,
+)
+from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules, load_rules
+from ckf_airgap.upgrades.steps import (
+    AddRelation,
+    AttachImages,
+    Backup,
+    Deploy,
+    Phase,
+    Refresh,
+    Remove,
+    RemoveRelation,
+    ScaleDown,
+    ScaleUp,
+    SetOptions,
+    Step,
+    WaitActive,
+    WaitGone,
+    WaitRemoved,
+    Walk,
+)
+
+_Kind = TypeVar("_Kind", ScaleUp, Remove)
+
+
+def plan_walk(
+    running: RunningModel,
+    target: UpgradeTarget,
+    *,
+    permissions: Permissions | None = None,
+    memory: WalkMemory | None = None,
+    rules: UpgradeRules | None = None,
+) -> Walk:
+    """Plan an upgrade, or the rest of one.
+
+    Args:
+        running: What the model holds.
+        target: What it is to hold.
+        permissions: What the operator allows; nothing where not given.
+        memory: What an unfinished walk has left.
+        rules: The rules; those of this package where not given.
+
+    Returns:
+        The walk; without steps where all is as planned.
+
+    Raises:
+        AirgapError: It cannot go well; the message has all reasons that fit.
+    """
+    planner = _Planner(
+        running,
+        target,
+        permissions or Permissions(),
+        memory or WalkMemory(),
+        rules or load_rules(),
+    )
+    return planner.walk()
+
+
+class _Planner:
+    """Plans one walk."""
+
+    def __init__(
+        self,
+        running: RunningModel,
+        target: UpgradeTarget,
+        permissions: Permissions,
+        memory: WalkMemory,
+        rules: UpgradeRules,
+    ) -> None:
+        self._running = running
+        self._target = target
+        self._permissions = permissions
+        self._memory = memory
+        self._rules = rules
+        self._changes = Changes(running, target, memory, rules)
+        self._steps: list[tuple[Phase, Step]] = []
+        self._refreshes: list[CharmRefresh] = []
+        self._removed: set[RunningRelation] = set()
+        # Applications whose way is planned already.
+        self._done: set[str] = set()
+
+    def walk(self) -> Walk:
+        before = self._rules.release_of(
+            (item.charm, item.version)
+            for item in self._running.applications.values()
+            if item.version
+        )
+        after = self._rules.release_of(
+            (item.charm.name, item.version)
+            for item in self._target.applications.values()
+            if item.version
+        )
+        self._other_mesh()
+        for rule, change in self._changes.minor_rules():
+            self._one_by_one(rule, change)
+        self._replaced()
+        self._podspec()
+        self._rest()
+        restored = self._changes.restored()
+        self._relations(restored)
+        reasons = list(self._refusals(before, after))
+        if reasons:
+            raise join_errors(reasons, "reasons against this upgrade")
+        return Walk(
+            steps=tuple(self._steps),
+            backups=tuple(self._backups()) if self._steps else (),
+            memory=WalkMemory(
+                scales={step.application: step.units for step in self._all(ScaleUp)},
+                replacing=frozenset(self._changes.replaced),
+                relations=tuple(restored),
+            ),
+            before=before,
+            after=after,
+            left=tuple(self._left()),
+        )
+
+    def _refusals(
+        self, before: ReleaseRule | None, after: ReleaseRule | None
+    ) -> Iterator[AirgapError]:
+        juju = self._running.juju
+        if self._steps:
+            yield from refusals.release_refusals(before, after, self._running, self._rules)
+        yield from refusals.mesh_refusals(
+            self._changes, self._permissions, self._rules, before, after
+        )
+        for rule, change in self._changes.minor_rules():
+            yield from refusals.minor_refusals(rule, change, self._target, juju)
+        yield from refusals.kind_refusals(self._changes)
+        yield from refusals.data_refusals(self._changes, self._permissions)
+        yield from refusals.base_refusals(self._refreshes, juju)
+
+    def _other_mesh(self) -> None:
+        going = self._changes.old_mesh
+        for item in going:
+            if not item.is_leaving:
+                self._drop_relations(Phase.MESH, self._changes.relations_of(item.name))
+                why = f"it makes way for the {self._rules.mesh.name} mesh"
+                self._add(Phase.MESH, Remove(item.name, False, why))
+        for item in going:
+            self._add(Phase.MESH, WaitRemoved(item.name))
+        order = self._rules.mesh.deployed
+        new = [item for item in self._changes.new if item.charm.name in order]
+        for item in sorted(new, key=lambda each: order.index(each.charm.name)):
+            # Also where an unfinished walk has removed all of the old ones.
+            self._deploy(Phase.MESH, item)
+
+    def _one_by_one(self, rule: MinorRule, change: Change) -> None:
+        """Take a charm through each minor version while others have no units."""
+        phase, running = Phase.VERSIONS, change.running
+        between, _ = refusals.versions_between(
+            rule, change, self._target.between.get(change.name, ())
+        )
+        chain = [*between, change.target] if change.is_other_version else []
+        others = self._changes.of_charm(rule.without_units)
+        off = [other for other in others if self._is_off(other, chain)]
+        if not running.is_active and (chain or off):
+            self._add(phase, WaitActive(change.name, running.version, rule.minutes))
+        self._drop_relations(
+            phase,
+            self._changes.broken_by(each.name for each in [*off, *([change] if chain else [])]),
+        )
+        downed = [other for other in off if chain or other.is_other_version]
+        for other in downed:
+            if other.running.scale:
+                self._add(phase, ScaleDown(other.name, other.running.scale))
+        for other in downed:
+            workload = rule.deployment_of(other.target.charm.name, _options_of(other.target))
+            is_there = other.running.scale or other.running.units
+            if is_there or workload in self._running.deployments:
+                self._add(phase, WaitGone(other.name, workload))
+        self._through(change, chain, rule.minutes)
+        for other in off:
+            if other.is_outdated:
+                self._refresh(phase, other)
+        for other in off:
+            self._scale_up(phase, other, was_down=other in downed)
+
+    def _is_off(self, other: Change, chain: list[TargetApplication]) -> bool:
+        """Tell whether an application has to be without units, or is so by an unfinished walk."""
+        is_unfinished = other.name in self._memory.scales and not other.running.scale
+        return bool(chain) or other.is_other_version or is_unfinished
+
+    def _through(self, change: Change, chain: list[TargetApplication], minutes: int) -> None:
+        base, before = change.running.base, change.running.version
+        for item in chain:
+            # Between, an application moves only where it cannot stay.
+            stays = item is not chain[-1] and base in item.charm.bases
+            moved = self._base(change, item, base, base if stays else item.planned.base)
+            self._add(Phase.VERSIONS, Refresh(item, before, moved))
+            self._add(Phase.VERSIONS, WaitActive(change.name, item.version, minutes))
+            base, before = moved or base, item.version
+        if chain:
+            self._done.add(change.name)
+
+    def _replaced(self) -> None:
+        phase = Phase.REPLACED
+        for name in self._changes.replaced:
+            change = self._changes.changes.get(name)
+            if change and not change.running.is_leaving:
+                self._drop_relations(phase, self._changes.relations_of(name))
+                self._add(phase, Remove(name, change.loses_data, change.why_replaced))
+            if change:
+                self._add(phase, WaitRemoved(name))
+            self._deploy(phase, self._target.applications[name])
+
+    def _podspec(self) -> None:
+        phase = Phase.PODSPEC
+        going = [each for each in self._changes.leaving_podspec if each.name not in self._done]
+        self._drop_relations(phase, self._changes.broken_by(each.name for each in going))
+        for each in going:
+            if each.running.scale:
+                self._add(phase, ScaleDown(each.name, each.running.scale))
+        for each in going:
+            if each.running.scale or each.running.units:
+                self._add(phase, WaitGone(each.name))
+        for each in going:
+            self._refresh(phase, each)
+        for each in self._changes.staying:
+            is_unfinished = each.name in self._memory.scales and each.name not in self._done
+            if each in going or is_unfinished:
+                self._scale_up(phase, each, was_down=each in going)
+
+    def _rest(self) -> None:
+        phase = Phase.REST
+        staying = [each for each in self._changes.staying if each.name not in self._done]
+        outdated = [each for each in staying if each.is_outdated]
+        self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
+        for each in outdated:
+            self._refresh(phase, each)
+        current = [each for each in staying if not each.is_outdated]
+        for each in current:
+            if each.running.other_images:
+                self._add(phase, AttachImages(each.target, each.running.other_images))
+        for item in self._changes.new:
+            if item.name not in self._done:
+                self._deploy(phase, item)
+        for each in current:
+            if each.running.other_options:
+                self._add(phase, SetOptions(each.name, each.running.other_options))
+
+    def _relations(self, restored: Iterable[Relation]) -> None:
+        present = {each.key for each in self._running.relations - self._removed}
+        for pair in [*self._target.relations, *restored]:
+            if frozenset(pair) not in present:
+                self._add(Phase.RELATIONS, AddRelation(pair))
+
+    def _refresh(self, phase: Phase, change: Change) -> None:
+        item, running = change.target, change.running
+        base = self._base(change, item, running.base, item.planned.base)
+        self._add(phase, Refresh(item, running.version, base))
+        self._done.add(change.name)
+
+    def _base(
+        self, change: Change, item: TargetApplication, base: str | None, planned: str | None
+    ) -> str | None:
+        """Give the base to move an application to, and keep for the refusals what cannot move."""
+        each = CharmRefresh(
+            application=change.name,
+            base=base,
+            planned_base=planned,
+            charm_bases=item.charm.bases,
+        )
+        self._refreshes.append(each)
+        return each.new_base(self._running.juju)
+
+    def _scale_up(self, phase: Phase, change: Change, *, was_down: bool) -> None:
+        units = self._memory.scales.get(change.name) or change.running.scale
+        units = units or change.target.planned.scale
+        if units and (was_down or not change.running.scale):
+            self._add(phase, ScaleUp(change.name, units))
+        self._done.add(change.name)
+
+    def _deploy(self, phase: Phase, item: TargetApplication) -> None:
+        self._add(phase, Deploy(item))
+        self._done.add(item.name)
+
+    def _drop_relations(self, phase: Phase, relations: Iterable[RunningRelation]) -> None:
+        for relation in relations:
+            if relation not in self._removed:
+                self._removed.add(relation)
+                self._add(phase, RemoveRelation(relation.sides))
+
+    def _add(self, phase: Phase, step: Step) -> None:
+        self._steps.append((phase, step))
+
+    def _all(self, kind: type[_Kind]) -> list[_Kind]:
+        return [step for _, step in self._steps if isinstance(step, kind)]
+
+    def _backups(self) -> Iterator[Backup]:
+        lost = {step.application for step in self._all(Remove) if step.destroys_storage}
+        for name, item in sorted(self._running.applications.items()):
+            target = self._target.applications.get(name)
+            has_storage = item.has_storage or (target and target.charm.has_storage)
+            if not (has_storage and target) and name not in lost:
+                continue
+            rule = self._rules.backup(item.charm)
+            data, command, note = (rule.data, rule.command, rule.note) if rule else ("", "", "")
+            yield Backup(
+                application=name,
+                data=data or "what is on its storage",
+                command=command.format(application=name, model=self._running.name),
+                note=note,
+                is_lost=name in lost,
+            )
+
+    def _left(self) -> Iterator[str]:
+        known = {item.charm for item in load_topology().applications}
+        known |= {item.charm.name for item in self._target.applications.values()}
+        going = {step.application for step in self._all(Remove)}
+        for name, item in sorted(self._running.applications.items()):
+            if name not in self._target.applications and name not in going and item.charm in known:
+                yield name
+
+
+def _options_of(item: TargetApplication) -> dict[str, str]:
+    values = {**item.charm.options, **item.planned.options}
+    return {name: str(value) for name, value in values.items()}

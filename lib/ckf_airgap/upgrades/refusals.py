@@ -1,0 +1,200 @@
+"""Why an upgrade cannot go well: found before anything is changed."""
+
+from collections.abc import Iterator
+
+from ckf_airgap.deployment.refresh_checks import CharmRefresh, require_refreshable
+from ckf_airgap.errors import AirgapError, JujuError, PlanError
+from ckf_airgap.upgrades.changes import Change, Changes
+from ckf_airgap.upgrades.model import Permissions, RunningModel, TargetApplication, UpgradeTarget
+from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules
+from ckf_airgap.upgrades.versions import Version
+
+
+def versions_between(
+    rule: MinorRule, change: Change, held: tuple[TargetApplication, ...]
+) -> tuple[list[TargetApplication], list[tuple[int, int]]]:
+    """Choose what an application goes through on its way.
+
+    Args:
+        rule: The rule of its charm.
+        change: The application.
+        held: What the archive has of it.
+
+    Returns:
+        The charms between, in their order, the newest patch of each minor version; and the minor
+        versions that the archive lacks.
+    """
+    first, last = change.running.version, change.target.version
+    if first is None or last is None:
+        return [], []
+    chosen: list[TargetApplication] = []
+    lacking: list[tuple[int, int]] = []
+    for minor in rule.between(first, last):
+        found = [(item.version, item) for item in held if item.version is not None]
+        fitting = [pair for pair in found if pair[0].minor_release == minor]
+        if fitting:
+            chosen.append(max(fitting, key=lambda pair: pair[0])[1])
+        else:
+            lacking.append(minor)
+    return chosen, lacking
+
+
+def release_refusals(
+    before: ReleaseRule | None,
+    after: ReleaseRule | None,
+    running: RunningModel,
+    rules: UpgradeRules,
+) -> Iterator[AirgapError]:
+    """Refuse a jump over a release, a step back, and what the new release does not run on."""
+    if before and after:
+        steps = rules.releases.index(after) - rules.releases.index(before)
+        if steps < 0:
+            yield PlanError(
+                f"the model runs Charmed Kubeflow {before.release}, and the archive is of "
+                f"{after.release}: no charm goes back",
+                f"attach the archives of {before.release} or of the release after it",
+            )
+        elif steps > 1:
+            following = rules.releases[rules.releases.index(before) + 1].release
+            yield PlanError(
+                f"the model runs Charmed Kubeflow {before.release}, and the archive is of "
+                f"{after.release}: an upgrade goes from one release to the next alone",
+                f"upgrade to {following} first, with archives of that release, then go on",
+            )
+    if after is None or after is before:
+        return
+    juju = Version.find(running.juju)
+    if juju and juju < after.juju:
+        yield JujuError(
+            f"Charmed Kubeflow {after.release} needs Juju {after.juju} or newer, and this is "
+            f"{running.juju}",
+            "upgrade the controller and the model first (juju upgrade-controller, juju "
+            "upgrade-model)",
+        )
+    oldest = running.kubernetes
+    if oldest and oldest < after.kubernetes:
+        needed = ".".join(map(str, after.kubernetes.minor_release))
+        yield PlanError(
+            f"Charmed Kubeflow {after.release} needs Kubernetes {needed} or newer, and the oldest "
+            f"node has {oldest}",
+            "upgrade the cluster first",
+        )
+
+
+def minor_refusals(
+    rule: MinorRule, change: Change, target: UpgradeTarget, juju: str
+) -> Iterator[AirgapError]:
+    """Refuse what a charm that goes through each minor version refuses itself, too late."""
+    name, first, last = change.name, change.running.version, change.target.version
+    if not change.is_outdated:
+        return
+    if first is None or last is None:
+        which = "the one that runs" if first is None else change.target.charm.label
+        yield PlanError(
+            f"{name} goes through each minor version, and {which} does not tell its version",
+            f"see juju config {name}; upgrade {name} by hand, one minor version at a time, and "
+            "run the action again",
+        )
+        return
+    if last < first or last.major != first.major:
+        yield PlanError(
+            f"{name} runs {first}, and the archive has {last}: its charm goes neither back nor to "
+            "another major version",
+            "attach the archive of a release that follows the one that runs",
+        )
+        return
+    chosen, lacking = versions_between(rule, change, target.between.get(name, ()))
+    if lacking:
+        versions = ", ".join(".".join(map(str, minor)) for minor in lacking)
+        download = f"juju download {rule.charm} --channel {rule.channel_of(lacking[0])}"
+        yield PlanError(
+            f"{name} goes from {first} to {last} one minor version at a time, and charms.tar.gz "
+            f"lacks {rule.charm} {versions}",
+            f"add them to charms.tar.gz ({download}), and their images to images.tar.gz",
+        )
+    for item in chosen:
+        if not item.charm.assumes.holds(juju):
+            yield JujuError(
+                f"{item.charm.label} demands {item.charm.assumes}, and this is Juju {juju}",
+                "use a controller of such a version",
+            )
+
+
+def kind_refusals(changes: Changes) -> Iterator[AirgapError]:
+    """Refuse the way back from a sidecar charm to a podspec charm, which Juju refuses."""
+    names = [
+        change.name
+        for change in changes.changes.values()
+        if change.is_outdated
+        and change.running.is_podspec is False
+        and change.target.charm.is_podspec
+    ]
+    if names:
+        yield JujuError(
+            f"{', '.join(names)} would go back from a sidecar charm to a podspec charm",
+            "attach the archive of a release that follows the one that runs",
+        )
+
+
+def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[AirgapError]:
+    """Refuse to destroy storage without the operator's word."""
+    lost = [
+        (name, changes.changes[name].why_replaced)
+        for name in changes.replaced
+        if name in changes.changes
+        and not changes.changes[name].running.is_leaving
+        and changes.changes[name].loses_data
+        and name not in permissions.data_loss
+    ]
+    if lost:
+        names = ",".join(name for name, _ in lost)
+        reasons = "; ".join(f"{name}: {why}" for name, why in lost)
+        yield PlanError(
+            f"{names.replace(',', ', ')} has to be removed with its storage and deployed again, "
+            f"which loses its data ({reasons})",
+            f"back its data up as the walk says, then allow it: allow-data-loss={names}",
+        )
+
+
+def base_refusals(refreshes: list[CharmRefresh], juju: str) -> Iterator[AirgapError]:
+    """Refuse bases that this Juju does not change."""
+    try:
+        require_refreshable(refreshes, juju)
+    except JujuError as error:
+        yield error
+
+
+def mesh_refusals(
+    changes: Changes,
+    permissions: Permissions,
+    rules: UpgradeRules,
+    before: ReleaseRule | None,
+    after: ReleaseRule | None,
+) -> Iterator[AirgapError]:
+    """Refuse to move to another service mesh unless asked for by name, and never back."""
+    mesh = rules.mesh
+    going = changes.old_mesh
+    if going and permissions.to_mesh != mesh.name:
+        names = ", ".join(item.name for item in going)
+        yield PlanError(
+            f"the archive is of the {mesh.name} mesh, for which {names} are removed",
+            f"ask for it by name (to-mesh={mesh.name}), or attach archives of the mesh that runs",
+        )
+    if going and before and after and before is not after:
+        yield PlanError(
+            f"the move to the {mesh.name} mesh begins with Charmed Kubeflow {after.release}, and "
+            f"the model runs {before.release}",
+            f"upgrade to {after.release} first",
+        )
+    running = {item.charm: item.name for item in changes.running.applications.values()}
+    planned = {item.charm.name for item in changes.target.applications.values()}
+    if (
+        mesh.deployed[0] in running
+        and mesh.deployed[0] not in planned
+        and planned & {*mesh.removed}
+    ):
+        yield PlanError(
+            f"the model has the {mesh.name} mesh ({running[mesh.deployed[0]]}), and the archive "
+            "is of the mesh before it: no way leads back",
+            f"attach the archives of a release with the {mesh.name} mesh",
+        )

@@ -1,0 +1,140 @@
+"""A walk in words, as plain data, and as a diagram: for people, programs and change requests."""
+
+import shlex
+from itertools import groupby, pairwise
+from typing import Any, cast
+
+from ckf_airgap.errors import printable
+from ckf_airgap.upgrades.model import TargetApplication
+from ckf_airgap.upgrades.steps import Backup, Step, Walk
+from ckf_airgap.upgrades.versions import Version
+
+_BACK_UP = "Back up before, with no pipeline, experiment, training or notebook running:"
+# What has a meaning in a label of Mermaid, or in the HTML that it makes of it.
+_MERMAID = str.maketrans(
+    {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
+)
+
+
+def in_words(step: Step) -> str:
+    """Say what a step does, in one printable line that begins with a verb."""
+    return printable(step.words)
+
+
+def command(step: Step) -> str:
+    """Give the juju command of a step; empty for a wait.
+
+    The images and options that go with it are left out.
+    """
+    arguments = step.arguments
+    return printable(shlex.join(["juju", *arguments])) if arguments else ""
+
+
+def walk_document(walk: Walk) -> dict[str, Any]:
+    """Give a walk as plain data.
+
+    Returns:
+        A map with ``from`` and ``to`` (releases, or None), ``steps`` (number, phase, kind, the
+        values of each, words, the juju command), ``backups`` and ``left``.
+    """
+    return {
+        "from": walk.before.release if walk.before else None,
+        "to": walk.after.release if walk.after else None,
+        "steps": [
+            {
+                "number": number,
+                "phase": phase.value,
+                "kind": type(step).__name__,
+                **_values(step),
+                "words": in_words(step),
+                "command": command(step),
+            }
+            for number, (phase, step) in enumerate(walk.steps, 1)
+        ],
+        "backups": [
+            {
+                "application": each.application,
+                "data": each.data,
+                "command": each.command,
+                "note": each.note,
+                "is_lost": each.is_lost,
+            }
+            for each in walk.backups
+        ],
+        "left": list(walk.left),
+    }
+
+
+def walk_table(walk: Walk) -> str:
+    """Write a walk for people: what to back up, then the steps, a line for each."""
+    if not walk.steps:
+        return "nothing to do: the model is as planned"
+    lines = [_title(walk)]
+    if walk.backups:
+        lines += ["", _BACK_UP]
+        lines += [f"  {_backup(each)}" for each in walk.backups]
+    width = len(str(len(walk.steps)))
+    numbered = enumerate(walk.steps, 1)
+    for phase, steps in groupby(numbered, key=lambda item: item[1][0]):
+        lines += ["", f"{phase.value}:"]
+        lines += [f"  {number:>{width}}  {in_words(step)}" for number, (_, step) in steps]
+    if walk.left:
+        lines += ["", f"Left as they are: {', '.join(walk.left)}"]
+    return "\n".join([*lines, ""])
+
+
+def walk_diagram(walk: Walk) -> str:
+    """Draw a walk: the text of a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html).
+
+    What is to be backed up comes first, then a frame for each part.
+    """
+    lines = ["flowchart TD"]
+    nodes: list[str] = []
+    for number, each in enumerate(walk.backups, 1):
+        nodes.append(f"b{number}")
+        lines.append(f'  b{number}["{_label(f"back up {_backup(each)}")}"]')
+    numbered = enumerate(walk.steps, 1)
+    for phase, steps in groupby(numbered, key=lambda item: item[1][0]):
+        lines.append(f'  subgraph {phase.name.lower()}["{_label(phase.value)}"]')
+        for number, (_, step) in steps:
+            nodes.append(f"s{number}")
+            lines.append(f'    s{number}["{_label(f"{number}. {in_words(step)}")}"]')
+        lines.append("  end")
+    lines += [f"  {first} --> {second}" for first, second in pairwise(nodes)]
+    return "\n".join([*lines, ""])
+
+
+def _title(walk: Walk) -> str:
+    before = walk.before.release if walk.before else "what runs"
+    after = walk.after.release if walk.after else "what is planned"
+    return f"From {before} to {after}: {len(walk.steps)} steps"
+
+
+def _backup(each: Backup) -> str:
+    lost = " (LOST in the upgrade)" if each.is_lost else ""
+    how = f": {each.command}" if each.command else ""
+    note = f" ({each.note})" if each.note else ""
+    return printable(f"{each.application}, {each.data}{lost}{how}{note}")
+
+
+def _values(step: Step) -> dict[str, Any]:
+    """Give the values of a step as JSON has them."""
+    values: dict[str, Any] = {}
+    for name, value in vars(step).items():
+        if isinstance(value, TargetApplication):
+            version = str(value.version) if value.version else None
+            values |= {"application": value.name, "charm": value.charm.name}
+            values |= {"file": value.charm.label, "to": version}
+        elif isinstance(value, Version):
+            values[name] = str(value)
+        elif name == "relation":
+            values[name] = [str(side) for side in value]
+        elif isinstance(value, tuple):
+            values[name] = list(cast(tuple[str, ...], value))
+        else:
+            values[name] = value
+    return values
+
+
+def _label(text: str) -> str:
+    return printable(text).translate(_MERMAID)

@@ -1,0 +1,181 @@
+"""What no charm says of its own upgrade: ``rules.yaml``, with the source of each rule."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from ckf_airgap.upgrades.versions import Version
+
+
+@dataclass(frozen=True)
+class ReleaseRule:
+    """A release.
+
+    Attributes:
+        release: Its name, for example ``1.9``.
+        versions: The least versions that tell it, by charm.
+        juju: The oldest Juju that it runs on.
+        kubernetes: The oldest Kubernetes that it runs on.
+        source: Where that is written.
+    """
+
+    release: str
+    versions: Mapping[str, Version]
+    juju: Version
+    kubernetes: Version
+    source: str
+
+
+@dataclass(frozen=True)
+class MinorRule:
+    """A charm that goes through each minor version.
+
+    Attributes:
+        charm: The charm.
+        channel: Where a version is from; ``{version}`` stands for major and minor.
+        without_units: The charms whose applications have no units meanwhile, with the name of
+            the Deployment that has to be gone; ``{option}`` stands for the value of an option.
+        minutes: How long a step may take.
+        source: Where that is written.
+    """
+
+    charm: str
+    channel: str
+    without_units: Mapping[str, str]
+    minutes: int
+    source: str
+
+    def between(self, first: Version, last: Version) -> Iterator[tuple[int, int]]:
+        """List the minor versions after one and before another.
+
+        A charm refuses another major version at once: there are none between two of these.
+        """
+        if first.major == last.major:
+            for minor in range(first.minor + 1, last.minor):
+                yield first.major, minor
+
+    def deployment_of(self, charm: str, options: Mapping[str, str]) -> str:
+        """Give the name of the Deployment of an application.
+
+        Args:
+            charm: Its charm, one of ``without_units``.
+            options: Its options; one that is not set counts as empty.
+        """
+        return self.without_units[charm].format_map(defaultdict(str, options))
+
+    def channel_of(self, version: tuple[int, int]) -> str:
+        """Give the channel of a minor version."""
+        return self.channel.format(version=f"{version[0]}.{version[1]}")
+
+
+@dataclass(frozen=True)
+class MeshRule:
+    """The way to another service mesh.
+
+    Attributes:
+        name: The other mesh, for example ``ambient``.
+        removed: The charms whose applications are removed, in this order.
+        deployed: Those whose applications are deployed then, in this order.
+        source: Where that is written.
+    """
+
+    name: str
+    removed: tuple[str, ...]
+    deployed: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class BackupRule:
+    """What to keep of a charm's data.
+
+    Attributes:
+        charm: The charm.
+        data: What it is, in words.
+        command: The command; ``{application}`` and ``{model}`` stand for their names.
+        note: What belongs to it.
+        source: Where that is written.
+    """
+
+    charm: str
+    data: str
+    command: str
+    note: str
+    source: str
+
+
+@dataclass(frozen=True)
+class UpgradeRules:
+    """All of them.
+
+    Attributes:
+        releases: The releases, oldest first.
+        minors: The charms that go through each minor version.
+        mesh: What makes way for another service mesh.
+        backups: What to keep.
+    """
+
+    releases: tuple[ReleaseRule, ...]
+    minors: tuple[MinorRule, ...]
+    mesh: MeshRule
+    backups: tuple[BackupRule, ...]
+
+    def release_of(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
+        """Tell a release from what runs.
+
+        Args:
+            versions: Charms and their versions.
+
+        Returns:
+            The oldest of the releases that these tell: in the middle of an upgrade that is the one
+            that it began with. None where nothing tells any.
+        """
+        told: list[int] = []
+        for charm, version in versions:
+            reached = [
+                number
+                for number, each in enumerate(self.releases)
+                if charm in each.versions and each.versions[charm] <= version
+            ]
+            if reached:
+                told.append(reached[-1])
+        return self.releases[min(told)] if told else None
+
+    def backup(self, charm: str) -> BackupRule | None:
+        """Give what to keep of a charm's data, or None."""
+        return next((rule for rule in self.backups if rule.charm == charm), None)
+
+
+@cache
+def load_rules() -> UpgradeRules:
+    """Read the rules that come with this package."""
+    text = files("ckf_airgap.upgrades").joinpath("rules.yaml").read_text("utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    mesh = document["mesh"]
+    return UpgradeRules(
+        tuple(
+            ReleaseRule(
+                entry["release"],
+                {charm: _version(least) for charm, least in entry["versions"].items()},
+                _version(entry["juju"]),
+                _version(entry["kubernetes"]),
+                entry["source"],
+            )
+            for entry in document["releases"]
+        ),
+        tuple(MinorRule(**entry) for entry in document["one_minor_at_a_time"]),
+        MeshRule(mesh["name"], tuple(mesh["removed"]), tuple(mesh["deployed"]), mesh["source"]),
+        tuple(BackupRule(**entry) for entry in document["backups"]),
+    )
+
+
+def _version(text: str) -> Version:
+    version = Version.find(text)
+    if version is None:
+        raise ValueError(f"{text!r} in rules.yaml is no version")
+    return version

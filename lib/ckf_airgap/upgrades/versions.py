@@ -1,0 +1,77 @@
+"""Versions of what a charm runs, as its image references tell them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from ckf_airgap.charm_file import CharmFile, HubImageOption, ImageOption, PlainImageOption
+from ckf_airgap.names import ImageReference
+
+# The numbers of a tag such as ``1.22.0``, ``v3.4.17-a0b1c2d`` or ``ckf-1.10-b40ac43``.
+_NUMBERS = re.compile(r"(?<![\d.])(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?![\d])", re.ASCII)
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A version of a workload: major, minor and patch."""
+
+    major: int
+    minor: int
+    patch: int = 0
+
+    @classmethod
+    def find(cls, text: str) -> Self | None:
+        """Find the first version in a text, for example in a tag.
+
+        Returns:
+            The version, a missing patch as 0; None where the text has none.
+        """
+        match = _NUMBERS.search(text)
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+    @property
+    def minor_release(self) -> tuple[int, int]:
+        """Major and minor: what upgrades go by."""
+        return self.major, self.minor
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+def version_of(charm: CharmFile) -> Version | None:
+    """Tell which version a charm runs. No file in a charm says it but its image references.
+
+    Istio comes first: istio-pilot has no image resource, and installs the version of the tag in
+    its option ``image-configuration`` with an istioctl of the same version
+    (canonical/istio-operators, ``charms/istio-pilot``: ``charmcraft.yaml`` and ``config.yaml``
+    agree on the branches track/1.16 to track/1.28).
+
+    Args:
+        charm: The charm.
+
+    Returns:
+        The version in the first of its images that has one; None where none has.
+    """
+    return version_in(charm.image_options, charm.resources.values())
+
+
+def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) -> Version | None:
+    """Tell a version from image options at their defaults and from the images of resources.
+
+    Juju tells the defaults of the options of a running charm: so the version of istio-pilot is
+    known whoever has deployed it.
+
+    Args:
+        options: The image options.
+        resources: The upstream images of the resources.
+    """
+    options = list(options)
+    hubs = [image for each in options if isinstance(each, HubImageOption) for image in each.images]
+    plain = [each.image for each in options if isinstance(each, PlainImageOption)]
+    for image in (*hubs, *resources, *plain):
+        reference = ImageReference.parse(image)
+        version = Version.find(reference.tag or "") if reference else None
+        if version:
+            return version
+    return None

@@ -1,0 +1,287 @@
+"""Taking the steps of a walk, one after the other, until its end or until one does not succeed."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from ckf_airgap.errors import JujuError
+from ckf_airgap.planning.topology import OptionValue, Relation
+from ckf_airgap.rollout import AT_ONCE, roll_out
+from ckf_airgap.upgrades.model import TargetApplication, WalkMemory
+from ckf_airgap.upgrades.rendering import in_words
+from ckf_airgap.upgrades.steps import (
+    AddRelation,
+    AttachImages,
+    Deploy,
+    Phase,
+    Refresh,
+    Remove,
+    RemoveRelation,
+    ScaleDown,
+    ScaleUp,
+    SetOptions,
+    Step,
+    WaitActive,
+    WaitGone,
+    WaitRemoved,
+    Walk,
+)
+
+_POLL_SECONDS = 5.0
+# Units go within a minute (the guides); a node that does not answer keeps them longer.
+_MINUTES_TO_GO = 10
+# Of these, several may be starting at once; no other step comes between them.
+_ROLLED_OUT = (Refresh, AttachImages, Deploy)
+
+Numbered = tuple[int, Step]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How an application is.
+
+    Attributes:
+        units: How many units it has.
+        is_active: Whether all that it is to have are there and active, their agents at rest.
+        is_starting: Whether a unit has no running agent yet, or one of the charm before.
+        status: What its units say, in words; for messages.
+    """
+
+    units: int
+    is_active: bool
+    is_starting: bool = False
+    status: str = ""
+
+
+class ModelOperations(Protocol):
+    """What a walk does to a model. What changes something gives that in words."""
+
+    def conditions(self) -> Mapping[str, Condition]:
+        """Tell how each application of the model is."""
+        ...
+
+    def deployments(self) -> Collection[str]:
+        """List the Deployments in the model's namespace."""
+        ...
+
+    def scale(self, application: str, units: int) -> list[str]:
+        """Give an application a number of units."""
+        ...
+
+    def refresh(self, target: TargetApplication, base: str | None) -> list[str]:
+        """Bring an application to another charm, with its images and options at once."""
+        ...
+
+    def attach_images(self, target: TargetApplication, resources: Sequence[str]) -> list[str]:
+        """Give an application other images."""
+        ...
+
+    def deploy(self, targets: Sequence[TargetApplication]) -> list[str]:
+        """Deploy applications."""
+        ...
+
+    def remove(self, application: str, *, destroy_storage: bool) -> list[str]:
+        """Remove an application."""
+        ...
+
+    def set_options(self, application: str, options: Mapping[str, OptionValue]) -> list[str]:
+        """Set options of an application."""
+        ...
+
+    def relate(self, relation: Relation) -> list[str]:
+        """Add a relation."""
+        ...
+
+    def unrelate(self, relation: Relation) -> list[str]:
+        """Remove a relation."""
+        ...
+
+
+class Walker:
+    """Takes the steps of a walk."""
+
+    def __init__(
+        self,
+        model: ModelOperations,
+        *,
+        report: Callable[[str], None] = lambda _: None,
+        remember: Callable[[WalkMemory | None], None] = lambda _: None,
+        at_once: int = AT_ONCE,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare; nothing is done yet.
+
+        Args:
+            model: The model.
+            report: Called with a line of text at each step, and while one is waited for.
+            remember: Called with what has to be kept before the first step, and with None after
+                the last one.
+            at_once: How many applications may be starting at any time.
+            clock: Gives the time in seconds.
+            sleep: Waits for some seconds.
+        """
+        self._model = model
+        self._report_line = report
+        self._remember = remember
+        self._at_once = at_once
+        self._clock = clock
+        self._sleep = sleep
+        self._began = 0.0
+        self._count = 0
+
+    def walk(self, walk: Walk) -> list[str]:
+        """Take all steps.
+
+        Args:
+            walk: The walk.
+
+        Returns:
+            What was changed, in words; empty where there was nothing to do.
+
+        Raises:
+            JujuError: A step does not succeed in its time, or Juju refuses it. Nothing further is
+                changed; the walk that is planned then is the rest of this one.
+        """
+        self._began, self._count = self._clock(), len(walk.steps)
+        changes: list[str] = []
+        if walk.steps:
+            self._remember(walk.memory)
+        for together in _groups(walk):
+            if isinstance(together[0][1], _ROLLED_OUT):
+                changes += self._roll_out(together)
+            else:
+                for number, step in together:
+                    self._report(number, step)
+                    if isinstance(step, WaitGone | WaitActive | WaitRemoved):
+                        self._wait(number, step)
+                    else:
+                        changes += self._change(step)
+        self._remember(None)
+        return changes
+
+    def _roll_out(self, steps: Sequence[Numbered]) -> list[str]:
+        by_name = {str(number): (number, step) for number, step in steps}
+        changes: list[str] = []
+
+        def take(names: Sequence[str]) -> None:
+            for number, step in map(by_name.__getitem__, names):
+                self._report(number, step)
+            chosen = [step for _, step in _chosen(by_name, names)]
+            if deployed := [step.target for step in chosen if isinstance(step, Deploy)]:
+                changes.extend(self._model.deploy(deployed))
+            for step in chosen:
+                if not isinstance(step, Deploy):
+                    changes.extend(self._change(step))
+
+        def starting() -> list[str]:
+            conditions = self._model.conditions()
+            return [
+                name
+                for name, (_, step) in by_name.items()
+                if isinstance(step, _ROLLED_OUT)
+                and (condition := conditions.get(step.application))
+                and condition.is_starting
+            ]
+
+        late = roll_out(
+            list(by_name),
+            take,
+            starting,
+            at_once=self._at_once,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        if late:
+            names = ", ".join(in_words(step) for _, step in _chosen(by_name, sorted(late)))
+            self._report_line(f"no agent yet, going on: {names}")
+        return changes
+
+    def _change(self, step: Step) -> list[str]:
+        model = self._model
+        match step:
+            case ScaleDown():
+                return model.scale(step.application, 0)
+            case ScaleUp():
+                return model.scale(step.application, step.units)
+            case Refresh():
+                return model.refresh(step.target, step.base)
+            case AttachImages():
+                return model.attach_images(step.target, step.resources)
+            case Remove():
+                return model.remove(step.application, destroy_storage=step.destroys_storage)
+            case SetOptions():
+                return model.set_options(step.application, step.options)
+            case AddRelation():
+                return model.relate(step.relation)
+            case RemoveRelation():
+                return model.unrelate(step.relation)
+            case _:
+                raise TypeError(f"{step} changes nothing")
+
+    def _wait(self, number: int, step: WaitGone | WaitActive | WaitRemoved) -> None:
+        minutes = step.minutes if isinstance(step, WaitActive) else _MINUTES_TO_GO
+        deadline = self._clock() + minutes * 60
+        while lacking := self._lacking(step):
+            if self._clock() >= deadline:
+                raise JujuError(
+                    f"step {number} of {self._count} ({in_words(step)}) is not done after "
+                    f"{minutes} minutes: {lacking}",
+                    f"{_look_at(step)}; nothing further was changed: mend the cause and run the "
+                    "action again, which goes on there",
+                )
+            self._report(number, step, lacking)
+            self._sleep(_POLL_SECONDS)
+
+    def _lacking(self, step: WaitGone | WaitActive | WaitRemoved) -> str:
+        """Say what a wait is for; an empty text where it is over."""
+        condition = self._model.conditions().get(step.application)
+        match step:
+            case WaitRemoved():
+                return f"{step.application} is there" if condition else ""
+            case WaitActive():
+                if condition is None:
+                    return f"{step.application} is not in the model"
+                return "" if condition.is_active else condition.status or "it is not active"
+            case WaitGone():
+                if condition and condition.units:
+                    return f"{step.application} has {condition.units} units"
+                if step.deployment and step.deployment in self._model.deployments():
+                    return f"the Deployment {step.deployment} is there"
+                return ""
+
+    def _report(self, number: int, step: Step, lacking: str = "") -> None:
+        since = _duration(self._clock() - self._began)
+        tail = f" ({lacking})" if lacking else ""
+        self._report_line(f"step {number} of {self._count}, {since}: {in_words(step)}{tail}")
+
+
+def _groups(walk: Walk) -> Iterator[list[Numbered]]:
+    """Put together what is rolled out a few at a time; every other step is by itself."""
+
+    def kind(item: tuple[int, tuple[Phase, Step]]) -> object:
+        number, (phase, step) = item
+        is_rolled_out = isinstance(step, _ROLLED_OUT) and phase is not Phase.VERSIONS
+        return (phase, type(step)) if is_rolled_out else number
+
+    for _, items in groupby(enumerate(walk.steps, 1), key=kind):
+        yield [(number, step) for number, (_, step) in items]
+
+
+def _chosen(by_name: Mapping[str, Numbered], names: Sequence[str]) -> list[Numbered]:
+    return [by_name[name] for name in names]
+
+
+def _look_at(step: WaitGone | WaitActive | WaitRemoved) -> str:
+    name = step.application
+    look = f"see juju status {name} and juju debug-log --include {name}"
+    if isinstance(step, WaitGone) and step.deployment:
+        return f"{look}, and kubectl get deployment {step.deployment} in the model's namespace"
+    return look
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
