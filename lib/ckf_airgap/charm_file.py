@@ -23,8 +23,8 @@ from ckf_airgap.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
 from ckf_airgap.charm_reference import CharmReference
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, kept
-from ckf_airgap.image_options import ImageOption, image_option, parsed_value
 from ckf_airgap.fixed_declarations import digest_of_fixed
+from ckf_airgap.image_options import ImageOption, image_option, parsed_value
 from ckf_airgap.names import ImageReference
 from ckf_airgap.planning.exceptions import code_marks, required_images
 

@@ -11,7 +11,8 @@ import yaml
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import JujuError
 from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.plan import PlanSettings, make_plan
+from ckf_airgap.planning.plan import make_plan
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import OptionValue, Relation
 from ckf_airgap.upgrades.model import (
     RunningApplication,
@@ -112,7 +113,7 @@ def target_of(
     bundle: str = "",
 ) -> UpgradeTarget:
     """Plan charms; and for each of those between, the same with it in place of its namesake."""
-    settings = PlanSettings(
+    settings = PlanSettings.parse(
         location=RegistryLocation.parse("registry.corp:5000/ckf"), bundle=bundle
     )
     inventory = inventory_of(str(image) for image in wanted_images([*charms, *between]))

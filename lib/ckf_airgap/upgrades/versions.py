@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from ckf_airgap.charm_file import CharmFile, HubImageOption, ImageOption, PlainImageOption
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.image_options import HubImageOption, ImageOption, PlainImageOption
 from ckf_airgap.names import ImageReference
 
 # The numbers of a tag such as ``1.22.0``, ``v3.4.17-a0b1c2d`` or ``ckf-1.10-b40ac43``.
