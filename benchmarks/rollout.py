@@ -78,7 +78,7 @@ def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _
     name = f"rollout-{at_once}"
     juju = jubilant.Juju(cli_binary=str(testbed.juju_client))
     juju.add_model(name)
-    model = JujuModel(jubilant.Juju(model=name, cli_binary=str(testbed.juju_client)))
+    model = JujuModel(jubilant.Juju(model=name, cli_binary=str(testbed.juju_client)), "admin")
     assert testbed.registry.ca
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(f"{testbed.registry.host}/ckf"),

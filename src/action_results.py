@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.verification import Verification
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.preflight import Finding, Level
+from ckf_airgap.preflight import Level, PreflightResult
 from ckf_airgap.registry.push import PushResult
+from ckf_airgap.upgrades.rendering import walk_table
+from ckf_airgap.upgrades.steps import Walk
 
 # Juju takes results of up to 100 kB in all.
 _LONGEST_DOCUMENT = 32_000
@@ -61,6 +63,11 @@ def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
     return results
 
 
+def of_walk(walk: Walk) -> dict[str, object]:
+    """Return the results of a walk that is not taken: its steps, and what to back up before."""
+    return {"walk": shortened(walk_table(walk)), "steps": len(walk.steps)}
+
+
 def of_verification(verification: Verification) -> dict[str, object]:
     """Return the results of a verification: where it looked, and what it found."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
@@ -77,14 +84,21 @@ def of_verification(verification: Verification) -> dict[str, object]:
     }
 
 
-def of_findings(findings: Iterable[Finding]) -> dict[str, object]:
-    """Return the results of the preflight checks."""
-    findings = list(findings)
-    count = Counter(finding.level for finding in findings)
+def of_preflight(preflight: PreflightResult, unit: str) -> dict[str, object]:
+    """Return the results of the preflight checks.
+
+    Args:
+        preflight: What was found.
+        unit: The name of this unit, for the command that comes next.
+    """
+    count = Counter(finding.level for finding in preflight.findings)
+    next_step = "refresh" if preflight.walk else "deploy"
     return {
-        "findings": shortened("\n".join(map(str, findings))),
+        "findings": shortened("\n".join(map(str, preflight.findings))),
         "errors": count[Level.ERROR],
         "warnings": count[Level.WARNING],
+        **(of_walk(preflight.walk) if preflight.walk else {}),
+        **({} if preflight.errors else {"result": f"ready: juju run {unit} {next_step}"}),
     }
 
 

@@ -8,14 +8,15 @@ from typing import cast
 import ops
 
 import action_results
+import parameters
 from ckf_airgap.credentials import write_private
 from ckf_airgap.deployment import steps, verification
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.installer import Installer
 from ckf_airgap.memory import use_one_arena
 from ckf_airgap.planning.report import plan_report
-from ckf_airgap.preflight import Level, Preflight
-from operator_inputs import DeployParameters, OperatorInputs, VerifyParameters
+from ckf_airgap.preflight import Preflight
+from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class CkfAirgapCharm(ops.CharmBase):
         framework.observe(on.verify_action, self._on_verify)
         framework.observe(on.refresh_action, self._on_refresh)
         framework.observe(on.update_status, self._on_update_status)
-        for event in (on.start, on.upgrade_charm, on.config_changed, on.secret_changed):
+        hooks = on.start, on.upgrade_charm, on.config_changed, on.secret_changed, on.update_status
+        for event in hooks:
             framework.observe(event, self._on_inputs)
-        framework.observe(on.update_status, self._on_inputs)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
         try:
@@ -98,7 +99,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 inputs = self._inputs.fingerprint()
                 if mark.exists() and mark.read_text() == inputs:
                     return
-                self._bring(UnitReporter.of_hook(self.unit), allow_missing=False, refresh=True)
+                self._bring(UnitReporter.of_hook(self.unit), parameters.Refresh())
                 write_private(mark, inputs)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
@@ -109,21 +110,18 @@ class CkfAirgapCharm(ops.CharmBase):
                     write_private(mark, inputs)
 
     def _on_preflight(self, event: ops.ActionEvent) -> None:
+        given = event.load_params(parameters.Upgrade, errors="fail")
         with reporting(self.unit, event) as reporter:
             problems = list(self._inputs.problems())
             if problems:
                 event.set_results({"errors": action_results.listed(problems)})
                 event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
                 return
-            user = self._inputs.juju_credentials().username
-            installer = self._installer(reporter)
-            findings = Preflight(installer, self._inputs.login, user, reporter.waiting).run()
-            event.set_results(action_results.of_findings(findings))
-            errors = [str(finding) for finding in findings if finding.level is Level.ERROR]
-            if errors:
-                event.fail(action_results.shortened("; ".join(errors)))
-                return
-            event.set_results({"result": f"ready: juju run {self.unit.name} deploy"})
+            installer, login = self._installer(reporter), self._inputs.login
+            preflight = Preflight(installer, login, given.permissions, reporter.waiting).run()
+            event.set_results(action_results.of_preflight(preflight, self.unit.name))
+            if preflight.errors:
+                event.fail(action_results.shortened("; ".join(map(str, preflight.errors))))
 
     def _on_push_images(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
@@ -146,14 +144,17 @@ class CkfAirgapCharm(ops.CharmBase):
             event.set_results(action_results.of_plan(plan))
 
     def _on_deploy(self, event: ops.ActionEvent) -> None:
-        parameters = event.load_params(DeployParameters, errors="fail")
+        given = event.load_params(parameters.Deploy, errors="fail")
         with reporting(self.unit, event) as reporter:
-            self._bring(reporter, allow_missing=parameters.allow_missing, refresh=False)
+            self._bring(reporter, given)
 
     def _on_refresh(self, event: ops.ActionEvent) -> None:
-        parameters = event.load_params(DeployParameters, errors="fail")
+        given = event.load_params(parameters.Refresh, errors="fail")
         with reporting(self.unit, event) as reporter:
-            self._bring(reporter, allow_missing=parameters.allow_missing, refresh=True)
+            if given.dry_run:
+                self._show_walk(reporter, given)
+            else:
+                self._bring(reporter, given)
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
@@ -164,7 +165,7 @@ class CkfAirgapCharm(ops.CharmBase):
             event.set_results(action_results.of_changes(changes))
 
     def _on_verify(self, event: ops.ActionEvent) -> None:
-        parameters = event.load_params(VerifyParameters, errors="fail")
+        given = event.load_params(parameters.Verify, errors="fail")
         with reporting(self.unit, event) as reporter:
             host = self._inputs.location().host
             model = self._inputs.login()
@@ -176,7 +177,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 model_name=self._inputs.configuration.model_name,
                 host=host,
                 own_application=self.app.name,
-                timeout=parameters.timeout,
+                timeout=given.timeout,
                 report=reporter.waiting,
                 installer=None if problem else self._installer(reporter),
                 not_compared=problem,
@@ -191,7 +192,17 @@ class CkfAirgapCharm(ops.CharmBase):
             self._stored.mirrored_images = "\n".join(sorted(contents))
             self._remember_step(_VERIFIED)
 
-    def _bring(self, reporter: UnitReporter, *, allow_missing: bool, refresh: bool) -> None:
+    def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
+        self._inputs.require()
+        walk = steps.walk(
+            self._installer(reporter),
+            self._inputs.login(),
+            given.permissions,
+            allow_missing=given.allow_missing,
+        )
+        reporter.results(action_results.of_walk(walk))
+
+    def _bring(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
         """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
         # What would stop it must show before hours of fetching and pushing.
@@ -201,9 +212,8 @@ class CkfAirgapCharm(ops.CharmBase):
         outcome = steps.bring(
             installer,
             model,
-            user=self._inputs.juju_credentials().username,
-            refresh=refresh,
-            allow_missing=allow_missing,
+            upgrade=given.upgrade,
+            allow_missing=given.allow_missing,
             on_progress=reporter.pushing,
             on_plan=lambda push, plan: reporter.results(
                 {**action_results.of_push(push), **action_results.of_plan(plan)}
@@ -225,15 +235,13 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _installer(self, reporter: UnitReporter) -> Installer:
         inputs = self._inputs.collect()
-        installer = Installer(
+        return Installer(
             inputs,
             folder=self._inputs.folder,
             templates=self.charm_dir / "templates",
             push_state=self._inputs.push_state(inputs.images),
             report=reporter.step,
         )
-        self._inputs.mark_images(inputs.images)
-        return installer
 
 
 if __name__ == "__main__":

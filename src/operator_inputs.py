@@ -51,20 +51,6 @@ class Configuration:
         return self.model.rpartition("/")[2]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DeployParameters:
-    """The parameters of the actions deploy and refresh."""
-
-    allow_missing: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyParameters:
-    """The parameters of the action verify."""
-
-    timeout: int = 1800
-
-
 class OperatorInputs:
     """Collects the inputs of one charm. Nothing is fetched before it is asked for."""
 
@@ -125,8 +111,13 @@ class OperatorInputs:
             ConfigurationError: An input is missing or not valid.
         """
         configuration = self.configuration
+        images = self._source("images")
+        if isinstance(images, FileSource):
+            # The present resource was used in this pod.
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._images_mark.write_text(_identity_of(images.path))
         return Inputs(
-            images=self._source("images"),
+            images=images,
             charms=self._source("charms"),
             settings=PlanSettings.parse(
                 location=self.location(),
@@ -218,7 +209,7 @@ class OperatorInputs:
     def state_key(self) -> str:
         """Return a hash of the inputs, without fetching images.tar.gz or asking a server.
 
-        Images that come as a resource are known by the mark that ``mark_images`` leaves in this
+        Images that come as a resource are known by the mark that ``collect`` leaves in this
         pod: another resource comes with another pod.
         """
         configuration = self.configuration
@@ -229,15 +220,6 @@ class OperatorInputs:
         else:
             found["images"] = self._identity("images")
         return _digest([self._options(), found])
-
-    def mark_images(self, images: Source) -> None:
-        """Record in this pod that the present resource images was used.
-
-        Args:
-            images: images.tar.gz, as it was collected.
-        """
-        if isinstance(images, FileSource):
-            self._images_mark.write_text(_identity_of(images.path))
 
     def _has_images(self) -> bool:
         """Return whether images.tar.gz is there, without fetching 100 GB: Juju tells its size.

@@ -11,7 +11,7 @@ import lightkube
 from lightkube import ALL_NS, generic_resource
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.core_v1 import Container, ContainerStatus, EphemeralContainer
-from lightkube.resources.apps_v1 import StatefulSet
+from lightkube.resources.apps_v1 import Deployment, StatefulSet
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
@@ -35,6 +35,9 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     for kind in ("KnativeServing", "KnativeEventing")
 )
 _OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
+# Juju 3.6, caas/kubernetes/provider/utils ("LabelsForOperator"): what runs a podspec charm.
+_PODSPEC_LABELS = {"operator.juju.is/target": "application"}
+_NAME_LABEL = "operator.juju.is/name"
 _REVISION_LABEL = "controller-revision-hash"
 _PULL_FAILURES = frozenset(
     {
@@ -187,6 +190,33 @@ def knative_namespaces() -> list[str]:
             places = [item.metadata.namespace for item in items if item.metadata]
             found += filter(None, places)
     return list(dict.fromkeys(found))
+
+
+def deployments(namespace: str) -> frozenset[str]:
+    """List the Deployments of a namespace.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list Deployments"):
+        found = _list(Deployment, namespace=namespace)
+        return frozenset(item.metadata.name or "" for item in found if item.metadata)
+
+
+def podspec_applications(namespace: str) -> frozenset[str]:
+    """List the applications of a model whose charm is of the podspec kind.
+
+    Args:
+        namespace: The model's namespace.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list StatefulSets"):
+        # The library's own types are only partly known to the type checker.
+        found: list[Any] = list(_list(StatefulSet, namespace=namespace, labels=_PODSPEC_LABELS))
+        labels: list[dict[str, str]] = [item.metadata.labels or {} for item in found]
+        return frozenset(each[_NAME_LABEL] for each in labels if _NAME_LABEL in each)
 
 
 def running_images(namespaces: Iterable[str]) -> list[RunningImage]:

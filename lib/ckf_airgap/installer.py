@@ -12,17 +12,15 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.local_application import local_application
+from ckf_airgap.deployment.model_operations import RecordedModel
 from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
-from ckf_airgap.deployment.refresh_checks import (
-    charm_refreshes,
-    outdated_applications,
-    require_refreshable,
-    require_staying,
-)
-from ckf_airgap.deployment.resource_files import ResourceFiles, resource_files
+from ckf_airgap.deployment.refresh_checks import outdated_applications, require_staying
+from ckf_airgap.deployment.resource_files import resource_files
+from ckf_airgap.deployment.running_model import ModelReader, look_at_cluster, plan_model_walk
 from ckf_airgap.journal import sealing_key
-from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.machine import node_architecture
 from ckf_airgap.names import image_path
 from ckf_airgap.planning.bundle import render_bundle
@@ -38,6 +36,9 @@ from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import ImagePusher, PushResult
 from ckf_airgap.rollout import AT_ONCE, PATIENCE, roll_out
+from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.walker import Walker
 
 # The secret of the model that tells what it was deployed from.
 _RECORD = "ckf-airgap-record"
@@ -216,36 +217,85 @@ class Installer:
         Returns:
             What was changed, and what a refresh would change.
         """
-        return self._bring(plan, model, refresh=False)
+        self._report_incomplete(plan)
+        plan = plan.without_incomplete()
+        state = model.state()
+        require_staying(plan, state)
+        outdated = self._outdated(plan, state, model)
+        changes = self._deploy_applications(plan, state, model)
+        changes += self._update_options(plan, outdated, model)
+        changes += self.add_relations(plan, model)
+        return Outcome(tuple(changes), tuple(outdated))
 
-    def refresh(self, plan: Plan, model: JujuModel) -> Outcome:
-        """Update a running deployment to new artifacts: changed and new applications.
+    def walk(self, plan: Plan, model: JujuModel, permissions: Permissions) -> Walk:
+        """Plan how a running deployment is brought to new artifacts, or the rest of that.
 
         Args:
-            plan: The plan of the new artifacts.
+            plan: The plan of the new artifacts. What cannot be deployed is left out.
             model: The model, logged in to.
+            permissions: What the operator allows.
+
+        Returns:
+            The steps; none where the model is as planned.
+
+        Raises:
+            AirgapError: It cannot go well; the message has the reasons. Nothing has changed.
+        """
+        plan = plan.without_incomplete()
+        return self._walk(plan, model, permissions, self._account(plan))
+
+    def refresh(self, plan: Plan, model: JujuModel, permissions: Permissions) -> Outcome:
+        """Bring a running deployment to new artifacts, in the order that the charms need.
+
+        Args:
+            plan: As for ``walk``.
+            model: As for ``walk``.
+            permissions: As for ``walk``.
 
         Returns:
             What was changed.
-        """
-        return self._bring(plan, model, refresh=True)
 
-    def check_model(self, model: JujuModel, *, refresh: bool) -> None:
+        Raises:
+            AirgapError: As for ``walk``; or a step fails, and the next run goes on there.
+        """
+        self._report_incomplete(plan)
+        plan = plan.without_incomplete()
+        account = self._account(plan)
+        walk = self._walk(plan, model, permissions, account)
+        operations = RecordedModel(
+            model,
+            namespace=self.inputs.settings.model,
+            files=lambda items: resource_files(items, self._resources, account),
+            deploy=lambda names: self._deploy_part(plan.only(names), model, account),
+            remember=lambda items: self._remember(items, model, account),
+        )
+        walker = Walker(
+            operations,
+            report=self._report,
+            remember=self._record_of(model).remember_walk,
+            at_once=self._at_once,
+        )
+        changes = walker.walk(walk)
+        for name in walk.left:
+            self._report(f"{name} is not part of this deployment: left as it is")
+        return Outcome(tuple(changes))
+
+    def check_model(self, model: JujuModel, permissions: Permissions | None) -> None:
         """Check what Juju would refuse to deploy or to refresh, for which no image is needed.
 
         Args:
             model: The model, logged in to.
-            refresh: Whether applications are to be refreshed.
+            permissions: What the operator allows in a refresh; None for a deployment.
 
         Raises:
-            JujuError: There is something; the message names all applications that it concerns.
+            AirgapError: There is something; the message names all applications that it concerns.
         """
         # Which charms go where does not depend on the images.
         plan = self.plan_from(Inventory(()))
-        state = model.state()
-        require_staying(plan, state)
-        if refresh:
-            self._charm_refreshes(plan.applications, state, model)
+        if permissions is None:
+            require_staying(plan, model.state())
+        else:
+            self._walk(plan, model, permissions, None)
 
     def differences(self, plan: Plan, model: JujuModel) -> list[str]:
         """List how the model differs from the plan: applications, charms, image options.
@@ -259,7 +309,7 @@ class Installer:
         """
         plan = plan.without_incomplete()
         state = model.state()
-        outdated = self._outdated(plan, state, model, unknown=False)
+        outdated = self._outdated(plan, state, model)
         lines = [
             f"{name} runs another charm, image or pull account than planned" for name in outdated
         ]
@@ -305,27 +355,26 @@ class Installer:
             self._pull_account = (self.inputs.registry_credentials if needed else None,)
         return self._pull_account[0]
 
-    def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> Outcome:
+    def _report_incomplete(self, plan: Plan) -> None:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
-        plan = plan.without_incomplete()
-        state = model.state()
-        require_staying(plan, state)
-        # What nobody remembers deploying may be anything.
-        outdated = self._outdated(plan, state, model, unknown=refresh)
-        changes: list[str] = []
-        with resource_files(plan, self.folder / "resources", self._account(plan)) as files:
-            if refresh:
-                changes += self._refresh_applications(plan, outdated, state, model, files)
-                outdated = []
-            changes += self._deploy_applications(plan, state, model, files)
-            changes += self._update_options(plan, outdated, model)
-        changes += self.add_relations(plan, model)
-        return Outcome(tuple(changes), tuple(outdated))
 
-    def _deploy_applications(
-        self, plan: Plan, state: ModelState, model: JujuModel, files: ResourceFiles
-    ) -> list[str]:
+    def _walk(
+        self,
+        plan: Plan,
+        model: JujuModel,
+        permissions: Permissions,
+        account: Credentials | None,
+    ) -> Walk:
+        reader = ModelReader(
+            model=model,
+            record=self._record_of(model),
+            account=account,
+            cluster=look_at_cluster(self.inputs.settings.model),
+        )
+        return plan_model_walk(plan, self.charms, reader, permissions)
+
+    def _deploy_applications(self, plan: Plan, state: ModelState, model: JujuModel) -> list[str]:
         new = [item.name for item in plan.applications if item.name not in state.applications]
         account = self._account(plan)
         changes: list[str] = []
@@ -334,18 +383,28 @@ class Installer:
             done = len(new) - len(waiting)
             self._report(f"deploying {', '.join(names)} ({done + len(names)} of {len(new)})")
             waiting.difference_update(names)
+            changes.extend(self._deploy_part(plan.only(names), model, account))
+
+        waiting = set(new)
+        late = roll_out(new, deploy, lambda: model.state().starting, at_once=self._at_once)
+        if late:
+            self._report(
+                f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
+            )
+        return changes
+
+    def _deploy_part(self, part: Plan, model: JujuModel, account: Credentials | None) -> list[str]:
+        """Deploy the applications of a part of the plan; none of them may be there yet."""
+        changes: list[str] = []
+        with resource_files(part.applications, self._resources, account) as files:
             # Juju takes no local charm a second time through a bundle: it holds what is new alone.
-            part = plan.only(names)
             if part.bundled:
                 bundle = self.folder / "bundle.yaml"
                 bundle.write_text(render_bundle(part, self._templates, files))
-                changes.extend(model.deploy_bundle(bundle))
+                changes += model.deploy_bundle(bundle)
             for item in part.excluded:
-                changes.extend(model.deploy_application(local_application(item, files)))
-            self._remember(part.applications, model, account)
-
-        waiting = set(new)
-        self._roll_out(new, deploy, model)
+                changes += model.deploy_application(local_application(item, files))
+        self._remember(part.applications, model, account)
         return changes
 
     def _update_options(self, plan: Plan, outdated: Sequence[str], model: JujuModel) -> list[str]:
@@ -359,73 +418,24 @@ class Installer:
             for change in model.update_options(local_application(item))
         ]
 
-    def _refresh_applications(
-        self,
-        plan: Plan,
-        outdated: Sequence[str],
-        state: ModelState,
-        model: JujuModel,
-        files: ResourceFiles,
-    ) -> list[str]:
-        planned = {item.name: item for item in plan.applications}
-        record = self._record_of(model)
-        account = self._account(plan)
-        changes: list[str] = []
-        refreshes = self._charm_refreshes([planned[name] for name in outdated], state, model)
+    @property
+    def _resources(self) -> Path:
+        return self.folder / "resources"
 
-        def refresh(names: Sequence[str]) -> None:
-            for name in names:
-                item = planned[name]
-                local = local_application(item, files)
-                self._report(f"refreshing {name}")
-                if name in refreshes:
-                    changes.extend(model.refresh_application(local, base=refreshes[name]))
-                else:
-                    for each in record.other_images(item, account):
-                        changes.extend(model.attach_resource(name, each, local.resources[each]))
-                self._remember([item], model, account)
-
-        self._roll_out(outdated, refresh, model)
-        for name in sorted(state.applications - set(planned)):
-            if state.charms[name].name in {c.name for c in self.charms}:
-                self._report(f"{name} is not part of this deployment: left as it is")
-        return changes
-
-    def _roll_out(
-        self, names: Sequence[str], action: Callable[[Sequence[str]], None], model: JujuModel
-    ) -> None:
-        late = roll_out(names, action, lambda: model.state().starting, at_once=self._at_once)
-        if late:
-            self._report(
-                f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
-            )
-
-    def _outdated(
-        self, plan: Plan, state: ModelState, model: JujuModel, *, unknown: bool
-    ) -> list[str]:
-        record, account = self._record_of(model), self._account(plan)
-        return outdated_applications(plan, state, record, account, unknown=unknown)
+    def _outdated(self, plan: Plan, state: ModelState, model: JujuModel) -> list[str]:
+        return outdated_applications(plan, state, self._record_of(model), self._account(plan))
 
     def _record_of(self, model: JujuModel) -> DeploymentRecord:
         if model.uuid not in self._records:
             self._records[model.uuid] = DeploymentRecord(model.secret(_RECORD))
         return self._records[model.uuid]
 
-    def _charm_refreshes(
-        self, items: Sequence[PlannedApplication], state: ModelState, model: JujuModel
-    ) -> dict[str, str | None]:
-        """Return the applications that run another charm, with the base to move each to."""
-        refreshes = charm_refreshes(items, self.charms, state, self._record_of(model))
-        juju = model.versions().model if refreshes else ""
-        require_refreshable(refreshes, juju)
-        return {each.application: each.new_base(juju) for each in refreshes}
-
     def _remember(
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None
     ) -> None:
         runs = model.state().charms
-        podspec = {charm.path for charm in self.charms if charm.is_podspec}
-        deployed = [Deployed(i, runs.get(i.name), i.file in podspec) for i in items]
+        files = {charm.path: charm for charm in self.charms}
+        deployed = [Deployed(item, runs.get(item.name), files[item.file]) for item in items]
         self._record_of(model).remember(deployed, account)
 
     def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,45 +15,11 @@ from ckf_airgap.juju_client import CONTROLLER, Client, write_client_files
 from ckf_airgap.juju_command import client_errors, require_name, require_values
 from ckf_airgap.juju_controller import Controller
 from ckf_airgap.juju_secret import ModelSecret
-from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
+from ckf_airgap.juju_state import ModelState, read_state
+from ckf_airgap.juju_values import LocalApplication, OptionValue, Relation
 from ckf_airgap.own_application import OWN_APPLICATION
 
-_LEAVING = ("dying", "dead")
 _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusolutions")
-_AGENT_STARTS = frozenset({"", "allocating"})
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """What a model holds.
-
-    Attributes:
-        applications: The names of its applications.
-        relations: The sides of each relation, seen from both ends: side -> related applications.
-        not_active: For each unit and application that is not active, its status in words.
-        starting: The applications of which a unit has no running agent yet, or one that runs
-            another revision of the charm.
-        charms: The charm of each application.
-        leaving: The applications that are being removed.
-        bases: The base of each application, for example ``ubuntu@22.04``, where Juju tells it.
-        without_units: The applications that have been scaled down to nothing.
-    """
-
-    applications: frozenset[str]
-    relations: Mapping[Side, frozenset[str]]
-    not_active: Mapping[str, str]
-    starting: frozenset[str] = frozenset()
-    charms: Mapping[str, DeployedCharm] = field(default_factory=dict[str, DeployedCharm])
-    leaving: frozenset[str] = frozenset()
-    bases: Mapping[str, str] = field(default_factory=dict[str, str])
-    without_units: frozenset[str] = frozenset()
-
-    def has_relation(self, relation: Relation) -> bool:
-        """Return whether a relation exists."""
-        first, second = relation
-        return second.application in self.relations.get(
-            first, ()
-        ) and first.application in self.relations.get(second, ())
 
 
 @dataclass(frozen=True)
@@ -73,10 +39,14 @@ class JujuModel:
     """One model of one controller, logged in to.
 
     Every method raises JujuError where Juju fails, ConfigurationError where an input is the cause.
+
+    Attributes:
+        user: The Juju user that has logged in.
     """
 
-    def __init__(self, juju: jubilant.Juju) -> None:
+    def __init__(self, juju: jubilant.Juju, user: str) -> None:
         self._juju = juju
+        self.user = user
 
     @classmethod
     def login(
@@ -111,7 +81,8 @@ class JujuModel:
         folder.chmod(0o700)
         write_client_files(folder, controller, credentials)
         os.environ["JUJU_DATA"] = str(folder)
-        return cls(Client(client, controller, _find_model(Client(client, controller), model)))
+        found = _find_model(Client(client, controller), model)
+        return cls(Client(client, controller, found), credentials.username)
 
     @property
     def name(self) -> str:
@@ -121,21 +92,7 @@ class JujuModel:
     def state(self) -> ModelState:
         """Return the state of the model."""
         with client_errors():
-            status = self._juju.status()
-            return ModelState(
-                frozenset(status.apps),
-                {
-                    Side(name, endpoint): frozenset(relation.related_app for relation in relations)
-                    for name, application in status.apps.items()
-                    for endpoint, relations in application.relations.items()
-                },
-                _not_active(status),
-                _starting(status),
-                {n: DeployedCharm(a.charm_name, a.charm_rev) for n, a in status.apps.items()},
-                frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
-                _bases(status),
-                frozenset(n for n, app in status.apps.items() if not (app.units or app.scale)),
-            )
+            return read_state(self._juju.status())
 
     def versions(self) -> JujuVersions:
         """Return the versions of client and model."""
@@ -143,18 +100,16 @@ class JujuModel:
             client = self._juju.cli("version", include_model=False).strip()
             return JujuVersions(client, self._information.agent_version)
 
-    def access(self, user: str) -> str:
-        """Return the access that a user has to the model.
-
-        Args:
-            user: The user's name.
+    @property
+    def access(self) -> str:
+        """The access that its user has to the model.
 
         Returns:
             ``admin``, ``write`` or ``read``; an empty string where the controller does not say.
         """
         with client_errors():
             users = self._information.users
-            found = users.get(user) or users.get(f"{user}@local")
+            found = users.get(self.user) or users.get(f"{self.user}@local")
             return found.access if found else ""
 
     @property
@@ -222,6 +177,21 @@ class JujuModel:
         with client_errors():
             return self._juju.config(application).get(option)
 
+    def option_defaults(self, application: str) -> Mapping[str, object]:
+        """Return the options of an application with the defaults of the charm that it runs.
+
+        Args:
+            application: The application. It must be there.
+        """
+        require_name("application", application)
+        with client_errors():
+            settings = json.loads(self._juju.cli("config", application, "--format", "json"))
+            return {
+                str(name): option.get("default", option.get("value"))
+                for name, option in settings.get("settings", {}).items()
+                if "default" in option or option.get("source") == "default"
+            }
+
     @cached_property
     def _information(self) -> jubilant.ModelInfo:
         return self._juju.show_model(self._juju.model)
@@ -267,7 +237,7 @@ class JujuModel:
     def refresh_application(
         self, application: LocalApplication, *, base: str | None = None
     ) -> list[str]:
-        """Refresh an application to another charm, with its resources.
+        """Refresh an application to another charm, with its resources and options.
 
         Args:
             application: The application. It must be there.
@@ -278,15 +248,47 @@ class JujuModel:
             The change that was made.
         """
         require_name("application", application.name)
+        require_values(application.name, application.options)
         with client_errors():
             self._juju.refresh(
                 application.name,
                 base=base,
+                config=application.options,
                 path=application.file,
                 resources=dict(application.resources),
                 trust=application.trust,
             )
         return [f"refresh application {application.name} to {application.file.name}"]
+
+    def scale_application(self, application: str, units: int) -> list[str]:
+        """Give an application a number of units.
+
+        Args:
+            application: The application. It must be there.
+            units: How many; 0 for none.
+
+        Returns:
+            The change that was made.
+        """
+        require_name("application", application)
+        with client_errors():
+            self._juju.cli("scale-application", application, str(units))
+        return [f"scale application {application} to {units}"]
+
+    def remove_application(self, application: str, *, destroy_storage: bool) -> list[str]:
+        """Remove an application; it is gone some time later.
+
+        Args:
+            application: The application. It must be there.
+            destroy_storage: Whether what is on its storage goes with it.
+
+        Returns:
+            The change that was made.
+        """
+        require_name("application", application)
+        with client_errors():
+            self._juju.remove_application(application, destroy_storage=destroy_storage)
+        return [f"remove application {application}"]
 
     def attach_resource(self, application: str, resource: str, source: str) -> list[str]:
         """Set another image for a resource of an application.
@@ -317,14 +319,26 @@ class JujuModel:
         """
         if state.has_relation(relation):
             return []
-        for side in relation:
-            require_name("application", side.application)
-            if side.endpoint:
-                require_name("endpoint", side.endpoint)
+        _require_names(relation)
         first, second = map(str, relation)
         with client_errors():
             self._juju.integrate(first, second)
         return [f"add relation {first} - {second}"]
+
+    def remove_relation(self, relation: Relation) -> list[str]:
+        """Remove a relation.
+
+        Args:
+            relation: The relation. It must be there.
+
+        Returns:
+            The change that was made.
+        """
+        _require_names(relation)
+        first, second = map(str, relation)
+        with client_errors():
+            self._juju.remove_relation(first, second)
+        return [f"remove relation {first} - {second}"]
 
     def changed_options(self, application: LocalApplication) -> dict[str, OptionValue]:
         """Return the options of an application whose value differs from the plan.
@@ -356,12 +370,23 @@ class JujuModel:
             The change that was made; none where all options were set already.
         """
         changed = self.changed_options(application)
-        if not changed:
-            return []
-        require_values(application.name, changed)
+        return self.set_options(application.name, changed) if changed else []
+
+    def set_options(self, application: str, options: Mapping[str, OptionValue]) -> list[str]:
+        """Set options of an application.
+
+        Args:
+            application: The application. It must be there.
+            options: The options; at least one.
+
+        Returns:
+            The change that was made.
+        """
+        require_name("application", application)
+        require_values(application, options)
         with client_errors():
-            self._juju.config(application.name, changed)
-        return [f"set options of {application.name}: {', '.join(changed)}"]
+            self._juju.config(application, options)
+        return [f"set options of {application}: {', '.join(options)}"]
 
 
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
@@ -386,37 +411,11 @@ def _find_model(juju: jubilant.Juju, wanted: str) -> str:
     return f"{CONTROLLER}:{found[0]}"
 
 
-def _not_active(status: jubilant.Status) -> dict[str, str]:
-    waiting: dict[str, str] = {}
-    for name, application in status.apps.items():
-        if not application.units:
-            waiting[name] = f"no unit yet ({application.app_status.message or 'waiting'})"
-        for unit, details in application.units.items():
-            workload = details.workload_status
-            if workload.current != "active":
-                waiting[unit] = f"{workload.current}: {workload.message}".removesuffix(": ")
-    return waiting
-
-
-def _bases(status: jubilant.Status) -> dict[str, str]:
-    """Return the bases as charms name them: without the risk of a channel."""
-    return {
-        name: f"{application.base.name}@{application.base.channel.partition('/')[0]}"
-        for name, application in status.apps.items()
-        if application.base
-    }
-
-
-def _starting(status: jubilant.Status) -> frozenset[str]:
-    return frozenset(
-        name
-        for name, application in status.apps.items()
-        if len(application.units) < application.scale
-        or any(
-            unit.juju_status.current in _AGENT_STARTS or unit.upgrading_from
-            for unit in application.units.values()
-        )
-    )
+def _require_names(relation: Relation) -> None:
+    for side in relation:
+        require_name("application", side.application)
+        if side.endpoint:
+            require_name("endpoint", side.endpoint)
 
 
 def _constraints(text: str | None) -> dict[str, str]:

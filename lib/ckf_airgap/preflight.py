@@ -2,23 +2,35 @@
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
 from ckf_airgap import cluster
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError, PlanError
+from ckf_airgap.deployment.requirements import (
+    juju_version,
+    require_admin,
+    require_fitting_client,
+    unfit_charms,
+)
+from ckf_airgap.errors import AirgapError
 from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_images import JujuVersion
+from ckf_airgap.juju import JujuModel
 from ckf_airgap.names import SHORTER_PATH
-from ckf_airgap.own_application import OWN_APPLICATION
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.proxies import model_proxy
+from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.rendering import walk_title
+from ckf_airgap.upgrades.steps import Walk
 
 _SPARE_BYTES = 100 * 1024 * 1024
+_ADD_CHARM = (
+    "juju download it and add it to charms.tar.gz; or give a bundle of what is to be deployed, or "
+    "run deploy with allow-missing=true"
+)
+_ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"
 
 
 class Level(Enum):
@@ -50,6 +62,25 @@ class Finding:
         return f"{self.level.value}  {self.check}: {self.text}{cure}"
 
 
+@dataclass(frozen=True)
+class PreflightResult:
+    """What was found.
+
+    Attributes:
+        findings: The findings, in the order in which an operator would fix them.
+        walk: The way from what runs to the plan; None where nothing of it runs, or none leads
+            there.
+    """
+
+    findings: tuple[Finding, ...]
+    walk: Walk | None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that stop a deployment."""
+        return tuple(each for each in self.findings if each.level is Level.ERROR)
+
+
 class Preflight:
     """Carries out the checks, each of them whatever the others find."""
 
@@ -57,7 +88,7 @@ class Preflight:
         self,
         installer: Installer,
         login: Callable[[], JujuModel],
-        user: str,
+        permissions: Permissions,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is checked yet.
@@ -65,22 +96,19 @@ class Preflight:
         Args:
             installer: Knows the inputs.
             login: Logs in to the model.
-            user: The name of the Juju user that it logs in as.
+            permissions: What the operator allows in an upgrade of what runs.
             report: Called with a line of text at each step.
         """
         self._installer = installer
         self._login = login
-        self._user = user
+        self._permissions = permissions
         self._report = report
         self._findings: list[Finding] = []
+        self._walk: Walk | None = None
 
-    def run(self) -> tuple[Finding, ...]:
-        """Check everything.
-
-        Returns:
-            The findings, in the order in which an operator would fix them.
-        """
-        self._findings = []
+    def run(self) -> PreflightResult:
+        """Check everything."""
+        self._findings, self._walk = [], None
         settings = self._installer.inputs.settings
         self._report("checking the registry")
         with self._as_finding("registry"):
@@ -108,7 +136,9 @@ class Preflight:
                 plan = self._installer.plan_from(inventory)
                 self._check_plan(plan)
                 self._check_pull(plan)
-        return tuple(self._findings)
+                self._report("checking the way from what runs")
+                self._check_upgrade(plan)
+        return PreflightResult(tuple(self._findings), self._walk)
 
     def _check_registry(self) -> None:
         location = self._installer.inputs.settings.location
@@ -120,7 +150,7 @@ class Preflight:
         versions = model.versions()
         self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
         with self._as_finding("juju"):
-            require_admin(model, self._user)
+            require_admin(model)
         with self._as_finding("juju"):
             require_fitting_client(versions)
         for problem, cure in unfit_charms(self._installer, versions.model):
@@ -146,7 +176,7 @@ class Preflight:
 
     def _check_agents(self, repository: str | None, version: str) -> None:
         """Check that there are the images that Juju takes for itself; no charm names those."""
-        juju = _juju_version(version)
+        juju = juju_version(version)
         wanted = juju.images_of(self._installer.deployed_charms)
         if repository is None:
             self._warning(
@@ -299,6 +329,13 @@ class Preflight:
             f"{len(plan.relations)} relations, {len(plan.resolved)} images found",
         )
 
+    def _check_upgrade(self, plan: Plan) -> None:
+        model = self._login()
+        if not model.state().applications & {item.name for item in plan.applications}:
+            return
+        self._walk = self._installer.walk(plan, model, self._permissions)
+        self._ok("upgrade", walk_title(self._walk))
+
     def _check_pull(self, plan: Plan) -> None:
         host = self._installer.inputs.settings.location.host
         if self._installer.inputs.registry_credentials is None:
@@ -332,105 +369,3 @@ class Preflight:
 
     def _error(self, check: str, text: str, cure: str) -> None:
         self._findings.append(Finding(check, Level.ERROR, text, cure))
-
-
-def require_fitting_client(versions: JujuVersions) -> None:
-    """Refuse to go on with a client of another major version than the model.
-
-    Such a client can read a model, but cannot deploy a bundle there.
-
-    Args:
-        versions: Those of the client and the model.
-
-    Raises:
-        ConfigurationError: They differ.
-    """
-    if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
-        raise ConfigurationError(
-            f"the client is {versions.client}, the model {versions.model}",
-            "attach a client of the model's major version: "
-            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
-        )
-
-
-def require_admin(model: JujuModel, user: str) -> None:
-    """Refuse to go on with a user that is no admin of the model.
-
-    Others deploy, but cannot keep what was deployed in a secret of the model.
-
-    Args:
-        model: The model, logged in to.
-        user: The user's name.
-
-    Raises:
-        ConfigurationError: The controller says that the user has less access.
-        JujuError: Juju fails.
-    """
-    access = model.access(user)
-    if access and access != "admin":
-        raise ConfigurationError(
-            f"the user {user} has only {access} access to the model",
-            f"juju grant {user} admin {model.name}",
-        )
-
-
-def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
-    """List the charms that a controller does not take.
-
-    Args:
-        installer: Knows the charms.
-        juju: The controller's version.
-
-    Yields:
-        What is wrong with a charm, and what to do about it.
-
-    Raises:
-        JujuError: The version is none.
-    """
-    version = _juju_version(juju)
-    for charm in installer.deployed_charms:
-        if charm.is_podspec and not version.has_podspec:
-            yield (
-                f"{charm.name} is a podspec charm, which Juju {juju} no longer deploys",
-                "use a Juju 3 controller or a newer revision of the charm, or leave its "
-                "application out by the overlay",
-            )
-        elif not charm.assumes.holds(juju):
-            yield (
-                f"{charm.name} demands {charm.assumes}, and this is Juju {juju}",
-                "use a controller of such a version, or another revision of the charm",
-            )
-
-
-def _juju_version(text: str) -> JujuVersion:
-    try:
-        return JujuVersion.parse(text)
-    except ValueError as error:
-        raise JujuError(
-            f"Juju's version is given as {text!r}, which is none", "see what juju status says"
-        ) from error
-
-
-def require_fit_charms(installer: Installer, juju: str) -> None:
-    """Refuse to go on with charms that a controller does not take.
-
-    Args:
-        installer: Knows the charms.
-        juju: The controller's version.
-
-    Raises:
-        PlanError: There are some; the message names all of them.
-    """
-    unfit = list(unfit_charms(installer, juju))
-    if unfit:
-        raise PlanError(
-            "; ".join(problem for problem, _ in unfit),
-            "; ".join(dict.fromkeys(cure for _, cure in unfit)),
-        )
-
-
-_ADD_CHARM = (
-    "juju download it and add it to charms.tar.gz; or give a bundle of what is to be deployed, or "
-    "run deploy with allow-missing=true"
-)
-_ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"

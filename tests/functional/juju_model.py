@@ -223,10 +223,13 @@ class Model:
             "Application.AddRelation": self._relate,
             "Application.CharmConfig": self._charm_config,
             "Application.Deploy": lambda p: _each(p["applications"], self._deploy),
+            "Application.DestroyApplication": lambda p: _each(p["applications"], self._destroy),
+            "Application.DestroyRelation": self._unrelate,
             "Application.Expose": _nothing,
             "Application.Get": self._get,
             "Application.GetCharmURLOrigin": self._origin,
             "Application.GetConstraints": lambda p: _each(p.get("entities") or (), _nothing),
+            "Application.ScaleApplications": lambda p: _each(p["applications"], self._scale),
             "Application.SetCharm": self._set_charm,
             "Application.SetConfigs": lambda p: _each(p["Args"], self._set_values),
             "Charms.CharmInfo": lambda p: self._charms[p["url"]].described(),
@@ -453,6 +456,31 @@ class Model:
         application.base = f"{base['name']}@{base['channel'].partition('/')[0]}"
         for resource, given in parameters.get("resource-ids", {}).items():
             application.resources[resource] = self._pending[given]
+        application.values.update(parameters.get("config-settings") or {})
+        return {}
+
+    def _scale(self, wanted: Json) -> Json:
+        application = self.application(wanted["application-tag"].removeprefix("application-"))
+        application.scale = wanted["scale"]
+        return {"info": {"num-units": application.scale}}
+
+    def _destroy(self, wanted: Json) -> Json:
+        name = wanted["application-tag"].removeprefix("application-")
+        self.application(name)
+        del self.applications[name]
+        for other in self.applications.values():
+            for related in other.relations.values():
+                related[:] = [each for each in related if each != name]
+        return {"info": {}}
+
+    def _unrelate(self, parameters: Json) -> Json:
+        sides = [each.partition(":") for each in parameters["endpoints"]]
+        (first, _, endpoint), (second, _, other) = sides
+        for name, at, to in ((first, endpoint, second), (second, other, first)):
+            related = self.application(name).relations.get(at, [])
+            if to not in related:
+                raise RefusalError("relation not found", "not found")
+            related.remove(to)
         return {}
 
     def _get(self, parameters: Json) -> Json:

@@ -14,13 +14,16 @@ from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.installer import Inputs
-from ckf_airgap.juju import JujuVersions, ModelState
+from ckf_airgap.juju import JujuVersions
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult
+from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.steps import Phase, Remove, Walk
 
 JUJU_PASSWORD = "juju-pass-phrase"
 REGISTRY_PASSWORD = "registry-pass-phrase"
@@ -66,6 +69,8 @@ class FakeInstaller:
     differences_: tuple[str, ...] = ()
     known_plan_: Plan | None = PLAN
     digests: Mapping[tuple[str, str], str] = {}
+    walk_ = Walk(steps=((Phase.REST, Remove("old-app", False, "it is of no use")),))
+    permissions: Permissions | None = None
 
     def __init__(self) -> None:
         self.calls = []
@@ -113,7 +118,7 @@ class FakeInstaller:
         assert plan == self.plan_
         return "bundle: kubernetes\n"
 
-    def check_model(self, model: object, *, refresh: bool) -> None:
+    def check_model(self, model: object, permissions: Permissions | None) -> None:
         assert type(model) is FakeJujuModel
         if "check_model" in self.failures:
             raise self.failures["check_model"]
@@ -123,9 +128,15 @@ class FakeInstaller:
         assert (plan, type(model)) == (self.plan_, FakeJujuModel)
         return Outcome(self.changes, self.outdated)
 
-    def refresh(self, plan: Plan, model: object) -> Outcome:
+    def refresh(self, plan: Plan, model: object, permissions: Permissions) -> Outcome:
         self._call("refresh")
+        self.permissions = permissions
         return Outcome(self.changes)
+
+    def walk(self, plan: Plan, model: object, permissions: Permissions) -> Walk:
+        self._call("walk")
+        self.permissions = permissions
+        return self.walk_
 
     def known_plan(self) -> Plan | None:
         return self.known_plan_
@@ -148,6 +159,7 @@ class FakeJujuModel:
         self.logins: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.name = "admin/kubeflow"
+        self.user = "deployer"
         self.access_ = "admin"
 
         self.resource_sizes_: dict[str, int] | None = {"images": 7, "charms": 7}
@@ -156,8 +168,8 @@ class FakeJujuModel:
         assert application == "ckf-airgap"
         return self.resource_sizes_
 
-    def access(self, user: str) -> str:
-        assert user == "deployer"
+    @property
+    def access(self) -> str:
         return self.access_
 
     def login(self, **inputs: object) -> "FakeJujuModel":
@@ -230,9 +242,13 @@ class Unit:
     def run(self, action: str, **parameters: object) -> dict[str, Any]:
         """Run an action and give its results."""
         missing = {"allow-missing": False}
-        defaults = {"deploy": missing, "refresh": missing, "verify": {"timeout": 0}}.get(
-            action, {}
-        )
+        upgrade = {"allow-data-loss": "", "to-mesh": ""}
+        defaults = {
+            "deploy": missing,
+            "refresh": {**missing, **upgrade, "dry-run": False},
+            "preflight": upgrade,
+            "verify": {"timeout": 0},
+        }.get(action, {})
         given = {name.replace("_", "-"): value for name, value in parameters.items()}
         event = self.context.on.action(action, params={**defaults, **given})
         self.state = self.context.run(event, self.state)

@@ -15,7 +15,9 @@ from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
 from ckf_airgap.installer import Installer
 from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.plan_warnings import PlanWarning
-from ckf_airgap.preflight import Finding, Level
+from ckf_airgap.preflight import Finding, Level, PreflightResult
+from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.steps import Walk
 from tests.conftest import PROJECT
 from tests.sample_release import SampleRelease
 from tests.unit.charm_unit import (
@@ -33,15 +35,21 @@ class FakePreflight:
     """The checks, with findings that were chosen."""
 
     findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
+    walk: Walk | None = None
+    permissions: Permissions | None = None
 
     def __call__(
-        self, installer: object, login: Callable[[], object], user: str, report: object
+        self,
+        installer: object,
+        login: Callable[[], object],
+        permissions: Permissions,
+        report: object,
     ) -> "FakePreflight":
-        assert user == "deployer"
+        self.permissions = permissions
         return self
 
-    def run(self) -> tuple[Finding, ...]:
-        return self.findings
+    def run(self) -> PreflightResult:
+        return PreflightResult(self.findings, self.walk)
 
 
 @pytest.fixture
@@ -70,6 +78,19 @@ def test_preflight_fails_with_every_error(
     assert unit.fail("preflight") == "error  plan: one: fix; error  plan: two: fix"
     assert unit.results["errors"] == 2
     assert "result" not in unit.results
+
+
+def test_preflight_of_what_runs_tells_the_steps(
+    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+) -> None:
+    preflight.walk = installer.walk_
+    results = unit.run("preflight", allow_data_loss=" mlmd, ,other", to_mesh="ambient")
+    assert results["result"] == "ready: juju run ckf-airgap/0 refresh"
+    assert results["steps"] == 1
+    assert "1  remove old-app (it is of no use)" in results["walk"]
+    assert preflight.permissions == Permissions(
+        data_loss=frozenset({"mlmd", "other"}), to_mesh="ambient"
+    )
 
 
 def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: FakePreflight) -> None:
@@ -219,6 +240,32 @@ def test_refresh_pushes_and_brings_what_changed(
 ) -> None:
     assert unit.run("refresh")["result"] == "2 changes"
     assert installer.calls == ["check_registry", "push", "plan", "refresh"]
+
+
+def test_refresh_is_told_what_the_operator_allows(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    unit.run("refresh", allow_data_loss="mlmd,minio", to_mesh="ambient")
+    assert installer.permissions == Permissions(
+        data_loss=frozenset({"mlmd", "minio"}), to_mesh="ambient"
+    )
+
+
+def test_a_dry_run_shows_the_steps_and_changes_nothing(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    results = unit.run("refresh", dry_run=True)
+    assert results["walk"].startswith("From what runs to what is planned: 1 steps\n")
+    assert results["steps"] == 1
+    assert installer.calls == ["plan", "walk"]
+
+
+def test_a_dry_run_of_what_lacks_images_names_them(
+    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+) -> None:
+    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+    assert "lacks 1 images" in unit.fail("refresh", dry_run=True)
+    assert unit.run("refresh", dry_run=True, allow_missing=True)["steps"] == 1
 
 
 def test_add_relations_tells_what_it_added(

@@ -9,7 +9,7 @@ import pytest
 from ckf_airgap import cluster
 from ckf_airgap.cluster import RunningImage
 from ckf_airgap.errors import ClusterError
-from ckf_airgap.juju import ModelState
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.juju_values import DeployedCharm
 from tests.unit.charm_unit import ACTIVE, READY, FakeInstaller, FakeJujuModel, Unit, absent
 

@@ -10,20 +10,24 @@ import yaml
 
 from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import JujuError
 from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
+from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_secret import ModelSecret
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.rollout import AT_ONCE
+from ckf_airgap.upgrades.model import Permissions
 from tests.sample_release import SampleRelease
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 EXCLUDED = "minio,katib-controller"
+NOTHING = Permissions()
 
 
 class FakeSecret(ModelSecret):
@@ -50,6 +54,7 @@ class FakeModel(JujuModel):
 
     def __init__(self) -> None:
         self.applications: set[str] = set()
+        self.charms: dict[str, CharmFile] = {}
         self.revisions: dict[str, int] = {}
         self.options: dict[str, dict[str, OptionValue]] = {}
         self.bundles: list[str] = []
@@ -60,7 +65,8 @@ class FakeModel(JujuModel):
         self.leaving: frozenset[str] = frozenset()
         self.version = "3.6.25"
         self.bases: dict[str, str] = {}
-        self.without_units: frozenset[str] = frozenset()
+        self.scales: dict[str, int] = {}
+        self.refuses_units = frozenset[str]()
         self.record = FakeSecret()
 
     def secret(self, name: str) -> ModelSecret:
@@ -73,7 +79,8 @@ class FakeModel(JujuModel):
             for side, other in (pair, tuple(reversed(pair))):
                 sides[side] = sides.get(side, frozenset()) | {other.application}
         charms = {
-            name: DeployedCharm(name, self.revisions.get(name, 0)) for name in self.applications
+            name: DeployedCharm(self.charms[name].name, self.revisions.get(name, 0))
+            for name in self.applications
         }
         present = frozenset(self.applications)
         return ModelState(
@@ -83,15 +90,38 @@ class FakeModel(JujuModel):
             charms=charms,
             leaving=self.leaving,
             bases=self.bases,
-            without_units=self.without_units,
+            interfaces={side: self._interface(side) for side in sides},
+            scales=self._units(),
+            units=self._units(),
         )
+
+    def _units(self) -> dict[str, int]:
+        return {name: self.scales.get(name, 1) for name in self.applications}
+
+    @property
+    def name(self) -> str:
+        return "admin/kubeflow"
+
+    def option_defaults(self, application: str) -> Mapping[str, object]:
+        return self.charms[application].options
+
+    def _interface(self, side: Side) -> str:
+        endpoint = self.charms[side.application].endpoint(side.endpoint)
+        assert endpoint
+        return endpoint.interface
+
+    def scale_application(self, application: str, units: int) -> list[str]:
+        self.scales[application] = units
+        return self._note(f"scale {application} to {units}")
 
     def deploy_bundle(self, bundle: Path) -> list[str]:
         document = yaml.safe_load(bundle.read_text())
         names = list(document["applications"])
         assert not self.applications & set(names), "Juju refuses what is there already"
         self.bundles.append(bundle.read_text())
-        for body in document["applications"].values():
+        for name, body in document["applications"].items():
+            self.options[name] = dict(body.get("options") or {})
+            self.charms[name] = CharmFile.read(Path(body["charm"]))
             for source in body.get("resources", {}).values():
                 if source.startswith("/"):
                     self._read(Path(source))
@@ -107,6 +137,8 @@ class FakeModel(JujuModel):
         if application.name == self.fails_at:
             raise RuntimeError(application.name)
         self.applications.add(application.name)
+        self.options[application.name] = dict(application.options)
+        self.charms[application.name] = CharmFile.read(application.file)
         for source in application.resources.values():
             if source.startswith("/"):
                 self._read(Path(source))
@@ -121,7 +153,9 @@ class FakeModel(JujuModel):
         *,
         base: str | None = None,
     ) -> list[str]:
+        assert not (application.name in self.refuses_units and self.scales[application.name])
         self.revisions[application.name] = self.revisions.get(application.name, 0) + 1
+        self.options[application.name] = dict(application.options)
         return self._note(f"refresh {application.name}{f' on {base}' if base else ''}")
 
     def attach_resource(self, application: str, resource: str, source: str) -> list[str]:
@@ -135,11 +169,12 @@ class FakeModel(JujuModel):
 
     def update_options(self, application: LocalApplication) -> list[str]:
         assert application.name in self.applications
-        before = self.options.get(application.name)
-        self.options[application.name] = dict(application.options)
-        if before in (None, application.options):
-            return []
-        return self._note(f"options of {application.name}")
+        changed = self.changed_options(application)
+        return self.set_options(application.name, changed) if changed else []
+
+    def set_options(self, application: str, options: Mapping[str, OptionValue]) -> list[str]:
+        self.options[application] |= options
+        return self._note(f"options of {application}")
 
     def relate(self, relation: Relation, state: ModelState) -> list[str]:
         if state.has_relation(relation):
@@ -248,7 +283,7 @@ def test_an_application_that_is_being_removed_is_not_taken_for_there(
         installer.deploy(installer.plan(), model)
     assert "run the action again" in raised.value.cure
     with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed"):
-        installer.check_model(model, refresh=False)
+        installer.check_model(model, None)
     assert model.done == []
 
 
@@ -282,13 +317,14 @@ def test_a_refresh_gives_another_account_to_every_resource(
     installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES)
     plan = installer.plan()
     installer.deploy(plan, model)
-    assert installer.refresh(plan, model).changes == ()
+    assert installer.refresh(plan, model, NOTHING).changes == ()
     changed = replace(given, registry_credentials=Credentials("pusher", "another"))
     installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES)
     resources = [f"{i.name}/{name}" for i in plan.applications for name in i.resources]
-    assert installer.refresh(plan, model).changes == tuple(f"attach {name}" for name in resources)
+    changes = installer.refresh(plan, model, NOTHING).changes
+    assert sorted(changes) == sorted(f"attach {name}" for name in resources)
     assert "another" in model.files["kubeflow-profiles.kfam-image.yaml"]
-    assert installer.refresh(plan, model).changes == ()
+    assert installer.refresh(plan, model, NOTHING).changes == ()
     assert "another" not in str(model.record.content)
 
 
@@ -350,7 +386,7 @@ class TestRefresh:
         return model
 
     def test_of_nothing_changes_nothing(self, installer: Installer, model: FakeModel) -> None:
-        assert installer.refresh(installer.plan(), model).changes == ()
+        assert installer.refresh(installer.plan(), model, NOTHING).changes == ()
         assert installer.deploy(installer.plan(), model).outdated == ()
 
     def test_of_another_charm(
@@ -358,32 +394,35 @@ class TestRefresh:
     ) -> None:
         other = tmp_path / "other.charm"
         other.write_bytes(b"another revision")
+        charms = tuple(
+            replace(charm, path=other) if charm.name == "kfp-api" else charm
+            for charm in installer.charms
+        )
+        installer.unpacked_charms = UnpackedCharms(charms)
         plan = _changed(installer.plan(), "kfp-api", file=other, options={"a": 1})
         assert installer.deploy(plan, model).outdated == ("kfp-api",)
         # Until then its options stay: they may be of the other charm.
         assert installer.deploy(plan, model).changes == ()
-        assert installer.refresh(plan, model).changes == (
-            "refresh kfp-api",
-            "options of kfp-api",
-        )
-        assert installer.refresh(plan, model).changes == ()
+        assert installer.refresh(plan, model, NOTHING).changes == ("refresh kfp-api",)
+        assert model.options["kfp-api"] == {"a": 1}
+        assert installer.refresh(plan, model, NOTHING).changes == ()
 
     def test_of_another_image(self, installer: Installer, model: FakeModel) -> None:
         plan = _changed(installer.plan(), "kfp-api", resources={"oci-image": "h:5/api:2"})
-        assert installer.refresh(plan, model).changes == ("attach kfp-api/oci-image",)
-        assert installer.refresh(plan, model).changes == ()
+        assert installer.refresh(plan, model, NOTHING).changes == ("attach kfp-api/oci-image",)
+        assert installer.refresh(plan, model, NOTHING).changes == ()
 
     def test_of_another_option(self, installer: Installer, model: FakeModel) -> None:
-        installer.refresh(installer.plan(), model)
+        installer.refresh(installer.plan(), model, NOTHING)
         plan = _changed(installer.plan(), "kfp-api", options={"a": 1})
-        assert installer.refresh(plan, model).changes == ("options of kfp-api",)
+        assert installer.refresh(plan, model, NOTHING).changes == ("options of kfp-api",)
 
     def test_of_an_application_that_is_new(self, installer: Installer, model: FakeModel) -> None:
         model.applications.remove("kfp-ui")
         model.pairs = {
             pair for pair in model.pairs if "kfp-ui" not in {side.application for side in pair}
         }
-        changes = installer.refresh(installer.plan(), model).changes
+        changes = installer.refresh(installer.plan(), model, NOTHING).changes
         assert changes[0] == "bundle of 1"
         assert set(changes[1:]) == {"relate"}
 
@@ -391,7 +430,7 @@ class TestRefresh:
         self, installer: Installer, model: FakeModel, tmp_path: Path
     ) -> None:
         installer = next_run(installer.inputs, tmp_path / "another pod")
-        assert installer.refresh(installer.plan(), model).changes == ()
+        assert installer.refresh(installer.plan(), model, NOTHING).changes == ()
 
     def test_after_a_pod_that_was_killed_is_of_what_it_left(
         self, installer: Installer, tmp_path: Path
@@ -405,7 +444,7 @@ class TestRefresh:
         model.fails_at = ""
         model.done.clear()
         installer = next_run(installer.inputs, tmp_path / "another pod")
-        installer.refresh(installer.plan(), model)
+        installer.refresh(installer.plan(), model, NOTHING)
         refreshed = {line.split()[1] for line in model.done if line.startswith("refresh ")}
         # The part in which it was killed is not: at most as many as start at a time.
         assert known - refreshed
@@ -421,10 +460,9 @@ class TestRefresh:
         # Nothing says that anything is wrong.
         assert installer.deploy(plan, model).outdated == ()
         assert installer.deploy(plan, model).changes == ()
-        assert installer.refresh(plan, model).changes == tuple(
-            f"refresh {item.name}" for item in plan.applications
-        )
-        assert installer.refresh(plan, model).changes == ()
+        changes = installer.refresh(plan, model, NOTHING).changes
+        assert sorted(changes) == sorted(f"refresh {item.name}" for item in plan.applications)
+        assert installer.refresh(plan, model, NOTHING).changes == ()
 
 
 class TestRefreshToAnotherBase:
@@ -444,7 +482,8 @@ class TestRefreshToAnotherBase:
         return _changed(installer.plan(), "kfp-api", base="ubuntu@24.04")
 
     def test_moves_it_on_juju_3(self, installer: Installer, model: FakeModel, plan: Plan) -> None:
-        assert installer.refresh(plan, model).changes == ("refresh kfp-api on ubuntu@24.04",)
+        changes = installer.refresh(plan, model, NOTHING).changes
+        assert changes == ("refresh kfp-api on ubuntu@24.04",)
 
     def test_is_refused_on_juju_4_before_anything_changes(
         self, installer: Installer, model: FakeModel, plan: Plan
@@ -452,7 +491,7 @@ class TestRefreshToAnotherBase:
         model.version = "4.1-beta2"
         model.applications.remove("kfp-ui")
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
-            installer.refresh(plan, model)
+            installer.refresh(plan, model, NOTHING)
         assert model.done == []
 
     def test_is_refused_before_any_image_is_looked_at(
@@ -466,37 +505,39 @@ class TestRefreshToAnotherBase:
         images = FileSource(tmp_path / "not there yet")
         installer = next_run(replace(installer.inputs, images=images), tmp_path / "another pod")
         installer.unpacked_charms = UnpackedCharms(charms)
-        installer.check_model(model, refresh=False)
+        installer.check_model(model, None)
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
-            installer.check_model(model, refresh=True)
+            installer.check_model(model, NOTHING)
         assert model.done == []
 
 
-def test_a_podspec_charm_is_refreshed_to_a_sidecar_charm_without_units_only(
+def test_a_podspec_charm_becomes_a_sidecar_charm_while_it_has_no_units(
     installer: Installer, tmp_path: Path
 ) -> None:
     model = FakeModel()
     plan = installer.plan()
-    sidecar = tuple(replace(charm, is_podspec=False) for charm in installer.charms)
-    podspec = tuple(replace(c, is_podspec=c.name == "minio") for c in sidecar)
+    charms = tuple(replace(each, has_storage=False, fixed="") for each in installer.charms)
+    podspec = tuple(replace(each, is_podspec=each.name == "minio") for each in charms)
+    sidecar = tuple(replace(each, is_podspec=False) for each in charms)
     installer.unpacked_charms = UnpackedCharms(podspec)
     installer.deploy(plan, model)
-    installer.unpacked_charms = UnpackedCharms(sidecar)
     model.done.clear()
     model.record.forget_charm("minio")
+    model.scales["minio"] = 3
+    model.refuses_units = frozenset({"minio"})
     installer = next_run(installer.inputs, tmp_path / "another pod")
     installer.unpacked_charms = UnpackedCharms(sidecar)
-    with pytest.raises(JujuError, match=r"^minio cannot be refreshed from a podspec charm"):
-        installer.refresh(plan, model)
-    assert model.done == []
-    model.without_units = frozenset({"minio"})
-    assert installer.refresh(plan, model).changes == ("refresh minio",)
+    assert installer.refresh(plan, model, NOTHING).changes == (
+        "scale minio to 0",
+        "refresh minio",
+        "scale minio to 3",
+    )
     # The charm that runs now is no podspec charm.
-    model.without_units = frozenset()
     model.record.forget_charm("minio")
-    installer = next_run(installer.inputs, tmp_path / "another pod")
+    model.refuses_units = frozenset()
+    installer = next_run(installer.inputs, tmp_path / "yet another pod")
     installer.unpacked_charms = UnpackedCharms(sidecar)
-    assert installer.refresh(plan, model).changes == ("refresh minio",)
+    assert installer.refresh(plan, model, NOTHING).changes == ("refresh minio",)
 
 
 def test_what_lacks_an_image_is_left_out_with_its_relations(installer: Installer) -> None:

@@ -15,18 +15,16 @@ from ckf_airgap.assumptions import Assumption
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.cluster import ClusterFacts, Node
 from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.requirements import require_fit_charms, require_fitting_client
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.preflight import (
-    Level,
-    Preflight,
-    require_fit_charms,
-    require_fitting_client,
-)
+from ckf_airgap.preflight import Level, Preflight
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.upgrades.model import Permissions
 
 BUNDLE = """
 applications:
@@ -111,6 +109,7 @@ class FakeModel(JujuModel):
     def __init__(self) -> None:
         self.versions_ = JujuVersions("3.6.8", "3.6.8")
         self.access_ = "admin"
+        self.user = "deployer"
         self.agent_images_: str | None = "registry.corp:5000/juju"
         self.settings_: dict[str, object] = {}
 
@@ -127,8 +126,11 @@ class FakeModel(JujuModel):
     def settings(self) -> dict[str, object]:
         return self.settings_
 
-    def access(self, user: str) -> str:
-        assert user == "deployer"
+    def state(self) -> ModelState:
+        return ModelState(frozenset(), {}, {})
+
+    @property
+    def access(self) -> str:
         return self.access_
 
 
@@ -163,7 +165,7 @@ class Checks:
         return self.model
 
     def found(self, level: Level) -> list[str]:
-        findings = Preflight(self.installer, self._login, "deployer").run()
+        findings = Preflight(self.installer, self._login, Permissions()).run().findings
         return [str(finding) for finding in findings if finding.level is level]
 
 

@@ -10,9 +10,12 @@ from typing import Protocol
 
 import msgspec
 
+from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju_values import DeployedCharm
+from ckf_airgap.juju_values import DeployedCharm, Side
 from ckf_airgap.planning.plan import PlannedApplication
+from ckf_airgap.upgrades.model import WalkMemory
+from ckf_airgap.upgrades.versions import Version, version_of
 
 # RFC 7914: the parameters for logins that must not take long.
 _SCRYPT_COST, _SCRYPT_BLOCK, _SCRYPT_PARALLEL = 2**14, 8, 1
@@ -39,12 +42,31 @@ class Deployed:
     Attributes:
         item: The application as planned.
         charm: The charm that it runs.
-        is_podspec: Whether its charm is of the podspec kind.
+        file: The file of that charm, as it was read.
     """
 
     item: PlannedApplication
     charm: DeployedCharm | None
-    is_podspec: bool = False
+    file: CharmFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCharm:
+    """What is known of a charm that an application runs.
+
+    Attributes:
+        digest: The SHA-256 of its file.
+        version: The version of its workload, or None.
+        is_podspec: Whether it is of the podspec kind.
+        has_storage: Whether it asks for storage; None where that was not kept.
+        fixed: What no refresh changes, as ``CharmFile.fixed``; None where that was not kept.
+    """
+
+    digest: str
+    version: Version | None
+    is_podspec: bool
+    has_storage: bool | None
+    fixed: str | None
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -55,11 +77,23 @@ class _Entry(msgspec.Struct, frozen=True):
     images: dict[str, str]
     account: str
     is_podspec: bool = False
+    version: str = ""
+    has_storage: bool | None = None
+    fixed: str | None = None
+
+
+class _Walk(msgspec.Struct, frozen=True):
+    """What is kept of a walk that is not at its end."""
+
+    scales: dict[str, int]
+    replacing: list[str]
+    relations: list[tuple[str, str]]
 
 
 class _Document(msgspec.Struct):
     salt: str
     applications: dict[str, _Entry]
+    walk: _Walk | None = None
 
 
 class DeploymentRecord:
@@ -99,18 +133,55 @@ class DeploymentRecord:
         known = self._document.applications.get(item.name)
         return known is not None and (known.charm, known.digest) == (
             charm,
-            self._digest(item.file),
+            self.digest(item.file),
         )
 
-    def was_podspec(self, application: str, charm: DeployedCharm | None) -> bool:
-        """Return whether an application is known to run a charm of the podspec kind.
+    def known_charm(self, application: str, charm: DeployedCharm | None) -> KnownCharm | None:
+        """Return what is known of the charm that an application runs; None for nothing.
 
         Args:
             application: Its name.
             charm: As for ``is_same_charm``.
         """
         known = self._document.applications.get(application)
-        return known is not None and known.charm == charm and known.is_podspec
+        if known is None or known.charm != charm:
+            return None
+        return KnownCharm(
+            digest=known.digest,
+            version=Version.find(known.version),
+            is_podspec=known.is_podspec,
+            has_storage=known.has_storage,
+            fixed=known.fixed,
+        )
+
+    @property
+    def walk(self) -> WalkMemory | None:
+        """What a walk has left that is not at its end; None where there is none."""
+        kept = self._document.walk
+        if kept is None:
+            return None
+        return WalkMemory(
+            scales=kept.scales,
+            replacing=frozenset(kept.replacing),
+            relations=tuple(
+                (Side.parse(first), Side.parse(second)) for first, second in kept.relations
+            ),
+        )
+
+    def remember_walk(self, walk: WalkMemory | None) -> None:
+        """Keep what a walk has to know until its end; None at its end.
+
+        Raises:
+            AirgapError: It cannot be written.
+        """
+        if walk == self.walk:
+            return
+        self._document.walk = walk and _Walk(
+            dict(walk.scales),
+            sorted(walk.replacing),
+            [(str(first), str(second)) for first, second in walk.relations],
+        )
+        self._write()
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
         """List the resources of an application that have another image or another account.
@@ -138,11 +209,24 @@ class DeploymentRecord:
             item = deployed.item
             self._document.applications[item.name] = _Entry(
                 deployed.charm,
-                self._digest(item.file),
+                self.digest(item.file),
                 dict(item.resources),
                 self._hashed(account),
-                deployed.is_podspec,
+                deployed.file.is_podspec,
+                str(version_of(deployed.file) or ""),
+                deployed.file.has_storage,
+                deployed.file.fixed,
             )
+        self._write()
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a charm's file; it is read once."""
+        if path not in self._digests:
+            with path.open("rb") as file:
+                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digests[path]
+
+    def _write(self) -> None:
         text = msgspec.json.encode(self._document).decode()
         self._store.write({_KEY: text}, _INFO)
 
@@ -160,9 +244,3 @@ class DeploymentRecord:
                 p=_SCRYPT_PARALLEL,
             ).hex()
         return self._hashes[account]
-
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            with path.open("rb") as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._digests[path]

@@ -1,14 +1,14 @@
 """The files that give Juju an image together with the account to pull it with."""
 
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from ckf_airgap.credentials import Credentials, write_private
-from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.plan import PlannedApplication
 
 ResourceFiles = Mapping[tuple[str, str], Path]
 """For application and resource, the file."""
@@ -16,12 +16,12 @@ ResourceFiles = Mapping[tuple[str, str], Path]
 
 @contextmanager
 def resource_files(
-    plan: Plan, folder: Path, account: Credentials | None
+    applications: Iterable[PlannedApplication], folder: Path, account: Credentials | None
 ) -> Generator[ResourceFiles]:
-    """Write a file for each oci-image resource of a plan, for as long as they are used.
+    """Write a file for each oci-image resource of applications, for as long as they are used.
 
     Args:
-        plan: The plan.
+        applications: The applications as planned.
         folder: The directory for the files; it is removed in the end.
         account: What the images are pulled with; None for no files.
 
@@ -34,7 +34,7 @@ def resource_files(
     try:
         if account:
             folder.mkdir(mode=0o700, exist_ok=True)
-            for item in plan.applications:
+            for item in applications:
                 for resource, reference in item.resources.items():
                     path = folder / f"{item.name}.{resource}.yaml"
                     write_private(path, _resource_file(reference, account))

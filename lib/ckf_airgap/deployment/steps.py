@@ -3,12 +3,18 @@
 from collections.abc import Callable
 
 from ckf_airgap.deployment.outcome import Outcome
+from ckf_airgap.deployment.requirements import (
+    require_admin,
+    require_fit_charms,
+    require_fitting_client,
+)
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.preflight import require_admin, require_fit_charms, require_fitting_client
 from ckf_airgap.registry.progress import Progress
 from ckf_airgap.registry.push import PushResult
+from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.steps import Walk
 
 
 def push(installer: Installer, on_progress: Callable[[Progress], None]) -> PushResult:
@@ -26,12 +32,39 @@ def push(installer: Installer, on_progress: Callable[[Progress], None]) -> PushR
     return installer.push(on_progress)
 
 
+def walk(
+    installer: Installer,
+    model: JujuModel,
+    permissions: Permissions,
+    *,
+    allow_missing: bool,
+) -> Walk:
+    """Plan a refresh; nothing is pushed or changed.
+
+    Args:
+        installer: Knows the inputs.
+        model: The model, logged in to.
+        permissions: What the operator allows.
+        allow_missing: As for ``bring``.
+
+    Raises:
+        AirgapError: It cannot go well.
+    """
+    require_admin(model)
+    versions = model.versions()
+    require_fitting_client(versions)
+    require_fit_charms(installer, versions.model)
+    plan = installer.plan()
+    if not allow_missing:
+        plan.require_complete()
+    return installer.walk(plan, model, permissions)
+
+
 def bring(
     installer: Installer,
     model: JujuModel,
     *,
-    user: str,
-    refresh: bool,
+    upgrade: Permissions | None,
     allow_missing: bool,
     on_progress: Callable[[Progress], None],
     on_plan: Callable[[PushResult, Plan], None],
@@ -41,8 +74,8 @@ def bring(
     Args:
         installer: Knows the inputs.
         model: The model, logged in to.
-        user: The Juju user that has logged in.
-        refresh: Whether applications that run other charms or images are brought to these.
+        upgrade: What the operator allows where applications that run other charms or images are
+            brought to these; None to leave those as they are.
         allow_missing: Whether to go on without charms or images that are missing.
         on_progress: Called after each member of images.tar.gz.
         on_plan: Called once with what was pushed and with the plan, before anything is deployed.
@@ -53,7 +86,7 @@ def bring(
     Raises:
         AirgapError: A step fails; the next run continues where it stopped.
     """
-    require_admin(model, user)
+    require_admin(model)
     versions = model.versions()
     require_fitting_client(versions)
     require_fit_charms(installer, versions.model)
@@ -64,10 +97,12 @@ def bring(
         installer.plan().require_complete()
     if not allow_missing:
         # With it, what is refused here may be left out anyway for lack of an image.
-        installer.check_model(model, refresh=refresh)
+        installer.check_model(model, upgrade)
     pushed = push(installer, on_progress)
     plan = installer.plan()
     on_plan(pushed, plan)
     if not allow_missing:
         plan.require_complete()
-    return installer.refresh(plan, model) if refresh else installer.deploy(plan, model)
+    if upgrade is None:
+        return installer.deploy(plan, model)
+    return installer.refresh(plan, model, upgrade)

@@ -8,7 +8,8 @@ from ckf_airgap import cluster
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
 from ckf_airgap.errors import listed
 from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5

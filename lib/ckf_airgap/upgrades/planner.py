@@ -7,10 +7,10 @@ done already is left out, so that a walk that was interrupted is planned again t
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from ckf_airgap.deployment.refresh_checks import CharmRefresh
 from ckf_airgap.errors import AirgapError, join_errors
 from ckf_airgap.planning.topology import Relation, load_topology
 from ckf_airgap.upgrades import refusals
+from ckf_airgap.upgrades.bases import CharmRefresh
 from ckf_airgap.upgrades.changes import Change, Changes
 from ckf_airgap.upgrades.model import (
     Permissions,

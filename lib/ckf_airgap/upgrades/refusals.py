@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ckf_airgap.deployment.refresh_checks import CharmRefresh, require_refreshable
 from ckf_airgap.errors import AirgapError, JujuError, PlanError
+from ckf_airgap.upgrades.bases import CharmRefresh, require_movable
 from ckf_airgap.upgrades.changes import Change, Changes
 from ckf_airgap.upgrades.model import Permissions, RunningModel, TargetApplication, UpgradeTarget
 from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules
@@ -159,7 +159,7 @@ def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[Airgap
 def base_refusals(refreshes: list[CharmRefresh], juju: str) -> Iterator[AirgapError]:
     """Refuse bases that this Juju does not change."""
     try:
-        require_refreshable(refreshes, juju)
+        require_movable(refreshes, juju)
     except JujuError as error:
         yield error
 

@@ -67,9 +67,9 @@ def walk_document(walk: Walk) -> dict[str, Any]:
 
 def walk_table(walk: Walk) -> str:
     """Write a walk for people: what to back up, then the steps, a line for each."""
+    lines = [walk_title(walk)]
     if not walk.steps:
-        return "nothing to do: the model is as planned"
-    lines = [_title(walk)]
+        return lines[0]
     if walk.backups:
         lines += ["", _BACK_UP]
         lines += [f"  {_backup(each)}" for each in walk.backups]
@@ -104,7 +104,10 @@ def walk_diagram(walk: Walk) -> str:
     return "\n".join([*lines, ""])
 
 
-def _title(walk: Walk) -> str:
+def walk_title(walk: Walk) -> str:
+    """Say in a line from where to where a walk goes, and how many steps it has."""
+    if not walk.steps:
+        return "nothing to do: the model is as planned"
     before = walk.before.release if walk.before else "what runs"
     after = walk.after.release if walk.after else "what is planned"
     return f"From {before} to {after}: {len(walk.steps)} steps"

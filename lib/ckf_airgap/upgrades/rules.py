@@ -146,6 +146,12 @@ class UpgradeRules:
                 told.append(reached[-1])
         return self.releases[min(told)] if told else None
 
+    @property
+    def charms_with_versions(self) -> frozenset[str]:
+        """The charms whose versions the rules go by."""
+        told = {charm for each in self.releases for charm in each.versions}
+        return frozenset(told.union(*((rule.charm, *rule.without_units) for rule in self.minors)))
+
     def backup(self, charm: str) -> BackupRule | None:
         """Give what to keep of a charm's data, or None."""
         return next((rule for rule in self.backups if rule.charm == charm), None)

@@ -358,6 +358,11 @@ class Walk:
     after: ReleaseRule | None = None
     left: tuple[str, ...] = ()
 
+    @property
+    def needs_cluster(self) -> bool:
+        """Whether a step looks at the cluster."""
+        return any(isinstance(step, WaitGone) and step.deployment for _, step in self.steps)
+
 
 def _pair(relation: Relation) -> str:
     return " - ".join(map(str, relation))

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from ckf_airgap.errors import JujuError
+from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_values import Side
+from ckf_airgap.juju_values import OptionValue, Side
 from tests.functional.juju.charms import IMAGE, MINIO, PODSPEC, RELATION, Charms, bundle, image_of
 from tests.functional.juju_model import MODEL_UUID, Application, Charm, Model
 from tests.sample_release import charm_file
 from tests.sample_release.release import Endpoint
+
+_SCALE = "Application.ScaleApplications"
 
 
 def test_a_bundle_is_deployed_with_its_resources_and_relations(
@@ -112,6 +114,69 @@ def test_a_refresh_keeps_the_base_unless_it_is_told_another(
     assert model.state().bases == {"minio": f"ubuntu@{moved}"}
 
 
+def test_a_refresh_brings_the_options_with_the_charm(
+    model: JujuModel, juju: Model, charms: Charms
+) -> None:
+    """The hook that upgrades the workload reads them already."""
+    model.deploy_application(charms.planned())
+    juju.api.forget()
+    options: dict[str, OptionValue] = {
+        "port": 9001,
+        "motd": "two\nlines = {a: 1}",
+        "secure": True,
+    }
+    model.refresh_application(charms.planned(options))
+    (sent,) = juju.api.made("Application.SetCharm")
+    assert sent["config-settings"] == {
+        "port": "9001",
+        "motd": "two\nlines = {a: 1}",
+        "secure": "true",
+        "trust": "true",
+    }
+    assert model.update_options(charms.planned(options)) == []
+
+
+def test_a_refresh_takes_no_value_for_the_name_of_a_file(
+    model: JujuModel, juju: Model, charms: Charms
+) -> None:
+    model.deploy_application(charms.planned())
+    juju.api.forget()
+    with pytest.raises(ConfigurationError, match="motd of minio begins with @"):
+        model.refresh_application(charms.planned({"motd": "@/etc/hostname"}))
+    assert juju.api.names == []
+
+
+def test_an_application_is_scaled(model: JujuModel, juju: Model, charms: Charms) -> None:
+    model.deploy_application(charms.planned())
+    assert model.scale_application("minio", 0) == ["scale application minio to 0"]
+    state = model.state()
+    assert (state.scales["minio"], state.units["minio"]) == (0, 0)
+    model.scale_application("minio", 3)
+    assert model.state().scales["minio"] == 3
+    assert [each["applications"][0]["scale"] for each in juju.api.made(_SCALE)] == [0, 3]
+
+
+@pytest.mark.parametrize("destroys", [False, True])
+def test_an_application_is_removed(
+    destroys: bool, model: JujuModel, juju: Model, charms: Charms
+) -> None:
+    model.deploy_application(charms.planned())
+    assert model.remove_application("minio", destroy_storage=destroys) == [
+        "remove application minio"
+    ]
+    assert model.state().applications == frozenset()
+    (sent,) = juju.api.made("Application.DestroyApplication")
+    assert sent["applications"][0].get("destroy-storage", False) is destroys
+    assert not sent["applications"][0].get("force")
+
+
+def test_the_defaults_of_the_charm_that_runs_are_told(
+    model: JujuModel, juju: Model, charms: Charms
+) -> None:
+    model.deploy_application(charms.planned({"port": 9001}))
+    assert model.option_defaults("minio")["mode"] == "server"
+
+
 def test_a_podspec_charm_with_units_does_not_become_a_sidecar_charm(
     model: JujuModel, juju: Model, charms: Charms
 ) -> None:
@@ -159,6 +224,12 @@ def test_relations_are_added_once(model: JujuModel, juju: Model, charms: Charms)
     assert model.relate(RELATION, model.state()) == []
     with pytest.raises(JujuError, match="relation already exists"):
         model.relate(RELATION, before)
+    assert model.remove_relation(RELATION) == [
+        "remove relation kfp-api:object-storage - minio:object-storage"
+    ]
+    assert not model.state().has_relation(RELATION)
+    with pytest.raises(JujuError, match="not found"):
+        model.remove_relation(RELATION)
 
 
 def test_a_secret_of_the_model_is_kept(model: JujuModel, juju: Model) -> None:

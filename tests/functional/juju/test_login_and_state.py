@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel, JujuVersions, ModelState
+from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_controller import Controller, require_reachable
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.juju_values import DeployedCharm
 from tests.functional.juju.charms import (
     IMAGE,
@@ -74,7 +75,7 @@ def test_versions_and_access_are_read(model: JujuModel, juju: Model) -> None:
     versions = model.versions()
     assert versions == JujuVersions(versions.client, VERSION)
     assert versions.client.startswith(f"{VERSION}-")
-    assert (model.uuid, model.access("deployer"), model.access("x")) == (MODEL_UUID, "write", "")
+    assert (model.uuid, model.user, model.access) == (MODEL_UUID, "deployer", "write")
     # All of that is known from one answer.
     assert juju.api.names == ["ModelManager.ModelInfo"]
 
@@ -95,7 +96,7 @@ def test_the_state_is_read(model: JujuModel, juju: Model) -> None:
     assert set(state.bases.values()) == {"ubuntu@20.04"}
     assert state.starting == {"kfp-api"}
     assert state.leaving == {"dying"}
-    assert state.without_units == {"empty"}
+    assert {n for n, count in state.scales.items() if not count} == {"empty"}
     assert set(state.not_active) == {"kfp-api/0", "dying/0", "empty"}
     assert state.has_relation(RELATION)
 
@@ -144,7 +145,7 @@ def test_a_refusal_is_told(
 ) -> None:
     for call in ("Client.FullStatus", "ModelManager.ModelInfo", "Application.Get"):
         juju.api.refuse(call, message, code)
-    for ask in (model.state, lambda: model.access("x"), lambda: model.option("minio", "port")):
+    for ask in (model.state, lambda: model.access, lambda: model.option("minio", "port")):
         with pytest.raises(kind, match=words):
             ask()
 
@@ -177,7 +178,7 @@ def test_a_controller_that_is_lost_on_the_way_is_told_by_every_command(
     asks: list[Callable[[], object]] = [
         model.state,
         model.agent_images,
-        lambda: model.access("deployer"),
+        lambda: model.access,
         lambda: model.option("minio", "port"),
         lambda: model.update_options(application),
         lambda: model.deploy_application(application),

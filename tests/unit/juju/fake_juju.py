@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju import ModelState
 from ckf_airgap.juju_controller import Controller
+from ckf_airgap.juju_state import ModelState
 from ckf_airgap.juju_values import LocalApplication, OptionValue, Side
 
 PASSWORD = "correct horse: battery 'staple'"

@@ -79,7 +79,7 @@ def test_no_command_waits_for_a_controller_that_is_gone(
     methods: list[Callable[[], object]] = [
         model.state,
         model.agent_images,
-        lambda: model.access("deployer"),
+        lambda: model.access,
         lambda: model.option("minio", "port"),
         lambda: model.deploy_bundle(tmp_path / "bundle.yaml"),
         lambda: model.deploy_application(planned()),
@@ -168,7 +168,7 @@ def test_an_answer_that_cannot_be_read_is_one_error(
     ask: dict[str, Callable[[], object]] = {
         "status": model.state,
         "config": lambda: model.option("minio", "port"),
-        "show-model": lambda: model.access("deployer"),
+        "show-model": lambda: model.access,
         "controller-config": model.agent_images,
     }
     with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):

@@ -104,8 +104,7 @@ def test_access_and_versions_are_told(fake: FakeJuju, model: JujuModel) -> None:
     fake.answer("show-model", {"kubeflow": information})
     fake.answer("version", "3.6.9-ubuntu-amd64\n")
     assert model.versions() == JujuVersions("3.6.9-ubuntu-amd64", "3.6.8")
-    assert model.access("deployer") == "write"
-    assert model.access("nobody") == ""
+    assert (model.user, model.access) == ("deployer", "write")
     assert model.uuid == "uuid"
 
 
@@ -117,7 +116,8 @@ def test_bases_are_told_as_charms_name_them(fake: FakeJuju, model: JujuModel) ->
     fake.answer("status", status(plain=plain, with_risk=with_risk, none=none))
     state = model.state()
     assert state.bases == {"plain": "ubuntu@20.04", "with-risk": "ubuntu@24.04"}
-    assert state.without_units == {"plain"}
+    assert state.scales == {"plain": 0, "with-risk": 1, "none": 0}
+    assert state.units == {"plain": 0, "with-risk": 0, "none": 1}
 
 
 def test_the_status_of_juju_3_is_read(fake: FakeJuju, model: JujuModel) -> None:
@@ -178,6 +178,10 @@ def test_the_status_of_juju_3_is_read(fake: FakeJuju, model: JujuModel) -> None:
     assert state.bases == {"pod": "ubuntu@20.04"}
     assert state.not_active == {"pod/0": "waiting: installing agent"}
     assert state.relations == {Side("pod", "p"): frozenset({"one"})}
+    assert state.interfaces == {Side("pod", "p"): "i"}
+    assert state.unsettled == {
+        "pod": "pod/0 is waiting: installing agent; pod/0 is allocating; its agents are starting"
+    }
 
 
 def test_the_options_of_juju_3_are_read(fake: FakeJuju, model: JujuModel) -> None:

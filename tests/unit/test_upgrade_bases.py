@@ -2,8 +2,8 @@
 
 import pytest
 
-from ckf_airgap.deployment.refresh_checks import CharmRefresh, require_refreshable
 from ckf_airgap.errors import JujuError
+from ckf_airgap.upgrades.bases import CharmRefresh, require_movable
 
 MOVED = CharmRefresh(
     application="kfp-api",
@@ -11,14 +11,11 @@ MOVED = CharmRefresh(
     planned_base="ubuntu@24.04",
     charm_bases=("ubuntu@22.04", "ubuntu@24.04"),
 )
-SIDECAR = CharmRefresh(
-    application="minio", base="ubuntu@20.04", planned_base="ubuntu@20.04", leaves_podspec=True
-)
 
 
 @pytest.mark.parametrize("juju", ["3.6.1", "3.6.25", "3.7.0"])
 def test_juju_3_moves_an_application_to_another_base(juju: str) -> None:
-    require_refreshable([MOVED], juju)
+    require_movable([MOVED], juju)
     assert MOVED.new_base(juju) == "ubuntu@24.04"
 
 
@@ -31,7 +28,7 @@ def test_other_versions_do_not(juju: str) -> None:
         r"kfp-api \(on ubuntu@20\.04, its new charm runs on ubuntu@22\.04, ubuntu@24\.04\): "
         r"juju remove-application",
     ):
-        require_refreshable([MOVED], juju)
+        require_movable([MOVED], juju)
 
 
 @pytest.mark.parametrize("juju", ["3.6.25", "4.1-beta2"])
@@ -49,7 +46,7 @@ def test_where_no_base_is_known_to_change_it_stays(
     each = CharmRefresh(
         application="a", base=base, planned_base=planned_base, charm_bases=charm_bases
     )
-    require_refreshable([each], juju)
+    require_movable([each], juju)
     assert each.new_base(juju) is None
 
 
@@ -60,21 +57,5 @@ def test_juju_4_keeps_a_base_that_the_new_charm_runs_on_too() -> None:
         planned_base="ubuntu@24.04",
         charm_bases=("ubuntu@22.04", "ubuntu@24.04"),
     )
-    require_refreshable([each], "4.0.0")
+    require_movable([each], "4.0.0")
     assert each.new_base("4.0.0") is None
-
-
-def test_a_podspec_charm_with_units_does_not_become_a_sidecar_charm() -> None:
-    with pytest.raises(JujuError, match=r"^minio cannot .* juju scale-application NAME 0"):
-        require_refreshable([SIDECAR], "3.6.25")
-
-
-def test_without_units_it_does() -> None:
-    scaled_down = CharmRefresh(
-        application="minio",
-        base="ubuntu@20.04",
-        planned_base="ubuntu@20.04",
-        leaves_podspec=True,
-        has_units=False,
-    )
-    require_refreshable([scaled_down], "3.6.25")

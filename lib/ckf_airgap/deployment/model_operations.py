@@ -1,0 +1,104 @@
+"""The steps of an upgrade, taken on a real model and recorded as they happen."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from ckf_airgap import cluster
+from ckf_airgap.deployment.local_application import local_application
+from ckf_airgap.deployment.resource_files import ResourceFiles
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_values import OptionValue, Relation
+from ckf_airgap.planning.plan import PlannedApplication
+from ckf_airgap.upgrades.model import TargetApplication
+from ckf_airgap.upgrades.walker import Condition
+
+
+class RecordedModel:
+    """A model whose changes are recorded: what ``upgrades.walker.ModelOperations`` asks for."""
+
+    def __init__(
+        self,
+        model: JujuModel,
+        *,
+        namespace: str,
+        files: Callable[[Sequence[PlannedApplication]], AbstractContextManager[ResourceFiles]],
+        deploy: Callable[[Sequence[str]], list[str]],
+        remember: Callable[[Sequence[PlannedApplication]], None],
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            model: The model, logged in to.
+            namespace: The model's namespace.
+            files: Writes the files that give Juju images with the account to pull them with, for
+                as long as they are used.
+            deploy: Deploys planned applications by their names, and records them.
+            remember: Records that applications are as planned.
+        """
+        self._model = model
+        self._namespace = namespace
+        self._files = files
+        self._deploy = deploy
+        self._remember = remember
+
+    def conditions(self) -> Mapping[str, Condition]:
+        """Tell how each application of the model is."""
+        state = self._model.state()
+        return {
+            name: Condition(
+                units=state.units.get(name, 0),
+                is_active=name not in state.unsettled,
+                is_starting=name in state.starting,
+                status=state.unsettled.get(name, ""),
+            )
+            for name in state.applications
+        }
+
+    def deployments(self) -> Collection[str]:
+        """List the Deployments in the model's namespace."""
+        return cluster.deployments(self._namespace)
+
+    def scale(self, application: str, units: int) -> list[str]:
+        """Give an application a number of units."""
+        return self._model.scale_application(application, units)
+
+    def refresh(self, target: TargetApplication, base: str | None) -> list[str]:
+        """Bring an application to another charm, with its images and options at once."""
+        with self._files([target.planned]) as files:
+            local = local_application(target.planned, files)
+            changes = self._model.refresh_application(local, base=base)
+        self._remember([target.planned])
+        # A controller that takes no options with a refresh gets them now.
+        return changes + self._model.update_options(local)
+
+    def attach_images(self, target: TargetApplication, resources: Sequence[str]) -> list[str]:
+        """Give an application other images."""
+        with self._files([target.planned]) as files:
+            sources = local_application(target.planned, files).resources
+            changes = [
+                change
+                for each in resources
+                for change in self._model.attach_resource(target.name, each, sources[each])
+            ]
+        self._remember([target.planned])
+        return changes
+
+    def deploy(self, targets: Sequence[TargetApplication]) -> list[str]:
+        """Deploy applications."""
+        return self._deploy([target.name for target in targets])
+
+    def remove(self, application: str, *, destroy_storage: bool) -> list[str]:
+        """Remove an application."""
+        return self._model.remove_application(application, destroy_storage=destroy_storage)
+
+    def set_options(self, application: str, options: Mapping[str, OptionValue]) -> list[str]:
+        """Set options of an application."""
+        return self._model.set_options(application, options)
+
+    def relate(self, relation: Relation) -> list[str]:
+        """Add a relation."""
+        return self._model.relate(relation, self._model.state())
+
+    def unrelate(self, relation: Relation) -> list[str]:
+        """Remove a relation."""
+        return self._model.remove_relation(relation)

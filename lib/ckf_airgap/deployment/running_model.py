@@ -1,0 +1,222 @@
+"""What an upgrade starts from and goes to: the model, the record of it, the cluster, the plan."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ckf_airgap import cluster
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.local_application import local_application
+from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.errors import ClusterError
+from ckf_airgap.image_options import image_option, parsed_value
+from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_state import ModelState
+from ckf_airgap.juju_values import Relation, Side
+from ckf_airgap.planning.plan import Plan, PlannedApplication
+from ckf_airgap.upgrades.model import (
+    Permissions,
+    RunningApplication,
+    RunningModel,
+    RunningRelation,
+    TargetApplication,
+    UpgradeTarget,
+)
+from ckf_airgap.upgrades.planner import plan_walk
+from ckf_airgap.upgrades.rules import load_rules
+from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.versions import Version, version_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterState:
+    """What the cluster tells of a model.
+
+    Attributes:
+        kubernetes: The version of the oldest node, where that is known.
+        deployments: The Deployments in the model's namespace.
+        podspec: The applications whose charm is of the podspec kind.
+        problem: Why nothing of this is known, or None.
+    """
+
+    kubernetes: Version | None = None
+    deployments: frozenset[str] = frozenset()
+    podspec: frozenset[str] = frozenset()
+    problem: ClusterError | None = None
+
+
+def look_at_cluster(namespace: str) -> ClusterState:
+    """Look at the cluster; where it cannot be looked at, nothing is known of it.
+
+    Args:
+        namespace: The model's namespace.
+    """
+    try:
+        versions = map(Version.find, cluster.look().versions)
+        return ClusterState(
+            kubernetes=min(filter(None, versions), default=None),
+            deployments=cluster.deployments(namespace),
+            podspec=cluster.podspec_applications(namespace),
+        )
+    except ClusterError as error:
+        return ClusterState(problem=error)
+
+
+def upgrade_target(
+    plan: Plan,
+    charms: Iterable[CharmFile],
+    record: DeploymentRecord,
+    between: Mapping[str, Sequence[PlannedApplication]] | None = None,
+) -> UpgradeTarget:
+    """Return what a model is to hold.
+
+    Args:
+        plan: The plan, without what cannot be deployed.
+        charms: The charms at hand.
+        record: Reads the digests of their files.
+        between: For applications that go through versions the same application with the other
+            charms of that name.
+    """
+    files = {charm.path: charm for charm in charms}
+
+    def target(item: PlannedApplication) -> TargetApplication:
+        return TargetApplication(item, files[item.file], record.digest(item.file))
+
+    return UpgradeTarget(
+        applications={item.name: target(item) for item in plan.applications},
+        relations=plan.relations,
+        between={name: tuple(map(target, items)) for name, items in (between or {}).items()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReader:
+    """Reads what a model holds, in the terms of a plan.
+
+    Attributes:
+        model: The model, logged in to.
+        record: What it was deployed from.
+        account: What the images are pulled with; None for nothing.
+        cluster: What the cluster tells of it.
+    """
+
+    model: JujuModel
+    record: DeploymentRecord
+    account: Credentials | None
+    cluster: ClusterState = field(default_factory=ClusterState)
+
+    def read(self, target: UpgradeTarget) -> RunningModel:
+        """Read the model.
+
+        Args:
+            target: What it is to hold.
+
+        Raises:
+            AirgapError: Juju cannot be asked.
+        """
+        state = self.model.state()
+        return RunningModel(
+            name=self.model.name.rpartition("/")[2],
+            applications={
+                name: self._application(name, state, target.applications.get(name))
+                for name in sorted(state.applications)
+            },
+            relations=frozenset(running_relations(state, target.relations)),
+            juju=self.model.versions().model,
+            kubernetes=self.cluster.kubernetes,
+            deployments=self.cluster.deployments,
+        )
+
+    def _application(
+        self, name: str, state: ModelState, target: TargetApplication | None
+    ) -> RunningApplication:
+        runs = state.charms[name]
+        known = self.record.known_charm(name, runs)
+        is_current = target is not None and known is not None and known.digest == target.digest
+        is_leaving = name in state.leaving
+        return RunningApplication(
+            name=name,
+            charm=runs.name,
+            digest=known.digest if known else None,
+            version=(known and known.version) or self._told_version(name, runs.name),
+            # Its own record does not say of what somebody else has deployed; the cluster does.
+            is_podspec=known.is_podspec if known else name in self.cluster.podspec or None,
+            has_storage=known.has_storage if known else None,
+            fixed=known.fixed if known else None,
+            base=state.bases.get(name),
+            scale=state.scales.get(name, 1),
+            units=state.units.get(name, 1),
+            is_active=name not in state.unsettled,
+            is_leaving=is_leaving,
+            other_images=tuple(self.record.other_images(target.planned, self.account))
+            if target and is_current
+            else (),
+            other_options=self.model.changed_options(local_application(target.planned))
+            if target and is_current and not is_leaving
+            else {},
+        )
+
+    def _told_version(self, name: str, charm: str) -> Version | None:
+        """Tell a version from the defaults of the charm that runs, whoever has deployed it."""
+        if charm not in load_rules().charms_with_versions:
+            return None
+        defaults = self.model.option_defaults(name)
+        options = [image_option(key, parsed_value(value)) for key, value in defaults.items()]
+        return version_in(filter(None, options))
+
+
+def plan_model_walk(
+    plan: Plan,
+    charms: Iterable[CharmFile],
+    reader: ModelReader,
+    permissions: Permissions,
+) -> Walk:
+    """Plan how a model is brought to a plan, or the rest of that.
+
+    Args:
+        plan: The plan.
+        charms: The charms at hand.
+        reader: Reads what the model holds.
+        permissions: What the operator allows.
+
+    Raises:
+        AirgapError: It cannot go well, or what it needs to know cannot be asked.
+    """
+    record = reader.record
+    target = upgrade_target(plan, charms, record)
+    walk = plan_walk(reader.read(target), target, permissions=permissions, memory=record.walk)
+    if reader.cluster.problem and walk.needs_cluster:
+        raise reader.cluster.problem
+    return walk
+
+
+def running_relations(state: ModelState, planned: Iterable[Relation]) -> list[RunningRelation]:
+    """List the relations of a model.
+
+    Juju tells of each endpoint with which applications it is related, and not at which of their
+    endpoints: where several of one interface could be meant, those that are planned are taken.
+
+    Args:
+        state: The model.
+        planned: The relations as planned.
+    """
+    found: dict[frozenset[Side], RunningRelation] = {}
+    matched: set[tuple[Side, str]] = set()
+
+    def add(first: Side, second: Side) -> None:
+        relation = RunningRelation((first, second), state.interfaces[first])
+        found.setdefault(relation.key, relation)
+        matched.update(((first, second.application), (second, first.application)))
+
+    for first, second in planned:
+        if first in state.interfaces and state.has_relation((first, second)):
+            add(first, second)
+    for first, names in sorted(state.relations.items(), key=lambda item: str(item[0])):
+        for name in sorted(names - {first.application}):
+            for second, others in sorted(state.relations.items(), key=lambda item: str(item[0])):
+                is_pair = second.application == name and first.application in others
+                is_known = (first, name) in matched and (second, first.application) in matched
+                is_fitting = state.interfaces.get(first) == state.interfaces.get(second)
+                if is_pair and is_fitting and not is_known:
+                    add(first, second)
+    return list(found.values())

@@ -1,0 +1,50 @@
+"""The parameters of the actions, as their values come from Juju."""
+
+from dataclasses import dataclass
+
+from ckf_airgap.upgrades.model import Permissions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """The parameters of the action deploy."""
+
+    allow_missing: bool = False
+
+    @property
+    def upgrade(self) -> Permissions | None:
+        """What the operator allows in an upgrade; None for none."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """The parameters of the action preflight."""
+
+    allow_data_loss: str = ""
+    to_mesh: str = ""
+
+    @property
+    def permissions(self) -> Permissions:
+        """What the operator allows."""
+        names = (name.strip() for name in self.allow_data_loss.split(","))
+        return Permissions(data_loss=frozenset(filter(None, names)), to_mesh=self.to_mesh)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refresh(Upgrade, Deploy):
+    """The parameters of the action refresh."""
+
+    dry_run: bool = False
+
+    @property
+    def upgrade(self) -> Permissions:
+        """What the operator allows in an upgrade."""
+        return self.permissions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """The parameters of the action verify."""
+
+    timeout: int = 1800
