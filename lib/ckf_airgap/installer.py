@@ -9,7 +9,7 @@ from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
-from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.model_operations import RecordedModel
@@ -107,7 +107,7 @@ class Installer:
 
     @property
     def charms(self) -> tuple[CharmFile, ...]:
-        """The charms that can be read."""
+        """The charms that can be read, the newest of each name."""
         return self.unpacked_charms.charms
 
     @cached_property
@@ -145,8 +145,7 @@ class Installer:
         """
         self.registry.check()
         # Where the push begins, as far as it is known without the archive.
-        wanted = wanted_images(self.charms)
-        if wanted:
+        if wanted := self.unpacked_charms.wanted_images:
             location = self.inputs.settings.location
             self.registry.check_write(location.repository(image_path(wanted[0])))
 
@@ -160,7 +159,9 @@ class Installer:
             ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
             RegistryError: The registry fails or refuses.
         """
-        result = self._pusher(on_progress).push(self.inputs.images, wanted_images(self.charms))
+        result = self._pusher(on_progress).push(
+            self.inputs.images, self.unpacked_charms.wanted_images
+        )
         for notice in result.notices:
             self._report(notice)
         for image in result.inventory.unnamed:
@@ -182,7 +183,7 @@ class Installer:
         self._report(f"reading {images.name} to see what it holds")
         return read_inventory(
             images,
-            wanted_images(self.charms),
+            self.unpacked_charms.wanted_images,
             architecture=node_architecture(),
             on_read=report_reading(images, self._report),
         )
@@ -200,8 +201,10 @@ class Installer:
 
     def plan_from(self, inventory: Inventory) -> Plan:
         """Resolve what the charms need against an inventory."""
-        unreadable = self.unpacked_charms.unreadable
-        return make_plan(self.charms, inventory, self.inputs.settings, unreadable)
+        unpacked, settings = self.unpacked_charms, self.inputs.settings
+        return make_plan(
+            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
+        )
 
     def render(self, plan: Plan) -> str:
         """Render the bundle of a plan."""
@@ -247,10 +250,7 @@ class Installer:
     def refresh(self, plan: Plan, model: JujuModel, permissions: Permissions) -> Outcome:
         """Bring a running deployment to new artifacts, in the order that the charms need.
 
-        Args:
-            plan: As for ``walk``.
-            model: As for ``walk``.
-            permissions: As for ``walk``.
+        Args, as for ``walk``: ``plan``, ``model``, ``permissions``.
 
         Returns:
             What was changed.
@@ -310,9 +310,8 @@ class Installer:
         plan = plan.without_incomplete()
         state = model.state()
         outdated = self._outdated(plan, state, model)
-        lines = [
-            f"{name} runs another charm, image or pull account than planned" for name in outdated
-        ]
+        problem = "runs another charm, image or pull account than planned"
+        lines = [f"{name} {problem}" for name in outdated]
         for item in plan.applications:
             if item.name not in state.applications:
                 lines.append(f"{item.name} is not deployed")
@@ -372,7 +371,7 @@ class Installer:
             account=account,
             cluster=look_at_cluster(self.inputs.settings.model),
         )
-        return plan_model_walk(plan, self.charms, reader, permissions)
+        return plan_model_walk(plan, self.unpacked_charms.readable, reader, permissions)
 
     def _deploy_applications(self, plan: Plan, state: ModelState, model: JujuModel) -> list[str]:
         new = [item.name for item in plan.applications if item.name not in state.applications]
@@ -434,7 +433,7 @@ class Installer:
         self, items: Sequence[PlannedApplication], model: JujuModel, account: Credentials | None
     ) -> None:
         runs = model.state().charms
-        files = {charm.path: charm for charm in self.charms}
+        files = {charm.path: charm for charm in self.unpacked_charms.readable}
         deployed = [Deployed(item, runs.get(item.name), files[item.file]) for item in items]
         self._record_of(model).remember(deployed, account)
 

@@ -17,6 +17,7 @@ from tests.sample_release import (
     Charm,
     CharmOptions,
     Release,
+    Resource,
     SampleRelease,
     charm_file,
     truncate,
@@ -92,6 +93,51 @@ def test_two_charms_of_one_name_are_refused_with_both_files(archive: Path, folde
     with pytest.raises(ArtifactError, match=r"holds the charm minio twice") as error:
         unpack_charms(FileSource(archive), folder)
     assert all(charm.file_name in str(error.value) for charm in made.charms)
+
+
+def versioned(name: str, version: str) -> tuple[str, bytes]:
+    """Make a charm that runs a version, and the member that holds it."""
+    charm = Charm(
+        name, resources=(Resource("oci-image", "oci-image", f"example.org/{name}:{version}"),)
+    )
+    return f"{name}_{version}.charm", charm_file(charm)
+
+
+def test_of_several_versions_the_newest_counts_and_the_others_are_between(
+    archive: Path, folder: Path
+) -> None:
+    pilots = [versioned("pilot", version) for version in ("1.9.2", "1.11.0", "1.10.1")]
+    write_archive(archive, [pilots[0], versioned("a", "3.0.0"), *pilots[1:]])
+    unpacked = unpack_charms(FileSource(archive), folder)
+    assert [charm.label for charm in unpacked.charms] == ["a_3.0.0.charm", "pilot_1.11.0.charm"]
+    assert [charm.label for charm in unpacked.between] == [
+        "pilot_1.9.2.charm",
+        "pilot_1.10.1.charm",
+    ]
+    assert {str(image) for image in unpacked.wanted_images} == {
+        "example.org/a:3.0.0",
+        *(f"example.org/pilot:{version}" for version in ("1.9.2", "1.10.1", "1.11.0")),
+    }
+    assert len(files_in(folder)) == 4
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        (("1.9.2", "1.9.2"), "holds the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
+        (("latest", "1.9.2"), "holds the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
+        (("1.9.2", "1.10.0", "latest"), "holds the charm pilot twice: in 0.charm and in 2.charm"),
+        (("latest", "edge"), "holds the charm pilot twice: in 0.charm and in 1.charm"),
+    ],
+)
+def test_charms_of_one_name_that_no_version_tells_apart_are_refused(
+    versions: tuple[str, ...], said: str, archive: Path, folder: Path
+) -> None:
+    charms = [versioned("pilot", version)[1] for version in versions]
+    write_archive(archive, [(f"{number}.charm", each) for number, each in enumerate(charms)])
+    with pytest.raises(ArtifactError) as error:
+        unpack_charms(FileSource(archive), folder)
+    assert said in error.value.problem
 
 
 @pytest.mark.parametrize("members", [[], [("README.md", b"")], [("charm.txt", b"x")]])

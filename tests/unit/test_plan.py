@@ -506,3 +506,27 @@ def test_a_charm_that_runs_in_any_model(tmp_path: Path) -> None:
         archive.writestr("src/charm.py", "# must be deployed\n")
     charm = CharmFile.read(path)
     assert make_plan([charm], inventory_of([]), settings(model="other")).warnings == ()
+
+
+def test_older_charms_are_planned_for_an_upgrade_to_go_through(tmp_path: Path) -> None:
+    """With their own images and options; what they lack is missing as everything else is."""
+    option = "  image: {default: 'a/b:1.17', type: string}\n  extra: {default: x, type: string}\n"
+    for name in ("new", "1.17", "1.18"):
+        (tmp_path / name).mkdir()
+    newest = one_charm(tmp_path / "new", "kfp-api", option.replace("1.17", "1.19"))
+    older = [
+        one_charm(tmp_path / version, "kfp-api", f"  image: {{default: 'a/b:{version}'}}\n")
+        for version in ("1.17", "1.18")
+    ]
+    overlay = "applications: {kfp-api: {options: {extra: mine}}}"
+    settings = PlanSettings.parse(location=LOCATION, overlay=overlay)
+    images = inventory_of(["a/b:1.19", "a/b:1.17"])
+    plan = make_plan([newest], images, settings, between=older)
+    (item,) = plan.applications
+    assert item.options == {"image": f"{PREFIX}/a/b:1.19", "extra": "mine"}
+    first, second = plan.between["kfp-api"]
+    assert (first.file, first.options["image"]) == (older[0].path, f"{PREFIX}/a/b:1.17")
+    assert "extra" not in first.options
+    assert second.file == older[1].path
+    assert [missing.image for missing in plan.missing] == ["a/b:1.18"]
+    assert make_plan([newest], images, settings).between == {}

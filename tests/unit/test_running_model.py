@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap import cluster
+from ckf_airgap.charm_version import Version
 from ckf_airgap.cluster import ClusterFacts, Node
 from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.deployment.running_model import (
@@ -19,7 +20,6 @@ from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_state import ModelState
 from ckf_airgap.juju_values import DeployedCharm, Relation, Side
 from ckf_airgap.upgrades.model import RunningModel, UpgradeTarget
-from ckf_airgap.upgrades.versions import Version
 
 PILOT = "{pilot-image: pilot, global-hub: docker.io/istio, global-tag: 1.17.3}"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.charm_version import version_of
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.rules import load_rules
-from ckf_airgap.upgrades.versions import version_of
 from tests.sample_release import Charm, Option, Release, present_release_folders
 from tests.unit.upgrade_model import (
     NEW_BASE,

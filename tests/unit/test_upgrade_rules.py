@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckf_airgap.charm_version import Version, version_of
 from ckf_airgap.fixed_declarations import digest_of_fixed
 from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.upgrades.rules import load_rules
-from ckf_airgap.upgrades.versions import Version, version_of
 from tests.sample_release import Charm
 from tests.unit.upgrade_model import charm, istio_gateway, istio_pilot, read_charms
 

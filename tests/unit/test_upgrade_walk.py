@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.charm_version import Version
 from ckf_airgap.errors import AirgapError, JujuError
 from ckf_airgap.planning.topology import Side
 from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rendering import in_words
 from ckf_airgap.upgrades.steps import Refresh, WaitActive
-from ckf_airgap.upgrades.versions import Version
 from tests.unit.upgrade_model import (
     NEW_BASE,
     OLD_BASE,

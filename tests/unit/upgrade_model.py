@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.charm_version import Version
 from ckf_airgap.errors import JujuError
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import make_plan
@@ -24,7 +25,6 @@ from ckf_airgap.upgrades.model import (
 )
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.steps import Walk
-from ckf_airgap.upgrades.versions import Version
 from ckf_airgap.upgrades.walker import Condition, Walker
 from tests.sample_release import Charm, Container, Endpoint, Option, Resource, Storage, charm_file
 from tests.unit.artifacts import inventory_of

@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm, wanted_images
+from ckf_airgap.charm_version import Version, version_of
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_errors, listed
+from ckf_airgap.names import ImageReference
 from ckf_airgap.temporary import removed_in_the_end
 
 # macOS puts a file with attributes beside each file, named alike but for "._" in front.
@@ -30,13 +32,25 @@ class UnpackedCharms:
     """What charms.tar.gz holds.
 
     Attributes:
-        charms: The charms, sorted by name.
+        charms: The charms, sorted by name; of several of one name that of the newest version.
         unreadable: The files that should be charms and cannot be read, in the order of the
             archive.
+        between: The older versions, which an upgrade goes through, sorted by name and version.
     """
 
     charms: tuple[CharmFile, ...]
     unreadable: tuple[UnreadableCharm, ...] = ()
+    between: tuple[CharmFile, ...] = ()
+
+    @property
+    def readable(self) -> tuple[CharmFile, ...]:
+        """All charms that can be read, of whatever version."""
+        return (*self.charms, *self.between)
+
+    @property
+    def wanted_images(self) -> tuple[ImageReference, ...]:
+        """The images that they name."""
+        return wanted_images(self.readable)
 
 
 def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
@@ -53,7 +67,7 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
 
     Raises:
         ArtifactError: The archive is damaged, holds no charm, none that can be read, more than
-            any release has, or two of one name.
+            any release has, or two of one name that run the same version, or do not tell theirs.
         StorageError: The folder cannot be written to.
     """
     try:
@@ -76,7 +90,7 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
     unpacked = found.require_any()
     if manifest:
         _require_packed(manifest, found)
-    _remove_others(folder, unpacked.charms)
+    _remove_others(folder, unpacked.readable)
     return unpacked
 
 
@@ -86,7 +100,7 @@ class _Found:
     def __init__(self, archive: str) -> None:
         self.archive = archive
         self.digests: dict[str, str] = {}
-        self.charms: dict[str, CharmFile] = {}
+        self.charms: dict[str, dict[Version | None, CharmFile]] = {}
         self.unreadable: dict[str, UnreadableCharm] = {}
 
     def require_room(self) -> None:
@@ -103,11 +117,16 @@ class _Found:
         if isinstance(charm, UnreadableCharm):
             self.unreadable[member] = charm
             return
-        other = self.charms.setdefault(charm.name, charm)
+        versions = self.charms.setdefault(charm.name, {})
+        version = version_of(charm)
+        other = versions.setdefault(version, charm)
+        if other is charm and None in versions and len(versions) > 1:
+            other = next(each for each in versions.values() if each is not charm)
         if other is not charm:
+            which = f" {version}" if version else ""
             raise ArtifactError(
-                f"{self.archive} holds the charm {charm.name} twice: in {other.label} and in "
-                f"{member}",
+                f"{self.archive} holds the charm {charm.name}{which} twice: in {other.label} and "
+                f"in {member}",
                 "leave out one of them and make the archive again",
             )
 
@@ -121,7 +140,18 @@ class _Found:
                 f"{self.archive} holds no .charm file",
                 "make it with tar -czf from the .charm files",
             )
-        return UnpackedCharms(tuple(self.charms[name] for name in sorted(self.charms)), unreadable)
+        in_order = [_in_order(self.charms[name]) for name in sorted(self.charms)]
+        return UnpackedCharms(
+            tuple(charms[-1] for charms in in_order),
+            unreadable,
+            tuple(charm for charms in in_order for charm in charms[:-1]),
+        )
+
+
+def _in_order(versions: Mapping[Version | None, CharmFile]) -> list[CharmFile]:
+    """Return the charms of one name, the oldest first; where there are several, each tells."""
+    told = sorted(version for version in versions if version)
+    return [versions[version] for version in told] or list(versions.values())
 
 
 def _require_packed(manifest: PackManifest, found: _Found) -> None:

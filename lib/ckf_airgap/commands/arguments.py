@@ -10,7 +10,6 @@ from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
-from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import ConfigurationError
 
 AddParser = Callable[..., argparse.ArgumentParser]
@@ -75,7 +74,7 @@ def read_charms(arguments: argparse.Namespace) -> UnpackedCharms:
         return unpack_charms(archive(arguments, "charms"), Path(folder))
 
 
-def archive_inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]) -> Inventory:
+def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
     """Tell what the archive of ``--images`` holds.
 
     Args:
@@ -89,7 +88,7 @@ def archive_inventory(arguments: argparse.Namespace, charms: Sequence[CharmFile]
     images = archive(arguments, "images")
     on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
     return read_inventory(
-        images, wanted_images(charms), architecture=arguments.architecture, on_read=on_read
+        images, charms.wanted_images, architecture=arguments.architecture, on_read=on_read
     )
 
 

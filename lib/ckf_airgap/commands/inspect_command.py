@@ -34,7 +34,7 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     if arguments.charms:
         document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
         document["unreadable_charms"] = [str(charm.error) for charm in unpacked.unreadable]
-    inventory = archive_inventory(arguments, charms) if arguments.images else None
+    inventory = archive_inventory(arguments, unpacked) if arguments.images else None
     if inventory:
         document |= inventory_document(inventory)
     needs_attention = bool(unpacked.unreadable or (inventory and inventory.needs_attention))

@@ -62,7 +62,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     unpacked = read_charms(arguments)
     # A charm that is needed and not readable must show as early.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
-    inventory = archive_inventory(arguments, unpacked.charms)
+    inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
-    plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable)
+    plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between)
     return Answer(plan_document(plan, settings.location))

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from ckf_airgap.archives.sources import FileSource, Source
 from ckf_airgap.auth_file import read_auth_file
-from ckf_airgap.charm_file import wanted_images
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
@@ -64,7 +63,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
     size = images.size
     client.check()
     unpacked = read_charms(arguments)
-    wanted = wanted_images(unpacked.charms)
+    wanted = unpacked.wanted_images
     with tqdm(
         total=size,
         unit="B",

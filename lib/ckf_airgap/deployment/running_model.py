@@ -1,10 +1,11 @@
 """What an upgrade starts from and goes to: the model, the record of it, the cluster, the plan."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ckf_airgap import cluster
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import Version, version_in
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.record import DeploymentRecord
@@ -25,7 +26,6 @@ from ckf_airgap.upgrades.model import (
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rules import load_rules
 from ckf_airgap.upgrades.steps import Walk
-from ckf_airgap.upgrades.versions import Version, version_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,7 @@ def look_at_cluster(namespace: str) -> ClusterState:
 
 
 def upgrade_target(
-    plan: Plan,
-    charms: Iterable[CharmFile],
-    record: DeploymentRecord,
-    between: Mapping[str, Sequence[PlannedApplication]] | None = None,
+    plan: Plan, charms: Iterable[CharmFile], record: DeploymentRecord
 ) -> UpgradeTarget:
     """Return what a model is to hold.
 
@@ -74,8 +71,6 @@ def upgrade_target(
         plan: The plan, without what cannot be deployed.
         charms: The charms at hand.
         record: Reads the digests of their files.
-        between: For applications that go through versions the same application with the other
-            charms of that name.
     """
     files = {charm.path: charm for charm in charms}
 
@@ -85,7 +80,10 @@ def upgrade_target(
     return UpgradeTarget(
         applications={item.name: target(item) for item in plan.applications},
         relations=plan.relations,
-        between={name: tuple(map(target, items)) for name, items in (between or {}).items()},
+        between={
+            name: tuple(target(item) for item in items if not item.lacking)
+            for name, items in plan.between.items()
+        },
     )
 
 

@@ -87,6 +87,8 @@ class Plan:
         missing_charms: The charms that the archive lacks.
         warnings: What the operator should know.
         fixed_images: The images that stand in the charms' code, out of reach of any option.
+        between: For applications of which the archive has older charms too, the same application
+            with each of these: what an upgrade goes through.
     """
 
     applications: tuple[PlannedApplication, ...]
@@ -96,6 +98,9 @@ class Plan:
     missing_charms: tuple[MissingCharm, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     fixed_images: tuple[FixedImage, ...] = ()
+    between: Mapping[str, tuple[PlannedApplication, ...]] = field(
+        default_factory=dict[str, tuple[PlannedApplication, ...]]
+    )
 
     @property
     def bundled(self) -> tuple[PlannedApplication, ...]:
@@ -157,6 +162,7 @@ def make_plan(
     inventory: Inventory,
     settings: PlanSettings,
     unreadable: Sequence[UnreadableCharm] = (),
+    between: Iterable[CharmFile] = (),
 ) -> Plan:
     """Work out the deployment from the two artifacts.
 
@@ -165,6 +171,7 @@ def make_plan(
         inventory: What images.tar.gz holds.
         settings: What the operator says.
         unreadable: What of charms.tar.gz cannot be read.
+        between: The older charms that an upgrade goes through.
 
     Returns:
         The plan.
@@ -193,8 +200,18 @@ def make_plan(
         _planned(item, applications[item.name], item.name in excluded, finder, settings)
         for item in deployed
     )
+    older = sorted(between, key=lambda charm: charm.label)
+    through = {
+        item.name: tuple(
+            _planned(_for_older(item, charm), charm, item.name in excluded, finder, settings)
+            for charm in older
+            if charm.name == item.charm
+        )
+        for item in deployed
+    }
     return Plan(
         applications=planned,
+        between={name: items for name, items in through.items() if items},
         relations=fitting_relations(topology, applications),
         resolved=finder.resolved,
         missing=finder.missing,
@@ -267,6 +284,16 @@ def _planned(
         or lacking_workload(charm, images.missing),
         settings=item.settings,
         label=charm.label,
+    )
+
+
+def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplication:
+    """Leave out what the operator sets for the newest charm and an older one does not have."""
+    return dataclasses.replace(
+        item,
+        options={name: each for name, each in item.options.items() if name in charm.options},
+        own_options={k: each for k, each in item.own_options.items() if k in charm.options},
+        own_resources={k: each for k, each in item.own_resources.items() if k in charm.resources},
     )
 
 

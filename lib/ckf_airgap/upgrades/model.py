@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import Version, version_of
 from ckf_airgap.planning.plan import PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
-from ckf_airgap.upgrades.versions import Version, version_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.upgrades.versions import Version
+from ckf_airgap.charm_version import Version
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from ckf_airgap.charm_version import Version
 from ckf_airgap.planning.topology import OptionValue, Relation
 from ckf_airgap.upgrades.model import TargetApplication, WalkMemory
 from ckf_airgap.upgrades.rules import ReleaseRule
-from ckf_airgap.upgrades.versions import Version
 
 
 class Phase(Enum):
