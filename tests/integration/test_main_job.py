@@ -3,7 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import jubilant
 import pytest
@@ -130,24 +130,24 @@ def test_the_relations_of_the_excluded_charms_are_there(
 def test_a_second_deploy_changes_nothing_and_says_so(
     operator: Operator, verified: jubilant.Task
 ) -> None:
-    before = _model(operator)
+    before = operator.picture()
     task = operator.run("deploy")
     assert task.results["pushed-images"] == "0" or task.results["pushed-images"] == 0
     assert int(task.results["uploaded-bytes"]) == 0
     assert task.results["changes"] == "none"
     assert "nothing to do" in task.results["result"]
-    assert _model(operator) == before
+    assert operator.picture() == before
 
 
 def test_relations_that_were_removed_come_back(
     operator: Operator, verified: jubilant.Task
 ) -> None:
-    before = _model(operator)
+    before = operator.picture()
     operator.juju.remove_relation("kfp-ui:object-storage", "minio:object-storage")
     operator.juju.wait(lambda s: "object-storage" not in s.apps["kfp-ui"].relations)
     task = operator.run("add-relations")
     assert task.results["changes"] == "add relation kfp-ui:object-storage - minio:object-storage"
-    assert _model(operator) == before
+    assert operator.picture() == before
 
 
 def test_preflight_looks_at_everything(operator: Operator, verified: jubilant.Task) -> None:
@@ -192,15 +192,10 @@ def test_refresh_brings_what_changed_and_nothing_else(
     nothing = operator.run("refresh")
     assert nothing.results["changes"] == "none"
 
-    before = _model(operator)
+    before = operator.picture()
     changed = next_release(artifacts.release)
     made = write_release(changed, tmp_path, charm_options=CharmOptions(podspec_as_sidecar=True))
-    for name, path in (("charms", made.charms.path), ("images", made.images.path)):
-        operator.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
-    operator.juju.wait(jubilant.all_agents_idle, delay=2, successes=5)
-    operator.juju.wait(
-        lambda status: operator.message(status).startswith(("ready", "verified", "dep"))
-    )
+    operator.attach(made, with_bundle=False)
 
     assert "kfp-ui" in operator.run("deploy").results["outdated"]
     results = operator.run("refresh").results
@@ -209,7 +204,7 @@ def test_refresh_brings_what_changed_and_nothing_else(
     report = operator.run("verify").results
     assert report["failed-pulls"] == "none"
 
-    after = _model(operator)
+    after = operator.picture()
     touched = {name for name in after if name != APPLICATION and after[name] != before[name]}
     # The last has no image of its own name in the archive: the one of kfp-ui stands in for it.
     assert touched == {"kfp-ui", "argo-controller", "kfp-profile-controller"}
@@ -248,23 +243,3 @@ def _references(value: str) -> list[str]:
     document = json.loads(value)
     items = cast(list[str], document if isinstance(document, list) else list(document.values()))
     return [item for item in items if "/" in item]
-
-
-def _model(operator: Operator) -> dict[str, Any]:
-    """Everything about the model that a deployment decides."""
-    status = operator.juju.status()
-    return {
-        name: (
-            application.charm,
-            application.charm_rev,
-            application.scale,
-            sorted(
-                (endpoint, relation.related_app)
-                for endpoint, relations in application.relations.items()
-                for relation in relations
-            ),
-            dict(operator.juju.config(name)),
-            [unit.provider_id for unit in application.units.values()],
-        )
-        for name, application in status.apps.items()
-    }

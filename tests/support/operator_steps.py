@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jubilant
 
@@ -147,6 +148,21 @@ class Operator:
         )
         self.juju.wait(jubilant.all_agents_idle)
 
+    def attach(self, artifacts: SampleRelease, *, with_bundle: bool = True) -> None:
+        """Give the charm other files, and wait until its agent is there again with them.
+
+        Args:
+            artifacts: The files.
+            with_bundle: Whether to give the bundle too.
+        """
+        files = {"charms": artifacts.charms.path, "images": artifacts.images.path}
+        if with_bundle:
+            files["bundle"] = artifacts.bundle
+        for name, path in files.items():
+            self.juju.cli("attach-resource", APPLICATION, f"{name}={path}")
+        self.juju.wait(jubilant.all_agents_idle, delay=2, successes=5)
+        self.wait_until_says("ready", "verified", "dep")
+
     def configure(self, **options: str) -> None:
         """Set the registry, the excluded charms, and further options."""
         values: dict[str, str] = {
@@ -186,6 +202,24 @@ class Operator:
         uri = self.juju.add_secret(option, content)
         self.juju.grant_secret(option, APPLICATION)
         self.juju.config(APPLICATION, {option: str(uri)})
+
+    def picture(self) -> dict[str, Any]:
+        """Give everything about the model that a deployment decides."""
+        return {
+            name: (
+                application.charm,
+                application.charm_rev,
+                application.scale,
+                sorted(
+                    (endpoint, relation.related_app)
+                    for endpoint, relations in application.relations.items()
+                    for relation in relations
+                ),
+                dict(self.juju.config(name)),
+                [unit.provider_id for unit in application.units.values()],
+            )
+            for name, application in self.juju.status().apps.items()
+        }
 
     def message(self, status: jubilant.Status | None = None) -> str:
         """Give what the charm's unit says; an empty string where there is none."""
