@@ -28,6 +28,7 @@ from tests.sample_release.images import (
     SavedImage,
     write_image_archive,
 )
+from tests.sample_release.istio import ISTIO_VERSIONS, at_istio_version, istio_version
 from tests.sample_release.naming import RETAG_REGISTRY, member_name, retagged_name
 from tests.sample_release.program import sample_program
 from tests.sample_release.release import (
@@ -44,11 +45,19 @@ from tests.sample_release.release import (
     images_wanted_by,
     present_release_folders,
 )
+from tests.sample_release.upgrades import (
+    UPGRADED_CHARMS,
+    pilot_of,
+    stated_release,
+    with_charms_between,
+)
 
 __all__ = [
     "DEMO_CHARMS",
+    "ISTIO_VERSIONS",
     "RETAG_REGISTRY",
     "SEED_EXCLUDED_CHARMS",
+    "UPGRADED_CHARMS",
     "Charm",
     "CharmArchive",
     "CharmOptions",
@@ -66,15 +75,20 @@ __all__ = [
     "SampleRelease",
     "SavedImage",
     "Storage",
+    "at_istio_version",
     "charm_file",
     "flip_bit",
     "images_named_by",
     "images_wanted_by",
+    "istio_version",
     "member_name",
+    "pilot_of",
     "present_release_folders",
     "retagged_name",
     "sample_program",
+    "stated_release",
     "truncate",
+    "with_charms_between",
     "write_charm_archive",
     "write_image_archive",
     "write_release",

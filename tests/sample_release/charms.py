@@ -1,7 +1,7 @@
 """charms.tar.gz: ``.charm`` files side by side, as ``juju download`` and the scripts leave them.
 
 The charms are idle stand-ins. What they state about themselves is what the real ones state; all
-they do is to set their unit active.
+they do is to set their unit active. Those of Istio can do more: see ``CharmOptions``.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests.sample_release.compression import Compressor, gzip_writer
+from tests.sample_release.istio import acting_files
 from tests.sample_release.layers import add_bytes
 from tests.sample_release.release import Charm, Container, Option, Resource, Storage
 
@@ -35,7 +36,11 @@ class CharmOptions:
 
     Attributes:
         podspec_as_sidecar: Whether a podspec charm, which Juju 4 does not deploy, becomes a
-            sidecar charm with the same resources, options, storage and endpoints.
+            sidecar charm with the same resources, options, storage and endpoints. Together with
+            the one base of all stand-ins it lets Juju 4, which changes no base either, take the
+            releases that a Juju 3 upgrades from podspec charms and from base to base.
+        acting_istio: Whether istio-pilot refuses to jump over versions, and istio-gateway makes
+            its Deployment, as the real ones do.
         keep_assumes: Whether ``assumes`` stays where it rules Juju 4 out, as that of mysql-k8s.
         left_out: Charms that are not packed.
         without_metadata: Charms whose file has no metadata.yaml.
@@ -44,6 +49,7 @@ class CharmOptions:
     """
 
     podspec_as_sidecar: bool = False
+    acting_istio: bool = False
     keep_assumes: bool = False
     left_out: frozenset[str] = frozenset()
     without_metadata: frozenset[str] = frozenset()
@@ -98,7 +104,11 @@ def write_charm_archive(
     packed = [charm for charm in charms if charm.name not in options.left_out]
     for number, charm in enumerate(packed):
         content = charm_file(charm, options)
-        files[charm_file_name(charm.name, content, number)] = (charm.name, content)
+        name = charm_file_name(charm.name, content, number)
+        if name in files:
+            # Several of one name, in a style that does not tell them apart.
+            name = charm_file_name(charm.name, content, 0)
+        files[name] = (charm.name, content)
         if charm.name in options.duplicated:
             # One revision more: another file, another digest, another name.
             other = charm_file(charm, options, {"version": "2\n"})
@@ -149,6 +159,7 @@ def charm_file(
         "metadata.yaml": _yaml(metadata(charm)),
         "manifest.yaml": _yaml(_MANIFEST),
         "dispatch": _DISPATCH,
+        **(acting_files(charm) if options.acting_istio else {}),
         **charm.default_files,
         **(more_files or {}),
     }
@@ -202,7 +213,9 @@ def _as_sidecar(charm: Charm) -> Charm:
     """Make a podspec charm one that Juju 4 can deploy.
 
     It is no longer what the release holds, only something with the same inputs and relations: a
-    container for each image, the storage mounted in the first of them.
+    container for each image, the storage mounted in the first of them. Where that was mounted the
+    storage still says: so its declaration differs from that of a charm that never was podspec, and
+    no refresh leads from one to the other here either.
     """
     dropped = ("series", "deployment", "min-juju-version")
     mounts = [
@@ -220,7 +233,7 @@ def _as_sidecar(charm: Charm) -> Charm:
         for number, image in enumerate(images)
     ]
     storages = [
-        Storage(name=storage.name, details=_without_location(storage.details))
+        Storage(name=storage.name, details=_location_described(storage.details))
         for storage in charm.storages
     ]
     return replace(
@@ -231,8 +244,11 @@ def _as_sidecar(charm: Charm) -> Charm:
     )
 
 
-def _without_location(details: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in details.items() if key != "location"}
+def _location_described(details: Mapping[str, Any]) -> dict[str, Any]:
+    described = {key: value for key, value in details.items() if key != "location"}
+    if "location" in details:
+        described["description"] = f"Mounted at {details['location']}."
+    return described
 
 
 def _option(option: Option) -> tuple[str, dict[str, Any]]:

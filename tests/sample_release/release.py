@@ -160,7 +160,8 @@ class Release:
 
     Attributes:
         name: Its name, for example ``1.8``.
-        charms: Its charms, each once, sorted by name.
+        charms: Its charms, each once, sorted by name; of a release that is carried to where an
+            older one runs, further ones of the same names behind them.
         images: The names of its images, in the order of the archive.
         applications: Application to charm, as in the bundle of the release.
         relations: The relations of the bundle among these applications.
@@ -223,8 +224,13 @@ class Release:
         Args:
             charms: The names of the charms to take; all where not given.
         """
-        document = cast(Document, yaml.safe_load(_BUILTIN.read_text()))
-        release = cls(
+        release = cls.from_document(cast(Document, yaml.safe_load(_BUILTIN.read_text())))
+        return release if charms is None else release.subset(charms)
+
+    @classmethod
+    def from_document(cls, document: Document) -> "Release":
+        """Read a release in the compact form that release.yaml explains."""
+        return cls(
             document["release"],
             tuple(
                 _expand_charm(name, cast(Document, body))
@@ -234,7 +240,6 @@ class Release:
             document["applications"],
             tuple((first, second) for first, second in document["relations"]),
         )
-        return release if charms is None else release.subset(charms)
 
     def subset(
         self, charms: Collection[str], images_wanted: "ImagesWanted | None" = None

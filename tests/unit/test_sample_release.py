@@ -453,7 +453,9 @@ def test_podspec_charms_stay_podspec_unless_told() -> None:
             "mounts": [{"storage": "minio-data", "location": "/data"}],
         }
     }
-    assert after["storage"] == {"minio-data": {"type": "filesystem"}}
+    # What the two kinds of charms declare stays different.
+    described = {"type": "filesystem", "description": "Mounted at /data."}
+    assert after["storage"] == {"minio-data": described}
     assert after["resources"] == before["resources"]
     assert after["provides"] == before["provides"]
 
