@@ -1,6 +1,5 @@
 """Upgrades between the real releases, as far as their metadata is at hand."""
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +9,15 @@ from ckf_airgap.charm_version import version_of
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.rules import load_rules
-from tests.sample_release import Charm, Option, Release, present_release_folders
+from tests.sample_release import (
+    ISTIO_VERSIONS,
+    Charm,
+    Release,
+    at_istio_version,
+    istio_version,
+    pilot_of,
+    present_release_folders,
+)
 from tests.unit.upgrade_model import (
     NEW_BASE,
     OLD_BASE,
@@ -20,12 +27,6 @@ from tests.unit.upgrade_model import (
     target_of,
 )
 
-# From the branches track/1.18 to track/1.27 of canonical/istio-operators: what the charms between
-# have in image-configuration, beside which they do not differ from those of the releases here.
-BETWEEN = (
-    *("1.18.7", "1.19.10", "1.20.6", "1.21.2", "1.22.0", "1.23.4"),
-    *("1.24.2", "1.25.5", "1.26.8", "1.27.5"),
-)
 # What the guide from 1.9 to 1.10 moves to another base.
 MOVED = (
     *("argo-controller", "kfp-api", "kfp-metadata-writer", "kfp-persistence"),
@@ -43,22 +44,9 @@ def bases(release: str) -> dict[str, list[str]]:
 
 def pilots(release: Release) -> list[Charm]:
     """Make the charms between of the release's own istio-pilot."""
-    pilot = next(charm for charm in release.charms if charm.name == "istio-pilot")
-    own = next(option for option in pilot.options if option.name == "image-configuration")
-    text = str(own.default)
-    tag = text.partition("global-tag: '")[2].partition("'")[0]
-    return [
-        replace(
-            pilot,
-            options=tuple(
-                Option(option.name, option.kind, text.replace(tag, version))
-                if option is own
-                else option
-                for option in pilot.options
-            ),
-        )
-        for version in BETWEEN
-    ]
+    pilot = pilot_of(release)
+    own = istio_version(pilot)
+    return [at_istio_version(pilot, own, version) for version in ISTIO_VERSIONS if version != own]
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +93,12 @@ def test_from_each_release_to_the_next(
     assert first and last
     minors = [
         f"refresh istio-pilot {version}"
-        for version in [*BETWEEN, str(last)]
+        for version in ISTIO_VERSIONS
         if first.minor < int(version.split(".")[1]) <= last.minor
     ]
     assert [command for command in istio if not command.startswith("integrate")] == [
         "scale istio-ingressgateway 0",
-        *dict.fromkeys(minors),
+        *minors,
         "refresh istio-ingressgateway",
         "scale istio-ingressgateway 1",
     ]

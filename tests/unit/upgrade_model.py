@@ -26,7 +26,16 @@ from ckf_airgap.upgrades.model import (
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.steps import Walk
 from ckf_airgap.upgrades.walker import Condition, Walker
-from tests.sample_release import Charm, Container, Endpoint, Option, Resource, Storage, charm_file
+from tests.sample_release import (
+    Charm,
+    CharmOptions,
+    Container,
+    Endpoint,
+    Option,
+    Resource,
+    Storage,
+    charm_file,
+)
 from tests.unit.artifacts import inventory_of
 
 WORKLOAD = "istio-ingressgateway-workload"
@@ -88,7 +97,10 @@ def istio_gateway(version: str) -> Charm:
 
 
 def read_charms(
-    charms: Iterable[Charm], folder: Path, bases: Mapping[str, Sequence[str]] | None = None
+    charms: Iterable[Charm],
+    folder: Path,
+    bases: Mapping[str, Sequence[str]] | None = None,
+    options: CharmOptions | None = None,
 ) -> list[CharmFile]:
     """Write charms into a folder and read them again."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +113,8 @@ def read_charms(
             ]
         }
         path = folder / f"{each.name}_r{number}.charm"
-        path.write_bytes(charm_file(each, more_files={"manifest.yaml": yaml.safe_dump(manifest)}))
+        more = {"manifest.yaml": yaml.safe_dump(manifest)}
+        path.write_bytes(charm_file(each, options, more))
         found.append(CharmFile.read(path))
     return found
 
