@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import ConfigurationError
 
 _VERSION = re.compile(
     r"(?P<major>\d{1,9})\.(?P<minor>\d{1,9})(?:\.(?P<patch>\d{1,9})|-[a-z]{1,20}\d{1,9})(?:\.\d{1,9})?",
@@ -45,6 +46,20 @@ class JujuVersion:
         if match is None:
             raise ValueError("not a version of Juju")
         return cls(text, (int(match["major"]), int(match["minor"]), int(match["patch"] or 0)))
+
+    @classmethod
+    def of_option(cls, text: str) -> "JujuVersion":
+        """Read the version in the option ``--juju-version``.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        try:
+            return cls.parse(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"--juju-version {text!r} is not a version of Juju", "give it as 3.6.8"
+            ) from error
 
     def __lt__(self, other: "JujuVersion") -> bool:
         return self.release < other.release

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
@@ -36,11 +36,13 @@ class UnpackedCharms:
         unreadable: The files that should be charms and cannot be read, in the order of the
             archive.
         between: The older versions, which an upgrade goes through, sorted by name and version.
+        digests: The SHA-256 of each file, by its name in the archive.
     """
 
     charms: tuple[CharmFile, ...]
     unreadable: tuple[UnreadableCharm, ...] = ()
     between: tuple[CharmFile, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def readable(self) -> tuple[CharmFile, ...]:
@@ -145,6 +147,7 @@ class _Found:
             tuple(charms[-1] for charms in in_order),
             unreadable,
             tuple(charm for charms in in_order for charm in charms[:-1]),
+            self.digests,
         )
 
 

@@ -61,17 +61,21 @@ def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml"
     )
 
 
-def read_charms(arguments: argparse.Namespace) -> UnpackedCharms:
-    """Read the charms of ``--charms``; none where it is not given.
+def read_charms(arguments: argparse.Namespace, name: str = "charms") -> UnpackedCharms:
+    """Read the charms of an option; none where it is not given.
+
+    Args:
+        arguments: The arguments.
+        name: The option, without its dashes.
 
     Raises:
         ArtifactError: The archive, or a charm in it, cannot be read.
         ConfigurationError: The option is not valid.
     """
-    if not arguments.charms:
+    if not vars(arguments)[name.replace("-", "_")]:
         return UnpackedCharms(())
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        return unpack_charms(archive(arguments, "charms"), Path(folder))
+        return unpack_charms(archive(arguments, name), Path(folder))
 
 
 def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
@@ -97,12 +101,12 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
 
     Args:
         arguments: The arguments.
-        name: Its option, ``charms`` or ``images``.
+        name: Its option, without the dashes.
 
     Raises:
         ConfigurationError: It is not there, or the address is not valid.
     """
-    text: str = getattr(arguments, name)
+    text: str = vars(arguments)[name.replace("-", "_")]
     if "://" in text:
         return UrlSource(text, f"--{name}", certificates(arguments))
     return FileSource(require_file(Path(text)))

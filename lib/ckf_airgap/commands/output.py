@@ -25,20 +25,24 @@ class Answer:
         document: The answer.
         status: The exit status.
         table: The part of it that is shown as a table, where that is asked for.
+        markdown: The part of it that is shown as Markdown, where that is asked for.
     """
 
     document: dict[str, Any]
     status: int = 0
     table: str = ""
+    markdown: str = ""
 
     def text(self, form: str) -> str:
         """Write the answer.
 
         Args:
-            form: ``table``, ``json`` or ``yaml``.
+            form: ``table``, ``markdown``, ``json`` or ``yaml``.
         """
         if form == "table":
             return self.table
+        if form == "markdown":
+            return self.markdown
         if form == "json":
             return json.dumps(self.document, indent=2) + "\n"
         # What the output's encoding lacks is escaped, in the way of YAML.

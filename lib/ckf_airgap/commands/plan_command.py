@@ -13,10 +13,17 @@ from ckf_airgap.commands.arguments import (
     read_text,
 )
 from ckf_airgap.commands.output import Answer
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import make_plan, select_charms
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
+from ckf_airgap.upgrades.from_archives import walk_between
+from ckf_airgap.upgrades.rendering import walk_document, walk_markdown
+
+# The newest release of the Juju that Charmed Kubeflow is documented for.
+_JUJU = "3.6.25"
 
 
 def define(add_parser: AddParser) -> None:
@@ -46,10 +53,27 @@ def define(add_parser: AddParser) -> None:
         metavar="TYPE",
         help=f"one of {', '.join(GATEWAY_SERVICE_TYPES)} (default: the charm's)",
     )
-    add_format(plan)
+    plan.add_argument(
+        "--upgrade-from",
+        metavar="FILE|URL",
+        help="the charms.tar.gz of the release that runs: print the steps of the upgrade, too",
+    )
+    plan.add_argument(
+        "--juju-version",
+        default=_JUJU,
+        metavar="VERSION",
+        help="the controller's, with --upgrade-from (default: %(default)s)",
+    )
+    add_format(plan, ("yaml", "json", "markdown"))
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:
+    if arguments.format == "markdown" and not arguments.upgrade_from:
+        raise ConfigurationError(
+            "--format markdown shows the steps of an upgrade",
+            "give the charms.tar.gz of the release that runs: --upgrade-from FILE",
+        )
+    juju = JujuVersion.of_option(arguments.juju_version).text
     # What is wrong with these must show before an archive is read for an hour.
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
@@ -59,10 +83,15 @@ def _plan(arguments: argparse.Namespace) -> Answer:
         bundle=read_text(arguments.bundle),
         overlay=read_text(arguments.overlay),
     )
+    before = read_charms(arguments, "upgrade-from")
     unpacked = read_charms(arguments)
     # A charm that is needed and not readable must show as early.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
     plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between)
-    return Answer(plan_document(plan, settings.location))
+    document = plan_document(plan, settings.location)
+    if not arguments.upgrade_from:
+        return Answer(document)
+    walk = walk_between(before, unpacked, plan, settings, juju)
+    return Answer(document | {"upgrade": walk_document(walk)}, markdown=walk_markdown(walk))

@@ -96,12 +96,7 @@ def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReferen
     Raises:
         ConfigurationError: It is not a version.
     """
-    try:
-        juju = JujuVersion.parse(version)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"--juju-version {version!r} is not a version of Juju", "give it as 3.6.8"
-        ) from error
+    juju = JujuVersion.of_option(version)
     return tuple(parse_image(f"{juju.repository}/{name}") for name in juju.all_images(charms))
 
 

@@ -104,6 +104,14 @@ def walk_diagram(walk: Walk) -> str:
     return "\n".join([*lines, ""])
 
 
+def walk_markdown(walk: Walk) -> str:
+    """Write a walk as Markdown, with its diagram: for a change request."""
+    return (
+        f"# {walk_title(walk)}\n\n```text\n{walk_table(walk).rstrip()}\n```\n\n"
+        f"```mermaid\n{walk_diagram(walk)}```\n"
+    )
+
+
 def walk_title(walk: Walk) -> str:
     """Say in a line from where to where a walk goes, and how many steps it has."""
     if not walk.steps:

@@ -1,0 +1,98 @@
+"""A walk between two releases, from their archives alone: for a change request."""
+
+from collections.abc import Mapping
+
+from ckf_airgap.archives.charms import UnpackedCharms
+from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import version_of
+from ckf_airgap.juju_values import Relation
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.settings import PlanSettings
+from ckf_airgap.upgrades.model import (
+    Permissions,
+    RunningApplication,
+    RunningModel,
+    RunningRelation,
+    TargetApplication,
+    UpgradeTarget,
+)
+from ckf_airgap.upgrades.planner import plan_walk
+from ckf_airgap.upgrades.rules import load_rules
+from ckf_airgap.upgrades.steps import Walk
+
+
+def walk_between(
+    before: UnpackedCharms, after: UnpackedCharms, plan: Plan, settings: PlanSettings, juju: str
+) -> Walk:
+    """Plan the upgrade of a model that runs one release to another.
+
+    What the operator's word is needed for is planned and marked, not refused: nothing is done.
+
+    Args:
+        before: The charms of the release that runs; all of them are taken as deployed and active.
+        after: The charms of the other release.
+        plan: The plan of the other release.
+        settings: What the operator says about the deployment, which holds for both.
+        juju: The version of the controller.
+
+    Raises:
+        AirgapError: The upgrade cannot go well.
+    """
+    running = _running_model(before, settings, juju)
+    permissions = Permissions(
+        data_loss=frozenset(running.applications), to_mesh=load_rules().mesh.name
+    )
+    return plan_walk(running, _target(after, plan), permissions=permissions)
+
+
+def _running_model(charms: UnpackedCharms, settings: PlanSettings, juju: str) -> RunningModel:
+    plan = make_plan(charms.charms, Inventory(()), settings, charms.unreadable)
+    by_path = {charm.path: charm for charm in charms.charms}
+    files = {item.name: by_path[item.file] for item in plan.applications}
+    return RunningModel(
+        name=settings.model,
+        applications={
+            item.name: _running(item, files[item.name], charms.digests)
+            for item in plan.applications
+        },
+        relations=frozenset(_relation(pair, files) for pair in plan.relations),
+        juju=juju,
+    )
+
+
+def _running(
+    item: PlannedApplication, charm: CharmFile, digests: Mapping[str, str]
+) -> RunningApplication:
+    return RunningApplication(
+        name=item.name,
+        charm=charm.name,
+        digest=digests[charm.label],
+        version=version_of(charm),
+        is_podspec=charm.is_podspec,
+        has_storage=charm.has_storage,
+        fixed=charm.fixed,
+        base=item.base,
+        scale=item.scale,
+        units=item.scale,
+    )
+
+
+def _relation(pair: Relation, files: Mapping[str, CharmFile]) -> RunningRelation:
+    side = pair[0]
+    endpoint = files[side.application].endpoint(side.endpoint)
+    return RunningRelation(pair, endpoint.interface if endpoint else "")
+
+
+def _target(charms: UnpackedCharms, plan: Plan) -> UpgradeTarget:
+    files = {charm.path: charm for charm in charms.readable}
+
+    def target(item: PlannedApplication) -> TargetApplication:
+        charm = files[item.file]
+        return TargetApplication(item, charm, charms.digests[charm.label])
+
+    return UpgradeTarget(
+        applications={item.name: target(item) for item in plan.applications},
+        relations=plan.relations,
+        between={name: tuple(map(target, items)) for name, items in plan.between.items()},
+    )
