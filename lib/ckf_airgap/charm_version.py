@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import ArtifactError
 from ckf_airgap.image_options import HubImageOption, ImageOption, PlainImageOption
 from ckf_airgap.names import ImageReference
 
@@ -76,3 +77,57 @@ def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) ->
         if version:
             return version
     return None
+
+
+class CharmVersions:
+    """Charms by their names, of which there may be several versions.
+
+    Attributes:
+        place: What to call the place that holds them all, for messages.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._found: dict[str, dict[Version | None, CharmFile]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, charm: CharmFile) -> None:
+        """Add a charm.
+
+        Raises:
+            ArtifactError: There is one of its name already, and no version tells them apart.
+        """
+        versions = self._found.setdefault(charm.name, {})
+        version = version_of(charm)
+        if version is None or None in versions:
+            other = next(iter(versions.values()), charm)
+        else:
+            other = versions.get(version, charm)
+        if other is not charm:
+            which = f" {version}" if version else ""
+            raise ArtifactError(
+                f"{self.place} holds the charm {charm.name}{which} twice: in {other.label} and in "
+                f"{charm.label}",
+                "leave out one of them and make it again",
+            )
+        versions[version] = charm
+
+    @property
+    def newest(self) -> tuple[CharmFile, ...]:
+        """The newest version of each charm, sorted by name."""
+        return tuple(versions[-1] for versions in self._in_order())
+
+    @property
+    def between(self) -> tuple[CharmFile, ...]:
+        """The older versions, which an upgrade goes through, sorted by name and version."""
+        return tuple(charm for versions in self._in_order() for charm in versions[:-1])
+
+    def _in_order(self) -> list[list[CharmFile]]:
+        return [
+            # Where there are several, each tells its version.
+            [versions[version] for version in sorted(filter(None, versions))]
+            or list(versions.values())
+            for _, versions in sorted(self._found.items())
+        ]

@@ -14,7 +14,7 @@ from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decod
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm, wanted_images
-from ckf_airgap.charm_version import Version, version_of
+from ckf_airgap.charm_version import CharmVersions
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_errors, listed
 from ckf_airgap.names import ImageReference
@@ -102,7 +102,7 @@ class _Found:
     def __init__(self, archive: str) -> None:
         self.archive = archive
         self.digests: dict[str, str] = {}
-        self.charms: dict[str, dict[Version | None, CharmFile]] = {}
+        self.charms = CharmVersions(archive)
         self.unreadable: dict[str, UnreadableCharm] = {}
 
     def require_room(self) -> None:
@@ -119,18 +119,7 @@ class _Found:
         if isinstance(charm, UnreadableCharm):
             self.unreadable[member] = charm
             return
-        versions = self.charms.setdefault(charm.name, {})
-        version = version_of(charm)
-        other = versions.setdefault(version, charm)
-        if other is charm and None in versions and len(versions) > 1:
-            other = next(each for each in versions.values() if each is not charm)
-        if other is not charm:
-            which = f" {version}" if version else ""
-            raise ArtifactError(
-                f"{self.archive} holds the charm {charm.name}{which} twice: in {other.label} and "
-                f"in {member}",
-                "leave out one of them and make the archive again",
-            )
+        self.charms.add(charm)
 
     def require_any(self) -> UnpackedCharms:
         """Return the charms, of which there must be one."""
@@ -142,19 +131,7 @@ class _Found:
                 f"{self.archive} holds no .charm file",
                 "make it with tar -czf from the .charm files",
             )
-        in_order = [_in_order(self.charms[name]) for name in sorted(self.charms)]
-        return UnpackedCharms(
-            tuple(charms[-1] for charms in in_order),
-            unreadable,
-            tuple(charm for charms in in_order for charm in charms[:-1]),
-            self.digests,
-        )
-
-
-def _in_order(versions: Mapping[Version | None, CharmFile]) -> list[CharmFile]:
-    """Return the charms of one name, the oldest first; where there are several, each tells."""
-    told = sorted(version for version in versions if version)
-    return [versions[version] for version in told] or list(versions.values())
+        return UnpackedCharms(self.charms.newest, unreadable, self.charms.between, self.digests)
 
 
 def _require_packed(manifest: PackManifest, found: _Found) -> None:

@@ -69,6 +69,8 @@ class PackManifest:
         charms: The charms, sorted by name.
         bundle: The bundle that they were packed for; empty where there was none.
         archive_size: The size of the archive that this stands in, in bytes.
+        upgrade_from: What it was packed to upgrade from: a release, or a bundle; empty for
+            nothing.
     """
 
     layout: str
@@ -77,6 +79,7 @@ class PackManifest:
     charms: tuple[PackedCharm, ...]
     bundle: str = ""
     archive_size: int = 0
+    upgrade_from: str = ""
 
     def encode(self) -> bytes:
         """Write it: JSON, of the same length whatever the archive's size."""
@@ -128,6 +131,7 @@ class PackManifest:
                 tuple(_entry(PackedCharm, charm) for charm in document["charms"]),
                 str(document["bundle"]),
                 int(document["archive_size"]),
+                printable(str(document.get("upgrade_from", ""))),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ArtifactError(

@@ -15,14 +15,17 @@ from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.names import ImageReference
 from ckf_airgap.packing.archives import FetchProgress
 from ckf_airgap.packing.assembly import LAYOUTS
-from ckf_airgap.packing.pack import Packer, PackRequest, PackSteps
+from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.request import (
+    PackRequest,
     charms_of_bundle,
     charms_of_channel_map,
     images_in,
     parse_image,
 )
+from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.skopeo import Skopeo, SkopeoSettings
+from ckf_airgap.upgrades.rules import load_rules
 
 _LARGEST_LIST = 16 * 1024 * 1024
 _EPILOG = """examples:
@@ -96,6 +99,13 @@ def define(add_parser: AddParser) -> None:
         "several times",
     )
     pack.add_argument(
+        "--upgrade-from",
+        default="",
+        metavar="RELEASE|FILE",
+        help="the release that runs where this is carried to, for example 1.10, or its bundle: "
+        "add the charms and images that the upgrade goes through",
+    )
+    pack.add_argument(
         "--juju-version",
         default="",
         metavar="VERSION",
@@ -157,6 +167,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         allow_missing=arguments.allow_missing,
         juju=arguments.juju,
         charmhub_url=arguments.charmhub_url,
+        upgrade_from=_upgrade_start(arguments.upgrade_from),
     )
     ca = require_file(arguments.registry_ca) if arguments.registry_ca else None
     authfile = require_file(arguments.authfile) if arguments.authfile else None
@@ -189,9 +200,27 @@ def _pack(arguments: argparse.Namespace) -> Answer:
                 {"name": image.name, "digest": image.digest, "layer_bytes": image.size}
                 for image in manifest.images
             ],
+            "upgrade_from": manifest.upgrade_from or None,
+            "upgrade_charms": [charm.file for charm in packed.between.charms],
+            "upgrade_images": [image.name for image in packed.between.images],
             "warnings": list(packed.warnings),
         }
     )
+
+
+def _upgrade_start(text: str) -> UpgradeStart | None:
+    if not text:
+        return None
+    if start := UpgradeStart.of_release(text):
+        return start
+    path = Path(text)
+    if not path.exists():
+        releases = ", ".join(rule.release for rule in load_rules().releases)
+        raise ConfigurationError(
+            f"--upgrade-from {text} is neither a release nor the file of a bundle",
+            f"give one of {releases}, or the bundle that runs",
+        )
+    return UpgradeStart.of_bundle(path.name, read_text(path))
 
 
 def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:

@@ -12,6 +12,7 @@ from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_s
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
 from ckf_airgap.charm_download import CharmOrigin, download_charm
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.charm_version import CharmVersions
 from ckf_airgap.errors import (
     AirgapError,
     ArtifactError,
@@ -145,13 +146,15 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
 
     Raises:
         ConfigurationError: The folder is not there, or has no charm.
-        ArtifactError: No charm can be read, or two have one name; the message names all of these.
+        ArtifactError: No charm can be read, or two have one name and no version tells them
+            apart; the message names all of these.
     """
     if not folder.is_dir():
         raise ConfigurationError(
             f"{folder} is not a folder", "give with --charms the folder of the .charm files"
         )
-    found: dict[str, FetchedCharm] = {}
+    found: list[FetchedCharm] = []
+    versions = CharmVersions(str(folder))
     failures: list[AirgapError] = []
     unreadable: list[UnreadableCharm] = []
     for path in sorted(folder.glob("*.charm")):
@@ -160,14 +163,11 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
         except ArtifactError as error:
             unreadable.append(UnreadableCharm.of(path, path.name, error))
             continue
-        other = found.setdefault(charm.file.name, charm)
-        if other is not charm:
-            failures.append(
-                ArtifactError(
-                    f"{path.name} and {other.packed.file} are both the charm {charm.file.name}",
-                    "take one of them out of the folder",
-                )
-            )
+        try:
+            versions.add(charm.file)
+        except ArtifactError as error:
+            failures.append(error)
+        found.append(charm)
     if failures:
         raise join_errors(failures, "charms cannot be used")
     if not found and unreadable:
@@ -176,7 +176,7 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
         raise ConfigurationError(
             f"{folder} holds no .charm file", "download some: juju download CHARM"
         )
-    return [found[name] for name in sorted(found)], unreadable
+    return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file)), unreadable
 
 
 def fetched_charm(path: Path, revision: int | None, channel: str | None) -> FetchedCharm:

@@ -6,8 +6,6 @@ again, and a tag that has moved meanwhile is not looked at again.
 """
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
@@ -17,10 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest, read_pack_manifest
+from ckf_airgap.archives.pack_manifest import (
+    PackedCharm,
+    PackedImage,
+    PackManifest,
+    read_pack_manifest,
+)
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import UnreadableCharm, wanted_images
+from ckf_airgap.charm_version import CharmVersions
 from ckf_airgap.errors import (
     ArtifactError,
     ConfigurationError,
@@ -35,7 +39,7 @@ from ckf_airgap.packing.assembly import assemble
 from ckf_airgap.packing.charms import CharmDownloads, FetchedCharm, charms_in, write_charm_archive
 from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
-from ckf_airgap.packing.request import distinct_images, juju_images
+from ckf_airgap.packing.request import PackRequest, distinct_images, juju_images
 from ckf_airgap.planning.charms_at_hand import require_readable
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
@@ -47,51 +51,6 @@ _IMAGES = "images.tar.gz"
 _CHARMS = "charms.tar.gz"
 # Where the images will be put is not known yet: what is said of it shows the word.
 _REGISTRY = RegistryLocation("REGISTRY")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackRequest:
-    """What to pack.
-
-    Attributes:
-        output: The folder for the two files; made if need be.
-        origins: The charms to download, or none.
-        folder: A folder with charms, or None. With ``origins`` too, only those that they name
-            count.
-        bundle: The text of the bundle that the charms are for; empty for none.
-        images: Images beside those of the charms.
-        juju_version: The controller's version, to pack Juju's own images too; empty for not.
-        layout: ``docker`` or ``oci``.
-        architecture: The CPU architecture.
-        allow_missing: Whether to pack although charms of the release are missing.
-        juju: The juju client.
-        charmhub_url: The address of another Charmhub; empty for the public one.
-    """
-
-    output: Path
-    origins: tuple[CharmOrigin, ...] = ()
-    folder: Path | None = None
-    bundle: str = ""
-    images: tuple[ImageReference, ...] = ()
-    juju_version: str = ""
-    layout: str = "docker"
-    architecture: str = "amd64"
-    allow_missing: bool = False
-    juju: str = "juju"
-    charmhub_url: str = ""
-
-    @property
-    def identity(self) -> str:
-        """Tell what to fetch from what another request fetches; the layout does not count."""
-        what = [
-            sorted(map(str, self.origins)),
-            str(self.folder),
-            self.bundle,
-            sorted(map(str, self.images)),
-            self.juju_version,
-            self.architecture,
-        ]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -108,6 +67,27 @@ class PackSteps:
 
 
 @dataclass(frozen=True)
+class PackedBetween:
+    """What is packed for an upgrade to go through, beside the release.
+
+    Attributes:
+        charms: The charms.
+        images: The images that only these take.
+    """
+
+    charms: tuple[PackedCharm, ...]
+    images: tuple[PackedImage, ...]
+
+    def __str__(self) -> str:
+        charm_bytes = sum(charm.size for charm in self.charms)
+        layer_bytes = sum(image.size for image in self.images)
+        return (
+            f"{len(self.charms)} charms between ({charm_bytes:,} bytes), and {len(self.images)} "
+            f"images that only they take ({layer_bytes:,} bytes of layers at most)"
+        )
+
+
+@dataclass(frozen=True)
 class Packed:
     """What was packed, or would be.
 
@@ -118,6 +98,8 @@ class Packed:
         layer_bytes: The bytes of the layers as the registries store them, each counted once.
         fetched_bytes: How much of that is there already.
         warnings: What the operator should know.
+        between: The charms that an upgrade goes through, with the images that nothing else
+            takes.
     """
 
     manifest: PackManifest
@@ -126,6 +108,7 @@ class Packed:
     layer_bytes: int
     fetched_bytes: int
     warnings: tuple[str, ...]
+    between: PackedBetween
 
 
 @dataclass
@@ -176,7 +159,11 @@ class Packer:
         self._skopeo.check()
         with self._locked(), self._remembering() as journal:
             charms = self._charms(journal)
-            manifest, images, warnings = self._look_up(charms, journal)
+            versions = _versions(charms)
+            manifest, images, warnings = self._look_up(charms, versions, journal)
+            between = _between(versions, manifest)
+            if between.charms or self._request.upgrade_from:
+                self._steps.say(f"for the upgrade: {between}")
             writer = self._prepare(images, manifest)
             packed = Packed(
                 manifest,
@@ -185,6 +172,7 @@ class Packer:
                 writer.layer_bytes,
                 writer.fetched_bytes,
                 warnings,
+                between,
             )
             is_there = self._is_there(manifest)
             if is_there:
@@ -216,10 +204,27 @@ class Packer:
 
     def _charms(self, journal: Journal) -> list[FetchedCharm]:
         """Get the charms together."""
-        origins = self._request.origins
+        origins, start = self._request.origins, self._request.upgrade_from
         if self._request.folder:
             found, self._unreadable = charms_in(self._request.folder)
-            return _only(found, origins, self._unreadable) if origins else found
+            if origins:
+                found = _only(found, origins, self._unreadable)
+            if start:
+                start.require_next(charm.file for charm in found)
+                if lacking := start.origins_between(charm.file for charm in found):
+                    raise ConfigurationError(
+                        f"the folder of the charms lacks {', '.join(map(str, lacking))}, which "
+                        f"the upgrade from {start.name} goes through",
+                        "download them into it (juju download CHARM --channel CHANNEL)",
+                    )
+            return found
+        found = self._download(origins, journal)
+        if start:
+            start.require_next(charm.file for charm in found)
+            found += self._download(start.origins_between(charm.file for charm in found), journal)
+        return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file))
+
+    def _download(self, origins: Sequence[CharmOrigin], journal: Journal) -> list[FetchedCharm]:
         self._steps.say(f"downloading {len(origins)} charms")
         folder = self._subfolder("charms")
         downloads = CharmDownloads(
@@ -235,7 +240,7 @@ class Packer:
         )
 
     def _look_up(
-        self, charms: Sequence[FetchedCharm], journal: Journal
+        self, charms: Sequence[FetchedCharm], versions: CharmVersions, journal: Journal
     ) -> tuple[PackManifest, list[RemoteImage], tuple[str, ...]]:
         """Find out which images there must be, and what they consist of."""
         files = [charm.file for charm in charms]
@@ -247,7 +252,7 @@ class Packer:
                 *(juju_images(version, files) if version else ()),
             )
         )
-        warnings = self._check_plan(charms, wanted)
+        warnings = self._check_plan(versions, wanted)
         self._steps.say(f"looking up {len(wanted)} images")
         lookup = RemoteImages(self._skopeo, self._request.architecture, self._subfolder("blobs"))
 
@@ -266,11 +271,12 @@ class Packer:
             ),
             tuple(charm.packed for charm in charms),
             self._request.bundle,
+            upgrade_from=self._request.upgrade_from.name if self._request.upgrade_from else "",
         )
         return manifest, images, warnings
 
     def _check_plan(
-        self, charms: Sequence[FetchedCharm], wanted: Sequence[ImageReference]
+        self, charms: CharmVersions, wanted: Sequence[ImageReference]
     ) -> tuple[str, ...]:
         """Plan the deployment from what there will be, to see what it would lack."""
         settings = PlanSettings.parse(location=_REGISTRY, bundle=self._request.bundle)
@@ -278,8 +284,7 @@ class Packer:
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
         )
         try:
-            files = [charm.file for charm in charms]
-            plan = make_plan(files, inventory, settings, self._unreadable)
+            plan = make_plan(charms.newest, inventory, settings, self._unreadable, charms.between)
         except PlanError as error:
             return (error.problem,)
         if not self._request.allow_missing:
@@ -370,28 +375,47 @@ class Packer:
             journal.close()
 
 
+def _between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
+    """Tell what of a pack is there for an upgrade to go through alone."""
+    labels = {charm.path.name for charm in versions.between}
+    others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
+    only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others
+    return PackedBetween(
+        tuple(charm for charm in manifest.charms if charm.file in labels),
+        tuple(image for image in manifest.images if image.name in only),
+    )
+
+
 def _only(
     charms: Iterable[FetchedCharm],
     origins: Iterable[CharmOrigin],
     unreadable: Iterable[UnreadableCharm],
 ) -> list[FetchedCharm]:
     """Take the charms that a bundle names, with the channels that it names."""
-    by_name = {charm.file.name: charm for charm in charms}
+    charms = list(charms)
     wanted = {origin.name: origin for origin in origins}
-    require_readable([charm for charm in unreadable if charm.name in wanted.keys() - by_name])
-    lacking = sorted(set(wanted) - set(by_name))
-    if lacking:
+    there = {charm.file.name for charm in charms}
+    require_readable([charm for charm in unreadable if charm.name in wanted.keys() - there])
+    if lacking := sorted(wanted.keys() - there):
         raise ConfigurationError(
             f"the folder of the charms lacks {', '.join(lacking)}",
             "download them (juju download CHARM --channel CHANNEL), or leave --charms out",
         )
+    newest = {charm.path for charm in _versions(charms).newest}
     return [
-        replace(
-            by_name[name],
-            packed=replace(by_name[name].packed, channel=wanted[name].channel),
-        )
-        for name in sorted(wanted)
+        replace(charm, packed=replace(charm.packed, channel=wanted[charm.file.name].channel))
+        if charm.file.path in newest
+        else charm
+        for charm in charms
+        if charm.file.name in wanted
     ]
+
+
+def _versions(charms: Iterable[FetchedCharm]) -> CharmVersions:
+    versions = CharmVersions("what is packed")
+    for charm in charms:
+        versions.add(charm.file)
+    return versions
 
 
 def _require_complete(plan: Plan) -> None:

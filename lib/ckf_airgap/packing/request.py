@@ -1,7 +1,11 @@
 """What is to be packed: the charms that a bundle or a channel map names, and further images."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.charm_download import CharmOrigin
@@ -11,12 +15,61 @@ from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju_images import JujuVersion
 from ckf_airgap.juju_names import is_charm
 from ckf_airgap.names import ImagePath, ImageReference, image_path
+from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.planning.operator_bundle import read_bundle
 from ckf_airgap.planning.topology import TopologyApplication
 
 # Juju's own limit is that of an int64; Python converts no thousands of digits.
 _REVISION = re.compile("[0-9]{1,18}")
 _HUBS = ("docker.io", "index.docker.io")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackRequest:
+    """What to pack.
+
+    Attributes:
+        output: The folder for the two files; made if need be.
+        origins: The charms to download, or none.
+        folder: A folder with charms, or None. With ``origins`` too, only those that they name
+            count.
+        bundle: The text of the bundle that the charms are for; empty for none.
+        images: Images beside those of the charms.
+        juju_version: The controller's version, to pack Juju's own images too; empty for not.
+        layout: ``docker`` or ``oci``.
+        architecture: The CPU architecture.
+        allow_missing: Whether to pack although charms of the release are missing.
+        juju: The juju client.
+        charmhub_url: The address of another Charmhub; empty for the public one.
+        upgrade_from: What runs where this is to be upgraded to, or None.
+    """
+
+    output: Path
+    origins: tuple[CharmOrigin, ...] = ()
+    folder: Path | None = None
+    bundle: str = ""
+    images: tuple[ImageReference, ...] = ()
+    juju_version: str = ""
+    layout: str = "docker"
+    architecture: str = "amd64"
+    allow_missing: bool = False
+    juju: str = "juju"
+    charmhub_url: str = ""
+    upgrade_from: UpgradeStart | None = None
+
+    @property
+    def identity(self) -> str:
+        """Tell what to fetch from what another request fetches; the layout does not count."""
+        what = [
+            sorted(map(str, self.origins)),
+            str(self.folder),
+            self.bundle,
+            sorted(map(str, self.images)),
+            self.juju_version,
+            self.architecture,
+            *(sorted(map(str, self.upgrade_from.versions.items())) if self.upgrade_from else ()),
+        ]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigin, ...]:

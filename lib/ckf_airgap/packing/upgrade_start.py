@@ -1,0 +1,115 @@
+"""What a packed release is to upgrade from, and which charms lie between."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ckf_airgap.charm_download import CharmOrigin
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import Version, version_of
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.planning.operator_bundle import read_bundle
+from ckf_airgap.upgrades.rules import ReleaseRule, load_rules
+
+
+@dataclass(frozen=True)
+class UpgradeStart:
+    """What runs before an upgrade.
+
+    Attributes:
+        name: What the operator calls it: a release, or the bundle.
+        versions: The versions of the charms that the rules go by, as far as they are told.
+    """
+
+    name: str
+    versions: Mapping[str, Version]
+
+    @classmethod
+    def of_release(cls, name: str) -> "UpgradeStart | None":
+        """Return a release of Charmed Kubeflow; None where the rules have none of this name."""
+        for rule in load_rules().releases:
+            if rule.release == name:
+                return cls(name, rule.versions)
+        return None
+
+    @classmethod
+    def of_bundle(cls, name: str, text: str) -> "UpgradeStart":
+        """Return what a bundle deploys, as far as the channels of its charms tell.
+
+        Args:
+            name: What to call it.
+            text: The bundle.
+
+        Raises:
+            ConfigurationError: It is none, or tells no version.
+        """
+        charms = load_rules().charms_with_versions
+        versions = {
+            item.charm: version
+            for item in read_bundle(text).applications
+            if item.charm in charms and (version := Version.find(item.channel or ""))
+        }
+        if not versions:
+            raise ConfigurationError(
+                f"{name} does not tell the versions of {', '.join(sorted(charms))}",
+                "give a bundle with their channels, or the release that runs: --upgrade-from 1.10",
+            )
+        return cls(name, versions)
+
+    @property
+    def release(self) -> ReleaseRule | None:
+        """The release that it is, where the versions tell."""
+        return load_rules().release_of(self.versions.items())
+
+    def require_next(self, charms: Iterable[CharmFile]) -> None:
+        """Refuse to pack what no upgrade leads to.
+
+        Args:
+            charms: The charms of the release to pack.
+
+        Raises:
+            ConfigurationError: A release lies between, or it is older.
+        """
+        rules = load_rules()
+        told = ((charm.name, version_of(charm)) for charm in charms)
+        after = rules.release_of((name, version) for name, version in told if version)
+        if self.release is None or after is None:
+            return
+        first, last = map(rules.releases.index, (self.release, after))
+        if last < first:
+            raise ConfigurationError(
+                f"what is packed is Charmed Kubeflow {after.release}, which is older than "
+                f"{self.release.release}",
+                "no charm goes back: pack the release after the one that runs",
+            )
+        if last > first + 1:
+            between = rules.releases[first + 1].release
+            raise ConfigurationError(
+                f"what is packed is Charmed Kubeflow {after.release}, and an upgrade goes from "
+                f"{self.release.release} to {between} first",
+                f"pack {between} with --upgrade-from {self.release.release}, and then "
+                f"{after.release} with --upgrade-from {between}",
+            )
+
+    def origins_between(self, charms: Iterable[CharmFile]) -> list[CharmOrigin]:
+        """List the charms that an upgrade goes through.
+
+        Args:
+            charms: The charms that are there: of the release to pack, and any between.
+
+        Returns:
+            What is to be downloaded beside these.
+        """
+        charms = list(charms)
+        origins: list[CharmOrigin] = []
+        for rule in load_rules().minors:
+            there = [v for c in charms if c.name == rule.charm and (v := version_of(c))]
+            first = self.versions.get(rule.charm)
+            if not there or first is None:
+                continue
+            held = {version.minor_release for version in there}
+            origins += [
+                CharmOrigin(rule.charm, rule.channel_of(minor))
+                for minor in rule.between(first, max(there))
+                if minor not in held
+            ]
+        return origins
