@@ -24,6 +24,7 @@ class Charmhub:
     Attributes:
         charms: Each charm's file, by name.
         revisions: Each charm's revision, by name.
+        channels: Further revisions of charms, by name and channel: number and file.
         asked: Name, channel, revision and architecture of each request.
         downloads: The name of each charm that was downloaded.
         url: Its address.
@@ -31,6 +32,9 @@ class Charmhub:
 
     charms: dict[str, bytes] = field(default_factory=dict[str, bytes])
     revisions: dict[str, int] = field(default_factory=dict[str, int])
+    channels: dict[tuple[str, str], tuple[int, bytes]] = field(
+        default_factory=dict[tuple[str, str], tuple[int, bytes]]
+    )
     asked: list[tuple[str, str | None, int | None, str | None]] = field(
         default_factory=list[tuple[str, str | None, int | None, str | None]]
     )
@@ -51,7 +55,10 @@ class Charmhub:
             (name, action.get("channel"), action.get("revision"), base.get("architecture"))
         )
         answer: dict[str, Any] = {"instance-key": action["instance-key"], "name": name, "id": name}
-        content = self.charms.get(name)
+        channel = str(action.get("channel"))
+        revision, content = self.channels.get(
+            (name, channel), (self.revisions.get(name, 0), self.charms.get(name))
+        )
         if content is None:
             message = f"Name {name} was not found in the charm namespace"
             return answer | {
@@ -65,12 +72,12 @@ class Charmhub:
                 "type": "charm",
                 "name": name,
                 "id": name,
-                "revision": self.revisions[name],
+                "revision": revision,
                 "version": "1",
                 "bases": [base],
                 "resources": [],
                 "download": {
-                    "url": f"{self.url}/download/{name}",
+                    "url": f"{self.url}/download/{revision}/{name}",
                     "hash-sha-256": hashlib.sha256(content).hexdigest(),
                     "size": len(content),
                 },
@@ -91,7 +98,10 @@ def serving(charmhub: Charmhub, authority: Authority) -> Generator[Charmhub]:
         def do_GET(self) -> None:
             name = self.path.rpartition("/")[2]
             charmhub.downloads.append(name)
-            self._give(charmhub.charms[name], "application/octet-stream")
+            revision = int(self.path.split("/")[-2])
+            files = {number: content for number, content in charmhub.channels.values()}
+            content = files.get(revision, charmhub.charms.get(name, b""))
+            self._give(content, "application/octet-stream")
 
         def _give(self, content: bytes, kind: str) -> None:
             self.send_response(200)

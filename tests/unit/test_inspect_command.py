@@ -1,5 +1,6 @@
 """``ckf-airgap inspect``: what it prints, and with which status it ends."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,16 @@ import pytest
 
 from ckf_airgap.archives import byte_stream
 from ckf_airgap.commands.main import main
-from tests.sample_release import Release, SampleRelease, truncate, write_release
+from tests.sample_release import (
+    Release,
+    SampleRelease,
+    istio_version,
+    stated_release,
+    truncate,
+    with_charms_between,
+    write_charm_archive,
+    write_release,
+)
 from tests.support.archive_forms import old_docker_save
 from tests.support.sample_images import NamedImage, sample_image
 from tests.support.tar_files import Entry, symbolic_link, tar
@@ -108,3 +118,28 @@ def test_what_ends_it_leaves_no_unpacked_charm_behind(
     _, error = process.communicate()
     assert (process.returncode, error) == (130, "ckf-airgap: interrupted\n")
     assert not os.listdir(folder)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "upgrades"),
+    [(None, ["1.8", "1.9"]), ("1.20", ["1.9"])],
+)
+def test_what_an_archive_upgrades_is_told(
+    lacking: str | None, upgrades: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = with_charms_between(stated_release("1.8"), stated_release("1.9"))
+    charms = [
+        charm
+        for charm in release.charms
+        if not (
+            lacking and charm.name == "istio-pilot" and istio_version(charm).startswith(lacking)
+        )
+    ]
+    archive = write_charm_archive(charms, tmp_path / "charms.tar.gz")
+    assert main(["inspect", "--charms", str(archive.path), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["upgrades"] == upgrades
+    assert {each["charm"] for each in document["charms_between"]} == {"istio-pilot"}
+    assert len(document["charms_between"]) == (3 if lacking else 4)
+    assert main(["inspect", "--charms", str(archive.path)]) == 0
+    assert f"Upgrades Charmed Kubeflow {' and '.join(upgrades)}.\n" in capsys.readouterr().out

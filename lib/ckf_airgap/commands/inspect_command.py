@@ -11,7 +11,7 @@ from ckf_airgap.commands.arguments import (
     archive_inventory,
     read_charms,
 )
-from ckf_airgap.commands.inspection import inspection_table, inventory_document
+from ckf_airgap.commands.inspection import inspection_table, inventory_document, upgrade_starts
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
 from ckf_airgap.errors import ConfigurationError
 
@@ -33,6 +33,10 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     charms = unpacked.charms
     if arguments.charms:
         document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
+        document["charms_between"] = [
+            {"charm": charm.name, **_charm_document(charm)} for charm in unpacked.between
+        ]
+        document["upgrades"] = upgrade_starts(unpacked)
         document["unreadable_charms"] = [str(charm.error) for charm in unpacked.unreadable]
     inventory = archive_inventory(arguments, unpacked) if arguments.images else None
     if inventory:

@@ -6,6 +6,8 @@ from typing import Any
 from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import version_of
+from ckf_airgap.upgrades.rules import load_rules
 
 UNNAMED_CURE = (
     "save it by its name (docker save NAME), or give the charms that want it with --charms"
@@ -73,6 +75,12 @@ def attention(inventory: Inventory) -> Iterator[str]:
             yield f"warning: {entry.file}: {entry.reason}"
 
 
+def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
+    """List the releases that charms can upgrade: their own, and the one before."""
+    versions = ((charm.name, version_of(charm)) for charm in unpacked.readable)
+    return load_rules().starts_of((name, version) for name, version in versions if version)
+
+
 def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:
     """Show what archives hold.
 
@@ -85,9 +93,11 @@ def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, arch
         Tables under headings, with a sum at the end.
     """
     parts: list[str] = []
-    if charms := unpacked.charms:
+    if charms := sorted(unpacked.readable, key=lambda charm: (charm.name, charm.label)):
         rows = ((charm.name, _bases(charm), len(charm.resources), charm.label) for charm in charms)
         parts.append(_table("CHARMS", ("charm", "bases", "images", "file"), rows))
+    if starts := upgrade_starts(unpacked):
+        parts.append(f"Upgrades Charmed Kubeflow {' and '.join(starts)}.\n")
     if unpacked.unreadable:
         errors = (charm.error for charm in unpacked.unreadable)
         lines = (f"  {error.problem}\n    {error.cure}" for error in errors)

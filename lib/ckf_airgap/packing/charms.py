@@ -102,7 +102,9 @@ class CharmDownloads:
                 charm = fetched_charm(path, known["revision"], origin.channel)
                 if charm.packed.sha256 == known["sha256"]:
                     return charm
-        incoming = self._folder / f"{origin.name}.incoming"
+        # Several versions of one charm may come at the same time.
+        which = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
+        incoming = self._folder / f"{origin.name}_{which}.incoming"
         with removed_in_the_end(incoming):
             revision = retried(
                 lambda: download_charm(
@@ -120,8 +122,8 @@ class CharmDownloads:
                     f"cannot be used: what came under this name is the charm {charm.name}",
                     "see with juju info what is there, and correct the name",
                 )
-            name = f"{origin.name}_r{revision}.charm" if revision is not None else None
-            path = self._folder / (name or f"{origin.name}.charm")
+            version = f"r{revision}" if revision is not None else which
+            path = self._folder / f"{origin.name}_{version}.charm"
             os.replace(incoming, path)
         fetched = fetched_charm(path, revision, origin.channel)
         self._remember(

@@ -146,6 +146,36 @@ class UpgradeRules:
                 told.append(reached[-1])
         return self.releases[min(told)] if told else None
 
+    def starts_of(self, versions: Iterable[tuple[str, Version]]) -> list[str]:
+        """List the releases that an archive can be upgraded from.
+
+        Args:
+            versions: The charms of the archive with their versions, those between included.
+
+        Returns:
+            Its own release, and the one before where it holds all versions between.
+        """
+        held: defaultdict[str, list[Version]] = defaultdict(list)
+        for charm, version in versions:
+            held[charm].append(version)
+        newest = self.release_of((charm, max(found)) for charm, found in held.items())
+        if newest is None:
+            return []
+        number = self.releases.index(newest)
+        before = self.releases[number - 1] if number else None
+        if before is None or not all(
+            self._reaches(rule, before, held[rule.charm])
+            for rule in self.minors
+            if rule.charm in held
+        ):
+            return [newest.release]
+        return [before.release, newest.release]
+
+    def _reaches(self, rule: MinorRule, before: ReleaseRule, held: Iterable[Version]) -> bool:
+        first, held = before.versions.get(rule.charm), list(held)
+        minors = {version.minor_release for version in held}
+        return first is None or minors.issuperset(rule.between(first, max(held)))
+
     @property
     def charms_with_versions(self) -> frozenset[str]:
         """The charms whose versions the rules go by."""

@@ -1,0 +1,82 @@
+"""What a packed release is to upgrade from, and what lies between."""
+
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_version import Version
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.packing.upgrade_start import UpgradeStart
+from tests.unit.upgrade_model import charm, istio_pilot, read_charms
+
+BUNDLE = """
+applications:
+  istio-pilot: {charm: istio-pilot, channel: 1.17/stable}
+  kfp-api: {charm: kfp-api, channel: latest/edge}
+  minio: {charm: minio, channel: ckf-1.8/stable}
+"""
+
+
+def release(folder: Path, *pilots: str) -> list[CharmFile]:
+    return read_charms([*map(istio_pilot, pilots), charm("minio", "1.9")], folder)
+
+
+def between(start: UpgradeStart, charms: list[CharmFile]) -> list[str]:
+    return list(map(str, start.origins_between(charms)))
+
+
+def test_a_release_tells_its_versions() -> None:
+    start = UpgradeStart.of_release("1.8")
+    assert start and start.release and start.release.release == "1.8"
+    assert start.versions["istio-pilot"] == Version(1, 17)
+    assert UpgradeStart.of_release("1.1") is None
+
+
+def test_a_bundle_tells_them_in_its_channels() -> None:
+    start = UpgradeStart.of_bundle("old.yaml", BUNDLE)
+    assert start.versions == {"istio-pilot": Version(1, 17)}
+    assert start.release and start.release.release == "1.8"
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        "applications: {minio: {charm: minio, channel: 1.9/stable}}",
+        "applications: {istio-pilot: {charm: istio-pilot, channel: latest/edge}}",
+        "applications: {istio-pilot: {charm: istio-pilot}}",
+    ],
+)
+def test_a_bundle_that_tells_none_is_refused(bundle: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^old\.yaml does not tell the versions of"):
+        UpgradeStart.of_bundle("old.yaml", bundle)
+
+
+def test_the_minor_versions_between_are_downloaded(tmp_path: Path) -> None:
+    start = UpgradeStart.of_bundle("old.yaml", BUNDLE)
+    assert between(start, release(tmp_path / "new", "1.22.0")) == [
+        f"istio-pilot (1.{minor}/stable)" for minor in range(18, 22)
+    ]
+    # What is there already is not.
+    assert between(start, release(tmp_path / "some", "1.22.0", "1.19.3", "1.21.1")) == [
+        "istio-pilot (1.18/stable)",
+        "istio-pilot (1.20/stable)",
+    ]
+    assert between(start, release(tmp_path / "next", "1.18.0")) == []
+    assert between(start, read_charms([charm("minio")], tmp_path / "none")) == []
+
+
+def test_only_the_next_release_is_packed(tmp_path: Path) -> None:
+    start = UpgradeStart.of_bundle("old.yaml", BUNDLE)
+    start.require_next(release(tmp_path / "1.9", "1.22.0"))
+    start.require_next(release(tmp_path / "1.8", "1.17.5"))
+    start.require_next(read_charms([charm("minio")], tmp_path / "unknown"))
+    with pytest.raises(
+        ConfigurationError, match=r"an upgrade goes from 1\.8 to 1\.9 first: "
+    ) as e:
+        start.require_next(release(tmp_path / "1.10", "1.24.2"))
+    assert e.value.cure == (
+        "pack 1.9 with --upgrade-from 1.8, and then 1.10 with --upgrade-from 1.9"
+    )
+    with pytest.raises(ConfigurationError, match=r"1\.7, which is older than 1\.8"):
+        start.require_next(release(tmp_path / "1.7", "1.16.2"))
