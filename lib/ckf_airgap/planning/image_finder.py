@@ -74,20 +74,18 @@ class FoundOptions:
 
 
 def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
-    """Return the option without whose image an application cannot run.
+    """List the options without whose images an application cannot run.
 
-    A charm without oci-image resources runs the image of its one option of one image.
+    A charm without oci-image resources runs the images of its options of one image each.
 
     Args:
         charm: The charm.
         missing: The options that name a missing image.
-
-    Returns:
-        The name of that option, or nothing.
     """
-    plain = [item.name for item in charm.image_options if isinstance(item, PlainImageOption)]
-    is_workload = not charm.resources and len(plain) == 1 and plain[0] in missing
-    return tuple(plain) if is_workload else ()
+    if charm.resources:
+        return ()
+    plain = (item.name for item in charm.image_options if isinstance(item, PlainImageOption))
+    return tuple(name for name in plain if name in missing)
 
 
 class ImageFinder:
@@ -183,7 +181,7 @@ class ImageFinder:
 
     def report_fixed(
         self, application: str, charm: CharmFile, own_options: Mapping[str, object]
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Warn of the images of an application that no option can change.
 
         Those that it does not run without are found or missing like any other.
@@ -192,13 +190,16 @@ class ImageFinder:
             application: The application.
             charm: Its charm.
             own_options: The options that the operator demands.
+
+        Returns:
+            The missing images without which it does not run.
         """
+        lacking: list[str] = []
         for fixed in load_exceptions().fixed:
             if not fixed.concerns(charm.name, charm.options, charm.code, own_options):
                 continue
             if fixed.is_required:
-                for image in fixed.images:
-                    self._find(image, application)
+                lacking += [i for i in fixed.images if not self._find(i, application)]
             self._warnings.append(self._fixed_warning(application, fixed))
             self._fixed += [
                 FixedImage(
@@ -211,6 +212,7 @@ class ImageFinder:
                 for image in fixed.images
                 if (reference := ImageReference.parse(image))
             ]
+        return tuple(lacking)
 
     @property
     def resolved(self) -> tuple[Resolution, ...]:

@@ -53,8 +53,9 @@ class PlannedApplication:
         resources: Each oci-image resource with its reference in the registry.
         options: The options to set, those that name images included.
         image_options: The names of the options that name images.
-        lacking: Its resources without an image, without all of which Juju does not deploy it, or
-            the option with the one image that it runs.
+        lacking: What it cannot run without and has no image for: resources, without all of which
+            Juju does not deploy it, the options with what it runs in their place, images in its
+            charm's code.
         settings: Further keys of the application in the bundle.
         label: What the file is called in charms.tar.gz.
     """
@@ -250,7 +251,7 @@ def _planned(
     _require_known(item, charm)
     resources = finder.resources(item.name, charm, item.own_resources)
     images = finder.options(item.name, charm, item.given_options)
-    finder.report_fixed(item.name, charm, item.own_options)
+    fixed = finder.report_fixed(item.name, charm, item.own_options)
     return PlannedApplication(
         name=item.name,
         charm=item.charm,
@@ -263,8 +264,11 @@ def _planned(
         resources=resources,
         options={**_options(item, charm, settings), **item.own_options, **images.values},
         image_options=tuple(images.values),
-        lacking=tuple(sorted({*charm.resources} - {*resources}))
-        or lacking_workload(charm, images.missing),
+        lacking=(
+            *sorted({*charm.resources} - {*resources}),
+            *lacking_workload(charm, images.missing),
+            *fixed,
+        ),
         settings=item.settings,
         label=charm.label,
     )
