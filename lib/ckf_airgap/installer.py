@@ -307,7 +307,7 @@ class Installer:
 
     def _bring(self, plan: Plan, model: JujuModel, *, refresh: bool) -> Outcome:
         for item in plan.incomplete:
-            self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
+            self._report(f"leaving out {item.name}: no image for {item.lacking_in_words}")
         plan = plan.without_incomplete()
         state = model.state()
         require_staying(plan, state)

@@ -286,7 +286,7 @@ class Preflight:
         for item in plan.incomplete:
             self._error(
                 "plan",
-                f"{item.name} cannot be deployed: no image for {', '.join(item.lacking)}",
+                f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
                 "add the image, or name it in the overlay",
             )
         for warning in plan.warnings:

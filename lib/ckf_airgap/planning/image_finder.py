@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import listed
 from ckf_airgap.image_options import PlainImageOption, parsed_value
 from ckf_airgap.juju_values import OptionValue
 from ckf_airgap.names import ImageReference, RegistryLocation, image_path
@@ -38,7 +39,7 @@ class MissingImage:
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
-        return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
+        return f"{self.image} (for {listed(self.wanted_by, separator=', ')}{note})"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class ImageFinder:
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
-        self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
+        # Each in the order of asking, without a value.
+        self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
@@ -345,8 +347,7 @@ class ImageFinder:
             return image
         resolution = self._resolutions.get(image) or self._resolver.resolve(image)
         self._resolutions[image] = resolution
-        if wanted_by not in self._wanted_by[image]:
-            self._wanted_by[image].append(wanted_by)
+        self._wanted_by[image][wanted_by] = None
         return self._location.reference(resolution.path) if resolution.path else None
 
     def _found_or_expected(self, image: str) -> str | None:

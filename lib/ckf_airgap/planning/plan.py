@@ -8,7 +8,7 @@ from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm
-from ckf_airgap.errors import ConfigurationError, PlanError
+from ckf_airgap.errors import ConfigurationError, PlanError, listed
 from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.charms_at_hand import (
@@ -74,6 +74,11 @@ class PlannedApplication:
     lacking: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     label: str = ""
+
+    @property
+    def lacking_in_words(self) -> str:
+        """What it lacks, as many as fit into a message."""
+        return listed(self.lacking, separator=", ")
 
 
 @dataclass(frozen=True)
