@@ -23,6 +23,7 @@ from ckf_airgap.deployment.refresh_checks import (
 from ckf_airgap.deployment.resource_files import ResourceFiles, resource_files
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel, ModelState
+from ckf_airgap.juju_command import require_values
 from ckf_airgap.machine import node_architecture
 from ckf_airgap.names import image_path
 from ckf_airgap.planning.bundle import render_bundle
@@ -238,10 +239,14 @@ class Installer:
             refresh: Whether applications are to be refreshed.
 
         Raises:
+            ConfigurationError: The juju client cannot be given an option of an application that is
+                deployed by itself.
             JujuError: There is something; the message names all applications that it concerns.
         """
         # Which charms go where does not depend on the images.
         plan = self.plan_from(Inventory(()))
+        for item in plan.excluded:
+            require_values(item.name, item.options)
         state = model.state()
         require_staying(plan, state)
         if refresh:
