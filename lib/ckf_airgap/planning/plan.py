@@ -25,7 +25,12 @@ from ckf_airgap.planning.image_finder import (
     MissingImage,
     lacking_workload,
 )
-from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
+from ckf_airgap.planning.plan_warnings import (
+    PlanWarning,
+    left_out_settings,
+    not_pushed,
+    wrong_model,
+)
 from ckf_airgap.planning.relations import fitting_relations
 from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
@@ -212,6 +217,12 @@ def make_plan(
             *_unused_charms(topology, by_name),
             *_without_effect(settings, applications),
             *wrong_model(applications.values(), settings.model),
+            *(
+                warning
+                for item in planned
+                if item.is_excluded
+                for warning in left_out_settings(item.name, item.settings)
+            ),
             *(PlanWarning(*warning) for warning in finder.warnings),
             *not_pushed(inventory),
         ),
