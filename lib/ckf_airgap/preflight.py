@@ -322,7 +322,9 @@ class Preflight:
         try:
             yield
         except AirgapError as error:
-            self._error(check, error.problem, error.cure)
+            # What stops several checks is told by the first of them.
+            if error.problem not in {each.text for each in self._findings}:
+                self._error(check, error.problem, error.cure)
 
     def _ok(self, check: str, text: str) -> None:
         self._findings.append(Finding(check, Level.OK, text))

@@ -12,7 +12,7 @@ from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.assumptions import Assumption
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.cluster import ClusterFacts, Node
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
@@ -85,10 +85,11 @@ class FakeInstaller(Installer):
     inventory_: Inventory | Exception = Inventory((image("a/api:1"), image("a/db:1")))
     registry_failure: Exception | None = None
     wants_credentials = False
+    unreadable_: tuple[UnreadableCharm, ...] = ()
 
     @property
     def unpacked_charms(self) -> UnpackedCharms:  # type: ignore[override]
-        return UnpackedCharms(self.charms_)
+        return UnpackedCharms(self.charms_, self.unreadable_)
 
     @property
     def registry(self) -> RegistryClient:  # type: ignore[override]
@@ -366,6 +367,14 @@ def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
     (error,) = checks.found(Level.ERROR)
     assert "its repository below the prefix has a name of" in error
     assert "give the option registry a shorter path" in error
+
+
+def test_a_charm_that_cannot_be_read_is_named_once(checks: Checks) -> None:
+    damaged = ArtifactError("db.charm is not a readable charm", "download it again")
+    (api, _) = checks.installer.charms_
+    checks.installer.charms_ = (api,)
+    checks.installer.unreadable_ = (UnreadableCharm("db.charm", "mysql-k8s", damaged),)
+    assert checks.found(Level.ERROR) == [f"error  charms: {damaged}"]
 
 
 def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:
