@@ -4,11 +4,8 @@ A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE), whose directory says what
 say it wrongly.
 """
 
-import errno
 import io
-import os
 import re
-import stat
 import zipfile
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,6 +15,7 @@ from typing import Any, cast
 from ckf_airgap import juju_names
 from ckf_airgap.documents import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.plain_files import open_plain
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
 _LARGEST_DOCUMENT = 1024 * 1024
@@ -49,11 +47,7 @@ class BoundedFile(io.FileIO):
     """
 
     def __init__(self, path: Path) -> None:
-        # A pipe that nobody writes to is opened all the same.
-        super().__init__(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-        if not stat.S_ISREG(os.fstat(self.fileno()).st_mode):
-            self.close()
-            raise OSError(errno.EINVAL, "it is not a file")
+        super().__init__(open_plain(path))
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read bytes; fewer only at the end of the file."""
