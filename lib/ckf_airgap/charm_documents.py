@@ -35,6 +35,7 @@ _REQUIRED_MODEL = re.compile(
     rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
 )
 _DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
+_DOCUMENTS = frozenset({"metadata.yaml", "config.yaml", "manifest.yaml"})
 CURE = "download the charm again (juju download) and make charms.tar.gz again"
 """What to do about a charm that is not readable."""
 
@@ -78,6 +79,15 @@ class CharmDocuments:
         self._bytes_left = _LARGEST_DOCUMENTS
         self.budget = Budget(_MOST_VALUES, within=budget)
         self.label = label
+
+    @property
+    def size(self) -> int:
+        """How many bytes the documents have together, as the zip's directory states it."""
+        return sum(
+            info.file_size
+            for info in self._archive.infolist()
+            if info.filename in _DOCUMENTS or _DEFAULT_FILE.fullmatch(info.filename)
+        )
 
     @property
     def default_files(self) -> dict[str, str]:
