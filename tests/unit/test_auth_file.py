@@ -268,6 +268,12 @@ def test_a_file_that_never_ends_is_told() -> None:
         read_auth_file(Path("/dev/zero"), LOCATION)
 
 
+def test_a_pipe_that_nobody_writes_to_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match=r"pipe cannot be read \(it is not a plain"):
+        read_auth_file(tmp_path / "pipe", LOCATION)
+
+
 def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -27,6 +27,8 @@ from ckf_airgap.preflight import (
     require_fitting_client,
 )
 from ckf_airgap.registry.client import RegistryClient
+from tests.sample_release import Charm, Option, Resource
+from tests.unit.artifacts import charm_files
 
 BUNDLE = """
 applications:
@@ -367,6 +369,25 @@ def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
     (error,) = checks.found(Level.ERROR)
     assert "its repository below the prefix has a name of" in error
     assert "give the option registry a shorter path" in error
+
+
+def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path: Path) -> None:
+    """Juju makes pull secrets for resources alone."""
+    checks.installer.wants_credentials = True
+    assert checks.found(Level.WARNING) == []
+    api = Charm(
+        "kfp-api",
+        (Resource("oci-image", "oci-image", "a/api:1"),),
+        (Option("launcher-image", "string", "a/db:1"),),
+    )
+    (_, database) = checks.installer.charms_
+    checks.installer.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
+    (warning,) = checks.found(Level.WARNING)
+    assert warning == (
+        "warning  pull: registry.corp:5000 wants credentials, and options that name images carry "
+        "none (kfp-api): give the nodes' container runtime credentials for registry.corp:5000, or "
+        "let it give images without"
+    )
 
 
 def test_a_charm_that_cannot_be_read_is_named_once(checks: Checks) -> None:
