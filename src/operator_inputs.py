@@ -15,6 +15,8 @@ from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
 from ckf_airgap.installer import Inputs
 from ckf_airgap.juju import Controller, JujuModel
 from ckf_airgap.names import RegistryLocation
+from ckf_airgap.plain_files import read_plain
+from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
 from reporting import UNIT_DISK
 
@@ -282,13 +284,15 @@ class OperatorInputs:
     def _bundle(self) -> str:
         """Read the operator's own bundle; empty for none."""
         bundle = self._optional_resource("bundle")
+        cure = f"juju attach-resource {self._charm.app.name} bundle=./bundle.yaml"
         try:
-            return bundle.read_text("utf-8") if bundle else ""
-        except UnicodeDecodeError:
+            return read_plain(bundle, LARGEST_BUNDLE).decode("utf-8") if bundle else ""
+        except OSError as error:
             raise ConfigurationError(
-                "the bundle is not text",
-                f"juju attach-resource {self._charm.app.name} bundle=./bundle.yaml",
-            ) from None
+                f"the bundle cannot be read ({error.strerror})", cure
+            ) from error
+        except UnicodeDecodeError:
+            raise ConfigurationError("the bundle is not text", cure) from None
 
     def _credentials(self, secret: ops.Secret | None, option: str) -> Credentials | None:
         """Read a user secret; None if the option is not set."""

@@ -3,6 +3,7 @@
 containers-auth.json(5) describes them, and ``docker login`` what docker has in its own.
 """
 
+import errno
 import os
 import re
 from base64 import b64decode
@@ -16,6 +17,7 @@ from ckf_airgap.credential_helpers import ask_helper, helper_program
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ArtifactError, ConfigurationError, listed
 from ckf_airgap.names import RegistryLocation
+from ckf_airgap.plain_files import read_plain
 
 LARGEST_FILE = 1024 * 1024
 """The most bytes that an auth file may have."""
@@ -136,19 +138,18 @@ class _AuthFile:
 
 def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        content = read_plain(path, LARGEST_FILE)
     except OSError as error:
         if is_optional and isinstance(error, FileNotFoundError | NotADirectoryError):
             return None
+        if error.errno == errno.EFBIG:
+            raise ConfigurationError(
+                f"{path} is not an auth file: {error.strerror}", _LOGIN_AGAIN
+            ) from None
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror})",
             "with --authfile, give a file that is there and that you may read",
         ) from error
-    if len(content) > LARGEST_FILE:
-        raise ConfigurationError(
-            f"{path} is not an auth file: it has more than {LARGEST_FILE:,} bytes", _LOGIN_AGAIN
-        )
     try:
         document = parse_object(content, str(path), _LOGIN_AGAIN, is_unique=True)
     except ArtifactError:

@@ -4,11 +4,8 @@ A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE), whose directory says what
 say it wrongly.
 """
 
-import errno
 import io
-import os
 import re
-import stat
 import zipfile
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,6 +15,7 @@ from typing import Any, cast
 from ckf_airgap import juju_names
 from ckf_airgap.documents import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.plain_files import open_plain
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
 _LARGEST_DOCUMENT = 1024 * 1024
@@ -37,6 +35,7 @@ _REQUIRED_MODEL = re.compile(
     rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
 )
 _DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
+_DOCUMENTS = frozenset({"metadata.yaml", "config.yaml", "manifest.yaml"})
 CURE = "download the charm again (juju download) and make charms.tar.gz again"
 """What to do about a charm that is not readable."""
 
@@ -49,11 +48,7 @@ class BoundedFile(io.FileIO):
     """
 
     def __init__(self, path: Path) -> None:
-        # A pipe that nobody writes to is opened all the same.
-        super().__init__(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-        if not stat.S_ISREG(os.fstat(self.fileno()).st_mode):
-            self.close()
-            raise OSError(errno.EINVAL, "it is not a file")
+        super().__init__(open_plain(path))
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read bytes; fewer only at the end of the file."""
@@ -84,6 +79,15 @@ class CharmDocuments:
         self._bytes_left = _LARGEST_DOCUMENTS
         self.budget = Budget(_MOST_VALUES, within=budget)
         self.label = label
+
+    @property
+    def size(self) -> int:
+        """How many bytes the documents have together, as the zip's directory states it."""
+        return sum(
+            info.file_size
+            for info in self._archive.infolist()
+            if info.filename in _DOCUMENTS or _DEFAULT_FILE.fullmatch(info.filename)
+        )
 
     @property
     def default_files(self) -> dict[str, str]:

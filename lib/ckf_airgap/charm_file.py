@@ -185,6 +185,19 @@ class UnreadableCharm:
         return cls(label, name, kept(error))
 
 
+def size_of_documents(path: Path) -> int:
+    """Return how many bytes the documents of a charm have; 0 where it cannot be read.
+
+    Args:
+        path: The file.
+    """
+    try:
+        with _documents(path, path.name, None) as documents:
+            return documents.size
+    except ArtifactError:
+        return 0
+
+
 @contextmanager
 def _documents(path: Path, label: str, budget: Budget | None) -> Generator[CharmDocuments]:
     try:

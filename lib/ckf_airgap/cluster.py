@@ -1,5 +1,6 @@
 """The Kubernetes API, through lightkube: what really runs in the cluster."""
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ckf_airgap.errors import AirgapError, ClusterError
 from ckf_airgap.names import registry_host
 from ckf_airgap.oci import is_digest
 from ckf_airgap.own_application import OWN_APPLICATION
+from ckf_airgap.proxies import NO_PROXY_CURE, Proxy, model_proxy
 
 Resource = TypeVar("Resource")
 
@@ -204,10 +206,7 @@ def deployments(namespace: str) -> frozenset[str]:
 
 
 def podspec_applications(namespace: str) -> frozenset[str]:
-    """List the applications of a model whose charm is of the podspec kind.
-
-    Args:
-        namespace: The model's namespace.
+    """List the applications whose charm is of the podspec kind in a model's namespace.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -301,6 +300,11 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
         )
     detail = str(error) or type(error).__name__
     if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
+        if proxy := _proxy():
+            return ClusterError(
+                f"the Kubernetes API cannot be reached through the proxy {proxy} ({detail})",
+                NO_PROXY_CURE,
+            )
         return ClusterError(
             f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
         )
@@ -309,6 +313,16 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
         f"({type(error).__name__}: {detail})",
         _OTHER_SERVER,
     )
+
+
+def _proxy() -> Proxy | None:
+    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    settings = {
+        option: os.environ.get(name) or os.environ.get(name.lower())
+        for option, name in (("https-proxy", "HTTPS_PROXY"), ("no-proxy", "NO_PROXY"))
+    }
+    return model_proxy(settings, host, networks=False) if host else None
 
 
 def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:

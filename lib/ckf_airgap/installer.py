@@ -20,6 +20,7 @@ from ckf_airgap.deployment.resource_files import resource_files
 from ckf_airgap.deployment.running_model import ModelReader, look_at_cluster, plan_model_walk
 from ckf_airgap.journal import sealing_key
 from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_command import require_values
 from ckf_airgap.juju_state import ModelState
 from ckf_airgap.machine import node_architecture
 from ckf_airgap.names import image_path
@@ -176,10 +177,9 @@ class Installer:
 
         An archive that has not been pushed is read to its end for it, without being pushed.
         """
-        known = self._pusher().known_inventory(self.inputs.images)
-        if known is not None:
-            return known
         images = self.inputs.images
+        if (known := self._pusher().known_inventory(images)) is not None:
+            return known
         self._report(f"reading {images.name} to see what it holds")
         return read_inventory(
             images,
@@ -250,13 +250,10 @@ class Installer:
     def refresh(self, plan: Plan, model: JujuModel, permissions: Permissions) -> Outcome:
         """Bring a running deployment to new artifacts, in the order that the charms need.
 
-        Args, as for ``walk``: ``plan``, ``model``, ``permissions``.
+        Args and errors are those of ``walk``. A step may fail, too; the next run goes on there.
 
         Returns:
             What was changed.
-
-        Raises:
-            AirgapError: As for ``walk``; or a step fails, and the next run goes on there.
         """
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
@@ -288,12 +285,17 @@ class Installer:
             permissions: What the operator allows in a refresh; None for a deployment.
 
         Raises:
-            AirgapError: There is something; the message names all applications that it concerns.
+            ConfigurationError: The juju client cannot be given an option of an application.
+            AirgapError: There is something else; the message names all that it concerns.
         """
         # Which charms go where does not depend on the images.
         plan = self.plan_from(Inventory(()))
+        state = model.state()
+        for item in plan.applications:
+            if item.is_excluded or (permissions and item.name in state.applications):
+                require_values(item.name, item.options)
         if permissions is None:
-            require_staying(plan, model.state())
+            require_staying(plan, state)
         else:
             self._walk(plan, model, permissions, None)
 
@@ -356,7 +358,7 @@ class Installer:
 
     def _report_incomplete(self, plan: Plan) -> None:
         for item in plan.incomplete:
-            self._report(f"leaving out {item.name}: no image for {', '.join(item.lacking)}")
+            self._report(f"leaving out {item.name}: no image for {item.lacking_in_words}")
 
     def _walk(
         self,
@@ -386,10 +388,8 @@ class Installer:
 
         waiting = set(new)
         late = roll_out(new, deploy, lambda: model.state().starting, at_once=self._at_once)
-        if late:
-            self._report(
-                f"no agent yet after {PATIENCE:.0f} s, going on: {', '.join(sorted(late))}"
-            )
+        if names := ", ".join(sorted(late)):
+            self._report(f"no agent yet after {PATIENCE:.0f} s, going on: {names}")
         return changes
 
     def _deploy_part(self, part: Plan, model: JujuModel, account: Credentials | None) -> list[str]:

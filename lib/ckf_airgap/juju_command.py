@@ -1,5 +1,6 @@
 """What a command line of the juju client may contain, and what its error output means."""
 
+import errno
 import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,12 @@ _CREDENTIALS_CURE = (
     f"juju config {OWN_APPLICATION} juju-credentials=secret:..."
 )
 
+_BY_HAND = "leave the option out, and set it with juju config --file after the deployment"
+# Linux takes 128 KiB with the NUL at the end, and 2 MiB of arguments and environment in all
+# (execve(2), "Limits on size of arguments and environment").
+_LONGEST_ARGUMENT = 128 * 1024 - 1
+_MOST_ARGUMENTS = 1024 * 1024
+
 
 def require_name(kind: str, name: str) -> None:
     """Check that a name at the start of an argument cannot be read as a flag.
@@ -48,22 +55,43 @@ def require_name(kind: str, name: str) -> None:
 
 
 def require_values(application: str, options: Mapping[str, object]) -> None:
-    """Check that no value of an option can be read as the name of a file.
+    """Check that the juju client can be given each option, and takes its value as it is.
 
     Args:
         application: The application, for the error.
         options: Its options with their values.
 
     Raises:
-        ConfigurationError: A value begins with ``@`` (Juju documentation, "juju config").
+        ConfigurationError: A value begins with ``@`` (Juju documentation, "juju config"), has a
+            NUL, or is too long for an argument; or all are, together.
     """
+    size = 0
     for name, value in options.items():
+        what = f"the option {name} of {application}"
+        argument = f"{name}={value}".encode(errors="surrogatepass")
+        size += len(argument)
         if isinstance(value, str) and value.startswith("@"):
             raise ConfigurationError(
-                f"the option {name} of {application} begins with @, which the juju client takes "
-                "for the name of a file",
-                "leave the option out, and set it with juju config --file after the deployment",
+                f"{what} begins with @, which the juju client takes for the name of a file",
+                _BY_HAND,
             )
+        if b"\0" in argument:
+            raise ConfigurationError(
+                f"{what} has a NUL, which no argument of a command can have",
+                "correct it in the bundle or the overlay",
+            )
+        if len(argument) > _LONGEST_ARGUMENT:
+            raise ConfigurationError(
+                f"{what} has {len(argument):,} bytes, which is too long for an argument of the "
+                "juju client",
+                _BY_HAND,
+            )
+    if size > _MOST_ARGUMENTS:
+        raise ConfigurationError(
+            f"the options of {application} have {size:,} bytes together, which is too long for a "
+            "command of the juju client",
+            _BY_HAND,
+        )
 
 
 def error_text(output: str) -> str:
@@ -94,6 +122,11 @@ def client_errors() -> Generator[None]:
     except jubilant.CLIError as error:
         raise _translate(str(error.stderr or "")) from error
     except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise ConfigurationError(
+                "a command of the juju client is too long for this machine",
+                "make what the bundle or the overlay sets shorter",
+            ) from error
         raise ConfigurationError(
             f"the juju client cannot be run ({error.strerror})",
             "attach the client of the operator's machine, for the CPU of this node: "

@@ -316,7 +316,7 @@ class Preflight:
         for item in plan.incomplete:
             self._error(
                 "plan",
-                f"{item.name} cannot be deployed: no image for {', '.join(item.lacking)}",
+                f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
                 "add the image, or name it in the overlay",
             )
         for warning in plan.warnings:
@@ -359,7 +359,9 @@ class Preflight:
         try:
             yield
         except AirgapError as error:
-            self._error(check, error.problem, error.cure)
+            # What stops several checks is told by the first of them.
+            if error.problem not in {each.text for each in self._findings}:
+                self._error(check, error.problem, error.cure)
 
     def _ok(self, check: str, text: str) -> None:
         self._findings.append(Finding(check, Level.OK, text))

@@ -11,6 +11,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,22 @@ def of_endpoints(role: str, count: int, name: str = "some") -> bytes:
     return charm({"metadata.yaml": f"name: {name}\n{role}:\n{lines}"})
 
 
-def of_options(count: int) -> bytes:
-    lines = "".join(f"  image-{n}: {{default: 'a/b{n}:1'}}\n" for n in range(count))
+def of_options(count: int, image: str = "a/b{}:1") -> bytes:
+    """Make a charm of many options that name an image each."""
+    lines = "".join(f"  image-{n}: {{default: '{image.format(n)}'}}\n" for n in range(count))
     return charm({"config.yaml": f"options:\n{lines}"})
+
+
+def of_resources(count: int) -> bytes:
+    """Make a charm of many resources that name no image."""
+    lines = "".join(f"  r{n}: {{type: oci-image}}\n" for n in range(count))
+    return charm({"metadata.yaml": f"{METADATA}resources:\n{lines}"})
+
+
+def of_images(count: int) -> bytes:
+    """Make a charm of one option that names many images."""
+    lines = "".join(f"      k{n}: q{n}/x:2\n" for n in range(count))
+    return charm({"config.yaml": f"options:\n  some-images:\n    default: |\n{lines}"})
 
 
 Charms = Callable[[], Iterable[tuple[str, bytes]]]
@@ -167,6 +181,8 @@ PLANS: Mapping[str, tuple[Charms, str, str]] = {
         "could be several",
     ),
     "12,000 options that name images": (one(lambda: of_options(12_000)), SOUND, ""),
+    "12,000 options that name one image": (one(lambda: of_options(12_000, "a/b:2")), SOUND, ""),
+    "12,000 resources that name no image": (one(lambda: of_resources(12_000)), SOUND, ""),
     "a bundle of 100,000 applications": (
         one(lambda: charm({})),
         "applications:\n" + "".join(f"  a{n}x:\n" for n in range(90_000)),
@@ -219,10 +235,15 @@ PLANS: Mapping[str, tuple[Charms, str, str]] = {
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images") / "images.tar.gz"
-    config = json.dumps({"architecture": "amd64", "rootfs": {"diff_ids": []}}).encode()
-    entry = {"Config": "c", "RepoTags": ["docker.io/a/b:1"], "Layers": []}
-    write_gzip(path, [member("image.tar", saved([entry], Entry("c", config))), END])
+    write_image(path, ["docker.io/a/b:1"])
     return path
+
+
+def write_image(path: Path, names: list[str]) -> None:
+    """Write images.tar.gz with one image."""
+    config = json.dumps({"architecture": "amd64", "rootfs": {"diff_ids": []}}).encode()
+    entry = {"Config": "c", "RepoTags": names, "Layers": []}
+    write_gzip(path, [member("image.tar", saved([entry], Entry("c", config))), END])
 
 
 def write_charms(path: Path, charms: Iterable[tuple[str, bytes]]) -> None:
@@ -265,3 +286,21 @@ def test_planning(name: str, as_overlay: bool, images: Path, tmp_path: Path) -> 
     fails = bool(words) or not is_plain
     assert measured.status == (2 if fails else 0), measured.error
     assert re.search(words, measured.error)
+
+
+def test_planning_where_20_000_images_could_be_meant_by_each_of_1_000(tmp_path: Path) -> None:
+    charms, images = tmp_path / "charms.tar.gz", tmp_path / "images.tar.gz"
+    write_charms(charms, [("some.charm", of_images(1_000))])
+    write_image(images, [f"docker.io/r{number}/x:1" for number in range(20_000)])
+    bundle = tmp_path / "bundle.yaml"
+    bundle.write_text(SOUND)
+    words = ["--charms", str(charms), "--images", str(images), "--bundle", str(bundle)]
+    measured = measure(["plan", *words, "--registry", "r:5000"])
+    # The value of the option is as long as it has to be.
+    told = {key: value for key, value in measured.document.items() if key != "applications"}
+    check("20,000 candidates for 1,000 images", images, replace(measured, document=told))
+    assert measured.status == 0, measured.error
+    notes = {item["note"] for item in measured.document["missing"]}
+    assert len(measured.document["missing"]) == 1_000
+    assert re.fullmatch(r"several images could be meant: r0/x:1, .* and 199\d\d more", notes.pop())
+    assert not notes

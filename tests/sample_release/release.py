@@ -36,11 +36,12 @@ DEMO_CHARMS = (
 """The charms of the built-in release."""
 
 # The options that the bundles of all releases set.
-_BUNDLE_OPTIONS = {
+_BUNDLE_OPTIONS: Mapping[str, Document] = {
     "istio-ingressgateway": {"kind": "ingress"},
     "istio-pilot": {"default-gateway": "kubeflow-gateway"},
 }
 _BUILTIN = Path(__file__).parent / "release.yaml"
+_AMBIENT = Path(__file__).parent / "ambient.yaml"
 _ROLES = ("provides", "requires", "peers")
 _OPTION_KINDS = {bool: "boolean", int: "int", float: "float", str: "string"}
 # Keys of metadata.yaml that have a field of their own in Charm.
@@ -165,6 +166,7 @@ class Release:
         images: The names of its images, in the order of the archive.
         applications: Application to charm, as in the bundle of the release.
         relations: The relations of the bundle among these applications.
+        bundle_options: The options that the bundle sets, of each application that has some.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Release:
     images: tuple[str, ...]
     applications: Mapping[str, str]
     relations: tuple[tuple[str, str], ...]
+    bundle_options: Mapping[str, Document] = field(default_factory=lambda: _BUNDLE_OPTIONS)
 
     @property
     def bundle(self) -> str:
@@ -182,7 +185,7 @@ class Release:
             "docs": "https://example.com/docs",
             "applications": {
                 name: {"charm": charm, "channel": "latest/stable", "scale": 1, "trust": True}
-                | ({"options": _BUNDLE_OPTIONS[name]} if name in _BUNDLE_OPTIONS else {})
+                | ({"options": self.bundle_options[name]} if name in self.bundle_options else {})
                 for name, charm in self.applications.items()
             },
             "relations": [list(pair) for pair in self.relations],
@@ -236,10 +239,16 @@ class Release:
                 _expand_charm(name, cast(Document, body))
                 for name, body in sorted(document["charms"].items())
             ),
-            tuple(document["images"]),
+            tuple(document.get("images", ())),
             document["applications"],
             tuple((first, second) for first, second in document["relations"]),
+            document.get("bundle_options", _BUNDLE_OPTIONS),
         )
+
+    @classmethod
+    def ambient(cls) -> "Release":
+        """Give the whole public release with the ambient mesh, without a list of its images."""
+        return cls.from_document(cast(Document, yaml.safe_load(_AMBIENT.read_text())))
 
     def subset(
         self, charms: Collection[str], images_wanted: "ImagesWanted | None" = None
@@ -406,10 +415,12 @@ def _expand_option(name: str, value: object) -> Option:
         return Option(name, cast(Document, value)["type"], None)
     if isinstance(value, bool | int | float | str):
         return Option(name, _OPTION_KINDS[type(value)], value)
-    raise TypeError(f"option {name} in {_BUILTIN.name} has neither a default nor a type")
+    raise TypeError(f"option {name} has neither a default nor a type")
 
 
 def _file_text(path: str, content: object) -> str:
+    if isinstance(content, str):
+        return content
     if path.endswith(".json"):
         return json.dumps(content, indent=4) + "\n"
     return yaml.safe_dump(content, sort_keys=False)

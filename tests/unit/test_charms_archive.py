@@ -248,7 +248,7 @@ def test_an_unwritable_disk_leaves_nothing_behind(
 ) -> None:
     write_archive(archive, [("a.charm", charm_file(Charm("a")))])
     folder.mkdir(parents=True)
-    (folder / "incoming").symlink_to(target)
+    (folder / ".incoming-0").symlink_to(target)
     with pytest.raises(StorageError, match=r"a\.charm cannot be unpacked"):
         unpack_charms(FileSource(archive), folder)
     assert not os.listdir(folder)
@@ -325,6 +325,19 @@ def test_all_charms_together_have_a_limit(archive: Path, folder: Path) -> None:
 def test_a_full_disk_is_told_with_the_space_needed(archive: Path, folder: Path) -> None:
     write_archive(archive, [("a.charm", charm_file(Charm("a")))])
     folder.mkdir(parents=True)
-    (folder / "incoming").symlink_to("/dev/full")
+    (folder / ".incoming-0").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=r"a\.charm cannot be unpacked \(No space left"):
         unpack_charms(FileSource(archive), folder)
+
+
+def test_those_of_few_values_are_read_whatever_others_take(archive: Path, folder: Path) -> None:
+    options = "options:\n" + "\n".join(f"  o{number}: {{}}" for number in range(20_000))
+    large = [
+        (f"{name}.charm", charm_file(Charm(name), None, {"config.yaml": options}))
+        for name in "abcd"
+    ]
+    sound = ("minio.charm", charm_file(Charm("minio")))
+    write_archive(archive, [*large, sound])
+    unpacked = unpack_charms(FileSource(archive), folder)
+    assert [charm.name for charm in unpacked.charms] == ["a", "b", "minio"]
+    assert [charm.name for charm in unpacked.unreadable] == ["c", "d"]

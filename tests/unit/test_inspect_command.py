@@ -111,7 +111,7 @@ def test_what_ends_it_leaves_no_unpacked_charm_behind(
     command = [sys.executable, "-m", "ckf_airgap", "inspect", "--charms", str(archive)]
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(folder)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not list(folder.glob("*/incoming")):
+    while not list(folder.glob("*/.incoming-0")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(number)

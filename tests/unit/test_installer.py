@@ -12,7 +12,7 @@ from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import JujuError
+from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.installer import Inputs, Installer
 from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_secret import ModelSecret
@@ -285,6 +285,24 @@ def test_an_application_that_is_being_removed_is_not_taken_for_there(
     with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed"):
         installer.check_model(model, None)
     assert model.done == []
+
+
+def test_a_value_that_no_command_can_have_is_told_before_anything_is_pushed(
+    builtin: SampleRelease, tmp_path: Path
+) -> None:
+    settings = PlanSettings.parse(
+        location=RegistryLocation("registry.corp:5000", "ckf"),
+        excluded_charms="minio",
+        overlay=f"applications: {{minio: {{options: {{mode: {'a' * 140_000}}}}}}}",
+    )
+    given = replace(inputs(builtin), settings=settings)
+    model = FakeModel()
+    with pytest.raises(ConfigurationError, match=r"^the option mode of minio has 140,005 bytes"):
+        Installer(given, folder=tmp_path / "work", templates=TEMPLATES).check_model(model, None)
+    assert model.done == []
+    # Of a bundle the client takes it.
+    given = replace(given, settings=replace(settings, excluded_charms=()))
+    Installer(given, folder=tmp_path / "other", templates=TEMPLATES).check_model(model, None)
 
 
 def test_credentials_to_pull_are_in_files_that_do_not_stay(

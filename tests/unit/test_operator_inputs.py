@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,16 @@ def test_a_login_that_fails_shows_before_the_images_are_fetched(
     model.failure = ConfigurationError("the password is wrong", "fix it")
     for action in ("deploy", "add-relations"):
         assert unit.fail(action) == "the password is wrong: fix it"
+
+
+def test_a_bundle_that_is_something_else_is_told_and_not_read_whole(unit: Unit) -> None:
+    os.truncate(unit.paths["bundle"], 2**40)
+    status = unit.status()
+    assert isinstance(status, ops.BlockedStatus)
+    assert status.message == (
+        "the bundle cannot be read (it has more than 1,048,576 bytes): juju attach-resource "
+        "ckf-airgap bundle=./bundle.yaml"
+    )
 
 
 def test_the_core_is_given_the_inputs(

@@ -15,9 +15,17 @@ from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.names import ImageReference, RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
+from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.resolution import Match, Resolver
 from ckf_airgap.planning.settings import PlanSettings
-from tests.sample_release import Charm, Release, SampleRelease, charm_file, retagged_name
+from tests.sample_release import (
+    Charm,
+    Release,
+    Resource,
+    SampleRelease,
+    charm_file,
+    retagged_name,
+)
 from tests.unit.artifacts import charm_files, inventory_of, knative_images
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
@@ -93,6 +101,34 @@ def test_the_nearest_kind_of_match_counts() -> None:
 def test_nothing_is_guessed(archived: list[str], note: str) -> None:
     resolution = Resolver(inventory_of(archived)).resolve("gcr.io/a/b:1")
     assert (resolution.by, resolution.path, resolution.note) == (None, None, note)
+
+
+def test_very_many_candidates_are_counted() -> None:
+    resolver = Resolver(inventory_of(f"quay.io/r{number}/b:1" for number in range(5_000)))
+    notes = {resolver.resolve(f"gcr.io/{organisation}/b:1").note for organisation in ("a", "c")}
+    (note,) = notes
+    assert note.startswith("several images could be meant: r0/b:1, r1/b:1, r10/b:1")
+    assert note.endswith(" more")
+    assert len(note) < 500
+
+
+def test_what_an_application_lacks_is_listed_as_far_as_it_fits(tmp_path: Path) -> None:
+    names = [f"image-{number:04}" for number in range(2_000)]
+    resources = tuple(Resource(name, "oci-image", "docker.io/a/b:1") for name in names)
+    charm = Charm("minio", resources=resources)
+    made = make_plan(
+        charm_files((charm,), tmp_path / "charms"),
+        inventory_of(["docker.io/other/image:1"]),
+        PlanSettings.parse(location=LOCATION),
+    )
+    assert made.incomplete[0].lacking == tuple(names)
+    (told,) = (w for w in plan_document(made, LOCATION)["warnings"] if "cannot be deployed" in w)
+    assert told.startswith("minio cannot be deployed: no image for image-0000, image-0001")
+    assert told.endswith(" more")
+    assert len(told) < 2_200
+    assert len(made.missing) == 1
+    assert len(made.missing[0].wanted_by) == 2_000
+    assert len(str(made.missing[0])) < 2_200
 
 
 def test_one_image_under_two_names_is_not_ambiguous() -> None:

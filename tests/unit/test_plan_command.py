@@ -1,6 +1,7 @@
 """``ckf-airgap plan``: what it prints, and with which status it ends."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,28 @@ def not_text(words: list[str], folder: Path) -> None:
     words += ["--overlay", str(path)]
 
 
+def no_plain_file(option: str, place: str) -> Any:
+    """Name a pipe that nobody writes to, or what never ends."""
+
+    def spoil(words: list[str], folder: Path) -> None:
+        path = Path(place) if place != "pipe" else folder / "pipe"
+        if place == "pipe":
+            os.mkfifo(path)
+        if option in words:
+            words[words.index(option) + 1] = str(path)
+        else:
+            words += [option, str(path)]
+
+    return spoil
+
+
+def a_large_text(words: list[str], folder: Path) -> None:
+    path = folder / "overlay"
+    path.touch()
+    os.truncate(path, 2**40)
+    words += ["--overlay", str(path)]
+
+
 def bad_bundle(words: list[str], folder: Path) -> None:
     path = folder / "bundle"
     path.write_text("[1, 2]")
@@ -133,6 +156,12 @@ def unknown_excluded(words: list[str], _: Path) -> None:
         (a_folder, "cannot be read (Is a directory)"),
         (another_file, "text"),
         (not_text, "is not text"),
+        *(
+            (no_plain_file(option, place), "cannot be read (it is not a plain file)")
+            for option in ("--bundle", "--overlay", "--images", "--charms")
+            for place in ("pipe", "/dev/zero")
+        ),
+        (a_large_text, "cannot be read (it has more than 16,777,216 bytes)"),
         (bad_bundle, "the bundle is not a map"),
         (bad_gateway, "gateway-service-type is 'nodeport'"),
         (unknown_excluded, "excluded-charms names minoi"),

@@ -1,5 +1,6 @@
 """The operator's own bundle and overlay in a plan."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,26 @@ def test_what_a_bundle_says_of_an_application_is_planned(charms: tuple[CharmFile
     )
     assert planned(plan).scale == 3
     assert planned(plan).options["port"] == 1
+
+
+def test_what_an_application_by_itself_cannot_have_is_told(charms: tuple[CharmFile, ...]) -> None:
+    """Of a bundle the juju client carries it out, of a single charm it does not."""
+    overlay = """
+    applications:
+      db: {expose: true, annotations: {gui-x: "1"}, storage: {data: 1G}}
+      api: {devices: {gpu: "1"}, expose: false}
+      store: {expose: true}
+    """
+    given = settings(overlay=overlay)
+    assert make_plan(charms, HELD, given).warnings == ()
+    plan = make_plan(charms, HELD, replace(given, excluded_charms=("db", "api")))
+    assert [str(warning) for warning in plan.warnings] == [
+        "api is deployed by itself, which leaves its devices out: to have them, keep api in the "
+        "bundle: excluded-charms",
+        "db is deployed by itself, which leaves its annotations out: they are for people alone",
+        "db is deployed by itself, which leaves its expose out: after the deployment, juju "
+        "expose db",
+    ]
 
 
 @pytest.mark.parametrize("base", ["ubuntu@24.04", "ubuntu@20.04"])

@@ -12,7 +12,7 @@ from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.assumptions import Assumption
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.cluster import ClusterFacts, Node
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.requirements import require_fit_charms, require_fitting_client
@@ -25,6 +25,8 @@ from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.preflight import Level, Preflight
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.upgrades.model import Permissions
+from tests.sample_release import Charm, Option, Resource
+from tests.unit.artifacts import charm_files
 
 BUNDLE = """
 applications:
@@ -83,10 +85,11 @@ class FakeInstaller(Installer):
     inventory_: Inventory | Exception = Inventory((image("a/api:1"), image("a/db:1")))
     registry_failure: Exception | None = None
     wants_credentials = False
+    unreadable_: tuple[UnreadableCharm, ...] = ()
 
     @property
     def unpacked_charms(self) -> UnpackedCharms:  # type: ignore[override]
-        return UnpackedCharms(self.charms_)
+        return UnpackedCharms(self.charms_, self.unreadable_)
 
     @property
     def registry(self) -> RegistryClient:  # type: ignore[override]
@@ -368,6 +371,33 @@ def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
     (error,) = checks.found(Level.ERROR)
     assert "its repository below the prefix has a name of" in error
     assert "give the option registry a shorter path" in error
+
+
+def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path: Path) -> None:
+    """Juju makes pull secrets for resources alone."""
+    checks.installer.wants_credentials = True
+    assert checks.found(Level.WARNING) == []
+    api = Charm(
+        "kfp-api",
+        (Resource("oci-image", "oci-image", "a/api:1"),),
+        (Option("launcher-image", "string", "a/db:1"),),
+    )
+    (_, database) = checks.installer.charms_
+    checks.installer.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
+    (warning,) = checks.found(Level.WARNING)
+    assert warning == (
+        "warning  pull: registry.corp:5000 wants credentials, and options that name images carry "
+        "none (kfp-api): give the nodes' container runtime credentials for registry.corp:5000, or "
+        "let it give images without"
+    )
+
+
+def test_a_charm_that_cannot_be_read_is_named_once(checks: Checks) -> None:
+    damaged = ArtifactError("db.charm is not a readable charm", "download it again")
+    (api, _) = checks.installer.charms_
+    checks.installer.charms_ = (api,)
+    checks.installer.unreadable_ = (UnreadableCharm("db.charm", "mysql-k8s", damaged),)
+    assert checks.found(Level.ERROR) == [f"error  charms: {damaged}"]
 
 
 def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:

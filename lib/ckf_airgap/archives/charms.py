@@ -5,7 +5,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,18 +14,19 @@ from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm, wanted_images
+from ckf_airgap.charm_file import CharmFile, UnreadableCharm, size_of_documents, wanted_images
 from ckf_airgap.charm_version import CharmVersions
 from ckf_airgap.documents import Budget
 from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_errors, listed
 from ckf_airgap.names import ImageReference
-from ckf_airgap.temporary import removed_in_the_end
 
 # macOS puts a file with attributes beside each file, named alike but for "._" in front.
 _CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
 # The largest releases have some 40 charms, of 6,000 values together.
 _MOST_CHARMS = 1_000
 _MOST_VALUES = 100_000
+# No charm has a name that begins so.
+_INCOMING = ".incoming-"
 
 
 @dataclass(frozen=True)
@@ -78,22 +80,44 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
         raise disk_error(folder, error) from error
     found = _Found(archive.name)
     manifest: PackManifest | None = None
-    budget = Budget(_MOST_VALUES)
-    with open_archive(archive) as stream:
-        for member in read_members(stream, archive.name):
-            if member.name == PACK_MANIFEST:
-                manifest = decode_member(member, archive.name)
-                if manifest:
-                    manifest.require_size(archive.size, archive.name)
-            elif member.kind is MemberKind.FILE and _CHARM.search(member.name):
-                found.require_room()
-                found.add(member.name, *_unpack(member, folder, budget))
-        read_end(stream, archive.name)
+    try:
+        written: list[_Written] = []
+        with open_archive(archive) as stream:
+            for member in read_members(stream, archive.name):
+                if member.name == PACK_MANIFEST:
+                    manifest = decode_member(member, archive.name)
+                    if manifest:
+                        manifest.require_size(archive.size, archive.name)
+                elif member.kind is MemberKind.FILE and _CHARM.search(member.name):
+                    found.require_room(len(written))
+                    written.append(_write(member, folder / f"{_INCOMING}{len(written)}"))
+            read_end(stream, archive.name)
+        for file, charm in zip(written, _read(written), strict=True):
+            found.add(file.member, charm, file.digest)
+    finally:
+        for path in folder.glob(f"{_INCOMING}*"):
+            with suppress(OSError):
+                path.unlink()
     unpacked = found.require_any()
     if manifest:
         _require_packed(manifest, found)
     _remove_others(folder, unpacked.readable)
     return unpacked
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A charm that was written under a name of its own for now.
+
+    Attributes:
+        member: What it is called in the archive.
+        path: Where it is.
+        digest: Its SHA-256.
+    """
+
+    member: str
+    path: Path
+    digest: str
 
 
 class _Found:
@@ -105,9 +129,13 @@ class _Found:
         self.charms = CharmVersions(archive)
         self.unreadable: dict[str, UnreadableCharm] = {}
 
-    def require_room(self) -> None:
-        """Refuse an archive of more charms than any release has."""
-        if len(self.digests) == _MOST_CHARMS:
+    def require_room(self, count: int) -> None:
+        """Refuse an archive of more charms than any release has.
+
+        Args:
+            count: How many there are already.
+        """
+        if count == _MOST_CHARMS:
             raise ArtifactError(
                 f"{self.archive} holds more than {_MOST_CHARMS} .charm files",
                 "make it from the charms of one release",
@@ -148,31 +176,41 @@ def _require_packed(manifest: PackManifest, found: _Found) -> None:
         )
 
 
-def _unpack(
-    member: TarMember, folder: Path, budget: Budget
-) -> tuple[CharmFile | UnreadableCharm, str]:
-    """Write one charm under its final name, completely or not at all; return its SHA-256 too."""
+def _write(member: TarMember, path: Path) -> _Written:
+    """Write one charm."""
     digest = hashlib.sha256()
-    temporary = folder / "incoming"
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(path.parent).free
     if member.size > free:
         raise _no_space(member, f"{free / 1e6:.0f} MB are free")
-    with removed_in_the_end(temporary):
+    try:
+        with path.open("wb") as file:
+            while data := member.read(READ_SIZE):
+                digest.update(data)
+                file.write(data)
+    except OSError as error:
+        raise _no_space(member, str(error.strerror)) from error
+    return _Written(member.name, path, digest.hexdigest())
+
+
+def _read(written: Sequence[_Written]) -> list[CharmFile | UnreadableCharm]:
+    """Read the charms, and give those that can be read their final names.
+
+    Returns:
+        Each charm, in the same order.
+    """
+    budget = Budget(_MOST_VALUES)
+    found: dict[Path, CharmFile | UnreadableCharm] = {}
+    # The smallest comes first: one of very many values takes nothing from those of few.
+    for file in sorted(written, key=lambda each: size_of_documents(each.path)):
         try:
-            with temporary.open("wb") as file:
-                while data := member.read(READ_SIZE):
-                    digest.update(data)
-                    file.write(data)
-        except OSError as error:
-            raise _no_space(member, str(error.strerror)) from error
-        try:
-            charm = CharmFile.read(temporary, member.name, budget)
+            charm = CharmFile.read(file.path, file.member, budget)
         except ArtifactError as error:
-            charm = UnreadableCharm.of(temporary, member.name, error, budget)
-            return charm, digest.hexdigest()
-        path = folder / f"{charm.name}_{digest.hexdigest()[:7]}.charm"
-        os.replace(temporary, path)
-    return dataclasses.replace(charm, path=path), digest.hexdigest()
+            found[file.path] = UnreadableCharm.of(file.path, file.member, error, budget)
+            continue
+        path = file.path.with_name(f"{charm.name}_{file.digest[:7]}.charm")
+        os.replace(file.path, path)
+        found[file.path] = dataclasses.replace(charm, path=path)
+    return [found[file.path] for file in written]
 
 
 def _no_space(member: TarMember, why: str) -> StorageError:

@@ -1,5 +1,6 @@
 """Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -15,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from ckf_airgap import https
 from ckf_airgap.addresses import without_query
 from ckf_airgap.errors import ArtifactError, ConfigurationError
+from ckf_airgap.plain_files import open_plain
 
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
@@ -108,7 +110,7 @@ class FileSource(Source):
     def open(self) -> Generator[StoredStream]:
         """Open it from its start."""
         with self._failing():
-            file = self.path.open("rb")
+            file = os.fdopen(open_plain(self.path), "rb")
         with file:
             yield _FileStream(file, self)
 

@@ -1,6 +1,7 @@
 """The options that several sub-commands have, and the files that they name."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,7 +12,10 @@ from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.plain_files import open_plain, read_plain
 
+LARGEST_TEXT = 16 * 1024 * 1024
+"""The most bytes that a text file of the operator may have."""
 AddParser = Callable[..., argparse.ArgumentParser]
 """Makes the parser of a sub-command, from its name and the keywords of ``ArgumentParser``."""
 
@@ -127,12 +131,10 @@ def require_file(path: Path) -> Path:
         ConfigurationError: It cannot.
     """
     try:
-        with path.open("rb"):
-            return path
+        os.close(open_plain(path))
+        return path
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror})", "give the path of a file that is there"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def read_text(path: Path | None) -> str:
@@ -144,6 +146,14 @@ def read_text(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        return require_file(path).read_text("utf-8")
+        return read_plain(path, LARGEST_TEXT).decode("utf-8")
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not text", "give a YAML file") from error
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be read ({error.strerror})", "give the path of a file that is there"
+    )

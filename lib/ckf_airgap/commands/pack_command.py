@@ -9,7 +9,13 @@ from typing import Any
 from tqdm import tqdm
 
 from ckf_airgap import small_files
-from ckf_airgap.commands.arguments import AddParser, certificates, read_text, require_file
+from ckf_airgap.commands.arguments import (
+    LARGEST_TEXT,
+    AddParser,
+    certificates,
+    read_text,
+    require_file,
+)
 from ckf_airgap.commands.output import Answer, ProgressLines
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.names import ImageReference
@@ -27,7 +33,6 @@ from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.upgrades.rules import load_rules
 
-_LARGEST_LIST = 16 * 1024 * 1024
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms FOLDER --output release --add-images workloads.txt
@@ -227,7 +232,7 @@ def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
     images = [parse_image(text) for text in arguments.add_image]
     for place in arguments.add_images:
         if "://" in place:
-            content = small_files.fetch(place, certificates(arguments), largest=_LARGEST_LIST)
+            content = small_files.fetch(place, certificates(arguments), largest=LARGEST_TEXT)
             text = content.decode("utf-8", "replace")
         else:
             text = read_text(Path(place))

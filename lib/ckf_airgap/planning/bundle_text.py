@@ -3,7 +3,7 @@
 import re
 
 LARGEST_BUNDLE = 1024 * 1024
-"""How many characters a bundle may have."""
+"""How many characters a bundle may have, and how many bytes."""
 # Three hyphens at the beginning of a line always begin a document (YAML 1.2.2, 9.1.2).
 _DOCUMENT_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _CONTENT = re.compile(r"^(?!---[^\S\n]*(?:#|$))[^\S\n]*[^\s#%]", re.MULTILINE)

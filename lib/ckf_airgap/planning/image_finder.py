@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.errors import listed
 from ckf_airgap.image_options import PlainImageOption, parsed_value
 from ckf_airgap.juju_values import OptionValue
 from ckf_airgap.names import ImageReference, RegistryLocation, image_path
@@ -38,7 +39,7 @@ class MissingImage:
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
-        return f"{self.image} (for {', '.join(self.wanted_by)}{note})"
+        return f"{self.image} (for {listed(self.wanted_by, separator=', ')}{note})"
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,18 @@ class FoundOptions:
 
 
 def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
-    """Return the option without whose image an application cannot run.
+    """List the options without whose images an application cannot run.
 
-    A charm without oci-image resources runs the image of its one option of one image.
+    A charm without oci-image resources runs the images of its options of one image each.
 
     Args:
         charm: The charm.
         missing: The options that name a missing image.
-
-    Returns:
-        The name of that option, or nothing.
     """
-    plain = [item.name for item in charm.image_options if isinstance(item, PlainImageOption)]
-    is_workload = not charm.resources and len(plain) == 1 and plain[0] in missing
-    return tuple(plain) if is_workload else ()
+    if charm.resources:
+        return ()
+    plain = (item.name for item in charm.image_options if isinstance(item, PlainImageOption))
+    return tuple(name for name in plain if name in missing)
 
 
 class ImageFinder:
@@ -97,7 +96,8 @@ class ImageFinder:
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
-        self._wanted_by: defaultdict[str, list[str]] = defaultdict(list)
+        # Each in the order of asking, without a value.
+        self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
@@ -183,7 +183,7 @@ class ImageFinder:
 
     def report_fixed(
         self, application: str, charm: CharmFile, own_options: Mapping[str, object]
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Warn of the images of an application that no option can change.
 
         Those that it does not run without are found or missing like any other.
@@ -192,13 +192,16 @@ class ImageFinder:
             application: The application.
             charm: Its charm.
             own_options: The options that the operator demands.
+
+        Returns:
+            The missing images without which it does not run.
         """
+        lacking: list[str] = []
         for fixed in load_exceptions().fixed:
             if not fixed.concerns(charm.name, charm.options, charm.code, own_options):
                 continue
             if fixed.is_required:
-                for image in fixed.images:
-                    self._find(image, application)
+                lacking += [i for i in fixed.images if not self._find(i, application)]
             self._warnings.append(self._fixed_warning(application, fixed))
             self._fixed += [
                 FixedImage(
@@ -211,6 +214,7 @@ class ImageFinder:
                 for image in fixed.images
                 if (reference := ImageReference.parse(image))
             ]
+        return tuple(lacking)
 
     @property
     def resolved(self) -> tuple[Resolution, ...]:
@@ -343,8 +347,7 @@ class ImageFinder:
             return image
         resolution = self._resolutions.get(image) or self._resolver.resolve(image)
         self._resolutions[image] = resolution
-        if wanted_by not in self._wanted_by[image]:
-            self._wanted_by[image].append(wanted_by)
+        self._wanted_by[image][wanted_by] = None
         return self._location.reference(resolution.path) if resolution.path else None
 
     def _found_or_expected(self, image: str) -> str | None:

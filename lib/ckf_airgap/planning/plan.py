@@ -8,7 +8,7 @@ from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charm_file import CharmFile, UnreadableCharm
-from ckf_airgap.errors import ConfigurationError, PlanError
+from ckf_airgap.errors import ConfigurationError, PlanError, listed
 from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.names import to_choose_from
 from ckf_airgap.planning.charms_at_hand import (
@@ -25,7 +25,12 @@ from ckf_airgap.planning.image_finder import (
     MissingImage,
     lacking_workload,
 )
-from ckf_airgap.planning.plan_warnings import PlanWarning, not_pushed, wrong_model
+from ckf_airgap.planning.plan_warnings import (
+    PlanWarning,
+    left_out_settings,
+    not_pushed,
+    wrong_model,
+)
 from ckf_airgap.planning.relations import fitting_relations
 from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
@@ -53,8 +58,9 @@ class PlannedApplication:
         resources: Each oci-image resource with its reference in the registry.
         options: The options to set, those that name images included.
         image_options: The names of the options that name images.
-        lacking: Its resources without an image, without all of which Juju does not deploy it, or
-            the option with the one image that it runs.
+        lacking: What it cannot run without and has no image for: resources, without all of which
+            Juju does not deploy it, the options with what it runs in their place, images in its
+            charm's code.
         settings: Further keys of the application in the bundle.
         label: What the file is called in charms.tar.gz.
     """
@@ -73,6 +79,11 @@ class PlannedApplication:
     lacking: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     label: str = ""
+
+    @property
+    def lacking_in_words(self) -> str:
+        """What it lacks, as many as fit into a message."""
+        return listed(self.lacking, separator=", ")
 
 
 @dataclass(frozen=True)
@@ -223,6 +234,12 @@ def make_plan(
             *_unused_charms(topology, by_name),
             *_without_effect(settings, applications),
             *wrong_model(applications.values(), settings.model),
+            *(
+                warning
+                for item in planned
+                if item.is_excluded
+                for warning in left_out_settings(item.name, item.settings)
+            ),
             *(PlanWarning(*warning) for warning in finder.warnings),
             *not_pushed(inventory),
         ),
@@ -267,7 +284,7 @@ def _planned(
     _require_known(item, charm)
     resources = finder.resources(item.name, charm, item.own_resources)
     images = finder.options(item.name, charm, item.given_options)
-    finder.report_fixed(item.name, charm, item.own_options)
+    fixed = finder.report_fixed(item.name, charm, item.own_options)
     return PlannedApplication(
         name=item.name,
         charm=item.charm,
@@ -280,8 +297,11 @@ def _planned(
         resources=resources,
         options={**_options(item, charm, settings), **item.own_options, **images.values},
         image_options=tuple(images.values),
-        lacking=tuple(sorted({*charm.resources} - {*resources}))
-        or lacking_workload(charm, images.missing),
+        lacking=(
+            *sorted({*charm.resources} - {*resources}),
+            *lacking_workload(charm, images.missing),
+            *fixed,
+        ),
         settings=item.settings,
         label=charm.label,
     )

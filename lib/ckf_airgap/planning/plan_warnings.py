@@ -1,6 +1,6 @@
 """What the operator should know of a plan."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckf_airgap.archives.inventory import Inventory
@@ -23,6 +23,29 @@ class PlanWarning:
 
     def __str__(self) -> str:
         return f"{self.problem}: {self.cure}" if self.cure else self.problem
+
+
+# What juju deploy does not take for a single charm, and what to do about it; storage it takes.
+_LEFT_OUT: Mapping[str, str] = {
+    "annotations": "they are for people alone",
+    "devices": "to have them, keep {} in the bundle: excluded-charms",
+    "expose": "after the deployment, juju expose {}",
+}
+
+
+def left_out_settings(application: str, settings: Mapping[str, object]) -> Iterator[PlanWarning]:
+    """Name what a bundle says of an application that is deployed by itself without it.
+
+    Args:
+        application: The application.
+        settings: Further keys of the application in the bundle.
+    """
+    for key, cure in _LEFT_OUT.items():
+        if settings.get(key):
+            yield PlanWarning(
+                f"{application} is deployed by itself, which leaves its {key} out",
+                cure.format(application),
+            )
 
 
 def not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:

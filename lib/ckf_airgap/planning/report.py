@@ -62,7 +62,7 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
         "warnings": [
             *(f"charms.tar.gz lacks the {charm}" for charm in plan.missing_charms),
             *(
-                f"{item.name} cannot be deployed: no image for {', '.join(item.lacking)}"
+                f"{item.name} cannot be deployed: no image for {item.lacking_in_words}"
                 for item in plan.incomplete
             ),
             *map(str, plan.warnings),

@@ -1,11 +1,16 @@
 """Which image of the archive stands for an image that a charm takes."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
 from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.errors import listed
 from ckf_airgap.names import ImagePath, ImageReference, archived_paths, image_path
+
+_MOST_CANDIDATES = 400
+"""In bytes: what a note lists of them."""
 
 
 class Match(Enum):
@@ -45,6 +50,7 @@ class Resolver:
         self._by_path: dict[ImagePath, ImagePath] = {}
         self._by_repository: defaultdict[str, set[ImagePath]] = defaultdict(set)
         self._by_name: defaultdict[str, set[ImagePath]] = defaultdict(set)
+        self._notes: dict[tuple[Match, str], str] = {}
         for image in inventory.images:
             for name in image.names:
                 target = image_path(name)
@@ -72,15 +78,18 @@ class Resolver:
         path = image_path(reference)
         if path in self._by_path:
             return Resolution(image, Match.EXACT, self._by_path[path])
-        for match, candidates in (
-            (Match.REPOSITORY, self._by_repository.get(path.repository, set[ImagePath]())),
-            (Match.NAME, self._by_name.get(path.last_component, set[ImagePath]())),
+        for match, key, groups in (
+            (Match.REPOSITORY, path.repository, self._by_repository),
+            (Match.NAME, path.last_component, self._by_name),
         ):
+            candidates = groups.get(key, set[ImagePath]())
             if len(candidates) == 1:
                 return Resolution(image, match, next(iter(candidates)))
             if candidates:
-                listed = ", ".join(sorted(map(str, candidates)))
-                return Resolution(image, note=f"several images could be meant: {listed}")
+                # Very many images may have the same very many candidates.
+                if (match, key) not in self._notes:
+                    self._notes[match, key] = _several(candidates)
+                return Resolution(image, note=self._notes[match, key])
         return Resolution(image)
 
     def resolve_tail(self, tail: str) -> Resolution:
@@ -96,5 +105,9 @@ class Resolver:
         found = {t for t in targets if f"/{t.repository}".endswith(f"/{tail}")}
         if len(found) == 1:
             return Resolution(tail, Match.REPOSITORY, found.pop())
-        listed = ", ".join(sorted(map(str, found)))
-        return Resolution(tail, note=f"several images could be meant: {listed}" if found else "")
+        return Resolution(tail, note=_several(found) if found else "")
+
+
+def _several(candidates: Collection[ImagePath]) -> str:
+    shown = listed(sorted(map(str, candidates)), most_bytes=_MOST_CANDIDATES, separator=", ")
+    return f"several images could be meant: {shown}"

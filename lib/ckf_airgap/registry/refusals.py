@@ -231,7 +231,8 @@ _FAILURES = {
     **https.CERTIFICATE_FAILURES,
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
-        f"give the port at which it serves HTTPS: juju config {OWN_APPLICATION} registry=...",
+        "give the port at which it serves HTTPS (plain HTTP does not do): juju config "
+        f"{OWN_APPLICATION} registry=...; on a workstation --registry",
     ),
     https.Cause.UNKNOWN_NAME: (
         "has a name that cannot be resolved",

@@ -9,9 +9,11 @@ import yaml
 
 from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju_values import OptionValue
 from tests.functional.juju.charms import (
     IMAGE,
     MANY_OPTIONS,
+    MINIO,
     PODSPEC,
     VALUES,
     Charms,
@@ -19,6 +21,7 @@ from tests.functional.juju.charms import (
     image_of,
 )
 from tests.functional.juju_model import MODEL_UUID, Model
+from tests.sample_release import Option
 
 
 def test_all_that_is_planned_is_deployed(model: JujuModel, juju: Model, charms: Charms) -> None:
@@ -112,6 +115,30 @@ def test_no_value_is_taken_for_a_file(model: JujuModel, juju: Model, charms: Cha
     with pytest.raises(ConfigurationError, match="motd of minio begins with @"):
         model.update_options(application)
     assert juju.api.names == ["Application.Get"]
+
+
+def test_a_value_may_be_as_long_as_an_argument(
+    model: JujuModel, juju: Model, charms: Charms
+) -> None:
+    longest = "a" * (128 * 1024 - 1 - len("motd="))
+    model.deploy_application(charms.planned({"motd": longest}))
+    assert juju.applications["minio"].values["motd"] == longest
+    changed = longest.replace("a", "b")
+    model.update_options(charms.planned({"motd": changed}))
+    assert juju.applications["minio"].values["motd"] == changed
+    juju.api.forget()
+    for method in (model.deploy_application, model.update_options):
+        with pytest.raises(ConfigurationError, match="motd of minio has 131,072 bytes"):
+            method(charms.planned({"motd": f"{longest}a"}))
+    assert juju.api.names == ["Application.Get"]
+
+
+def test_values_may_be_many(model: JujuModel, juju: Model, charms: Charms) -> None:
+    names = [f"string-{number}" for number in range(10)]
+    charm = replace(MINIO, options=tuple(Option(name, "string", None) for name in names))
+    options: dict[str, OptionValue] = dict.fromkeys(names, "a" * 100_000)
+    model.deploy_application(charms.planned(options, charm))
+    assert juju.applications["minio"].values == options
 
 
 @pytest.mark.parametrize("name", ["--help", "-h", "", "a b", "~", "@x", "a=b"])

@@ -107,6 +107,27 @@ def test_no_value_is_taken_for_the_name_of_a_file(fake: FakeJuju, model: JujuMod
     assert [command[0] for command in fake.commands] == ["config"]
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"mode": "a\0b"}, r"^the option mode of minio has a NUL"),
+        ({"mode": "é" * 70_000}, r"^the option mode of minio has 140,005 bytes"),
+        (
+            {f"mode-{number}": "a" * 100_000 for number in range(11)},
+            r"^the options of minio have 1,100,078 bytes together",
+        ),
+    ],
+)
+def test_what_no_argument_can_hold_is_told_by_its_name(
+    options: dict[str, OptionValue], problem: str, fake: FakeJuju, model: JujuModel
+) -> None:
+    fake.answer("config", {"settings": {}})
+    for method in (model.update_options, model.deploy_application):
+        with pytest.raises(ConfigurationError, match=problem):
+            method(planned(options))
+    assert [command[0] for command in fake.commands] == ["config"]
+
+
 def test_a_new_relation_is_added(fake: FakeJuju, model: JujuModel) -> None:
     other = {RELATION[0]: frozenset({"katib-db"}), RELATION[1]: frozenset({"katib-api"})}
     state = ModelState(frozenset(), other, {})
