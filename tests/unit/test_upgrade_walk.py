@@ -1,5 +1,6 @@
 """The walk from one release to the next: the documented sequence, and its rest from any point."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,26 @@ def test_killed_anywhere_the_next_run_goes_on_there(
     setattr(model, moment, None)
     model.upgrade(after, permissions=MAY_LOSE)
     assert model.commands == DOCUMENTED
+    assert model.picture() == undisturbed.picture()
+    assert model.upgrade(after).steps == ()
+
+
+@pytest.mark.parametrize("moment", ["kill_before", "kill_after"])
+@pytest.mark.parametrize("number", range(len(DOCUMENTED) + 12))
+def test_a_controller_that_takes_no_options_with_a_refresh_gets_them_after_it(
+    before: UpgradeTarget, after: UpgradeTarget, number: int, moment: str
+) -> None:
+    """Also where the pod is killed between the two: without them istio-pilot waits for ever."""
+    undisturbed = SimulatedModel(before)
+    undisturbed.upgrade(after, permissions=MAY_LOSE)
+    model = SimulatedModel(before)
+    model.refresh_sets_options = False
+    setattr(model, moment, number)
+    with suppress(KilledError):
+        model.upgrade(after, permissions=MAY_LOSE)
+    setattr(model, moment, None)
+    model.upgrade(after, permissions=MAY_LOSE)
+    assert [line for line in model.commands if not line.startswith("config ")] == DOCUMENTED
     assert model.picture() == undisturbed.picture()
     assert model.upgrade(after).steps == ()
 

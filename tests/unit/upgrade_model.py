@@ -169,6 +169,14 @@ class _Application:
     options: dict[str, OptionValue] = field(default_factory=dict[str, OptionValue])
 
 
+def _waits_for_options(item: _Application) -> bool:
+    """Tell whether an istio-pilot has the tag of another version."""
+    if item.target.charm.name != "istio-pilot" or not item.target.version:
+        return False
+    configured = yaml.safe_load(str(item.options["image-configuration"]))
+    return configured["global-tag"] != str(item.target.version)
+
+
 class SimulatedModel:
     """A model; time passes in it whenever it is looked at while something is waited for."""
 
@@ -183,6 +191,7 @@ class SimulatedModel:
         self.kill_before: int | None = None
         self.kill_after: int | None = None
         self.knows_charms = True
+        self.refresh_sets_options = True
         self.deploy(list(target.applications.values()))
         for pair in target.relations:
             self.relate(pair)
@@ -194,7 +203,9 @@ class SimulatedModel:
         return RunningModel(
             name="kubeflow",
             applications={
-                name: self._running(name, item, target.applications.get(name))
+                name: self._running(
+                    name, item, target.applications.get(name), target.between.get(name, ())
+                )
                 for name, item in self.applications.items()
             },
             relations=frozenset(self.relations),
@@ -204,9 +215,15 @@ class SimulatedModel:
         )
 
     def _running(
-        self, name: str, item: _Application, target: TargetApplication | None
+        self,
+        name: str,
+        item: _Application,
+        target: TargetApplication | None,
+        between: Sequence[TargetApplication],
     ) -> RunningApplication:
-        planned: Mapping[str, OptionValue] = target.planned.options if target else {}
+        targets = (*((target,) if target else ()), *between)
+        same = [each for each in targets if each.digest == item.target.digest]
+        planned: Mapping[str, OptionValue] = same[0].planned.options if same else {}
         known = self.knows_charms
         return RunningApplication(
             name=name,
@@ -230,7 +247,7 @@ class SimulatedModel:
                 del self.applications[name]
                 continue
             item.units = item.scale
-            item.is_active = not item.problem
+            item.is_active = not item.problem and not _waits_for_options(item)
             if item.target.charm.name == "istio-gateway":
                 (self.workloads.add if item.scale else self.workloads.discard)(WORKLOAD)
 
@@ -268,11 +285,16 @@ class SimulatedModel:
             assert item.base in target.charm.bases, f"{target.name} runs in the wrong base"
             item.problem = self._hook_failure(item, target)
             item.target, item.is_active = target, False
-            item.options |= target.planned.options
+            if self.refresh_sets_options:
+                item.options |= target.planned.options
 
         moved = f" --base {base}" if base else ""
         version = f" {target.version}" if target.charm.name == "istio-pilot" else ""
-        return self._do(f"refresh {target.name}{version}{moved}", change)
+        changes = self._do(f"refresh {target.name}{version}{moved}", change)
+        options = self.applications[target.name].options
+        wanted = target.planned.options
+        changed = {key: each for key, each in wanted.items() if options.get(key) != each}
+        return changes + (self.set_options(target.name, changed) if changed else [])
 
     def _require_refreshable(self, item: _Application, target: TargetApplication) -> None:
         old, new = item.target.charm, target.charm

@@ -8,7 +8,7 @@ from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.charm_version import Version, version_in
 from ckf_airgap.credentials import Credentials
 from ckf_airgap.deployment.local_application import local_application
-from ckf_airgap.deployment.record import DeploymentRecord
+from ckf_airgap.deployment.record import DeploymentRecord, KnownCharm
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.image_options import image_option, parsed_value
 from ckf_airgap.juju import JujuModel
@@ -116,8 +116,7 @@ class ModelReader:
         return RunningModel(
             name=self.model.name.rpartition("/")[2],
             applications={
-                name: self._application(name, state, target.applications.get(name))
-                for name in sorted(state.applications)
+                name: self._application(name, state, target) for name in sorted(state.applications)
             },
             relations=frozenset(running_relations(state, target.relations)),
             juju=self.model.versions().model,
@@ -126,17 +125,20 @@ class ModelReader:
         )
 
     def _application(
-        self, name: str, state: ModelState, target: TargetApplication | None
+        self, name: str, state: ModelState, target: UpgradeTarget
     ) -> RunningApplication:
         runs = state.charms[name]
         known = self.record.known_charm(name, runs)
-        is_current = target is not None and known is not None and known.digest == target.digest
+        version = (known and known.version) or self._told_version(name, runs.name)
+        wanted = target.applications.get(name)
+        is_current = wanted is not None and known is not None and known.digest == wanted.digest
         is_leaving = name in state.leaving
+        planned = _as_it_runs(name, target, known, version)
         return RunningApplication(
             name=name,
             charm=runs.name,
             digest=known.digest if known else None,
-            version=(known and known.version) or self._told_version(name, runs.name),
+            version=version,
             # Its own record does not say of what somebody else has deployed; the cluster does.
             is_podspec=known.is_podspec if known else name in self.cluster.podspec or None,
             has_storage=known.has_storage if known else None,
@@ -146,11 +148,11 @@ class ModelReader:
             units=state.units.get(name, 1),
             is_active=name not in state.unsettled,
             is_leaving=is_leaving,
-            other_images=tuple(self.record.other_images(target.planned, self.account))
-            if target and is_current
+            other_images=tuple(self.record.other_images(wanted.planned, self.account))
+            if wanted and is_current
             else (),
-            other_options=self.model.changed_options(local_application(target.planned))
-            if target and is_current and not is_leaving
+            other_options=self.model.changed_options(local_application(planned))
+            if planned and not is_leaving
             else {},
         )
 
@@ -161,6 +163,20 @@ class ModelReader:
         defaults = self.model.option_defaults(name)
         options = [image_option(key, parsed_value(value)) for key, value in defaults.items()]
         return version_in(filter(None, options))
+
+
+def _as_it_runs(
+    name: str, target: UpgradeTarget, known: KnownCharm | None, version: Version | None
+) -> PlannedApplication | None:
+    """Return how an application is planned with the very charm that it runs; None for not.
+
+    A walk that was interrupted may have left it at a charm between, and without the options.
+    """
+    planned = target.applications.get(name)
+    for each in (*((planned,) if planned else ()), *target.between.get(name, ())):
+        if each.digest == known.digest if known else version and each.version == version:
+            return each.planned
+    return None
 
 
 def plan_model_walk(

@@ -29,7 +29,8 @@ class RunningApplication:
         is_leaving: Whether it is being removed.
         other_images: The resources that have another image, or another account to pull it with,
             than planned.
-        other_options: The options that have another value than planned, with that value.
+        other_options: The options that have another value than is planned with the charm that it
+            runs, with that value.
     """
 
     name: str

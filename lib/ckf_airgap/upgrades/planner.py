@@ -98,6 +98,8 @@ class _Planner:
         self._removed: set[RunningRelation] = set()
         # Applications whose way is planned already.
         self._done: set[str] = set()
+        # Applications whose options are set.
+        self._set: set[str] = set()
 
     def walk(self) -> Walk:
         before = self._rules.release_of(
@@ -173,7 +175,10 @@ class _Planner:
         chain = [*between, change.target] if change.is_other_version else []
         others = self._changes.of_charm(rule.without_units)
         off = [other for other in others if self._is_off(other, chain)]
-        if not running.is_active and (chain or off):
+        if running.other_options and (chain or off):
+            # Of a refresh that was interrupted: without them it never becomes active.
+            self._set_options(phase, change)
+        if (running.other_options or not running.is_active) and (chain or off):
             self._add(phase, WaitActive(change.name, running.version, rule.minutes))
         self._drop_relations(
             phase,
@@ -247,7 +252,8 @@ class _Planner:
         self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
         for each in outdated:
             self._refresh(phase, each)
-        current = [each for each in staying if not each.is_outdated]
+        # Also those that an unfinished walk has brought to their charm, and no further.
+        current = [each for each in self._changes.staying if not each.is_outdated]
         for each in current:
             if each.running.other_images:
                 self._add(phase, AttachImages(each.target, each.running.other_images))
@@ -255,8 +261,8 @@ class _Planner:
             if item.name not in self._done:
                 self._deploy(phase, item)
         for each in current:
-            if each.running.other_options:
-                self._add(phase, SetOptions(each.name, each.running.other_options))
+            if each.running.other_options and each.name not in self._set:
+                self._set_options(phase, each)
 
     def _relations(self, restored: Iterable[Relation]) -> None:
         present = {each.key for each in self._running.relations - self._removed}
@@ -269,6 +275,10 @@ class _Planner:
         base = self._base(change, item, running.base, item.planned.base)
         self._add(phase, Refresh(item, running.version, base))
         self._done.add(change.name)
+
+    def _set_options(self, phase: Phase, change: Change) -> None:
+        self._add(phase, SetOptions(change.name, change.running.other_options))
+        self._set.add(change.name)
 
     def _base(
         self, change: Change, item: TargetApplication, base: str | None, planned: str | None
