@@ -18,8 +18,9 @@ from ckf_airgap.deployment.running_model import (
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.juju import JujuModel, JujuVersions
 from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import DeployedCharm, Relation, Side
+from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
 from ckf_airgap.upgrades.model import RunningModel, UpgradeTarget
+from tests.unit.upgrade_model import istio_pilot, read_charms, target_of
 
 PILOT = "{pilot-image: pilot, global-hub: docker.io/istio, global-tag: 1.17.3}"
 
@@ -182,3 +183,30 @@ def test_a_cluster_that_cannot_be_looked_at_tells_nothing(
     monkeypatch.setattr(cluster, "look", refuse)
     found = look_at_cluster("kubeflow")
     assert found.problem and found.kubernetes is None
+
+
+def test_what_runs_is_compared_with_the_plan_for_that_very_charm(tmp_path: Path) -> None:
+    """A walk that was killed has brought the charm between, and not its options."""
+    before, between, after = (
+        read_charms([istio_pilot(version)], tmp_path / version)[0]
+        for version in ("1.17.3", "1.18.7", "1.19.10")
+    )
+    target = target_of([after], [between])
+
+    class Model(FakeModel):
+        def state(self) -> ModelState:
+            charms = {"istio-pilot": DeployedCharm("istio-pilot", 8)}
+            return ModelState(frozenset(charms), {}, {}, charms=charms)
+
+        def option_defaults(self, application: str) -> Mapping[str, object]:
+            return between.options
+
+        def changed_options(self, application: LocalApplication) -> dict[str, OptionValue]:
+            assert application.file == between.path
+            had = before.options["image-configuration"]
+            return {k: v for k, v in application.options.items() if v != had}
+
+    reader = ModelReader(model=Model(), record=DeploymentRecord(Store()), account=None)
+    running = reader.read(target).applications["istio-pilot"]
+    assert running.version == Version(1, 18, 7)
+    assert "1.18.7" in str(running.other_options["image-configuration"])
