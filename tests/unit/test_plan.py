@@ -565,4 +565,6 @@ def test_older_charms_are_planned_for_an_upgrade_to_go_through(tmp_path: Path) -
     assert "extra" not in first.options
     assert second.file == older[1].path
     assert [missing.image for missing in plan.missing] == ["a/b:1.18"]
+    # No upgrade goes through what lacks its image.
+    assert plan.without_incomplete().between == {"kfp-api": (first,)}
     assert make_plan([newest], images, settings).between == {}

@@ -80,10 +80,7 @@ def upgrade_target(
     return UpgradeTarget(
         applications={item.name: target(item) for item in plan.applications},
         relations=plan.relations,
-        between={
-            name: tuple(target(item) for item in items if not item.lacking)
-            for name, items in plan.between.items()
-        },
+        between={name: tuple(map(target, items)) for name, items in plan.between.items()},
     )
 
 

@@ -145,7 +145,12 @@ class Plan:
 
     def without_incomplete(self) -> "Plan":
         """Return the plan for what can be deployed."""
-        return self.only([item.name for item in self.applications if not item.lacking])
+        between = {
+            name: tuple(item for item in items if not item.lacking)
+            for name, items in self.between.items()
+        }
+        complete = [item.name for item in self.applications if not item.lacking]
+        return dataclasses.replace(self.only(complete), between=between)
 
     def require_complete(self) -> None:
         """Refuse to go on without charms of the release or images that the charms take.
