@@ -27,7 +27,8 @@ from tests.support.documented_upgrade import OPTIONS, changes_of, documented, wo
 from tests.support.operator_steps import APPLICATION, Operator
 from tests.testbed import Testbed
 
-# Juju 4.1-beta2 refuses to refresh the gateway, whose new charm has one endpoint more.
+# The walk ends at the gateway, whose new charm has one endpoint more: Juju 4.1-beta2 looks for the
+# endpoints of the new charm in the old one (domain/application/state, SetApplicationCharm).
 pytestmark = pytest.mark.upgrades
 
 # What is removed and deployed again, as its storage changes.
