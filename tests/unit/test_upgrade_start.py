@@ -39,16 +39,30 @@ def test_a_bundle_tells_them_in_its_channels() -> None:
     assert start.release and start.release.release == "1.8"
 
 
+def test_what_the_channel_does_not_tell_the_release_does() -> None:
+    bundle = BUNDLE.replace("latest/edge", "2.0/stable").replace("1.17/stable", "latest/edge")
+    start = UpgradeStart.of_bundle("old.yaml", bundle)
+    assert start.versions["istio-pilot"] == Version(1, 17)
+
+
+@pytest.mark.parametrize("order", [("1.17", "1.20"), ("1.20", "1.17")])
+def test_of_several_applications_the_oldest_counts(order: tuple[str, str]) -> None:
+    lines = (f"  p{n}: {{charm: istio-pilot, channel: {v}/stable}}" for n, v in enumerate(order))
+    start = UpgradeStart.of_bundle("old.yaml", "\n".join(["applications:", *lines]))
+    assert start.versions == {"istio-pilot": Version(1, 17)}
+
+
 @pytest.mark.parametrize(
     "bundle",
     [
         "applications: {minio: {charm: minio, channel: 1.9/stable}}",
         "applications: {istio-pilot: {charm: istio-pilot, channel: latest/edge}}",
         "applications: {istio-pilot: {charm: istio-pilot}}",
+        "applications: {istio-ingressgateway: {charm: istio-gateway, channel: 1.17/stable}}",
     ],
 )
 def test_a_bundle_that_tells_none_is_refused(bundle: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^old\.yaml does not tell the versions of"):
+    with pytest.raises(ConfigurationError, match="not tell the version of istio-pilot:"):
         UpgradeStart.of_bundle("old.yaml", bundle)
 
 

@@ -42,16 +42,22 @@ class UpgradeStart:
         Raises:
             ConfigurationError: It is none, or tells no version.
         """
-        charms = load_rules().charms_with_versions
-        versions = {
-            item.charm: version
-            for item in read_bundle(text).applications
-            if item.charm in charms and (version := Version.find(item.channel or ""))
-        }
-        if not versions:
+        rules = load_rules()
+        versions: dict[str, Version] = {}
+        for item in read_bundle(text).applications:
+            version = Version.find(item.channel or "")
+            if item.charm in rules.charms_with_versions and version:
+                # Of several applications that which has the longest way.
+                versions[item.charm] = min(version, versions.get(item.charm, version))
+        release = rules.release_of(versions.items())
+        for charm in (rule.charm for rule in rules.minors):
+            if charm not in versions and release and charm in release.versions:
+                versions[charm] = release.versions[charm]
+        lacking = [rule.charm for rule in rules.minors if rule.charm not in versions]
+        if lacking:
             raise ConfigurationError(
-                f"{name} does not tell the versions of {', '.join(sorted(charms))}",
-                "give a bundle with their channels, or the release that runs: --upgrade-from 1.10",
+                f"{name} does not tell the version of {', '.join(lacking)}",
+                "give a bundle with its channel, or the release that runs: --upgrade-from 1.10",
             )
         return cls(name, versions)
 
