@@ -2,7 +2,8 @@
 
 The applications are those whose way from 1.8 to 1.9 has special steps: with the metadata of the
 real charms where that is at hand, else with what this project states of them. On Juju 4 all are
-sidecar charms on one base: what a Juju 3 does beside, the functional tests show.
+sidecar charms on one base, and none gets further endpoints: what a Juju 3 does beside, the
+functional tests show.
 """
 
 from pathlib import Path
@@ -21,14 +22,14 @@ from tests.sample_release import (
     pilot_of,
     stated_release,
     with_charms_between,
+    with_later_endpoints,
     write_release,
 )
 from tests.support.documented_upgrade import OPTIONS, changes_of, documented, words_of_table
-from tests.support.operator_steps import APPLICATION, Operator
+from tests.support.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
-# The walk ends at the gateway, whose new charm has one endpoint more: Juju 4.1-beta2 looks for the
-# endpoints of the new charm in the old one (domain/application/state, SetApplicationCharm).
+# Among the upgrades until its walk has been seen to its end on the testbed.
 pytestmark = pytest.mark.upgrades
 
 # What is removed and deployed again, as its storage changes.
@@ -39,10 +40,11 @@ JUMP = "an upgrade goes from one release to the next alone"
 
 @pytest.fixture(scope="module")
 def releases(facts: Path | None) -> dict[str, Release]:
-    return {
-        name: Release.from_folder(facts / name, UPGRADED_CHARMS) if facts else stated_release(name)
+    releases = [
+        Release.from_folder(facts / name, UPGRADED_CHARMS) if facts else stated_release(name)
         for name in ("1.8", "1.9", "1.10")
-    }
+    ]
+    return {release.name: release for release in with_later_endpoints(releases)}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,7 @@ def test_data_is_not_lost_without_a_word(
 ) -> None:
     before = deployed.picture()
     deployed.attach(carried["1.9"])
+    assert "allow-data-loss=mlmd" in refusal(deployed, "preflight")
     said = refusal(deployed, "refresh")
     assert "mlmd has to be removed with its storage" in said
     assert "allow-data-loss=mlmd" in said
@@ -117,6 +120,9 @@ def test_a_dry_run_shows_the_walk_and_changes_nothing(
     assert walk.startswith("From 1.8 to 1.9: ")
     assert "mlmd, the ML metadata (LOST in the upgrade)" in walk
     assert changes_of(words_of_table(walk)) == expected
+    preflight = deployed.juju.run(UNIT, "preflight", ALLOWED, wait=1800).results
+    assert preflight["walk"] == walk
+    assert "ok  upgrade: From 1.8 to 1.9: " in preflight["findings"]
     assert deployed.picture() == before
 
 

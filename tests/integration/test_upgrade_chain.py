@@ -23,6 +23,7 @@ from tests.sample_release import (
     istio_version,
     pilot_of,
     with_charms_between,
+    with_later_endpoints,
     write_release,
 )
 from tests.support.documented_upgrade import OPTIONS, documented
@@ -43,8 +44,9 @@ def releases(request: pytest.FixtureRequest, facts: Path | None) -> tuple[Releas
     if facts is None or lacking:
         pytest.skip(f"no facts about CKF {', '.join(lacking)}: set CKF_FACTS")
     if request.param == "part":
-        return tuple(Release.from_folder(facts / name, PART) for name in NAMES)
-    return tuple(_with_all_images(Release.from_folder(facts / name), facts) for name in NAMES)
+        return with_later_endpoints([Release.from_folder(facts / name, PART) for name in NAMES])
+    whole = [Release.from_folder(facts / name) for name in NAMES]
+    return with_later_endpoints([_with_all_images(release, facts) for release in whole])
 
 
 def _with_all_images(release: Release, facts: Path) -> Release:

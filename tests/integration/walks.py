@@ -44,8 +44,12 @@ class Upgrade:
 
     @property
     def changes(self) -> list[str]:
-        """What was changed, as ``documented`` lists it."""
-        return changes_of(self.words)
+        """What was changed, as ``documented`` lists it.
+
+        A run that is killed between a refresh and the options that go with it, which Juju 4 takes
+        one after the other, leaves it to the next one to set them.
+        """
+        return [each for each in changes_of(self.words) if not each.startswith("set ")]
 
     def run_to_end(self) -> dict[str, Any]:
         """Run the action until it is completed; gives its results."""

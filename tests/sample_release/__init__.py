@@ -50,6 +50,7 @@ from tests.sample_release.upgrades import (
     pilot_of,
     stated_release,
     with_charms_between,
+    with_later_endpoints,
 )
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "stated_release",
     "truncate",
     "with_charms_between",
+    "with_later_endpoints",
     "write_charm_archive",
     "write_image_archive",
     "write_release",

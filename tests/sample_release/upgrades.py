@@ -1,5 +1,6 @@
 """Releases to upgrade from and to, with the charms between them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ from tests.sample_release.istio import (
     istio_version,
     minor,
 )
-from tests.sample_release.release import Charm, Release, images_named_by
+from tests.sample_release.release import Charm, Endpoint, Release, images_named_by
 
 UPGRADED_CHARMS = (
     "envoy",
@@ -58,6 +59,31 @@ def stated_release(name: str) -> Release:
 def pilot_of(release: Release) -> Charm:
     """Give the istio-pilot of a release."""
     return next(charm for charm in release.charms if charm.name == PILOT)
+
+
+def with_later_endpoints(releases: Sequence[Release]) -> tuple[Release, ...]:
+    """Give releases whose charms have the endpoints that they get later from the beginning.
+
+    Juju 4.1-beta2 refreshes no application to a charm that has more endpoints than the one that
+    runs: its client names the bindings of all endpoints of the new charm, and the controller looks
+    for them among those of the old one ("one or more of the provided endpoints ... do not exist").
+    What is related stays as in the releases.
+
+    Args:
+        releases: The releases, oldest first.
+    """
+    later: dict[str, dict[str, Endpoint]] = {}
+    found: list[Release] = []
+    for release in reversed(releases):
+        charms: list[Charm] = []
+        for charm in release.charms:
+            known = later.setdefault(charm.name, {})
+            known |= {endpoint.name: endpoint for endpoint in charm.endpoints}
+            own = {endpoint.name for endpoint in charm.endpoints}
+            more = [known[name] for name in sorted(known.keys() - own)]
+            charms.append(replace(charm, endpoints=(*charm.endpoints, *more)))
+        found.append(replace(release, charms=tuple(charms)))
+    return tuple(reversed(found))
 
 
 def with_charms_between(before: Release, after: Release) -> Release:

@@ -22,6 +22,7 @@ from tests.sample_release import (
     present_release_folders,
     stated_release,
     with_charms_between,
+    with_later_endpoints,
     write_charm_archive,
 )
 from tests.support.documented_upgrade import (
@@ -106,12 +107,31 @@ def test_the_documented_sequence_is_what_it_is() -> None:
 def test_the_walk_is_the_documented_one(
     source: str, before: str, after: str, tmp_path: Path
 ) -> None:
-    upgrade = Upgrade(release_of(source, before), release_of(source, after), tmp_path)
+    pair = with_later_endpoints([release_of(source, name) for name in (before, after)])
+    upgrade = Upgrade(pair[0], pair[1], tmp_path)
     expected = documented(upgrade.before, upgrade.after, REPLACED[after])
     words = upgrade.words(REPLACED[after])
     assert changes_of(words) == expected
     gone = f"wait until istio-ingressgateway has no unit and the Deployment {WORKLOAD} is gone"
     assert words[1] == gone
+
+
+@pytest.mark.parametrize(("source", "last"), [("stated", "1.10"), ("real", "1.11")])
+def test_no_charm_gets_further_endpoints(source: str, last: str) -> None:
+    names = [name for name in ("1.8", *REPLACED) if name != "1.11" or last == "1.11"]
+    releases = [release_of(source, name) for name in names]
+    changed = with_later_endpoints(releases)
+    for before, after in pairwise(changed):
+        olds = {charm.name: {end.name for end in charm.endpoints} for charm in before.charms}
+        for charm in after.charms:
+            assert {end.name for end in charm.endpoints} <= olds.get(charm.name, {*()}) or (
+                charm.name not in olds
+            ), charm.name
+    # Each keeps those that it has, and its relations.
+    for release, other in zip(releases, changed, strict=True):
+        for charm, more in zip(release.charms, other.charms, strict=True):
+            assert more.endpoints[: len(charm.endpoints)] == charm.endpoints
+        assert (release.relations, release.images) == (other.relations, other.images)
 
 
 def test_a_walk_out_of_order_is_told(tmp_path: Path) -> None:
