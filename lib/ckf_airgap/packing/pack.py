@@ -222,6 +222,11 @@ class Packer:
         if start:
             start.require_next(charm.file for charm in found)
             found += self._download(start.origins_between(charm.file for charm in found), journal)
+            if lacking := start.origins_between(charm.file for charm in found):
+                raise ConfigurationError(
+                    f"{', '.join(map(str, lacking))} has another version than its channel says",
+                    "see with juju info what is there; give the charms with --charms FOLDER",
+                )
         return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file))
 
     def _download(self, origins: Sequence[CharmOrigin], journal: Journal) -> list[FetchedCharm]:

@@ -76,8 +76,11 @@ class UpgradeStart:
             ConfigurationError: A release lies between, or it is older.
         """
         rules = load_rules()
-        told = ((charm.name, version_of(charm)) for charm in charms)
-        after = rules.release_of((name, version) for name, version in told if version)
+        newest: dict[str, Version] = {}
+        for charm in charms:
+            if version := version_of(charm):
+                newest[charm.name] = max(version, newest.get(charm.name, version))
+        after = rules.release_of(newest.items())
         if self.release is None or after is None:
             return
         first, last = map(rules.releases.index, (self.release, after))
