@@ -125,35 +125,15 @@ def target_of(
     *,
     bundle: str = "",
 ) -> UpgradeTarget:
-    """Plan charms; and for each of those between, the same with it in place of its namesake."""
+    """Plan charms, and with them those that an upgrade goes through."""
     settings = PlanSettings.parse(
         location=RegistryLocation.parse("registry.corp:5000/ckf"), bundle=bundle
     )
-    inventory = inventory_of(str(image) for image in wanted_images([*charms, *between]))
-
-    def targets(chosen: Sequence[CharmFile]) -> tuple[dict[str, TargetApplication], Any]:
-        plan = make_plan(chosen, inventory, settings)
-        files = {each.name: each for each in chosen}
-        return {
-            item.name: TargetApplication(
-                item,
-                files[item.charm],
-                hashlib.sha256(item.file.read_bytes()).hexdigest(),
-            )
-            for item in plan.applications
-        }, plan.relations
-
-    applications, relations = targets(charms)
-    more: dict[str, list[TargetApplication]] = {}
-    for each in between:
-        chosen = [each, *(other for other in charms if other.name != each.name)]
-        for name, item in targets(chosen)[0].items():
-            if item.charm.path == each.path:
-                more.setdefault(name, []).append(item)
-    return UpgradeTarget(
-        applications=applications,
-        relations=relations,
-        between={name: tuple(items) for name, items in more.items()},
+    every = [*charms, *between]
+    inventory = inventory_of(str(image) for image in wanted_images(every))
+    plan = make_plan(charms, inventory, settings, between=between)
+    return UpgradeTarget.of_plan(
+        plan, every, lambda each: hashlib.sha256(each.path.read_bytes()).hexdigest()
     )
 
 

@@ -20,7 +20,6 @@ from ckf_airgap.upgrades.model import (
     RunningApplication,
     RunningModel,
     RunningRelation,
-    TargetApplication,
     UpgradeTarget,
 )
 from ckf_airgap.upgrades.planner import plan_walk
@@ -60,28 +59,6 @@ def look_at_cluster(namespace: str) -> ClusterState:
         )
     except ClusterError as error:
         return ClusterState(problem=error)
-
-
-def upgrade_target(
-    plan: Plan, charms: Iterable[CharmFile], record: DeploymentRecord
-) -> UpgradeTarget:
-    """Return what a model is to hold.
-
-    Args:
-        plan: The plan, without what cannot be deployed.
-        charms: The charms at hand.
-        record: Reads the digests of their files.
-    """
-    files = {charm.path: charm for charm in charms}
-
-    def target(item: PlannedApplication) -> TargetApplication:
-        return TargetApplication(item, files[item.file], record.digest(item.file))
-
-    return UpgradeTarget(
-        applications={item.name: target(item) for item in plan.applications},
-        relations=plan.relations,
-        between={name: tuple(map(target, items)) for name, items in plan.between.items()},
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +171,7 @@ def plan_model_walk(
         AirgapError: It cannot go well, or what it needs to know cannot be asked.
     """
     record = reader.record
-    target = upgrade_target(plan, charms, record)
+    target = UpgradeTarget.of_plan(plan, charms, lambda charm: record.digest(charm.path))
     walk = plan_walk(reader.read(target), target, permissions=permissions, memory=record.walk)
     if reader.cluster.problem and walk.needs_cluster:
         raise reader.cluster.problem

@@ -14,7 +14,6 @@ from ckf_airgap.upgrades.model import (
     RunningApplication,
     RunningModel,
     RunningRelation,
-    TargetApplication,
     UpgradeTarget,
 )
 from ckf_airgap.upgrades.planner import plan_walk
@@ -43,7 +42,8 @@ def walk_between(
     permissions = Permissions(
         data_loss=frozenset(running.applications), to_mesh=load_rules().mesh.name
     )
-    return plan_walk(running, _target(after, plan), permissions=permissions)
+    target = UpgradeTarget.of_plan(plan, after.readable, lambda each: after.digests[each.label])
+    return plan_walk(running, target, permissions=permissions)
 
 
 def _running_model(charms: UnpackedCharms, settings: PlanSettings, juju: str) -> RunningModel:
@@ -82,17 +82,3 @@ def _relation(pair: Relation, files: Mapping[str, CharmFile]) -> RunningRelation
     side = pair[0]
     endpoint = files[side.application].endpoint(side.endpoint)
     return RunningRelation(pair, endpoint.interface if endpoint else "")
-
-
-def _target(charms: UnpackedCharms, plan: Plan) -> UpgradeTarget:
-    files = {charm.path: charm for charm in charms.readable}
-
-    def target(item: PlannedApplication) -> TargetApplication:
-        charm = files[item.file]
-        return TargetApplication(item, charm, charms.digests[charm.label])
-
-    return UpgradeTarget(
-        applications={item.name: target(item) for item in plan.applications},
-        relations=plan.relations,
-        between={name: tuple(map(target, items)) for name, items in plan.between.items()},
-    )

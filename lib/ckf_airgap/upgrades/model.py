@@ -1,12 +1,12 @@
 """What an upgrade starts from and what it goes to, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.charm_version import Version, version_of
-from ckf_airgap.planning.plan import PlannedApplication
+from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 
@@ -145,6 +145,29 @@ class UpgradeTarget:
     between: Mapping[str, tuple[TargetApplication, ...]] = field(
         default_factory=dict[str, tuple[TargetApplication, ...]]
     )
+
+    @classmethod
+    def of_plan(
+        cls, plan: Plan, charms: Iterable[CharmFile], digest: Callable[[CharmFile], str]
+    ) -> "UpgradeTarget":
+        """Return what a plan makes of a model.
+
+        Args:
+            plan: The plan.
+            charms: The charms at hand.
+            digest: Gives the SHA-256 of a charm's file.
+        """
+        files = {charm.path: charm for charm in charms}
+
+        def target(item: PlannedApplication) -> TargetApplication:
+            charm = files[item.file]
+            return TargetApplication(item, charm, digest(charm))
+
+        return cls(
+            applications={item.name: target(item) for item in plan.applications},
+            relations=plan.relations,
+            between={name: tuple(map(target, items)) for name, items in plan.between.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
