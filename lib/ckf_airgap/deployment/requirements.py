@@ -90,6 +90,22 @@ def juju_version(text: str) -> JujuVersion:
         ) from error
 
 
+def require_deployable(installer: Installer, model: JujuModel) -> None:
+    """Refuse to go on where user, client or charms do not fit the model.
+
+    Args:
+        installer: Knows the charms.
+        model: The model, logged in to.
+
+    Raises:
+        AirgapError: One of them does not.
+    """
+    require_admin(model)
+    versions = model.versions()
+    require_fitting_client(versions)
+    require_fit_charms(installer, versions.model)
+
+
 def require_fit_charms(installer: Installer, juju: str) -> None:
     """Refuse to go on with charms that a controller does not take.
 

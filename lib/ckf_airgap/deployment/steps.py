@@ -3,11 +3,7 @@
 from collections.abc import Callable
 
 from ckf_airgap.deployment.outcome import Outcome
-from ckf_airgap.deployment.requirements import (
-    require_admin,
-    require_fit_charms,
-    require_fitting_client,
-)
+from ckf_airgap.deployment.requirements import require_deployable
 from ckf_airgap.installer import Installer
 from ckf_airgap.juju import JujuModel
 from ckf_airgap.planning.plan import Plan
@@ -50,10 +46,7 @@ def walk(
     Raises:
         AirgapError: It cannot go well.
     """
-    require_admin(model)
-    versions = model.versions()
-    require_fitting_client(versions)
-    require_fit_charms(installer, versions.model)
+    require_deployable(installer, model)
     plan = installer.plan()
     if not allow_missing:
         plan.require_complete()
@@ -86,10 +79,7 @@ def bring(
     Raises:
         AirgapError: A step fails; the next run continues where it stopped.
     """
-    require_admin(model)
-    versions = model.versions()
-    require_fitting_client(versions)
-    require_fit_charms(installer, versions.model)
+    require_deployable(installer, model)
     # Looked at in any case: it also refuses charms that are needed and cannot be read.
     missing = installer.missing_charms
     if missing and not allow_missing:
