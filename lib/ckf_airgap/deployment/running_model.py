@@ -126,7 +126,7 @@ class ModelReader:
             if wanted and is_current
             else (),
             other_options=self.model.changed_options(local_application(planned))
-            if planned and not is_leaving
+            if planned and planned.options and not is_leaving
             else {},
         )
 
@@ -199,9 +199,10 @@ def running_relations(state: ModelState, planned: Iterable[Relation]) -> list[Ru
     for first, second in planned:
         if first in state.interfaces and state.has_relation((first, second)):
             add(first, second)
-    for first, names in sorted(state.relations.items(), key=lambda item: str(item[0])):
+    sides = sorted(state.relations.items(), key=lambda item: str(item[0]))
+    for first, names in sides:
         for name in sorted(names - {first.application}):
-            for second, others in sorted(state.relations.items(), key=lambda item: str(item[0])):
+            for second, others in sides:
                 is_pair = second.application == name and first.application in others
                 is_known = (first, name) in matched and (second, first.application) in matched
                 is_fitting = state.interfaces.get(first) == state.interfaces.get(second)
