@@ -6,7 +6,7 @@ from typing import Any
 from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import version_of
+from ckf_airgap.charm_version import told_versions
 from ckf_airgap.upgrades.rules import load_rules
 
 UNNAMED_CURE = (
@@ -77,8 +77,7 @@ def attention(inventory: Inventory) -> Iterator[str]:
 
 def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
     """List the releases that charms can upgrade: their own, and the one before."""
-    versions = ((charm.name, version_of(charm)) for charm in unpacked.readable)
-    return load_rules().starts_of((name, version) for name, version in versions if version)
+    return load_rules().starts_of(told_versions(unpacked.readable))
 
 
 def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:

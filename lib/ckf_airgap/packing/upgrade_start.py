@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version, version_of
+from ckf_airgap.charm_version import Version, told_versions
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.planning.operator_bundle import read_bundle
 from ckf_airgap.upgrades.rules import ReleaseRule, load_rules
@@ -76,11 +76,7 @@ class UpgradeStart:
             ConfigurationError: A release lies between, or it is older.
         """
         rules = load_rules()
-        newest: dict[str, Version] = {}
-        for charm in charms:
-            if version := version_of(charm):
-                newest[charm.name] = max(version, newest.get(charm.name, version))
-        after = rules.release_of(newest.items())
+        after = rules.release_in(told_versions(charms))
         if self.release is None or after is None:
             return
         first, last = map(rules.releases.index, (self.release, after))
@@ -108,10 +104,10 @@ class UpgradeStart:
         Returns:
             What is to be downloaded beside these.
         """
-        charms = list(charms)
+        told = told_versions(charms)
         origins: list[CharmOrigin] = []
         for rule in load_rules().minors:
-            there = [v for c in charms if c.name == rule.charm and (v := version_of(c))]
+            there = [version for name, version in told if name == rule.charm]
             first = self.versions.get(rule.charm)
             if not there or first is None:
                 continue

@@ -1,7 +1,7 @@
 """What no charm says of its own upgrade: ``rules.yaml``, with the source of each rule."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -146,7 +146,18 @@ class UpgradeRules:
                 told.append(reached[-1])
         return self.releases[min(told)] if told else None
 
-    def starts_of(self, versions: Iterable[tuple[str, Version]]) -> list[str]:
+    def release_in(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
+        """Tell the release of an archive, which may hold older versions of its charms too.
+
+        Args:
+            versions: The charms of the archive with their versions.
+        """
+        newest: dict[str, Version] = {}
+        for charm, version in versions:
+            newest[charm] = max(version, newest.get(charm, version))
+        return self.release_of(newest.items())
+
+    def starts_of(self, versions: Collection[tuple[str, Version]]) -> list[str]:
         """List the releases that an archive can be upgraded from.
 
         Args:
@@ -158,7 +169,7 @@ class UpgradeRules:
         held: defaultdict[str, list[Version]] = defaultdict(list)
         for charm, version in versions:
             held[charm].append(version)
-        newest = self.release_of((charm, max(found)) for charm, found in held.items())
+        newest = self.release_in(versions)
         if newest is None:
             return []
         number = self.releases.index(newest)
