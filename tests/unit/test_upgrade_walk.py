@@ -7,7 +7,7 @@ import pytest
 
 from ckf_airgap.charm_version import Version
 from ckf_airgap.errors import AirgapError, JujuError
-from ckf_airgap.planning.topology import Side
+from ckf_airgap.juju_values import Side
 from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rendering import in_words

@@ -11,10 +11,10 @@ import yaml
 from ckf_airgap.charm_file import CharmFile, wanted_images
 from ckf_airgap.charm_version import Version
 from ckf_airgap.errors import JujuError
+from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.names import RegistryLocation
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.planning.topology import OptionValue, Relation
 from ckf_airgap.upgrades.model import (
     RunningApplication,
     RunningModel,

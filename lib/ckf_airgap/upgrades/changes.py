@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ckf_airgap.planning.topology import Relation, Side
+from ckf_airgap.juju_values import Relation, Side
 from ckf_airgap.upgrades.model import (
     RunningApplication,
     RunningModel,

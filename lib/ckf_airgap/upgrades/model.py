@@ -6,8 +6,8 @@ from functools import cached_property
 
 from ckf_airgap.charm_file import CharmFile
 from ckf_airgap.charm_version import Version, version_of
+from ckf_airgap.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.plan import Plan, PlannedApplication
-from ckf_airgap.planning.topology import OptionValue, Relation, Side
 
 
 @dataclass(frozen=True, kw_only=True)

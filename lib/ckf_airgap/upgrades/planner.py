@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ckf_airgap.errors import AirgapError, join_errors
-from ckf_airgap.planning.topology import Relation, load_topology
+from ckf_airgap.juju_values import Relation
+from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.upgrades import refusals
 from ckf_airgap.upgrades.bases import CharmRefresh
 from ckf_airgap.upgrades.changes import Change, Changes

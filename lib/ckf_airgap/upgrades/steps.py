@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from ckf_airgap.charm_version import Version
-from ckf_airgap.planning.topology import OptionValue, Relation
+from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.upgrades.model import TargetApplication, WalkMemory
 from ckf_airgap.upgrades.rules import ReleaseRule
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Protocol
 
 from ckf_airgap.errors import JujuError
-from ckf_airgap.planning.topology import OptionValue, Relation
+from ckf_airgap.juju_values import OptionValue, Relation
 from ckf_airgap.rollout import AT_ONCE, roll_out
 from ckf_airgap.upgrades.model import TargetApplication, WalkMemory
 from ckf_airgap.upgrades.rendering import in_words
