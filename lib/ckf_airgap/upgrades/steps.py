@@ -41,6 +41,30 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True)
+class _Wait:
+    """A wait for an application: no juju command."""
+
+    application: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of its juju command."""
+        return []
+
+
+@dataclass(frozen=True)
+class _Targeted:
+    """What brings an application to what it is to be."""
+
+    target: TargetApplication
+
+    @property
+    def application(self) -> str:
+        """The application."""
+        return self.target.name
+
+
+@dataclass(frozen=True)
 class ScaleDown:
     """Take all units from an application.
 
@@ -64,7 +88,7 @@ class ScaleDown:
 
 
 @dataclass(frozen=True)
-class WaitGone:
+class WaitGone(_Wait):
     """Wait until an application has no units.
 
     Attributes:
@@ -72,7 +96,6 @@ class WaitGone:
         deployment: The Deployment in the model's namespace that has to be gone too, or None.
     """
 
-    application: str
     deployment: str | None = None
 
     @property
@@ -81,14 +104,9 @@ class WaitGone:
         gone = f" and the Deployment {self.deployment} is gone" if self.deployment else ""
         return f"wait until {self.application} has no unit{gone}"
 
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments of its juju command."""
-        return []
-
 
 @dataclass(frozen=True)
-class Refresh:
+class Refresh(_Targeted):
     """Bring an application to another charm, with its images and options at once.
 
     At once, because the hook that upgrades the workload reads the options: with the tag of the
@@ -100,14 +118,8 @@ class Refresh:
         base: The base to move it to; None to keep its own.
     """
 
-    target: TargetApplication
     before: Version | None = None
     base: str | None = None
-
-    @property
-    def application(self) -> str:
-        """The application."""
-        return self.target.name
 
     @property
     def words(self) -> str:
@@ -124,7 +136,7 @@ class Refresh:
 
 
 @dataclass(frozen=True)
-class WaitActive:
+class WaitActive(_Wait):
     """Wait until all units of an application are active.
 
     Attributes:
@@ -133,7 +145,6 @@ class WaitActive:
         minutes: How long that may take.
     """
 
-    application: str
     version: Version | None
     minutes: int
 
@@ -142,11 +153,6 @@ class WaitActive:
         """What it does."""
         version = f" at {self.version}" if self.version else ""
         return f"wait until {self.application} is active{version}"
-
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments of its juju command."""
-        return []
 
 
 @dataclass(frozen=True)
@@ -217,32 +223,18 @@ class Remove:
 
 
 @dataclass(frozen=True)
-class WaitRemoved:
+class WaitRemoved(_Wait):
     """Wait until an application is not in the model any more."""
-
-    application: str
 
     @property
     def words(self) -> str:
         """What it does."""
         return f"wait until {self.application} is removed"
 
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments of its juju command."""
-        return []
-
 
 @dataclass(frozen=True)
-class Deploy:
+class Deploy(_Targeted):
     """Deploy an application."""
-
-    target: TargetApplication
-
-    @property
-    def application(self) -> str:
-        """The application."""
-        return self.target.name
 
     @property
     def words(self) -> str:
@@ -256,7 +248,7 @@ class Deploy:
 
 
 @dataclass(frozen=True)
-class AttachImages:
+class AttachImages(_Targeted):
     """Give an application other images, with the charm that it has.
 
     Attributes:
@@ -264,13 +256,7 @@ class AttachImages:
         resources: The resources to attach.
     """
 
-    target: TargetApplication
     resources: tuple[str, ...]
-
-    @property
-    def application(self) -> str:
-        """The application."""
-        return self.target.name
 
     @property
     def words(self) -> str:
