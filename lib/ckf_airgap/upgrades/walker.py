@@ -36,6 +36,7 @@ _MINUTES_TO_GO = 10
 _ROLLED_OUT = (Refresh, AttachImages, Deploy)
 
 Numbered = tuple[int, Step]
+_Wait = WaitGone | WaitActive | WaitRemoved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,7 @@ class Walker:
             else:
                 for number, step in together:
                     self._report(number, step)
-                    if isinstance(step, WaitGone | WaitActive | WaitRemoved):
+                    if isinstance(step, _Wait):
                         self._wait(number, step)
                     else:
                         changes += self._change(step)
@@ -221,7 +222,7 @@ class Walker:
             case _:
                 raise TypeError(f"{step} changes nothing")
 
-    def _wait(self, number: int, step: WaitGone | WaitActive | WaitRemoved) -> None:
+    def _wait(self, number: int, step: _Wait) -> None:
         minutes = step.minutes if isinstance(step, WaitActive) else _MINUTES_TO_GO
         deadline = self._clock() + minutes * 60
         while lacking := self._lacking(step):
@@ -235,7 +236,7 @@ class Walker:
             self._report(number, step, lacking)
             self._sleep(_POLL_SECONDS)
 
-    def _lacking(self, step: WaitGone | WaitActive | WaitRemoved) -> str:
+    def _lacking(self, step: _Wait) -> str:
         """Say what a wait is for; an empty text where it is over."""
         condition = self._model.conditions().get(step.application)
         match step:
@@ -274,7 +275,7 @@ def _chosen(by_name: Mapping[str, Numbered], names: Sequence[str]) -> list[Numbe
     return [by_name[name] for name in names]
 
 
-def _look_at(step: WaitGone | WaitActive | WaitRemoved) -> str:
+def _look_at(step: _Wait) -> str:
     name = step.application
     look = f"see juju status {name} and juju debug-log --include {name}"
     if isinstance(step, WaitGone) and step.deployment:
