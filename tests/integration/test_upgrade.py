@@ -13,7 +13,6 @@ import pytest
 from tests.integration.walks import Upgrade, gateway_images, refusal, require_verified
 from tests.sample_release import (
     UPGRADED_CHARMS,
-    ImageOptions,
     Release,
     SampleRelease,
     at_istio_version,
@@ -21,11 +20,15 @@ from tests.sample_release import (
     istio_version,
     pilot_of,
     stated_release,
-    with_charms_between,
     with_later_endpoints,
-    write_release,
 )
-from tests.support.documented_upgrade import OPTIONS, changes_of, documented, words_of_table
+from tests.support.documented_upgrade import (
+    OPTIONS,
+    changes_of,
+    documented,
+    words_of_table,
+    write_carried,
+)
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
 from tests.testbed import Testbed
 
@@ -52,16 +55,7 @@ def carried(
     releases: dict[str, Release], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, SampleRelease]:
     """The files of each release, with the charms between 1.8 and it."""
-    before = releases["1.8"]
-    return {
-        name: write_release(
-            release if release is before else with_charms_between(before, release),
-            tmp_path_factory.mktemp("upgrade"),
-            ImageOptions(),
-            OPTIONS,
-        )
-        for name, release in releases.items()
-    }
+    return write_carried(releases, tmp_path_factory.mktemp("upgrade"), "1.8")
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,22 @@
 """What an upgrade has to do to the model, as the guides have it, and what a log says was done."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 from tests.sample_release import (
     ISTIO_VERSIONS,
     Charm,
     CharmOptions,
+    ImageOptions,
     Release,
+    SampleRelease,
     charm_file,
     istio_version,
     pilot_of,
+    with_charms_between,
+    write_release,
 )
 
 GATEWAY = "istio-ingressgateway"
@@ -33,6 +38,28 @@ _CHANGES = (
     (re.compile(r"add the relation (\S+) - (\S+)"), r"integrate \1 \2"),
     (re.compile(r"((?:attach|set) .*)"), r"\1"),
 )
+
+
+def write_carried(
+    releases: Mapping[str, Release], folder: Path, first: str
+) -> dict[str, SampleRelease]:
+    """Write the files of releases as they are carried to where one of them runs.
+
+    Args:
+        releases: The releases, by name.
+        folder: Where to write them.
+        first: The release that runs; the others have the charms between it and them.
+    """
+    before = releases[first]
+    return {
+        name: write_release(
+            release if release is before else with_charms_between(before, release),
+            folder / name,
+            ImageOptions(),
+            OPTIONS,
+        )
+        for name, release in releases.items()
+    }
 
 
 def documented(before: Release, after: Release, replaced: Collection[str] = ()) -> list[str]:

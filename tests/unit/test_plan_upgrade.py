@@ -7,13 +7,15 @@ import pytest
 
 from ckf_airgap.commands.main import main
 from tests.sample_release import (
-    ImageOptions,
     SampleRelease,
     stated_release,
-    with_charms_between,
-    write_release,
 )
-from tests.support.documented_upgrade import OPTIONS, changes_of, documented, words_of_table
+from tests.support.documented_upgrade import (
+    changes_of,
+    documented,
+    words_of_table,
+    write_carried,
+)
 from tests.unit.command_line import plan_arguments, printed
 
 RELEASES = {name: stated_release(name) for name in ("1.8", "1.9", "1.10")}
@@ -21,16 +23,7 @@ RELEASES = {name: stated_release(name) for name in ("1.8", "1.9", "1.10")}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SampleRelease]:
-    before = RELEASES["1.8"]
-    return {
-        name: write_release(
-            release if release is before else with_charms_between(before, release),
-            tmp_path_factory.mktemp("release"),
-            ImageOptions(),
-            OPTIONS,
-        )
-        for name, release in RELEASES.items()
-    }
+    return write_carried(RELEASES, tmp_path_factory.mktemp("release"), "1.8")
 
 
 def test_the_steps_stand_in_the_plan(

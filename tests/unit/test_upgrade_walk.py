@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,14 @@ def after(tmp_path_factory: pytest.TempPathFactory) -> UpgradeTarget:
     )
 
 
+@pytest.fixture(scope="module")
+def undisturbed(before: UpgradeTarget, after: UpgradeTarget) -> dict[str, Any]:
+    """What counts in the end of an upgrade that nothing interrupts."""
+    model = SimulatedModel(before)
+    model.upgrade(after, permissions=MAY_LOSE)
+    return model.picture()
+
+
 def test_the_sequence_is_the_documented_one(before: UpgradeTarget, after: UpgradeTarget) -> None:
     model = SimulatedModel(before)
     walk = model.upgrade(after, permissions=MAY_LOSE)
@@ -130,10 +139,12 @@ def test_at_the_end_nothing_is_left_to_do(before: UpgradeTarget, after: UpgradeT
 @pytest.mark.parametrize("moment", ["kill_before", "kill_after"])
 @pytest.mark.parametrize("number", range(len(DOCUMENTED) + 1))
 def test_killed_anywhere_the_next_run_goes_on_there(
-    before: UpgradeTarget, after: UpgradeTarget, number: int, moment: str
+    before: UpgradeTarget,
+    after: UpgradeTarget,
+    undisturbed: dict[str, Any],
+    number: int,
+    moment: str,
 ) -> None:
-    undisturbed = SimulatedModel(before)
-    undisturbed.upgrade(after, permissions=MAY_LOSE)
     model = SimulatedModel(before)
     setattr(model, moment, number)
     try:
@@ -143,18 +154,20 @@ def test_killed_anywhere_the_next_run_goes_on_there(
     setattr(model, moment, None)
     model.upgrade(after, permissions=MAY_LOSE)
     assert model.commands == DOCUMENTED
-    assert model.picture() == undisturbed.picture()
+    assert model.picture() == undisturbed
     assert model.upgrade(after).steps == ()
 
 
 @pytest.mark.parametrize("moment", ["kill_before", "kill_after"])
 @pytest.mark.parametrize("number", range(len(DOCUMENTED) + 12))
 def test_a_controller_that_takes_no_options_with_a_refresh_gets_them_after_it(
-    before: UpgradeTarget, after: UpgradeTarget, number: int, moment: str
+    before: UpgradeTarget,
+    after: UpgradeTarget,
+    undisturbed: dict[str, Any],
+    number: int,
+    moment: str,
 ) -> None:
     """Also where the pod is killed between the two: without them istio-pilot waits for ever."""
-    undisturbed = SimulatedModel(before)
-    undisturbed.upgrade(after, permissions=MAY_LOSE)
     model = SimulatedModel(before)
     model.refresh_sets_options = False
     setattr(model, moment, number)
@@ -163,23 +176,21 @@ def test_a_controller_that_takes_no_options_with_a_refresh_gets_them_after_it(
     setattr(model, moment, None)
     model.upgrade(after, permissions=MAY_LOSE)
     assert [line for line in model.commands if not line.startswith("config ")] == DOCUMENTED
-    assert model.picture() == undisturbed.picture()
+    assert model.picture() == undisturbed
     assert model.upgrade(after).steps == ()
 
 
 @pytest.mark.parametrize("number", range(len(DOCUMENTED)))
 def test_without_its_memory_it_comes_to_the_same_end(
-    before: UpgradeTarget, after: UpgradeTarget, number: int
+    before: UpgradeTarget, after: UpgradeTarget, undisturbed: dict[str, Any], number: int
 ) -> None:
-    undisturbed = SimulatedModel(before)
-    undisturbed.upgrade(after, permissions=MAY_LOSE)
     model = SimulatedModel(before)
     model.kill_before = number
     with pytest.raises(KilledError):
         model.upgrade(after, permissions=MAY_LOSE)
     model.kill_before = model.memory = None
     model.upgrade(after, permissions=MAY_LOSE)
-    ends = model.picture(), undisturbed.picture()
+    ends = model.picture(), dict(undisturbed)
     for name in ("istio-ingressgateway", "envoy", "katib-controller"):
         # Whether the operator or the walk has taken its units, nothing tells any more.
         for end in ends:
