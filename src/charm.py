@@ -194,12 +194,9 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
         self._inputs.require()
-        walk = steps.walk(
-            self._installer(reporter),
-            self._inputs.login(),
-            given.permissions,
-            allow_missing=given.allow_missing,
-        )
+        model = self._inputs.login()
+        installer = self._installer(reporter)
+        walk = steps.walk(installer, model, given.permissions, allow_missing=given.allow_missing)
         reporter.results(action_results.of_walk(walk))
 
     def _bring(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
