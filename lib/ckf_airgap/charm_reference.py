@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 SERIES = {"focal": "ubuntu@20.04", "jammy": "ubuntu@22.04", "noble": "ubuntu@24.04"}
 """The bases that older bundles call by a name."""
+REVISION = re.compile("[0-9]{1,18}")
+"""A revision on Charmhub: Juju's own limit is that of an int64."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from ckf_airgap.charm_download import CharmOrigin
 from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charm_reference import REVISION
 from ckf_airgap.documents import DocumentError, read_all_texts, read_texts
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
 from ckf_airgap.juju_images import JujuVersion
@@ -19,8 +19,6 @@ from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.planning.operator_bundle import read_bundle
 from ckf_airgap.planning.topology import TopologyApplication
 
-# Juju's own limit is that of an int64; Python converts no thousands of digits.
-_REVISION = re.compile("[0-9]{1,18}")
 _HUBS = ("docker.io", "index.docker.io")
 
 
@@ -249,7 +247,7 @@ def _charm(name: str, details: Mapping[str, Any]) -> CharmOrigin:
             f"{name[:80]!r} is not the name of a charm", "give it as Charmhub has it"
         )
     revision = details.get("revision")
-    if revision is not None and not _REVISION.fullmatch(str(revision)):
+    if revision is not None and not REVISION.fullmatch(str(revision)):
         raise ConfigurationError(f"the revision of {name} is {revision!r}", "give a number")
     channel, base = details.get("channel"), details.get("base")
     return CharmOrigin(

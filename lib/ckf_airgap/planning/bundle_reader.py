@@ -1,11 +1,10 @@
 """One document of a bundle or an overlay, read section by section (Juju's "Bundle")."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ckf_airgap.charm_reference import SERIES, CharmReference
+from ckf_airgap.charm_reference import REVISION, SERIES, CharmReference
 from ckf_airgap.documents import DocumentError, read_texts, read_values
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.juju_names import (
@@ -53,8 +52,6 @@ _MOST_RELATIONS = 10_000
 _LARGEST_SCALE = 2**31 - 1
 # Juju's integer options have 64 bits.
 _LARGEST_NUMBER = 2**63 - 1
-# Juju's own limit is that of an int64.
-_REVISION = re.compile("[0-9]{1,18}")
 _INCLUDES = ("include-file://", "include-base64://")
 
 
@@ -223,7 +220,7 @@ class BundleReader:
         if revision is None or application.reference is None:
             return application.reference
         is_number = isinstance(revision, (int, str)) and not isinstance(revision, bool)
-        if not is_number or not _REVISION.fullmatch(_digits(revision)):
+        if not is_number or not REVISION.fullmatch(_digits(revision)):
             raise self.error(f"gives {application.name} a revision that is not a number")
         return dataclasses.replace(application.reference, revision=int(revision))
 
