@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
-from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.charms.charm_archive import unpack_charms
+from ckf_airgap.charms.charm_file import CharmFile, wanted_images
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import load_topology

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import jubilant
 
-from ckf_airgap import rollout
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.deployment.installer import Inputs, Installer
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju import rollout
+from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.conftest import PROJECT

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ckf_airgap.deployment.outcome import Outcome
+from ckf_airgap.deployment.preflight import Level, PreflightResult
 from ckf_airgap.deployment.verification import Verification
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.preflight import Level, PreflightResult
-from ckf_airgap.registry.push import PushResult
+from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.upgrades.rendering import walk_table
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.walk_steps import Walk
 
 # Juju takes results of up to 100 kB in all.
 _LONGEST_DOCUMENT = 32_000

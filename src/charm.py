@@ -9,13 +9,13 @@ import ops
 
 import action_results
 import parameters
-from ckf_airgap.credentials import write_private
+from ckf_airgap.accounts.credentials import write_private
+from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.deployment import steps, verification
+from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.preflight import Preflight
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
-from ckf_airgap.installer import Installer
-from ckf_airgap.memory import use_one_arena
 from ckf_airgap.planning.report import plan_report
-from ckf_airgap.preflight import Preflight
 from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
 

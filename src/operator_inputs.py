@@ -9,13 +9,13 @@ from pathlib import Path
 
 import ops
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.installer import Inputs
 from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
-from ckf_airgap.installer import Inputs
-from ckf_airgap.juju import Controller, JujuModel
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.plain_files import read_plain
+from ckf_airgap.files.plain_files import read_plain
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_model import Controller, JujuModel
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
 from reporting import UNIT_DISK

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.start_and_target import Permissions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import ops
 
 from ckf_airgap.errors import AirgapError, disk_errors, listed
-from ckf_airgap.registry.progress import Progress
+from ckf_airgap.push.progress import Progress
 
 logger = logging.getLogger(__name__)
 

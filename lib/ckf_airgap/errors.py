@@ -1,10 +1,16 @@
 """The errors of this package: each says what happened, to what, and what to do."""
 
 import errno
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+# Juju sets it for every hook and action (Juju documentation, "Hook environment variables").
+_UNIT = os.environ.get("JUJU_UNIT_NAME", "")
+OWN_APPLICATION = _UNIT.partition("/")[0] or "ckf-airgap"
+"""The application that the commands in cures name: this unit's; on a workstation, the charm."""
 
 MOST_MESSAGE_BYTES = 2_000
 """The size of a message, in UTF-8: what it quotes of others has no limit of its own."""

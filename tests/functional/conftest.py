@@ -162,14 +162,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     def pause(attempt: int, asked: str | None = None) -> None:
         pass
 
-    monkeypatch.setattr("ckf_airgap.https.pause", pause)
+    monkeypatch.setattr("ckf_airgap.network.https.pause", pause)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers of a few hundred kilobytes be large ones."""
     monkeypatch.setattr("ckf_airgap.registry.blob_upload.CHUNK_SIZE", 65536)
-    monkeypatch.setattr("ckf_airgap.registry.layer_content._BLOCK_SIZE", 16384)
+    monkeypatch.setattr("ckf_airgap.push.layer_content._BLOCK_SIZE", 16384)
 
 
 @pytest.fixture(scope="session")

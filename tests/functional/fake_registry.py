@@ -29,7 +29,7 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 # Does not wait between attempts; the status tells its parent whether it ended in an error.
 _COMMAND = """
 import contextlib, sys
-from ckf_airgap import https
+from ckf_airgap.network import https
 from ckf_airgap.commands import main
 https.pause = lambda *_: None
 with open(sys.argv[1], "w") as said, contextlib.redirect_stderr(said):

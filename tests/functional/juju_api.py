@@ -18,7 +18,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import generate_accept_token
 
-from ckf_airgap.juju_controller import Controller
+from ckf_airgap.juju.juju_controller import Controller
 from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.names import ImageReference, RegistryLocation, image_path
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import (
     Damage,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
 from tests.testbed.registry import Registry
 

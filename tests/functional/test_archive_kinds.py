@@ -17,9 +17,9 @@ import pytest
 from backports import zstd
 
 from ckf_airgap.archives.sources import FileSource, StoredStream
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.access_log import blobs_put, log_of
 from tests.functional.pushes import ALL_LAYOUTS, IMAGES, archive, check_all, path_in_registry
 from tests.functional.running_registry import RunningRegistry

@@ -12,7 +12,7 @@ from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.sources import UrlSource
 from ckf_airgap.archives.tar_stream import read_members
 from ckf_airgap.errors import ArtifactError, ConfigurationError
-from ckf_airgap.registry.push import ImagePusher
+from ckf_airgap.push.pusher import ImagePusher
 from tests.functional.file_servers import Faults, Served, serving
 from tests.functional.pushes import IMAGES, archive, check_all
 from tests.functional.running_registry import RunningRegistry

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from ckf_airgap import https
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.oci import blob_of
+from ckf_airgap.images.oci import blob_of
+from ckf_airgap.network import https
 from ckf_airgap.registry.client import RegistryClient
 from tests.functional.fake_registry import (
     BEARER,

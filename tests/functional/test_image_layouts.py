@@ -17,7 +17,7 @@ from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.push import ImagePusher, PushResult
+from ckf_airgap.push.pusher import ImagePusher, PushResult
 from tests.functional.access_log import blobs_put, log_of
 from tests.functional.pushes import push_to
 from tests.functional.running_registry import RunningRegistry

@@ -13,8 +13,8 @@ import pytest
 
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import Published
-from ckf_airgap.registry.push import ImagePusher
 from tests.functional.access_log import blobs_put, log_of, manifests_put
 from tests.functional.pushes import (
     IMAGES,

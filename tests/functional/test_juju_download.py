@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_download import CharmOrigin, download_charm
 from ckf_airgap.errors import DownloadError
+from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
 from tests.sample_release import Charm
 from tests.support.charmhub import Charmhub, serving
 from tests.testbed.pki import Authority

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.cluster import knative_namespaces, look, profile_namespaces, running_images
 from ckf_airgap.errors import ClusterError
+from ckf_airgap.kubernetes.cluster import (
+    knative_namespaces,
+    look,
+    profile_namespaces,
+    running_images,
+)
 
 _JSON = "application/json"
 _FORBIDDEN = (

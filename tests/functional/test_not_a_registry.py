@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher
 from tests.functional.pushes import archive
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import QuietHandler, serve

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.pack_manifest import read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import version_of
+from ckf_airgap.charms.charm_archive import unpack_charms
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import version_of
 from ckf_airgap.commands.main import main
 from tests.functional.packs import OPTIONS, Captured, document, words
 from tests.sample_release import (

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from ckf_airgap import https, small_files
 from ckf_airgap.archives.sources import UrlSource
 from ckf_airgap.errors import ArtifactError, DownloadError, RegistryError
+from ckf_airgap.network import https
+from ckf_airgap.network import small_downloads as small_files
 from ckf_airgap.registry.client import RegistryClient
 from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority

@@ -16,7 +16,7 @@ import pytest
 
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.push import ImagePusher, PushResult
+from ckf_airgap.push.pusher import ImagePusher, PushResult
 from tests.functional.pushes import ALL_LAYOUTS
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import ImageOptions, Layout, flip_bit, truncate, write_image_archive

@@ -9,8 +9,8 @@ import pytest
 
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import ImagePusher
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import ImagePusher
 from tests.functional.pushes import ALL_LAYOUTS, IMAGES, archive, path_in_registry, push
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import (

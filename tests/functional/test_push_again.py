@@ -7,11 +7,11 @@ import pytest
 
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
-from ckf_airgap.oci import Blob
-from ckf_airgap.registry import push
-from ckf_airgap.registry.destinations import first_paths
-from ckf_airgap.registry.manifest import possible_manifests
-from ckf_airgap.registry.push_records import StoredLayer
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.push import pusher as push
+from ckf_airgap.push.destinations import first_paths
+from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.push_records import StoredLayer
 from tests.functional.archive_case import JUPYTER, KFAM, MINIO, ArchiveCase
 from tests.functional.front import Front
 from tests.functional.running_registry import RunningRegistry

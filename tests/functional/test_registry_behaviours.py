@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from ckf_airgap.oci import DOCKER_MANIFEST, OCI_MANIFEST
+from ckf_airgap.images.oci import DOCKER_MANIFEST, OCI_MANIFEST
 from tests.functional.archive_case import (
     JUPYTER,
     JUPYTER_TAR,

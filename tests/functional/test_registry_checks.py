@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.registry.client import RegistryClient
 from tests.functional.running_registry import RunningRegistry

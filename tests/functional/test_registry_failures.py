@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import trustme
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError, RegistryError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher
 from tests.functional.pushes import IMAGES, archive, path_in_registry
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import InTurn, proxy

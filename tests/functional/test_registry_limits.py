@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ckf_airgap import https
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.network import https
 from tests.functional.access_log import log_of
 from tests.functional.pushes import IMAGES, archive, check_all, large_layers, push_to
 from tests.functional.running_registry import RunningRegistry
@@ -145,7 +145,7 @@ def test_a_registry_that_limits_the_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("ckf_airgap.https.time.sleep", pauses.append)
+    monkeypatch.setattr("ckf_airgap.network.https.time.sleep", pauses.append)
     images = archive(tmp_path)
     limit = InTurn(None, None, None, None, Answer(429, b"", {"Retry-After": "7"}))
     with proxy(registry, authority, limit) as host:
@@ -197,7 +197,7 @@ def test_a_registry_that_refers_to_nowhere(
 @pytest.mark.parametrize("asked", ["\xb2", "86400", "Fri, 31 Dec 2099 23:59:59 GMT", "-1", "soon"])
 def test_a_pause_is_never_too_long(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("ckf_airgap.https.time.sleep", pauses.append)
+    monkeypatch.setattr("ckf_airgap.network.https.time.sleep", pauses.append)
     https.pause(0, asked)
     assert 0 < pauses[0] <= 121
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3.connection
 
-from ckf_airgap import https
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
+from ckf_airgap.network import https
 from ckf_airgap.registry.client import RegistryClient
 from tests.functional.pushes import (
     IMAGES,
@@ -42,7 +42,7 @@ def test_what_is_sent_has_a_limit_for_each_piece(
         send(connection, data)
 
     monkeypatch.setattr(urllib3.connection.HTTPSConnection, "send", watched)
-    monkeypatch.setattr("ckf_airgap.https._SECONDS_FOR_A_PIECE", 37.0)
+    monkeypatch.setattr("ckf_airgap.network.https._SECONDS_FOR_A_PIECE", 37.0)
     pieces = [bytes(3_000_000)]
     registry.client().upload_blob("ckf/x", pieces)
     assert limits == {37.0}

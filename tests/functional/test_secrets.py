@@ -11,13 +11,13 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
-from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.push import ImagePusher
 from tests.functional.fake_registry import (
     BEARER,
     TOKEN,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap import https
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.network import https
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import ImagePusher, PushResult
 from tests.functional.pushes import IMAGES, archive, path_in_registry
 from tests.functional.tokens import ACCOUNT, TokenRegistry, TokenServer, tags, token_registry
 from tests.testbed.pki import Authority
@@ -97,7 +97,7 @@ def test_tokens_that_expire_in_the_middle(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.registry.progress._TELL_SECONDS", 0)
+    monkeypatch.setattr("ckf_airgap.push.progress._TELL_SECONDS", 0)
     client = client_of(registry)
     tokens = client._connection._authentication._tokens  # pyright: ignore[reportPrivateUsage]
 

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from tests.functional.servers import QuietHandler, serve
 from tests.testbed.pki import Authority, KeyPair
 from tests.testbed.registry import Registry

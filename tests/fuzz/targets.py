@@ -8,23 +8,15 @@ from pathlib import Path
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.inventory import read_inventory
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.documents import DocumentError, read_all_texts, read_values
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.names import (
-    ImageReference,
-    RegistryLocation,
-    archived_paths,
-    image_path,
-    registry_host,
-)
-from ckf_airgap.packing.request import (
-    charms_of_bundle,
-    charms_of_channel_map,
-    distinct_images,
-    images_in,
-)
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.files.untrusted_yaml import DocumentError, read_all_texts, read_values
+from ckf_airgap.images.naming import archived_paths, image_path
+from ckf_airgap.images.reference import ImageReference, registry_host
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
+from ckf_airgap.packing.image_lists import distinct_images, images_in
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from tests.support.member_names import wanted_by_member_name
 
 CORPUS = Path(__file__).parent / "corpus"

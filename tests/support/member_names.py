@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from ckf_airgap.archives.file_content import without_ending
-from ckf_airgap.names import ImageReference, MemberNames
+from ckf_airgap.images.naming import MemberNames
+from ckf_airgap.images.reference import ImageReference
 
 
 def wanted_by_member_name(member: str, wanted: Iterable[ImageReference]) -> ImageReference | None:

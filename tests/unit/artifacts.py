@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.names import ImageReference
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.images.reference import ImageReference
 from tests.sample_release import (
     Charm,
     charm_file,

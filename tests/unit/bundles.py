@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ckf_airgap.juju_values import Relation
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.juju.juju_values import Relation
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 
 PREFIX = "registry.corp:5000/ckf"

@@ -12,18 +12,18 @@ from ops import testing
 
 from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.deployment.installer import Inputs
 from ckf_airgap.deployment.outcome import Outcome
-from ckf_airgap.installer import Inputs
-from ckf_airgap.juju import JujuVersions
-from ckf_airgap.juju_state import ModelState
+from ckf_airgap.juju.juju_model import JujuVersions
+from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
-from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import PushResult
-from ckf_airgap.upgrades.model import Permissions
-from ckf_airgap.upgrades.steps import Phase, Remove, Walk
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import PushResult
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Phase, Remove, Walk
 
 JUJU_PASSWORD = "juju-pass-phrase"
 REGISTRY_PASSWORD = "registry-pass-phrase"

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, settings
 
 import charm as charm_module
 import operator_inputs
-from ckf_airgap import cluster
-from ckf_airgap.cluster import RunningImage
 from ckf_airgap.deployment import verification
+from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.cluster import RunningImage
 from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
 from tests.unit.charm_unit import FakeInstaller, FakeJujuModel, Unit
 

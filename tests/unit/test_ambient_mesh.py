@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.juju_values import OptionValue
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.charms.charm_file import CharmFile, wanted_images
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.settings import PlanSettings

@@ -15,8 +15,8 @@ from ckf_airgap.archives.gzip_codec import (
     stored_size,
 )
 from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
-from ckf_airgap.names import ImageReference
-from ckf_airgap.oci import Blob
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.packing.assembly import LayerPart, Part, Text, assemble, member_names
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ckf_airgap.auth_file import LARGEST_FILE, read_auth_file
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.auth_file import LARGEST_FILE, read_auth_file
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf/team")
 ANN = Credentials("ann", "word")

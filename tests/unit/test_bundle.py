@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.juju_values import OptionValue, Relation, Side
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.settings import PlanSettings

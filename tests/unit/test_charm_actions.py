@@ -10,14 +10,14 @@ import yaml
 from ops import testing
 
 import charm as charm_module
-from ckf_airgap.cluster import RunningImage
+from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.preflight import Finding, Level, PreflightResult
 from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
-from ckf_airgap.installer import Installer
+from ckf_airgap.kubernetes.cluster import RunningImage
 from ckf_airgap.planning.charms_at_hand import MissingCharm
 from ckf_airgap.planning.plan_warnings import PlanWarning
-from ckf_airgap.preflight import Finding, Level, PreflightResult
-from ckf_airgap.upgrades.model import Permissions
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Walk
 from tests.conftest import PROJECT
 from tests.sample_release import SampleRelease
 from tests.unit.charm_unit import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_download import CharmOrigin, download_charm
 from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
 
 
 def client(folder: Path, script: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.image_options import Find, HubImageOption, ImageListOption
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.image_options import Find, HubImageOption, ImageListOption
 from tests.sample_release import Release, charm_file
 
 REGISTRY = "registry.corp:5000/ckf"

@@ -6,11 +6,11 @@ from dataclasses import replace
 import ops
 import pytest
 
-from ckf_airgap import cluster
-from ckf_airgap.cluster import RunningImage
 from ckf_airgap.errors import ClusterError
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import DeployedCharm
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import DeployedCharm
+from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.cluster import RunningImage
 from tests.unit.charm_unit import ACTIVE, READY, FakeInstaller, FakeJujuModel, Unit, absent
 
 VERIFIED = ops.ActiveStatus("verified: Charmed Kubeflow runs from this registry")

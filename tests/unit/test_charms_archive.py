@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.charms.charm_archive import unpack_charms
 from ckf_airgap.errors import ArtifactError, StorageError
 from tests.sample_release import (
     Charm,

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError, ConfigurationError
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.packing.charms import charms_in
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.packing.packed_charms import charms_in
 from ckf_airgap.planning.plan import Plan, make_plan, select_charms
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, charm_file

@@ -28,7 +28,8 @@ from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
 
-from ckf_airgap.cluster import (
+from ckf_airgap.errors import ClusterError
+from ckf_airgap.kubernetes.cluster import (
     ClusterFacts,
     Node,
     RunningImage,
@@ -38,7 +39,6 @@ from ckf_airgap.cluster import (
     report_images,
     running_images,
 )
-from ckf_airgap.errors import ClusterError
 
 HOST = "registry.corp:5000"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.auth_file import read_auth_file
-from ckf_airgap.credential_helpers import LARGEST_ANSWER, ask_helper
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.auth_file import read_auth_file
+from ckf_airgap.accounts.credential_helpers import LARGEST_ANSWER, ask_helper
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 
 LOCATION = RegistryLocation.parse("registry.corp:5000/ckf")
 HOST = LOCATION.host

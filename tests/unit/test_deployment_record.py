@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord, KnownCharm
-from ckf_airgap.juju_values import DeployedCharm, Side
+from ckf_airgap.juju.juju_values import DeployedCharm, Side
 from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.upgrades.model import WalkMemory
+from ckf_airgap.upgrades.start_and_target import WalkMemory
 
 OLD = Credentials("puller", "the old pass phrase")
 NEW = Credentials("puller", "the new pass phrase")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.upgrades.model import Permissions
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rendering import in_words, walk_table
+from ckf_airgap.upgrades.start_and_target import Permissions
 from tests.sample_release import (
     ISTIO_VERSIONS,
     UPGRADED_CHARMS,

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import RETAG_REGISTRY, Release, retagged_name

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, charm_file

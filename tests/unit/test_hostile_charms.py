@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_archive import unpack_charms
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.packing.charms import charms_in
+from ckf_airgap.packing.packed_charms import charms_in
 from tests.support.hostile_charms import LAUGHS, MERGES, with_bytes
 from tests.unit.artifacts import files_in, write_archive
 

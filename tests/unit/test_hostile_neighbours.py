@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import wanted_images
+from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
+from ckf_airgap.charms.charm_file import wanted_images
 from ckf_airgap.errors import AirgapError, ConfigurationError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings

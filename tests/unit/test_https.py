@@ -7,10 +7,11 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError, URLSchemeUnknown
 
-from ckf_airgap import https, small_files
-from ckf_airgap.addresses import Address, Origin, without_query
 from ckf_airgap.errors import DownloadError
-from ckf_airgap.https import Attempts, Cause, Failure
+from ckf_airgap.network import https
+from ckf_airgap.network import small_downloads as small_files
+from ckf_airgap.network.addresses import Address, Origin, without_query
+from ckf_airgap.network.https import Attempts, Cause, Failure
 
 _PLAIN = Failure(Cause.UNREACHABLE, "x")
 _SLOW = Failure(Cause.SLOW, "x")

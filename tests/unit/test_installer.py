@@ -8,21 +8,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.archives.charms import UnpackedCharms
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.charms.charm_archive import UnpackedCharms
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.deployment.installer import Inputs, Installer
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_secret import ModelSecret
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_secret import ModelSecret
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import (
+    DeployedCharm,
+    LocalApplication,
+    OptionValue,
+    Relation,
+    Side,
+)
+from ckf_airgap.juju.rollout import AT_ONCE
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.rollout import AT_ONCE
-from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.start_and_target import Permissions
 from tests.sample_release import SampleRelease
 
 TEMPLATES = Path(__file__).parents[2] / "templates"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from ckf_airgap.errors import ConfigurationError, StorageError
-from ckf_airgap.journal import Journal, sealing_key, state_folder
+from ckf_airgap.files.journal import Journal, sealing_key, state_folder
 
 HEAD = {"format": 1}
 KEY = b"k" * 32

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from ckf_airgap.errors import JujuError
-from ckf_airgap.juju_controller import Controller, require_reachable
+from ckf_airgap.juju.juju_controller import Controller, require_reachable
 
 AUTHORITY = trustme.CA()
 

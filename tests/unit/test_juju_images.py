@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.juju_images import JujuVersion
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.juju.juju_images import JujuVersion
 
 OPERATOR = "jujud-operator"
 

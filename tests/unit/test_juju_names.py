@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckf_airgap import juju_names
-from ckf_airgap.juju_names import LONGEST_NAME
+from ckf_airgap.juju import juju_names
+from ckf_airgap.juju.juju_names import LONGEST_NAME
 
 # As Juju writes it. It tries more ways than there are atoms where a long text does not fit.
 JUJU_WORDS = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]*[a-z][a-z0-9]*)*")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ckf_airgap.cluster import ImageReport, RunningImage, report_images
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.kubernetes.cluster import ImageReport, RunningImage, report_images
 
 LOCATION = RegistryLocation("registry.corp:5000", "ckf")
 ZTUNNEL = "docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable"

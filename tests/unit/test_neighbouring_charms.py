@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile, wanted_images
+from ckf_airgap.charms.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju_images import JujuVersion
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_images import JujuVersion
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Endpoint, Option, Release, Resource, charm_file

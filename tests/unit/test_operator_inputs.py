@@ -11,13 +11,13 @@ import ops
 import pytest
 from ops import testing
 
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource, UrlSource
-from ckf_airgap.cluster import RunningImage
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.deployment.installer import Inputs
 from ckf_airgap.errors import ConfigurationError, JujuError, StorageError
-from ckf_airgap.installer import Inputs
-from ckf_airgap.juju import Controller
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_model import Controller
+from ckf_airgap.kubernetes.cluster import RunningImage
 from ckf_airgap.planning.settings import PlanSettings
 from tests.unit.charm_unit import (
     ACTIONS,

@@ -11,9 +11,10 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 SHOW = """
-from ckf_airgap import https, juju_command
+from ckf_airgap.network import https
+from ckf_airgap.juju import juju_command
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.registry.authentication import CREDENTIALS_CURE
 

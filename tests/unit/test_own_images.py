@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Option, Resource

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.archives.charms import unpack_charms
 from ckf_airgap.archives.inventory import read_inventory
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_archive import unpack_charms
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.resolution import Match, Resolver

@@ -7,24 +7,25 @@ from types import SimpleNamespace
 
 import pytest
 
-from ckf_airgap import preflight as preflight_module
-from ckf_airgap.archives.charms import UnpackedCharms
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.assumptions import Assumption
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm
-from ckf_airgap.cluster import ClusterFacts, Node
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.charms.assumes import Assumption
+from ckf_airgap.charms.charm_archive import UnpackedCharms
+from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.deployment import preflight as preflight_module
+from ckf_airgap.deployment.installer import Inputs, Installer
+from ckf_airgap.deployment.preflight import Level, Preflight
 from ckf_airgap.deployment.requirements import require_fit_charms, require_fitting_client
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
-from ckf_airgap.installer import Inputs, Installer
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.names import ImageReference, RegistryLocation
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.kubernetes.cluster import ClusterFacts, Node
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.preflight import Level, Preflight
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.upgrades.model import Permissions
+from ckf_airgap.upgrades.start_and_target import Permissions
 from tests.sample_release import Charm, Option, Resource
 from tests.unit.artifacts import charm_files
 

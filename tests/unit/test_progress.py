@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckf_airgap.registry.progress import Meter, Progress
+from ckf_airgap.push.progress import Meter, Progress
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("ckf_airgap.registry.progress.time", clock)
+    monkeypatch.setattr("ckf_airgap.push.progress.time", clock)
     return clock
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.proxies import Proxy, proxy_for
+from ckf_airgap.network.proxies import Proxy, proxy_for
 
 PROXY = "http://proxy.corp:3128"
 

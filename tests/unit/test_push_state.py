@@ -6,13 +6,13 @@ from typing import BinaryIO
 import pytest
 
 from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.image_sink import NestedArchive, PassedOver
 from ckf_airgap.archives.inventory import ArchivedImage
-from ckf_airgap.archives.read_images import NestedArchive, PassedOver
 from ckf_airgap.errors import StorageError
-from ckf_airgap.journal import Journal
-from ckf_airgap.names import ImagePath, ImageReference
-from ckf_airgap.oci import Blob
-from ckf_airgap.registry.push_state import PushedImage, PushState, StoredLayer
+from ckf_airgap.files.journal import Journal
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.push.push_state import PushedImage, PushState, StoredLayer
 
 SOURCE, BLOB, OTHER, CONFIG, MANIFEST = (f"sha256:{letter * 64}" for letter in "abcde")
 LAYER = StoredLayer(Blob(BLOB, 7), SOURCE, SOURCE, Compression.GZIP)

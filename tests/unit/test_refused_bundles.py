@@ -3,7 +3,7 @@
 import pytest
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from tests.unit.bundles import APP, PUBLIC, bundle_of, one, overlaid
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
-from ckf_airgap.rollout import roll_out
+from ckf_airgap.juju.rollout import roll_out
 
 NEVER = float("inf")
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap import cluster
-from ckf_airgap.charm_version import Version
-from ckf_airgap.cluster import ClusterFacts, Node
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.deployment.running_model import (
     ClusterState,
@@ -16,10 +14,18 @@ from ckf_airgap.deployment.running_model import (
     running_relations,
 )
 from ckf_airgap.errors import ClusterError
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import DeployedCharm, LocalApplication, OptionValue, Relation, Side
-from ckf_airgap.upgrades.model import RunningModel, UpgradeTarget
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import (
+    DeployedCharm,
+    LocalApplication,
+    OptionValue,
+    Relation,
+    Side,
+)
+from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.cluster import ClusterFacts, Node
+from ckf_airgap.upgrades.start_and_target import RunningModel, UpgradeTarget
 from tests.unit.upgrade_model import istio_pilot, read_charms, target_of
 
 PILOT = "{pilot-image: pilot, global-hub: docker.io/istio, global-tag: 1.17.3}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
+from ckf_airgap.upgrades.start_and_target import Permissions, UpgradeTarget
 from tests.sample_release import Charm
 from tests.unit.upgrade_model import (
     NEW_BASE,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.planner import plan_walk
-from ckf_airgap.upgrades.steps import Remove
+from ckf_airgap.upgrades.start_and_target import Permissions, UpgradeTarget
+from ckf_airgap.upgrades.walk_steps import Remove
 from tests.sample_release import Charm
 from tests.unit.upgrade_model import (
     KilledError,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_version import version_of
+from ckf_airgap.charms.charm_version import version_of
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
 from ckf_airgap.upgrades.rules import load_rules
+from ckf_airgap.upgrades.start_and_target import Permissions, UpgradeTarget
 from tests.sample_release import (
     ISTIO_VERSIONS,
     Charm,

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from ckf_airgap.upgrades.model import Permissions
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rendering import walk_diagram, walk_document, walk_table
-from ckf_airgap.upgrades.steps import Phase, Remove, Walk
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Phase, Remove, Walk
 from tests.unit.upgrade_model import (
     NEW_BASE,
     SimulatedModel,

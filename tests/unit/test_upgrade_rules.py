@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckf_airgap.charm_version import Version, version_of
-from ckf_airgap.fixed_declarations import digest_of_fixed
+from ckf_airgap.charms.charm_version import Version, version_of
+from ckf_airgap.charms.fixed_declarations import digest_of_fixed
 from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.upgrades.rules import load_rules
 from tests.sample_release import Charm

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from tests.unit.upgrade_model import charm, istio_pilot, read_charms

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import AirgapError, JujuError
-from ckf_airgap.juju_values import Side
-from ckf_airgap.upgrades.model import Permissions, UpgradeTarget
+from ckf_airgap.juju.juju_values import Side
 from ckf_airgap.upgrades.planner import plan_walk
 from ckf_airgap.upgrades.rendering import in_words
-from ckf_airgap.upgrades.steps import Refresh, WaitActive
+from ckf_airgap.upgrades.start_and_target import Permissions, UpgradeTarget
+from ckf_airgap.upgrades.walk_steps import Refresh, WaitActive
 from tests.unit.upgrade_model import (
     NEW_BASE,
     OLD_BASE,

@@ -8,14 +8,15 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.charm_file import CharmFile, wanted_images
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_file import CharmFile, wanted_images
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import JujuError
-from ckf_airgap.juju_values import OptionValue, Relation
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_values import OptionValue, Relation
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.upgrades.model import (
+from ckf_airgap.upgrades.planner import plan_walk
+from ckf_airgap.upgrades.start_and_target import (
     RunningApplication,
     RunningModel,
     RunningRelation,
@@ -23,8 +24,7 @@ from ckf_airgap.upgrades.model import (
     UpgradeTarget,
     WalkMemory,
 )
-from ckf_airgap.upgrades.planner import plan_walk
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.walk_steps import Walk
 from ckf_airgap.upgrades.walker import Condition, Walker
 from tests.sample_release import (
     Charm,

@@ -7,12 +7,12 @@ from typing import Generic
 from ckf_airgap.archives.docker_manifest import RESAVE, DockerImage, read_docker_manifest
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.image_config import ImageConfig, read_config
+from ckf_airgap.archives.image_sink import Layer, ReadImage, Verdict
 from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.archives.parsed_once import ParsedOnce
-from ckf_airgap.archives.read_images import Layer, ReadImage, Verdict
 from ckf_airgap.archives.scope import File, Found, Scope
 from ckf_airgap.errors import ArtifactError, kept
-from ckf_airgap.oci import sha256_of
+from ckf_airgap.images.oci import sha256_of
 
 
 class DockerImages(Generic[Layer]):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import MOST_LAYERS
-from ckf_airgap.archives.json_document import items_of, parse_json, text_of
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.files.untrusted_json import items_of, parse_json, text_of
 
 MANIFEST = "manifest.json"
 """The name of the document."""

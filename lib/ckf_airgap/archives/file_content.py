@@ -8,9 +8,9 @@ from enum import Enum
 
 from ckf_airgap.archives.byte_stream import ByteStream
 from ckf_airgap.archives.decoding import Compression, DecodingError, compression_of, make_decoder
-from ckf_airgap.archives.json_document import LARGEST_DOCUMENT
 from ckf_airgap.archives.tar_stream import is_header, other_format, read_members
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT
 
 HEAD_SIZE = 64 * 1024
 """How much of a file is looked at, in bytes: enough for the extended headers of a first member."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ckf_airgap.archives.json_document import items_of, member_of, parse_object, word_of
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.oci import is_digest
+from ckf_airgap.files.untrusted_json import items_of, member_of, parse_object, word_of
+from ckf_airgap.images.oci import is_digest
 
 MOST_LAYERS = 1000
 """The most layers of an image that are believed: overlay file systems take 128 to 500."""

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Generic
 
-from ckf_airgap.archives.accounts import NO_IMAGES, is_chart
 from ckf_airgap.archives.allowance import Allowance
 from ckf_airgap.archives.byte_stream import (
     COPY_AGAIN,
@@ -29,9 +28,9 @@ from ckf_airgap.archives.file_content import (
     read_head,
     tell_content,
 )
+from ckf_airgap.archives.file_outcomes import NO_IMAGES, is_chart
 from ckf_airgap.archives.image_scope import ImageScope, Reading
-from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
-from ckf_airgap.archives.read_images import (
+from ckf_airgap.archives.image_sink import (
     ImageSink,
     Layer,
     NestedArchive,
@@ -39,6 +38,7 @@ from ckf_airgap.archives.read_images import (
     Role,
     Verdict,
 )
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.archives.scope import File, Position
 from ckf_airgap.archives.tar_stream import (
     MAKE_AGAIN,

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from ckf_airgap.archives.accounts import Accounts
 from ckf_airgap.archives.allowance import Allowance
 from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.docker_images import DockerImages
 from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
 from ckf_airgap.archives.file_content import FileContent, Shape, without_ending
-from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
-from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
-from ckf_airgap.archives.read_images import (
+from ckf_airgap.archives.file_outcomes import Accounts
+from ckf_airgap.archives.image_sink import (
     ImageSink,
     Layer,
     LayerFile,
@@ -23,6 +21,8 @@ from ckf_airgap.archives.read_images import (
     Role,
     Verdict,
 )
+from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
+from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
 from ckf_airgap.archives.scope import File, Found, Position, Scope
 from ckf_airgap.errors import ArtifactError, kept
 

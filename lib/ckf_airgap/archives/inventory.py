@@ -6,8 +6,7 @@ from typing import Any
 
 from ckf_airgap.archives.byte_stream import ArchiveStream, open_archive
 from ckf_airgap.archives.image_reader import ImageReader, Readings
-from ckf_airgap.archives.pack_manifest import PackManifest
-from ckf_airgap.archives.read_images import (
+from ckf_airgap.archives.image_sink import (
     ImageSink,
     LayerFile,
     NestedArchive,
@@ -15,9 +14,11 @@ from ckf_airgap.archives.read_images import (
     ReadImage,
     Verdict,
 )
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, listed
-from ckf_airgap.names import ImagePath, ImageReference, MemberNames, image_path
+from ckf_airgap.images.naming import MemberNames, image_path
+from ckf_airgap.images.reference import ImagePath, ImageReference
 
 
 @dataclass(frozen=True)

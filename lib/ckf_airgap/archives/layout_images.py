@@ -15,7 +15,7 @@ from ckf_airgap.archives.oci_layout import (
 )
 from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.errors import ArtifactError, kept, listed
-from ckf_airgap.oci import sha256_of
+from ckf_airgap.images.oci import sha256_of
 
 # An index in an index is common, a third one is not.
 _DEEPEST_INDEX = 4

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import MOST_LAYERS
-from ckf_airgap.archives.json_document import (
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.files.untrusted_json import (
     items_of,
     member_of,
     parse_object,
     text_of,
     word_of,
 )
-from ckf_airgap.errors import ArtifactError
-from ckf_airgap.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, is_digest, sha256_of
+from ckf_airgap.images.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, is_digest, sha256_of
 
 INDEX = "index.json"
 MARKER = "oci-layout"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from ckf_airgap.archives.allowance import Allowance
-from ckf_airgap.archives.read_images import Layer, ReadImage, Role, Verdict
+from ckf_airgap.archives.image_sink import Layer, ReadImage, Role, Verdict
 from ckf_airgap.errors import ArtifactError
 
 # podman's archives link each layer once, docker's too; a chain of them nobody writes.

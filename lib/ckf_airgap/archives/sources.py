@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ckf_airgap import https
-from ckf_airgap.addresses import without_query
 from ckf_airgap.errors import ArtifactError, ConfigurationError
-from ckf_airgap.plain_files import open_plain
+from ckf_airgap.files.plain_files import open_plain
+from ckf_airgap.network import https
+from ckf_airgap.network.addresses import without_query
 
 # To pass over less than this, reading on is quicker than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
-from ckf_airgap.archives.charms import UnpackedCharms, unpack_charms
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.plain_files import open_plain, read_plain
+from ckf_airgap.files.plain_files import open_plain, read_plain
 
 LARGEST_TEXT = 16 * 1024 * 1024
 """The most bytes that a text file of the operator may have."""

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import told_versions
+from ckf_airgap.charms.charm_archive import UnpackedCharms
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import told_versions
 from ckf_airgap.upgrades.rules import load_rules
 
 UNNAMED_CURE = (

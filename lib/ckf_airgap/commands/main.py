@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from ckf_airgap.commands import inspect_command, pack_command, plan_command, push_command
 from ckf_airgap.commands.output import Answer, notice, print_answer
+from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.memory import use_one_arena
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130

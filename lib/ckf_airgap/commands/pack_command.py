@@ -8,7 +8,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ckf_airgap import small_files
 from ckf_airgap.commands.arguments import (
     LARGEST_TEXT,
     AddParser,
@@ -18,19 +17,16 @@ from ckf_airgap.commands.arguments import (
 )
 from ckf_airgap.commands.output import Answer, ProgressLines
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import ImageReference
-from ckf_airgap.packing.archives import FetchProgress
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.network import small_downloads as small_files
+from ckf_airgap.packing.archive_writers import FetchProgress
 from ckf_airgap.packing.assembly import LAYOUTS
+from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
+from ckf_airgap.packing.image_lists import images_in, parse_image
 from ckf_airgap.packing.pack import Packer, PackSteps
-from ckf_airgap.packing.request import (
-    PackRequest,
-    charms_of_bundle,
-    charms_of_channel_map,
-    images_in,
-    parse_image,
-)
+from ckf_airgap.packing.pack_request import PackRequest
+from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.packing.upgrade_start import UpgradeStart
-from ckf_airgap.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.upgrades.rules import load_rules
 
 _EPILOG = """examples:

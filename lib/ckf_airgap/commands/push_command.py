@@ -8,8 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ckf_airgap.accounts.auth_file import read_auth_file
 from ckf_airgap.archives.sources import FileSource, Source
-from ckf_airgap.auth_file import read_auth_file
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
@@ -22,11 +22,11 @@ from ckf_airgap.commands.arguments import (
 from ckf_airgap.commands.inspection import attention, findings_document
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
 from ckf_airgap.errors import StorageError
-from ckf_airgap.journal import sealing_key, state_folder
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.files.journal import sealing_key, state_folder
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
-from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import ImagePusher
 
 
 def define(add_parser: AddParser) -> None:

@@ -1,7 +1,7 @@
 """A planned application, as the juju client is given it."""
 
-from ckf_airgap.deployment.resource_files import ResourceFiles
-from ckf_airgap.juju_values import LocalApplication
+from ckf_airgap.deployment.pull_secrets import ResourceFiles
+from ckf_airgap.juju.juju_values import LocalApplication
 from ckf_airgap.planning.plan import PlannedApplication
 
 

@@ -9,10 +9,11 @@ architectures, and so has another digest.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ckf_airgap.cluster import ImageReport, RunningImage
+from ckf_airgap.charms.unlisted_images import load_exceptions
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.names import ImagePath, ImageReference, RegistryLocation
-from ckf_airgap.planning.exceptions import load_exceptions
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.kubernetes.cluster import ImageReport, RunningImage
 
 # A registry, and what a mirror of it is asked for.
 _Upstream = tuple[str, ImagePath]

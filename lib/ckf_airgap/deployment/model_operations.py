@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from ckf_airgap import cluster
 from ckf_airgap.deployment.local_application import local_application
-from ckf_airgap.deployment.resource_files import ResourceFiles
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_values import OptionValue, Relation
+from ckf_airgap.deployment.pull_secrets import ResourceFiles
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_values import OptionValue, Relation
+from ckf_airgap.kubernetes import cluster
 from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.upgrades.model import TargetApplication
+from ckf_airgap.upgrades.start_and_target import TargetApplication
 from ckf_airgap.upgrades.walker import Condition
 
 

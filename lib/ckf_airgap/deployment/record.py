@@ -10,12 +10,12 @@ from typing import Protocol
 
 import msgspec
 
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version, version_of
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju_values import DeployedCharm, Side
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import Version, version_of
+from ckf_airgap.juju.juju_values import DeployedCharm, Side
 from ckf_airgap.planning.plan import PlannedApplication
-from ckf_airgap.upgrades.model import WalkMemory
+from ckf_airgap.upgrades.start_and_target import WalkMemory
 
 # RFC 7914: the parameters for logins that must not take long.
 _SCRYPT_COST, _SCRYPT_BLOCK, _SCRYPT_PARALLEL = 2**14, 8, 1

@@ -1,9 +1,9 @@
 """What of a plan the existing applications of a model are in the way of."""
 
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.errors import JujuError
-from ckf_airgap.juju_state import ModelState
+from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.planning.plan import Plan
 
 

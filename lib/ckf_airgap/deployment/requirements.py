@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from ckf_airgap.errors import ConfigurationError, JujuError, PlanError
-from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_images import JujuVersion
-from ckf_airgap.own_application import OWN_APPLICATION
+from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, JujuError, PlanError
+from ckf_airgap.juju.juju_images import JujuVersion
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 
 
 def require_fitting_client(versions: JujuVersions) -> None:

@@ -3,28 +3,28 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ckf_airgap import cluster
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version, version_in
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import Version, version_in
+from ckf_airgap.charms.image_options import image_option, parsed_value
 from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.record import DeploymentRecord, KnownCharm
 from ckf_airgap.errors import ClusterError
-from ckf_airgap.image_options import image_option, parsed_value
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import Relation, Side
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import Relation, Side
+from ckf_airgap.kubernetes import cluster
 from ckf_airgap.planning.plan import Plan, PlannedApplication
-from ckf_airgap.upgrades.model import (
+from ckf_airgap.upgrades.planner import plan_walk
+from ckf_airgap.upgrades.rules import load_rules
+from ckf_airgap.upgrades.start_and_target import (
     Permissions,
     RunningApplication,
     RunningModel,
     RunningRelation,
     UpgradeTarget,
 )
-from ckf_airgap.upgrades.planner import plan_walk
-from ckf_airgap.upgrades.rules import load_rules
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.walk_steps import Walk
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
+from ckf_airgap.deployment.installer import Installer
 from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.requirements import require_deployable
-from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.plan import Plan
-from ckf_airgap.registry.progress import Progress
-from ckf_airgap.registry.push import PushResult
-from ckf_airgap.upgrades.model import Permissions
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import PushResult
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Walk
 
 
 def push(installer: Installer, on_progress: Callable[[Progress], None]) -> PushResult:

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from ckf_airgap import cluster
+from ckf_airgap.deployment.installer import Installer
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
 from ckf_airgap.errors import listed
-from ckf_airgap.installer import Installer
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_state import ModelState
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.kubernetes import cluster
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5

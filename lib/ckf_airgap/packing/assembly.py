@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ckf_airgap import oci
 from ckf_airgap.archives.gzip_codec import filled_size, stored_size
 from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
+from ckf_airgap.images import oci
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
 _BLOCK = tarfile.BLOCKSIZE

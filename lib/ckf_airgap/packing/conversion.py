@@ -17,10 +17,10 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
-from ckf_airgap.oci import Blob
+from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
-from ckf_airgap.skopeo import BlobReader, Skopeo, other_bytes, retried
-from ckf_airgap.temporary import removed_in_the_end
+from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 
 def convert_layers(

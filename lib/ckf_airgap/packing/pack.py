@@ -22,9 +22,8 @@ from ckf_airgap.archives.pack_manifest import (
     read_pack_manifest,
 )
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.charm_download import CharmOrigin
-from ckf_airgap.charm_file import UnreadableCharm, wanted_images
-from ckf_airgap.charm_version import CharmVersions
+from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
+from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (
     ArtifactError,
     ConfigurationError,
@@ -32,18 +31,26 @@ from ckf_airgap.errors import (
     StorageError,
     disk_error,
 )
-from ckf_airgap.journal import Journal
-from ckf_airgap.names import ImageReference, RegistryLocation
-from ckf_airgap.packing.archives import FetchProgress, ImageArchiveWriter
+from ckf_airgap.files.journal import Journal
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.charm_download import CharmOrigin
+from ckf_airgap.packing.archive_writers import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble
-from ckf_airgap.packing.charms import CharmDownloads, FetchedCharm, charms_in, write_charm_archive
 from ckf_airgap.packing.conversion import convert_layers
+from ckf_airgap.packing.image_lists import distinct_images, juju_images
+from ckf_airgap.packing.pack_request import PackRequest
+from ckf_airgap.packing.packed_charms import (
+    CharmDownloads,
+    FetchedCharm,
+    charms_in,
+    write_charm_archive,
+)
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
-from ckf_airgap.packing.request import PackRequest, distinct_images, juju_images
+from ckf_airgap.packing.skopeo import Skopeo
 from ckf_airgap.planning.charms_at_hand import require_readable
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.skopeo import Skopeo
 
 _FORMAT = 1
 _PARTIAL = "partial"

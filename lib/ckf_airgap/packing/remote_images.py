@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.concurrency import map_concurrently
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
-from ckf_airgap.names import ImageReference
-from ckf_airgap.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
-from ckf_airgap.packing.all_of import all_of
-from ckf_airgap.skopeo import Skopeo, other_bytes, retried
-from ckf_airgap.temporary import removed_in_the_end
+from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.images.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.packing.skopeo import Skopeo, other_bytes, retried
 
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
@@ -120,7 +120,7 @@ class RemoteImages:
             on_found(image)
             return image
 
-        return all_of(references, find, at_once=_AT_ONCE, failed="images cannot be had")
+        return map_concurrently(references, find, at_once=_AT_ONCE, failed="images cannot be had")
 
     def _find(self, reference: ImageReference, known: str | None) -> RemoteImage:
         name = reference.name

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ckf_airgap.charm_download import CharmOrigin
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import Version, told_versions
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import Version, told_versions
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.planning.operator_bundle import read_bundle
+from ckf_airgap.juju.charm_download import CharmOrigin
+from ckf_airgap.planning.bundle_and_overlay import read_bundle
 from ckf_airgap.upgrades.rules import ReleaseRule, load_rules
 
 

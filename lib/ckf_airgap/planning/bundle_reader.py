@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ckf_airgap.charm_reference import REVISION, SERIES, CharmReference
-from ckf_airgap.documents import DocumentError, read_texts, read_values
+from ckf_airgap.charms.charm_reference import REVISION, SERIES, CharmReference
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju_names import (
+from ckf_airgap.files.untrusted_yaml import DocumentError, read_texts, read_values
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.juju.juju_names import (
     Grammar,
     is_application,
     is_charm,
@@ -16,8 +17,7 @@ from ckf_airgap.juju_names import (
     is_resource,
     is_storage,
 )
-from ckf_airgap.juju_values import OptionValue, Relation, Side
-from ckf_airgap.names import ImageReference
+from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.topology import TopologyApplication
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import join_errors
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.planning.relations import lacking_partners

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.image_options import PlainImageOption, parsed_value
+from ckf_airgap.charms.unlisted_images import FixedImages, MapException, load_exceptions
 from ckf_airgap.errors import listed
-from ckf_airgap.image_options import PlainImageOption, parsed_value
-from ckf_airgap.juju_values import OptionValue
-from ckf_airgap.names import ImageReference, RegistryLocation, image_path
-from ckf_airgap.planning.exceptions import FixedImages, MapException, load_exceptions
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.planning.own_images import own_image_options
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.image_options import (
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.image_options import (
     HubImageOption,
     ImageListOption,
     ImageMapOption,
@@ -15,8 +14,9 @@ from ckf_airgap.image_options import (
     is_image,
     parsed_value,
 )
-from ckf_airgap.juju_values import OptionValue
-from ckf_airgap.names import ImageReference
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.juju.juju_values import OptionValue
 
 
 def own_image_options(

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
-from ckf_airgap.juju_values import OptionValue, Relation
-from ckf_airgap.names import to_choose_from
+from ckf_airgap.juju.juju_values import OptionValue, Relation
 from ckf_airgap.planning.charms_at_hand import (
     CharmSelection,
     MissingCharm,
@@ -25,6 +24,7 @@ from ckf_airgap.planning.image_finder import (
     MissingImage,
     lacking_workload,
 )
+from ckf_airgap.planning.nearest_names import to_choose_from
 from ckf_airgap.planning.plan_warnings import (
     PlanWarning,
     left_out_settings,

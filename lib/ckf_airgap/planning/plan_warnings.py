@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from ckf_airgap.charm_file import CharmFile
+from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, listed
-from ckf_airgap.juju_values import Relation, Side
-from ckf_airgap.names import to_choose_from
+from ckf_airgap.juju.juju_values import Relation, Side
+from ckf_airgap.planning.nearest_names import to_choose_from
 from ckf_airgap.planning.topology import Topology
 
 _OPPOSITE = {"provides": "requires", "requires": "provides"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.names import RegistryLocation
+from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.plan import Plan
 
 

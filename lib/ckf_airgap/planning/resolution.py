@@ -7,7 +7,8 @@ from enum import Enum
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.errors import listed
-from ckf_airgap.names import ImagePath, ImageReference, archived_paths, image_path
+from ckf_airgap.images.naming import archived_paths, image_path
+from ckf_airgap.images.reference import ImagePath, ImageReference
 
 _MOST_CANDIDATES = 400
 """In bytes: what a note lists of them."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.names import RegistryLocation
-from ckf_airgap.planning.operator_bundle import apply_overlay, read_bundle
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.topology import Topology, load_topology
 
 AUTOMATIC = "auto"

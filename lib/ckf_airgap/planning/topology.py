@@ -2,7 +2,7 @@
 
 One table, ``topology.yaml``, serves all releases: it holds what any of them has, and what does not
 fit the charms at hand is left out. An operator's own bundle takes its place, an overlay changes
-either: see ``operator_bundle.py``.
+either: see ``bundle_and_overlay.py``.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.charm_reference import CharmReference
-from ckf_airgap.juju_values import OptionValue, Relation, Side
+from ckf_airgap.charms.charm_reference import CharmReference
+from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The registry: the distribution API, and the push of images.tar.gz into it."""
+"""The registry: its HTTP API (OCI Distribution Specification v1.1), and why it refuses."""

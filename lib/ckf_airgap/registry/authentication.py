@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from ckf_airgap.addresses import without_query
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.errors import RegistryError
-from ckf_airgap.own_application import OWN_APPLICATION
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.errors import OWN_APPLICATION, RegistryError
+from ckf_airgap.network.addresses import without_query
 from ckf_airgap.registry.challenges import Challenge
 
 # The specification's, for servers that do not say how long a token lasts.

@@ -12,13 +12,13 @@ from itertools import chain
 
 from urllib3.exceptions import HTTPError
 
-from ckf_airgap import https
-from ckf_airgap.addresses import Address
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import Attempts
-from ckf_airgap.oci import OCTETS, Blob, blob_of
+from ckf_airgap.images.oci import OCTETS, Blob, blob_of
+from ckf_airgap.network import https
+from ckf_airgap.network.addresses import Address
+from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.connection import Answer, RegistryConnection
-from ckf_airgap.registry.refusals import is_out_of_space
+from ckf_airgap.registry.registry_errors import is_out_of_space
 
 CHUNK_SIZE = 4 * 1024 * 1024
 """What is sent again from memory where a connection breaks, in bytes."""

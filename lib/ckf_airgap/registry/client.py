@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 from urllib3.exceptions import HTTPError
 
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import Attempts
-from ckf_airgap.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, is_digest, sha256_of
+from ckf_airgap.images.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, is_digest, sha256_of
+from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
 from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, RegistryConnection
-from ckf_airgap.registry.refusals import LostBlobError, NoSpaceError, TagTakenError
+from ckf_airgap.registry.registry_errors import LostBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
 # From how many repositories a blob is mounted, and after how many mounts in vain none is tried.

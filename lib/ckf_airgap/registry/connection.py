@@ -9,15 +9,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ckf_airgap import https
-from ckf_airgap.addresses import Address, Origin, without_query
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.https import Attempts
-from ckf_airgap.registry import refusals
+from ckf_airgap.network import https
+from ckf_airgap.network.addresses import Address, Origin, without_query
+from ckf_airgap.network.https import Attempts
+from ckf_airgap.registry import registry_errors as refusals
 from ckf_airgap.registry.authentication import Authentication, CredentialsError
 from ckf_airgap.registry.challenges import read_challenges
-from ckf_airgap.registry.refusals import RefusedError
+from ckf_airgap.registry.registry_errors import RefusedError
 
 LARGEST_BODY = 4 * 1024 * 1024
 """How many bytes of an answer are read: no manifest is larger."""

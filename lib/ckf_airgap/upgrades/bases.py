@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckf_airgap.assumptions import Assumption
+from ckf_airgap.charms.assumes import Assumption
 from ckf_airgap.errors import JujuError
 
 # Juju 4 wants --force-base for it, which also leaves out its other checks.

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ckf_airgap.juju_values import Relation, Side
-from ckf_airgap.upgrades.model import (
+from ckf_airgap.juju.juju_values import Relation, Side
+from ckf_airgap.upgrades.rules import MinorRule, UpgradeRules
+from ckf_airgap.upgrades.start_and_target import (
     RunningApplication,
     RunningModel,
     RunningRelation,
@@ -12,7 +13,6 @@ from ckf_airgap.upgrades.model import (
     UpgradeTarget,
     WalkMemory,
 )
-from ckf_airgap.upgrades.rules import MinorRule, UpgradeRules
 
 _OTHER_CHARM = "its charm is {charm}, which no refresh leads to"
 _OTHER_STORAGE = "its charm declares its storage otherwise, which Juju changes in no refresh"

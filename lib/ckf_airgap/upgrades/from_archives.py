@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 
-from ckf_airgap.archives.charms import UnpackedCharms
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.charm_file import CharmFile
-from ckf_airgap.charm_version import version_of
-from ckf_airgap.juju_values import Relation
+from ckf_airgap.charms.charm_archive import UnpackedCharms
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.charm_version import version_of
+from ckf_airgap.juju.juju_values import Relation
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.upgrades.model import (
+from ckf_airgap.upgrades.planner import plan_walk
+from ckf_airgap.upgrades.rules import load_rules
+from ckf_airgap.upgrades.start_and_target import (
     Permissions,
     RunningApplication,
     RunningModel,
     RunningRelation,
     UpgradeTarget,
 )
-from ckf_airgap.upgrades.planner import plan_walk
-from ckf_airgap.upgrades.rules import load_rules
-from ckf_airgap.upgrades.steps import Walk
+from ckf_airgap.upgrades.walk_steps import Walk
 
 
 def walk_between(

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ckf_airgap.errors import AirgapError, join_errors
-from ckf_airgap.juju_values import Relation
+from ckf_airgap.juju.juju_values import Relation
 from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.upgrades import refusals
 from ckf_airgap.upgrades.bases import CharmRefresh
 from ckf_airgap.upgrades.changes import Change, Changes
-from ckf_airgap.upgrades.model import (
+from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules, load_rules
+from ckf_airgap.upgrades.start_and_target import (
     Permissions,
     RunningModel,
     RunningRelation,
@@ -21,8 +22,7 @@ from ckf_airgap.upgrades.model import (
     UpgradeTarget,
     WalkMemory,
 )
-from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules, load_rules
-from ckf_airgap.upgrades.steps import (
+from ckf_airgap.upgrades.walk_steps import (
     AddRelation,
     AttachImages,
     Backup,

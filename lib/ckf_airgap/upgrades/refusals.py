@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import AirgapError, JujuError, PlanError
 from ckf_airgap.upgrades.bases import CharmRefresh, require_movable
 from ckf_airgap.upgrades.changes import Change, Changes
-from ckf_airgap.upgrades.model import Permissions, RunningModel, TargetApplication, UpgradeTarget
 from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules
+from ckf_airgap.upgrades.start_and_target import (
+    Permissions,
+    RunningModel,
+    TargetApplication,
+    UpgradeTarget,
+)
 
 
 def versions_between(

@@ -4,10 +4,10 @@ import shlex
 from itertools import groupby, pairwise
 from typing import Any, cast
 
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_version import Version
 from ckf_airgap.errors import printable
-from ckf_airgap.upgrades.model import TargetApplication
-from ckf_airgap.upgrades.steps import Backup, Step, Walk
+from ckf_airgap.upgrades.start_and_target import TargetApplication
+from ckf_airgap.upgrades.walk_steps import Backup, Step, Walk
 
 _BACK_UP = "Back up before, with no pipeline, experiment, training or notebook running:"
 # What has a meaning in a label of Mermaid, or in the HTML that it makes of it.

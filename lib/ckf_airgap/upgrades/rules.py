@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.charm_version import Version
+from ckf_airgap.charms.charm_version import Version
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Protocol
 
 from ckf_airgap.errors import JujuError
-from ckf_airgap.juju_values import OptionValue, Relation
-from ckf_airgap.rollout import AT_ONCE, roll_out
-from ckf_airgap.upgrades.model import TargetApplication, WalkMemory
+from ckf_airgap.juju.juju_values import OptionValue, Relation
+from ckf_airgap.juju.rollout import AT_ONCE, roll_out
 from ckf_airgap.upgrades.rendering import in_words
-from ckf_airgap.upgrades.steps import (
+from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
+from ckf_airgap.upgrades.walk_steps import (
     AddRelation,
     AttachImages,
     Deploy,

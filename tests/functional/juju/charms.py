@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_values import LocalApplication, OptionValue, Side
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_values import LocalApplication, OptionValue, Side
 from tests.sample_release import Charm as SampleCharm
 from tests.sample_release import charm_file
 from tests.sample_release.release import Container, Endpoint, Option, Resource, Storage

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_controller import Controller
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.juju.juju_controller import Controller
+from ckf_airgap.juju.juju_model import JujuModel
 from tests.functional.juju.charms import PASSWORD, Charms, Login
 from tests.functional.juju_api import serving
 from tests.functional.juju_model import Model

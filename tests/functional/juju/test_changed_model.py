@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_values import OptionValue, Side
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_values import OptionValue, Side
 from tests.functional.juju.charms import IMAGE, MINIO, PODSPEC, RELATION, Charms, bundle, image_of
 from tests.functional.juju_model import MODEL_UUID, Application, Charm, Model
 from tests.sample_release import charm_file

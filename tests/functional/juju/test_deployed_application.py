@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_values import OptionValue
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_values import OptionValue
 from tests.functional.juju.charms import (
     IMAGE,
     MANY_OPTIONS,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_controller import Controller, require_reachable
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import DeployedCharm
+from ckf_airgap.juju.juju_controller import Controller, require_reachable
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import DeployedCharm
 from tests.functional.juju.charms import (
     IMAGE,
     MINIO,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_controller import Controller
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.juju.juju_controller import Controller
+from ckf_airgap.juju.juju_model import JujuModel
 from tests.unit.juju.fake_juju import CONTROLLER, CREDENTIALS, FakeJuju
 
 
@@ -27,7 +27,7 @@ def login(
     # The login sets it; monkeypatch has to know of it to take it back.
     monkeypatch.setenv("JUJU_DATA", "to be replaced")
     # Nothing listens at the controller's addresses.
-    monkeypatch.setattr("ckf_airgap.juju_client.require_reachable", _answers)
+    monkeypatch.setattr("ckf_airgap.juju.juju_client.require_reachable", _answers)
 
     def login(
         model: str = "kubeflow",

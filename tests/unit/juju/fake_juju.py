@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.credentials import Credentials
-from ckf_airgap.juju_controller import Controller
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import LocalApplication, OptionValue, Side
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.juju.juju_controller import Controller
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import LocalApplication, OptionValue, Side
 
 PASSWORD = "correct horse: battery 'staple'"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap.errors import AirgapError, ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_controller import Controller
-from ckf_airgap.juju_values import Side
+from ckf_airgap.juju.juju_controller import Controller
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_values import Side
 from tests.unit.juju.fake_juju import NO_STATE, RELATION, FakeJuju, app, planned, status
 
 
@@ -75,7 +75,7 @@ def test_no_command_waits_for_a_controller_that_is_gone(
     def gone(_: Controller) -> None:
         raise JujuError("the Juju controller cannot be reached", "see that it runs")
 
-    monkeypatch.setattr("ckf_airgap.juju_client.require_reachable", gone)
+    monkeypatch.setattr("ckf_airgap.juju.juju_client.require_reachable", gone)
     methods: list[Callable[[], object]] = [
         model.state,
         model.agent_images,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ckf_airgap.credentials import Credentials
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import ConfigurationError, JujuError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_controller import Controller
+from ckf_airgap.juju.juju_controller import Controller
+from ckf_airgap.juju.juju_model import JujuModel
 from tests.unit.juju.fake_juju import (
     CERTIFICATE,
     CONTROLLER,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju import JujuModel
-from ckf_airgap.juju_state import ModelState
-from ckf_airgap.juju_values import OptionValue
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import OptionValue
 from tests.unit.juju.fake_juju import (
     MODEL,
     RELATION,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.juju import JujuModel
+from ckf_airgap.juju.juju_model import JujuModel
 from tests.unit.juju.fake_juju import MODEL, PASSWORD, FakeJuju
 
 LISTED_SECRET = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ckf_airgap.juju import JujuModel, JujuVersions
-from ckf_airgap.juju_values import DeployedCharm, Side
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_values import DeployedCharm, Side
 from tests.unit.juju.fake_juju import MODEL, RELATION, FakeJuju, app, status
 
 

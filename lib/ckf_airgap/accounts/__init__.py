@@ -1,0 +1,1 @@
+"""User names and passwords, and where skopeo and docker store them."""

@@ -1,0 +1,231 @@
+"""Auth files: where ``skopeo login`` and ``docker login`` store accounts.
+
+containers-auth.json(5) describes them, and ``docker login`` what docker has in its own.
+"""
+
+import errno
+import os
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ckf_airgap.accounts.credential_helpers import ask_helper, helper_program
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.errors import ArtifactError, ConfigurationError, listed
+from ckf_airgap.files.plain_files import read_plain
+from ckf_airgap.files.untrusted_json import parse_object
+from ckf_airgap.images.registry_location import RegistryLocation
+
+LARGEST_FILE = 1024 * 1024
+"""The most bytes that an auth file may have."""
+
+_VARIABLE = "REGISTRY_AUTH_FILE"
+_LOGIN_AGAIN = "skopeo login --authfile FILE HOST, and give that file with --authfile"
+_KEY = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/]*)(?P<path>.*)", re.DOTALL | re.IGNORECASE)
+# docker login has once written the address of the registry's API.
+_VERSIONS = ("v1", "v2")
+_ACCOUNT_FIELDS = ("auth", "username", "password", "identitytoken")
+
+
+def read_auth_file(
+    path: Path | None, location: RegistryLocation, tell: Callable[[str], None] = lambda _: None
+) -> Credentials | None:
+    """Find the account for a registry that ``skopeo login`` or ``docker login`` stored.
+
+    A credential helper for the registry counts first, then the entry with the longest path, then
+    the credential store for all registries.
+
+    Args:
+        path: The file; None for those that these tools use themselves, in their order, as far as
+            the first with an account for this registry.
+        location: The registry, and the path under which it is used.
+        tell: Is called with a line where there are accounts, but none for this registry.
+
+    Returns:
+        The account, or None where there is none for this registry.
+
+    Raises:
+        ConfigurationError: A file is not readable, or what it has for this registry is not an
+            account with a password.
+    """
+    searched: list[str] = []
+    for place in [path] if path else _usual_places():
+        file = _read(place, is_optional=path is None)
+        if file is None:
+            continue
+        credentials = file.account(location)
+        if credentials:
+            return credentials
+        if path or file.names_any:
+            searched.append(file.searched(location))
+        if str(place) == os.environ.get(_VARIABLE):
+            break
+    if searched:
+        have = "has" if len(searched) == 1 else "have"
+        places = listed(searched, separator=", ")
+        tell(f"{places} {have} no account for {location}: going on without one")
+    return None
+
+
+def _usual_places() -> list[Path]:
+    """List where the tools keep their accounts, in their order."""
+    environment = os.environ
+    home = Path(environment.get("HOME", "/"))
+    named = environment.get(_VARIABLE)
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    places = [
+        *([Path(named)] if named else []),
+        *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
+        Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
+        Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
+    ]
+    return list(dict.fromkeys(places))
+
+
+@dataclass(frozen=True)
+class _AuthFile:
+    """What an auth file holds.
+
+    Attributes:
+        path: The file.
+        entries: Accounts, by what they are for.
+        helpers: Names of credential helpers, by registry.
+        store: The name of the helper for all other registries.
+    """
+
+    path: Path
+    entries: dict[str, Any]
+    helpers: dict[str, Any]
+    store: object
+
+    @property
+    def names_any(self) -> bool:
+        """Whether there is an account for any registry, as far as the file shows."""
+        return bool(self.entries or self.helpers or self.store)
+
+    def account(self, location: RegistryLocation) -> Credentials | None:
+        """Find the account for a registry."""
+        helper = self._helper(location)
+        if helper:
+            return ask_helper(helper, location.host, self.path)
+        for key in _fitting(self.entries, location):
+            entry = self.entries[key]
+            if _is_filled(entry):
+                return _account_in(entry, self.path)
+        store = self._store(location)
+        return ask_helper(store, location.host, self.path) if store else None
+
+    def searched(self, location: RegistryLocation) -> str:
+        """Describe where the account for a registry was searched."""
+        helper = self._helper(location) or self._store(location)
+        return f"{self.path} ({helper_program(helper, self.path)})" if helper else str(self.path)
+
+    def _helper(self, location: RegistryLocation) -> object:
+        keys = self._helper_keys(location)
+        return self.helpers[keys[0]] if keys else None
+
+    def _store(self, location: RegistryLocation) -> object:
+        # A helper without a name means: none for this registry.
+        return None if self._helper_keys(location) else self.store
+
+    def _helper_keys(self, location: RegistryLocation) -> list[str]:
+        # Helpers are for whole registries.
+        return _fitting(self.helpers, RegistryLocation(location.host))
+
+
+def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
+    try:
+        content = read_plain(path, LARGEST_FILE)
+    except OSError as error:
+        if is_optional and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return None
+        if error.errno == errno.EFBIG:
+            raise ConfigurationError(
+                f"{path} is not an auth file: {error.strerror}", _LOGIN_AGAIN
+            ) from None
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror})",
+            "with --authfile, give a file that is there and that you may read",
+        ) from error
+    try:
+        document = parse_object(content, str(path), _LOGIN_AGAIN, is_unique=True)
+    except ArtifactError:
+        # Nothing of the file goes into a message.
+        raise ConfigurationError(
+            f"{path} is not an auth file: it is not JSON, or gives a key twice", _LOGIN_AGAIN
+        ) from None
+    return _AuthFile(
+        path,
+        _object(document, "auths", path),
+        _object(document, "credHelpers", path),
+        document.get("credsStore"),
+    )
+
+
+def _object(document: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+    value: object = document.get(key) or {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"{path} is not an auth file: its {key} are not an object", _LOGIN_AGAIN
+        )
+    return cast(dict[str, Any], value)
+
+
+def _fitting(keys: Iterable[str], location: RegistryLocation) -> list[str]:
+    """List the keys that match a registry, the best first."""
+    ranks = {key: rank for key in keys if (rank := _rank(key, location))}
+    return sorted(ranks, key=lambda key: ranks[key], reverse=True)
+
+
+def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None:
+    """Rank how well a key matches: by its path, then by how plainly it is written."""
+    match = _KEY.fullmatch(key)
+    if match is None or match["host"].lower() != location.host.lower():
+        return None
+    has_scheme = bool(match["scheme"])
+    path = match["path"].strip("/")
+    if not path:
+        return 0, True, not has_scheme
+    if f"{location.path}/".startswith(f"{path}/"):
+        return path.count("/") + 1, True, not has_scheme
+    # Of an address the tools take the host alone.
+    return (0, False, not has_scheme) if has_scheme or path in _VERSIONS else None
+
+
+def _is_filled(entry: object) -> bool:
+    """Return whether an entry is more than the mark that a helper keeps the account."""
+    if isinstance(entry, dict):
+        fields = cast(dict[str, Any], entry)
+        return any(fields.get(name) for name in _ACCOUNT_FIELDS)
+    return bool(entry)
+
+
+def _account_in(entry: object, path: Path) -> Credentials:
+    # Nothing of the entry goes into a message.
+    fields = cast(dict[str, Any], entry) if isinstance(entry, dict) else {}
+    credentials = _decoded(fields.get("auth")) or Credentials.checked(
+        fields.get("username"), fields.get("password")
+    )
+    if credentials:
+        return credentials
+    if fields.get("identitytoken"):
+        raise ConfigurationError(
+            f"{path} has an identity token for this registry, which is not supported",
+            f"use an account with a password: {_LOGIN_AGAIN}",
+        )
+    raise ConfigurationError(f"{path} has an entry without an account in it", _LOGIN_AGAIN)
+
+
+def _decoded(auth: object) -> Credentials | None:
+    """Decode base64 of ``user:password``; like the tools, ignore line breaks."""
+    if not isinstance(auth, str):
+        return None
+    try:
+        text = b64decode("".join(auth.split()), validate=True).decode()
+    except ValueError:
+        return None
+    username, _, password = text.partition(":")
+    return Credentials.checked(username, password.rstrip("\0"))

@@ -1,0 +1,232 @@
+"""charms.tar.gz: the ``.charm`` files of a release."""
+
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
+from ckf_airgap.charms.charm_file import (
+    CharmFile,
+    UnreadableCharm,
+    size_of_documents,
+    wanted_images,
+)
+from ckf_airgap.charms.charm_version import CharmVersions
+from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_errors, listed
+from ckf_airgap.files.untrusted_yaml import Budget
+from ckf_airgap.images.reference import ImageReference
+
+# macOS puts a file with attributes beside each file, named alike but for "._" in front.
+_CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
+# The largest releases have some 40 charms, of 6,000 values together.
+_MOST_CHARMS = 1_000
+_MOST_VALUES = 100_000
+# No charm has a name that begins so.
+_INCOMING = ".incoming-"
+
+
+@dataclass(frozen=True)
+class UnpackedCharms:
+    """What charms.tar.gz holds.
+
+    Attributes:
+        charms: The charms, sorted by name; of several of one name that of the newest version.
+        unreadable: The files that should be charms and cannot be read, in the order of the
+            archive.
+        between: The older versions, which an upgrade goes through, sorted by name and version.
+        digests: The SHA-256 of each file, by its name in the archive.
+    """
+
+    charms: tuple[CharmFile, ...]
+    unreadable: tuple[UnreadableCharm, ...] = ()
+    between: tuple[CharmFile, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def readable(self) -> tuple[CharmFile, ...]:
+        """All charms that can be read, of whatever version."""
+        return (*self.charms, *self.between)
+
+    @property
+    def wanted_images(self) -> tuple[ImageReference, ...]:
+        """The images that they name."""
+        return wanted_images(self.readable)
+
+
+def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
+    """Unpack charms.tar.gz, for the juju client, which takes charms only as files.
+
+    Args:
+        archive: charms.tar.gz. Its members may stand in folders; only the ``.charm`` files count.
+        folder: Where to put the charms; made if need be. What another archive left there is
+            removed. A file is named by charm and content, so that a new one never stands under
+            the name of an old one.
+
+    Returns:
+        The charms. One that cannot be read is no reason to refuse the others.
+
+    Raises:
+        ArtifactError: The archive is damaged, holds no charm, none that can be read, more than
+            any release has, or two of one name that run the same version, or do not tell theirs.
+        StorageError: The folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    found = _Found(archive.name)
+    manifest: PackManifest | None = None
+    try:
+        written: list[_Written] = []
+        with open_archive(archive) as stream:
+            for member in read_members(stream, archive.name):
+                if member.name == PACK_MANIFEST:
+                    manifest = decode_member(member, archive.name)
+                    if manifest:
+                        manifest.require_size(archive.size, archive.name)
+                elif member.kind is MemberKind.FILE and _CHARM.search(member.name):
+                    found.require_room(len(written))
+                    written.append(_write(member, folder / f"{_INCOMING}{len(written)}"))
+            read_end(stream, archive.name)
+        for file, charm in zip(written, _read(written), strict=True):
+            found.add(file.member, charm, file.digest)
+    finally:
+        for path in folder.glob(f"{_INCOMING}*"):
+            with suppress(OSError):
+                path.unlink()
+    unpacked = found.require_any()
+    if manifest:
+        _require_packed(manifest, found)
+    _remove_others(folder, unpacked.readable)
+    return unpacked
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A charm that was written under a name of its own for now.
+
+    Attributes:
+        member: What it is called in the archive.
+        path: Where it is.
+        digest: Its SHA-256.
+    """
+
+    member: str
+    path: Path
+    digest: str
+
+
+class _Found:
+    """Collects the charms of an archive."""
+
+    def __init__(self, archive: str) -> None:
+        self.archive = archive
+        self.digests: dict[str, str] = {}
+        self.charms = CharmVersions(archive)
+        self.unreadable: dict[str, UnreadableCharm] = {}
+
+    def require_room(self, count: int) -> None:
+        """Refuse an archive of more charms than any release has.
+
+        Args:
+            count: How many there are already.
+        """
+        if count == _MOST_CHARMS:
+            raise ArtifactError(
+                f"{self.archive} holds more than {_MOST_CHARMS} .charm files",
+                "make it from the charms of one release",
+            )
+
+    def add(self, member: str, charm: CharmFile | UnreadableCharm, digest: str) -> None:
+        """Add the charm in a member."""
+        self.digests[member] = digest
+        if isinstance(charm, UnreadableCharm):
+            self.unreadable[member] = charm
+            return
+        self.charms.add(charm)
+
+    def require_any(self) -> UnpackedCharms:
+        """Return the charms, of which there must be one."""
+        unreadable = tuple(self.unreadable.values())
+        if not self.charms and unreadable:
+            raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
+        if not self.charms:
+            raise ArtifactError(
+                f"{self.archive} holds no .charm file",
+                "make it with tar -czf from the .charm files",
+            )
+        return UnpackedCharms(self.charms.newest, unreadable, self.charms.between, self.digests)
+
+
+def _require_packed(manifest: PackManifest, found: _Found) -> None:
+    """Compare the charms with the record of their archive."""
+    wrong = [
+        charm.file
+        for charm in manifest.charms
+        if found.digests.get(charm.file) != charm.sha256 and charm.file not in found.unreadable
+    ]
+    if wrong:
+        raise ArtifactError(
+            f"{found.archive} does not hold {listed(wrong, separator=', ')} as packed",
+            f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
+        )
+
+
+def _write(member: TarMember, path: Path) -> _Written:
+    """Write one charm."""
+    digest = hashlib.sha256()
+    free = shutil.disk_usage(path.parent).free
+    if member.size > free:
+        raise _no_space(member, f"{free / 1e6:.0f} MB are free")
+    try:
+        with path.open("wb") as file:
+            while data := member.read(READ_SIZE):
+                digest.update(data)
+                file.write(data)
+    except OSError as error:
+        raise _no_space(member, str(error.strerror)) from error
+    return _Written(member.name, path, digest.hexdigest())
+
+
+def _read(written: Sequence[_Written]) -> list[CharmFile | UnreadableCharm]:
+    """Read the charms, and give those that can be read their final names.
+
+    Returns:
+        Each charm, in the same order.
+    """
+    budget = Budget(_MOST_VALUES)
+    found: dict[Path, CharmFile | UnreadableCharm] = {}
+    # The smallest comes first: one of very many values takes nothing from those of few.
+    for file in sorted(written, key=lambda each: size_of_documents(each.path)):
+        try:
+            charm = CharmFile.read(file.path, file.member, budget)
+        except ArtifactError as error:
+            found[file.path] = UnreadableCharm.of(file.path, file.member, error, budget)
+            continue
+        path = file.path.with_name(f"{charm.name}_{file.digest[:7]}.charm")
+        os.replace(file.path, path)
+        found[file.path] = dataclasses.replace(charm, path=path)
+    return [found[file.path] for file in written]
+
+
+def _no_space(member: TarMember, why: str) -> StorageError:
+    return StorageError(
+        f"{member.name} cannot be unpacked ({why})",
+        f"make space: {member.size / 1e6:.0f} MB are needed for it",
+    )
+
+
+def _remove_others(folder: Path, charms: Iterable[CharmFile]) -> None:
+    kept = {charm.path for charm in charms}
+    for path in folder.glob("*.charm"):
+        if path not in kept:
+            path.unlink()

@@ -1,0 +1,139 @@
+"""Versions of what a charm runs, as its image references tell them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.charms.image_options import HubImageOption, ImageOption, PlainImageOption
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.reference import ImageReference
+
+# The numbers of a tag such as ``1.22.0``, ``v3.4.17-a0b1c2d`` or ``ckf-1.10-b40ac43``.
+_NUMBERS = re.compile(r"(?<![\d.])(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?![\d])", re.ASCII)
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A version of a workload: major, minor and patch."""
+
+    major: int
+    minor: int
+    patch: int = 0
+
+    @classmethod
+    def find(cls, text: str) -> Self | None:
+        """Find the first version in a text, for example in a tag.
+
+        Returns:
+            The version, a missing patch as 0; None where the text has none.
+        """
+        match = _NUMBERS.search(text)
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+    @property
+    def minor_release(self) -> tuple[int, int]:
+        """Major and minor: what upgrades go by."""
+        return self.major, self.minor
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+def version_of(charm: CharmFile) -> Version | None:
+    """Tell which version a charm runs. No file in a charm says it but its image references.
+
+    Istio comes first: istio-pilot has no image resource, and installs the version of the tag in
+    its option ``image-configuration`` with an istioctl of the same version
+    (canonical/istio-operators, ``charms/istio-pilot``: ``charmcraft.yaml`` and ``config.yaml``
+    agree on the branches track/1.16 to track/1.28).
+
+    Args:
+        charm: The charm.
+
+    Returns:
+        The version in the first of its images that has one; None where none has.
+    """
+    return version_in(charm.image_options, charm.resources.values())
+
+
+def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) -> Version | None:
+    """Tell a version from image options at their defaults and from the images of resources.
+
+    Juju tells the defaults of the options of a running charm: so the version of istio-pilot is
+    known whoever has deployed it.
+
+    Args:
+        options: The image options.
+        resources: The upstream images of the resources.
+    """
+    options = list(options)
+    hubs = [image for each in options if isinstance(each, HubImageOption) for image in each.images]
+    plain = [each.image for each in options if isinstance(each, PlainImageOption)]
+    for image in (*hubs, *resources, *plain):
+        reference = ImageReference.parse(image)
+        version = Version.find(reference.tag or "") if reference else None
+        if version:
+            return version
+    return None
+
+
+def told_versions(charms: Iterable[CharmFile]) -> list[tuple[str, Version]]:
+    """List the names of charms with the version of each; those that tell none are left out."""
+    versions = ((charm.name, version_of(charm)) for charm in charms)
+    return [(name, version) for name, version in versions if version]
+
+
+class CharmVersions:
+    """Charms by their names, of which there may be several versions.
+
+    Attributes:
+        place: What to call the place that holds them all, for messages.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._found: dict[str, dict[Version | None, CharmFile]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, charm: CharmFile) -> None:
+        """Add a charm.
+
+        Raises:
+            ArtifactError: There is one of its name already, and no version tells them apart.
+        """
+        versions = self._found.setdefault(charm.name, {})
+        version = version_of(charm)
+        if version is None or None in versions:
+            other = next(iter(versions.values()), charm)
+        else:
+            other = versions.get(version, charm)
+        if other is not charm:
+            which = f" {version}" if version else ""
+            raise ArtifactError(
+                f"{self.place} holds the charm {charm.name}{which} twice: in {other.label} and in "
+                f"{charm.label}",
+                "leave out one of them and make it again",
+            )
+        versions[version] = charm
+
+    @property
+    def newest(self) -> tuple[CharmFile, ...]:
+        """The newest version of each charm, sorted by name."""
+        return tuple(versions[-1] for versions in self._in_order())
+
+    @property
+    def between(self) -> tuple[CharmFile, ...]:
+        """The older versions, which an upgrade goes through, sorted by name and version."""
+        return tuple(charm for versions in self._in_order() for charm in versions[:-1])
+
+    def _in_order(self) -> list[list[CharmFile]]:
+        return [
+            # Where there are several, each tells its version.
+            [versions[version] for version in sorted(filter(None, versions))]
+            or list(versions.values())
+            for _, versions in sorted(self._found.items())
+        ]

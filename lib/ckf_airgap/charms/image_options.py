@@ -1,0 +1,190 @@
+"""The options of charms that name images, in the four forms in which charms take them."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, read_json_texts, read_texts
+from ckf_airgap.images.reference import ImageReference
+
+Find = Callable[[str], str | None]
+"""Gives the reference in the air-gapped registry for an image, or None where it is missing."""
+
+
+class ImageOption(Protocol):
+    """An option whose value names images."""
+
+    @property
+    def name(self) -> str:
+        """The option's name."""
+        ...
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of its default value, as written there."""
+        ...
+
+    def value(self, find: Find) -> str | None:
+        """Return the value that names the images in the air-gapped registry.
+
+        Args:
+            find: Resolves one image.
+
+        Returns:
+            The value, or None where nothing can be set. It never holds an empty string in place
+            of an image: to many charms that means the image on the internet.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PlainImageOption:
+    """An option that is one image reference."""
+
+    name: str
+    image: str
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The one image."""
+        return (self.image,)
+
+    def value(self, find: Find) -> str | None:
+        """Return the reference in the registry."""
+        return find(self.image)
+
+
+@dataclass(frozen=True)
+class ImageListOption:
+    """An option that is a YAML list of image references, the default one first."""
+
+    name: str
+    images: tuple[str, ...]
+
+    def value(self, find: Find) -> str | None:
+        """Return the list of the images that were found, as JSON, which is YAML."""
+        found = [reference for image in self.images if (reference := find(image))]
+        return json.dumps(found) if found else None
+
+
+@dataclass(frozen=True)
+class ImageMapOption:
+    """An option that is a YAML map of keys to image references.
+
+    Attributes:
+        name: The option's name.
+        entries: Keys and images.
+        others: Keys and values that are no images, which are passed on.
+    """
+
+    name: str
+    entries: tuple[tuple[str, str], ...]
+    others: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images in the order of the default."""
+        return tuple(image for _, image in self.entries)
+
+    def value(self, find: Find) -> str | None:
+        """Return the map of the images that were found, as JSON, which is YAML."""
+        found = {key: reference for key, image in self.entries if (reference := find(image))}
+        return json.dumps({**dict(self.others), **found}) if found or self.others else None
+
+
+@dataclass(frozen=True)
+class HubImageOption:
+    """An option like that of istio-pilot: a hub, a tag, and names that both apply to.
+
+    Attributes:
+        name: The option's name.
+        settings: The whole default value.
+    """
+
+    name: str
+    settings: tuple[tuple[str, str], ...]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images that hub, name and tag make up, each once."""
+        return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
+
+    def value(self, find: Find) -> str | None:
+        """Return the settings with the registry's hub and tag.
+
+        There is one hub and one tag for all names, so that nothing can be set where an image is
+        missing or where the images do not stand beside each other with the same tag.
+        """
+        settings = dict(self.settings)
+        places: set[tuple[str, str]] = set()
+        for key in self._image_keys:
+            reference = find(self._image(key))
+            parsed = ImageReference.parse(reference) if reference else None
+            if parsed is None or parsed.tag is None:
+                return None
+            hub, _, settings[key] = parsed.name.rpartition("/")
+            places.add((hub, parsed.tag))
+        if len(places) != 1:
+            return None
+        settings["global-hub"], settings["global-tag"] = places.pop()
+        return json.dumps(settings)
+
+    @property
+    def _image_keys(self) -> list[str]:
+        return [key for key, _ in self.settings if key.endswith("-image")]
+
+    def _image(self, key: str) -> str:
+        settings = dict(self.settings)
+        return f"{settings['global-hub']}/{settings[key]}:{settings['global-tag']}"
+
+
+def parsed_value(value: object, budget: Budget | None = None) -> object:
+    """Read the value of an option, which is itself YAML or JSON in a string.
+
+    Args:
+        value: The value.
+        budget: What is left to spend on values; one of its own where not given.
+    """
+    if not isinstance(value, str):
+        return None
+    with suppress(DocumentError):
+        return read_json_texts(value, budget)
+    with suppress(DocumentError):
+        return read_texts(value, budget, takes_last=True)
+    return value
+
+
+def image_option(name: str, value: object) -> ImageOption | None:
+    """Return the images that the value of an option names.
+
+    Args:
+        name: The option's name.
+        value: Its value, parsed.
+
+    Returns:
+        The option, or None where the value is something else than image references.
+    """
+    if isinstance(value, str):
+        return PlainImageOption(name, value) if is_image(value) and "/" in value else None
+    if isinstance(value, list):
+        images = tuple(item for item in cast(list[object], value) if item)
+        is_list = bool(images) and all(map(is_image, images))
+        return ImageListOption(name, cast(tuple[str, ...], images)) if is_list else None
+    if not isinstance(value, dict):
+        return None
+    items = cast(dict[Any, Any], value).items()
+    settings = {str(key): item for key, item in items if isinstance(item, str) and item}
+    if "global-hub" in settings and "global-tag" in settings:
+        return HubImageOption(name, tuple(settings.items()))
+    entries = tuple((key, item) for key, item in settings.items() if is_image(item))
+    return ImageMapOption(name, entries) if entries else None
+
+
+def is_image(value: object) -> bool:
+    """Tell an image reference from a bare word, which the grammar would accept too."""
+    if not isinstance(value, str) or not re.search("[/:]", value):
+        return False
+    return ImageReference.parse(value) is not None

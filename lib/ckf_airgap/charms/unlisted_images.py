@@ -1,0 +1,164 @@
+"""The images that no rule finds in the charms, with the reason for each."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class MapException:
+    """Images for the keys of a map option that the charm gives none for.
+
+    Attributes:
+        charm: The charm.
+        option: Its option.
+        registry: Where the images are upstream.
+        keys: For each key the rest of the image's upstream repository.
+        extra_keys: The same, for keys of which not every version deploys something.
+    """
+
+    charm: str
+    option: str
+    registry: str
+    keys: Mapping[str, str]
+    extra_keys: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """An option that takes the image of a key of another option.
+
+    Attributes:
+        charm: The charm.
+        option: Its option.
+        of: The other option, a map.
+        key: The key in that map.
+    """
+
+    charm: str
+    option: str
+    of: str
+    key: str
+
+
+@dataclass(frozen=True)
+class FixedImages:
+    """Images that a charm or its workload uses and that no option changes.
+
+    Attributes:
+        charm: The charm.
+        images: Their full references; without a tag where it differs among the charm's versions.
+        purpose: What they are for.
+        is_required: Whether the application does not run without them.
+        unless_option: An option that changes them in other versions of the charm, or None.
+        if_options: The options without which they are not used.
+        if_code: What the charm's code has in the versions that use them.
+        unless_code: What it has in other versions.
+        is_newest: Whether they count, too, where the charm's code is not there to be read.
+    """
+
+    charm: str
+    images: tuple[str, ...]
+    purpose: str
+    is_required: bool = False
+    unless_option: str | None = None
+    if_options: tuple[str, ...] = ()
+    if_code: frozenset[str] = frozenset()
+    unless_code: frozenset[str] = frozenset()
+    is_newest: bool = False
+
+    def concerns(
+        self,
+        charm: str,
+        options: Collection[str],
+        code: Collection[str] | None,
+        own_options: Mapping[str, object] = MappingProxyType({}),
+    ) -> bool:
+        """Return whether a charm uses these images.
+
+        Args:
+            charm: Its name.
+            options: The names of the options that it has.
+            code: Which of ``code_marks`` its code has; None where that cannot be read.
+            own_options: The options that the operator sets.
+        """
+        return (
+            self.charm == charm
+            and self.unless_option not in options
+            and all(own_options.get(option) for option in self.if_options)
+            and self._is_of(code)
+        )
+
+    def _is_of(self, code: Collection[str] | None) -> bool:
+        if not (self.if_code or self.unless_code):
+            return True
+        if code is None:
+            return self.is_newest
+        return self.if_code.issubset(code) and self.unless_code.isdisjoint(code)
+
+
+@dataclass(frozen=True)
+class Exceptions:
+    """All of them."""
+
+    maps: tuple[MapException, ...]
+    aliases: tuple[Alias, ...]
+    fixed: tuple[FixedImages, ...]
+
+
+@cache
+def load_exceptions() -> Exceptions:
+    """Read the table that comes with this package."""
+    text = files("ckf_airgap.charms").joinpath("unlisted_images.yaml").read_text("utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return Exceptions(
+        maps=tuple(MapException(**entry) for entry in document["maps"]),
+        aliases=tuple(Alias(**entry) for entry in document["aliases"]),
+        fixed=tuple(
+            FixedImages(
+                entry["charm"],
+                tuple(entry["images"]),
+                entry["purpose"],
+                entry.get("required", False),
+                entry.get("unless_option"),
+                tuple(entry.get("if_options", ())),
+                frozenset(entry.get("if_code", ())),
+                frozenset(entry.get("unless_code", ())),
+                entry.get("newest", False),
+            )
+            for entry in document["fixed"]
+        ),
+    )
+
+
+def code_marks(charm: str) -> frozenset[str]:
+    """List the texts by which versions of a charm's code are told from each other."""
+    marks = (
+        fixed.if_code | fixed.unless_code
+        for fixed in load_exceptions().fixed
+        if fixed.charm == charm
+    )
+    return frozenset[str]().union(*marks)
+
+
+def required_images(
+    charm: str, options: Collection[str], code: Collection[str] | None
+) -> tuple[str, ...]:
+    """List the images in the code of a charm that its application does not run without.
+
+    Args:
+        charm: The charm's name.
+        options: The names of the options that it has.
+        code: As for ``FixedImages.concerns``.
+    """
+    return tuple(
+        image
+        for fixed in load_exceptions().fixed
+        if fixed.is_required and fixed.concerns(charm, options, code)
+        for image in fixed.images
+    )

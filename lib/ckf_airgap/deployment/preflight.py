@@ -1,0 +1,373 @@
+"""What would go wrong, found before anything is changed."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.requirements import (
+    juju_version,
+    require_admin,
+    require_fitting_client,
+    unfit_charms,
+)
+from ckf_airgap.errors import AirgapError
+from ckf_airgap.images.registry_location import SHORTER_PATH
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.kubernetes import cluster
+from ckf_airgap.network.proxies import model_proxy
+from ckf_airgap.planning.plan import Plan
+from ckf_airgap.upgrades.rendering import walk_title
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Walk
+
+_SPARE_BYTES = 100 * 1024 * 1024
+_ADD_CHARM = (
+    "juju download it and add it to charms.tar.gz; or give a bundle of what is to be deployed, or "
+    "run deploy with allow-missing=true"
+)
+_ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: What was looked at, in a word or two.
+        level: How bad it is.
+        text: What was found.
+        cure: What to do about it; an empty string where nothing has to be.
+    """
+
+    check: str
+    level: Level
+    text: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        cure = f": {self.cure}" if self.cure else ""
+        return f"{self.level.value}  {self.check}: {self.text}{cure}"
+
+
+@dataclass(frozen=True)
+class PreflightResult:
+    """What was found.
+
+    Attributes:
+        findings: The findings, in the order in which an operator would fix them.
+        walk: The way from what runs to the plan; None where nothing of it runs, or none leads
+            there.
+    """
+
+    findings: tuple[Finding, ...]
+    walk: Walk | None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that stop a deployment."""
+        return tuple(each for each in self.findings if each.level is Level.ERROR)
+
+
+class Preflight:
+    """Carries out the checks, each of them whatever the others find."""
+
+    def __init__(
+        self,
+        installer: Installer,
+        login: Callable[[], JujuModel],
+        permissions: Permissions,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is checked yet.
+
+        Args:
+            installer: Knows the inputs.
+            login: Logs in to the model.
+            permissions: What the operator allows in an upgrade of what runs.
+            report: Called with a line of text at each step.
+        """
+        self._installer = installer
+        self._login = login
+        self._permissions = permissions
+        self._report = report
+        self._findings: list[Finding] = []
+        self._walk: Walk | None = None
+
+    def run(self) -> PreflightResult:
+        """Check everything."""
+        self._findings, self._walk = [], None
+        settings = self._installer.inputs.settings
+        self._report("checking the registry")
+        with self._as_finding("registry"):
+            self._check_registry()
+        self._report("checking Juju")
+        with self._as_finding("juju"):
+            self._check_juju()
+        self._report("checking the disk and the charms")
+        with self._as_finding("disk"):
+            self._check_disk()
+        with self._as_finding("charms"):
+            missing = self._installer.missing_charms
+            for charm in missing:
+                self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
+            if not missing:
+                count = len(self._installer.charms)
+                self._ok("charms", f"{count} charms, all that belong to the deployment")
+        inventory = self._look_at_images()
+        self._report("checking Kubernetes")
+        with self._as_finding("kubernetes"):
+            self._check_cluster(inventory)
+        if inventory is not None:
+            self._report(f"checking the plan for {settings.location}")
+            with self._as_finding("plan"):
+                plan = self._installer.plan_from(inventory)
+                self._check_plan(plan)
+                self._check_pull(plan)
+                self._report("checking the way from what runs")
+                self._check_upgrade(plan)
+        return PreflightResult(tuple(self._findings), self._walk)
+
+    def _check_registry(self) -> None:
+        location = self._installer.inputs.settings.location
+        self._installer.check_registry()
+        self._ok("registry", f"{location} answers over TLS and takes pushes")
+
+    def _check_juju(self) -> None:
+        model = self._login()
+        versions = model.versions()
+        self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
+        with self._as_finding("juju"):
+            require_admin(model)
+        with self._as_finding("juju"):
+            require_fitting_client(versions)
+        for problem, cure in unfit_charms(self._installer, versions.model):
+            self._error("juju", problem, cure)
+        self._check_agents(model.agent_images(), versions.model)
+        with self._as_finding("juju"):
+            self._check_proxy(model)
+
+    def _check_proxy(self, model: JujuModel) -> None:
+        """Check that the model's proxy is not in the way of its charms to Kubernetes."""
+        host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        settings = model.settings()
+        proxy = model_proxy(settings, host, networks=False) if host else None
+        if proxy is None:
+            return
+        # Go's programs know networks in no-proxy, the charms' HTTP client does not.
+        is_excepted = model_proxy(settings, host, networks=True) is None
+        tell = self._warning if is_excepted else self._error
+        exceptions = ",".join(filter(None, (str(settings.get("no-proxy") or ""), host)))
+        cure = f"juju model-config --model {model.name} no-proxy={exceptions}"
+        problem = f"charms reach the Kubernetes API ({host}) through the model's proxy {proxy}"
+        tell("juju", problem, cure)
+
+    def _check_agents(self, repository: str | None, version: str) -> None:
+        """Check that there are the images that Juju takes for itself; no charm names those."""
+        juju = juju_version(version)
+        wanted = juju.images_of(self._installer.deployed_charms)
+        if repository is None:
+            self._warning(
+                "juju",
+                "the controller takes the images of its agents from the internet "
+                f"({juju.repository}: {', '.join(wanted)})",
+                "let the nodes' container runtime mirror them, or bootstrap with "
+                "--config caas-image-repo=HOST/PATH",
+            )
+            return
+        host, _, path = repository.partition("/")
+        if host != self._installer.inputs.settings.location.host:
+            self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
+            return
+        cure = (
+            f"pull them where there is internet ({juju.repository}), or pack with "
+            f"--juju-version {juju}, and push them there"
+        )
+        lacking = self._lacking(path, wanted)
+        if lacking:
+            self._error(
+                "juju",
+                f"{repository} lacks {', '.join(lacking)}, in which Juju runs its agents and "
+                "charms",
+                cure,
+            )
+        else:
+            self._ok("juju", f"{repository} holds {', '.join(wanted)}")
+        # It runs already; a node that it moves to pulls them again.
+        lacking = self._lacking(
+            path, [name for name in juju.controller_images if name not in wanted]
+        )
+        if lacking:
+            self._warning(
+                "juju",
+                f"{repository} lacks {', '.join(lacking)}, which the controller needs if its pod "
+                "moves to another node",
+                cure,
+            )
+
+    def _lacking(self, path: str, names: Iterable[str]) -> list[str]:
+        """List the images that the registry does not have in a repository."""
+        registry = self._installer.registry
+        parts = [(name, *name.split(":")) for name in names]
+        return [
+            name
+            for name, image, tag in parts
+            if registry.manifest_digest(f"{path}/{image}".lstrip("/"), tag) is None
+        ]
+
+    def _check_disk(self) -> None:
+        folder = self._installer.folder
+        needed = self._installer.inputs.charms.size + _SPARE_BYTES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            self._error(
+                "disk",
+                f"the unit has {free / 1e6:.0f} MB free, and needs {needed / 1e6:.0f} MB to "
+                "unpack the charms",
+                "make space on its node, or move its pod to another one",
+            )
+        else:
+            self._ok("disk", f"{free / 1e9:.1f} GB free in the unit")
+
+    def _look_at_images(self) -> Inventory | None:
+        try:
+            inventory = self._installer.inventory()
+        except AirgapError as error:
+            self._error("images", error.problem, error.cure)
+            return None
+        for error in (*inventory.damaged, *inventory.conflicts):
+            self._error("images", error.problem, error.cure)
+        for image in inventory.unnamed:
+            self._warning(
+                "images",
+                f"{image.member} has no name, and no charm asks for it",
+                "it is not pushed; save it by its name (docker save NAME) if it is needed",
+            )
+        for entry in inventory.perhaps_lost:
+            self._warning("images", entry.problem, entry.cure)
+        location = self._installer.inputs.settings.location
+        for image in (*inventory.images, *inventory.artifacts):
+            for problem in filter(None, map(location.length_problem, image.paths)):
+                self._error("images", f"{image.description}: {problem}", SHORTER_PATH)
+        if not inventory.damaged and not inventory.conflicts:
+            self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
+        return inventory
+
+    def _check_cluster(self, inventory: Inventory | None) -> None:
+        facts = cluster.look()
+        self._ok("kubernetes", f"{', '.join(sorted(facts.versions))} on {len(facts.nodes)} nodes")
+        for node in facts.nodes:
+            for problem in node.problems:
+                self._warning(
+                    "kubernetes", f"the node {node.name} reports {problem}", "look into that node"
+                )
+        with_storage = sorted(c.name for c in self._installer.deployed_charms if c.has_storage)
+        if facts.default_storage_class:
+            self._ok("kubernetes", f"default storage class {facts.default_storage_class}")
+        elif with_storage:
+            self._error(
+                "kubernetes",
+                f"no storage class is the default one, and {', '.join(with_storage)} need storage",
+                "kubectl annotate storageclass NAME "
+                "storageclass.kubernetes.io/is-default-class=true",
+            )
+        operators = sorted(
+            c.name for c in self._installer.deployed_charms if c.needs_operator_storage
+        )
+        if operators and not facts.default_storage_class:
+            self._warning(
+                "kubernetes",
+                f"no storage class is the default one, and the operators of "
+                f"{', '.join(operators)} need storage",
+                "make one the default, or name one to the model: "
+                "juju model-config operator-storage=NAME",
+            )
+        architectures = {node.architecture for node in facts.nodes}
+        others = {
+            image.member: image.architecture
+            for image in (inventory.images if inventory else ())
+            if image.architecture and image.architecture not in architectures
+        }
+        if others:
+            shown = ", ".join(f"{member} ({cpu})" for member, cpu in sorted(others.items())[:5])
+            self._error(
+                "kubernetes",
+                f"{len(others)} images are for another CPU than the nodes "
+                f"({', '.join(sorted(architectures))}): {shown}",
+                "pull and save them again with --platform linux/"
+                f"{next(iter(sorted(architectures)), 'amd64')}",
+            )
+
+    def _check_plan(self, plan: Plan) -> None:
+        for image in plan.missing:
+            self._error("plan", f"images.tar.gz lacks {image}", _ADD_IMAGE)
+        for item in plan.incomplete:
+            self._error(
+                "plan",
+                f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
+                "add the image, or name it in the overlay",
+            )
+        for warning in plan.warnings:
+            report = self._error if warning.is_fatal else self._warning
+            report("plan", warning.problem, warning.cure)
+        excluded = ", ".join(item.name for item in plan.excluded) or "none"
+        self._ok(
+            "plan",
+            f"{len(plan.applications)} applications (outside the bundle: {excluded}), "
+            f"{len(plan.relations)} relations, {len(plan.resolved)} images found",
+        )
+
+    def _check_upgrade(self, plan: Plan) -> None:
+        model = self._login()
+        if not model.state().applications & {item.name for item in plan.applications}:
+            return
+        self._walk = self._installer.walk(plan, model, self._permissions)
+        self._ok("upgrade", walk_title(self._walk))
+
+    def _check_pull(self, plan: Plan) -> None:
+        host = self._installer.inputs.settings.location.host
+        if self._installer.inputs.registry_credentials is None:
+            return
+        if not self._installer.pull_needs_credentials(plan):
+            self._ok("pull", f"{host} gives images without credentials")
+            return
+        self._ok("pull", "the oci-image resources are given with credentials to pull them")
+        names = sorted(item.name for item in plan.applications if item.image_options)
+        if names:
+            self._warning(
+                "pull",
+                f"{host} wants credentials, and options that name images carry none "
+                f"({', '.join(names)})",
+                f"give the nodes' container runtime credentials for {host}, or let it give images "
+                "without",
+            )
+
+    @contextmanager
+    def _as_finding(self, check: str) -> Generator[None]:
+        try:
+            yield
+        except AirgapError as error:
+            # What stops several checks is told by the first of them.
+            if error.problem not in {each.text for each in self._findings}:
+                self._error(check, error.problem, error.cure)
+
+    def _ok(self, check: str, text: str) -> None:
+        self._findings.append(Finding(check, Level.OK, text))
+
+    def _warning(self, check: str, text: str, cure: str) -> None:
+        self._findings.append(Finding(check, Level.WARNING, text, cure))
+
+    def _error(self, check: str, text: str, cure: str) -> None:
+        self._findings.append(Finding(check, Level.ERROR, text, cure))

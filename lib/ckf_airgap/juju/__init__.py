@@ -1,0 +1,1 @@
+"""Juju, through the juju client: models, controllers, names, Juju's own images."""

@@ -1,0 +1,91 @@
+"""Downloads charms from Charmhub with the juju client, without a controller or an account."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.juju.juju_command import error_text, require_name
+
+
+@dataclass(frozen=True)
+class CharmOrigin:
+    """The source of a charm on Charmhub.
+
+    Attributes:
+        name: The charm.
+        channel: The channel, for example ``1.10/stable``; None for the charm's default.
+        base: The base, for example ``ubuntu@22.04``; None for the client's default.
+        revision: A revision, in place of a channel; or None.
+    """
+
+    name: str
+    channel: str | None = None
+    base: str | None = None
+    revision: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.channel, self.base]
+        if self.revision is not None:
+            parts = [f"revision {self.revision}"]
+        details = ", ".join(part for part in parts if part)
+        return f"{self.name} ({details})" if details else self.name
+
+
+def download_charm(
+    client: str, origin: CharmOrigin, target: Path, *, architecture: str, charmhub_url: str = ""
+) -> int | None:
+    """Download a charm; this needs neither a controller nor an account.
+
+    Args:
+        client: The juju client.
+        origin: The charm.
+        target: The file to write. Where the download fails, it may be there in part.
+        architecture: The CPU architecture.
+        charmhub_url: The address of another Charmhub; empty for the public one.
+
+    Returns:
+        The revision that was downloaded; None where the client does not say.
+
+    Raises:
+        ConfigurationError: The client cannot be run, or the charm's name is none.
+        DownloadError: It fails.
+    """
+    require_name("charm", origin.name)
+    words = [client, "download", origin.name, "--no-progress", "--filepath", str(target)]
+    if origin.revision is not None:
+        # The client takes nothing else beside it.
+        words += ["--revision", str(origin.revision)]
+    else:
+        words += ["--arch", architecture]
+        words += ["--channel", origin.channel] if origin.channel else []
+        words += ["--base", origin.base] if origin.base else []
+    if charmhub_url:
+        words += ["--charmhub-url", charmhub_url]
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"the juju client {client} cannot be run ({error.strerror})",
+            "snap install juju, or name the client with --juju; with --charms FOLDER none is "
+            "needed",
+        ) from error
+    if done.returncode:
+        said = error_text(done.stderr)
+        raise DownloadError(
+            f"charm {origin}",
+            f"cannot be downloaded ({said or 'juju says nothing'})",
+            "see with juju info what there is, and that Charmhub can be reached; then run it "
+            "again: it continues",
+            may_pass=True,
+        )
+    found = re.search(r"revision (\d{1,18})\b", done.stderr + done.stdout)
+    return int(found[1]) if found else None

@@ -1,0 +1,176 @@
+"""What a command line of the juju client may contain, and what its error output means."""
+
+import errno
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+import jubilant
+
+from ckf_airgap.errors import (
+    OWN_APPLICATION,
+    AirgapError,
+    ConfigurationError,
+    JujuError,
+    StorageError,
+)
+from ckf_airgap.juju import juju_names
+
+_GRAMMARS: Mapping[str, juju_names.Grammar] = {
+    "application": juju_names.is_application,
+    "charm": juju_names.is_charm,
+    "endpoint": juju_names.is_endpoint,
+    "option": juju_names.is_option,
+    "resource": juju_names.is_resource,
+}
+_ERROR_LINE = re.compile(r"^ERROR ", re.MULTILINE)
+_OTHER_LINES = ("WARNING ", "INFO ", "DEBUG ")
+# What jubilant or the reading of its values raises where the answer has another shape.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_CREDENTIALS_CURE = (
+    "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
+    f"juju grant-secret NAME {OWN_APPLICATION}, "
+    f"juju config {OWN_APPLICATION} juju-credentials=secret:..."
+)
+
+_BY_HAND = "leave the option out, and set it with juju config --file after the deployment"
+# Linux takes 128 KiB with the NUL at the end, and 2 MiB of arguments and environment in all
+# (execve(2), "Limits on size of arguments and environment").
+_LONGEST_ARGUMENT = 128 * 1024 - 1
+_MOST_ARGUMENTS = 1024 * 1024
+
+
+def require_name(kind: str, name: str) -> None:
+    """Check that a name at the start of an argument cannot be read as a flag.
+
+    Args:
+        kind: What it is the name of: ``application``, ``charm``, ``endpoint``, ``option`` or
+            ``resource``.
+        name: The name.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not _GRAMMARS[kind](name):
+        raise ConfigurationError(
+            f"the {kind} {name} has no name that Juju takes",
+            "use letters, digits and hyphens, beginning with a letter; see what names it: the "
+            "charm, the bundle or the overlay",
+        )
+
+
+def require_values(application: str, options: Mapping[str, object]) -> None:
+    """Check that the juju client can be given each option, and takes its value as it is.
+
+    Args:
+        application: The application, for the error.
+        options: Its options with their values.
+
+    Raises:
+        ConfigurationError: A value begins with ``@`` (Juju documentation, "juju config"), has a
+            NUL, or is too long for an argument; or all are, together.
+    """
+    size = 0
+    for name, value in options.items():
+        what = f"the option {name} of {application}"
+        argument = f"{name}={value}".encode(errors="surrogatepass")
+        size += len(argument)
+        if isinstance(value, str) and value.startswith("@"):
+            raise ConfigurationError(
+                f"{what} begins with @, which the juju client takes for the name of a file",
+                _BY_HAND,
+            )
+        if b"\0" in argument:
+            raise ConfigurationError(
+                f"{what} has a NUL, which no argument of a command can have",
+                "correct it in the bundle or the overlay",
+            )
+        if len(argument) > _LONGEST_ARGUMENT:
+            raise ConfigurationError(
+                f"{what} has {len(argument):,} bytes, which is too long for an argument of the "
+                "juju client",
+                _BY_HAND,
+            )
+    if size > _MOST_ARGUMENTS:
+        raise ConfigurationError(
+            f"the options of {application} have {size:,} bytes together, which is too long for a "
+            "command of the juju client",
+            _BY_HAND,
+        )
+
+
+def error_text(output: str) -> str:
+    """Return the error message of the client.
+
+    Args:
+        output: Its error output. Lines of progress and warnings stand before the error, which
+            begins with ``ERROR`` and may have several lines.
+
+    Returns:
+        The error in one line, without the word; all of the output where no line begins so.
+    """
+    found = _ERROR_LINE.search(output)
+    lines = output[found.start() if found else 0 :].split("\n")
+    return " ".join(
+        text
+        for line in lines
+        if not (found and line.startswith(_OTHER_LINES))
+        and (text := line.removeprefix("ERROR ").strip())
+    )
+
+
+@contextmanager
+def client_errors() -> Generator[None]:
+    """Turn the failures of the juju client into the project's own."""
+    try:
+        yield
+    except jubilant.CLIError as error:
+        raise _translate(str(error.stderr or "")) from error
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise ConfigurationError(
+                "a command of the juju client is too long for this machine",
+                "make what the bundle or the overlay sets shorter",
+            ) from error
+        raise ConfigurationError(
+            f"the juju client cannot be run ({error.strerror})",
+            "attach the client of the operator's machine, for the CPU of this node: "
+            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
+        ) from error
+    except _UNREADABLE as error:
+        raise ConfigurationError(
+            f"what the juju client answers cannot be read ({error})",
+            "see that the resource juju is a juju client: "
+            f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
+        ) from error
+
+
+def _translate(output: str) -> AirgapError:
+    text = error_text(output)
+    for words, error in _KNOWN_FAILURES.items():
+        if words in text:
+            return error(text)
+    return JujuError(
+        f"juju refused: {text or 'it failed without a word'}",
+        "fix that, then run the action again: it continues where it stopped",
+    )
+
+
+_KNOWN_FAILURES: dict[str, Callable[[str], AirgapError]] = {
+    "no space left on device": lambda _: StorageError(
+        "the disk is full on which the juju client keeps its files",
+        "make space on the disk of the unit's node, then run the action again: it continues where "
+        "it stopped",
+    ),
+    "invalid entity name or password": lambda _: ConfigurationError(
+        "the controller refuses the user or the password of juju-credentials",
+        "juju update-secret NAME username=... password=...; to make them: " + _CREDENTIALS_CURE,
+    ),
+    "permission denied": lambda _: ConfigurationError(
+        "the Juju user of juju-credentials may not do this", "juju grant USER admin MODEL"
+    ),
+    "unable to connect to API": lambda text: JujuError(
+        f"the Juju controller cannot be reached ({text})",
+        "see that it runs (juju status -m controller), then run the action again",
+    ),
+}

@@ -1,0 +1,119 @@
+"""What ``juju status`` tells of a model, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jubilant
+
+from ckf_airgap.juju.juju_values import DeployedCharm, Relation, Side
+
+_LEAVING = ("dying", "dead")
+_AGENT_STARTS = frozenset({"", "allocating"})
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What a model holds.
+
+    Attributes:
+        applications: The names of its applications.
+        relations: The sides of each relation, seen from both ends: side -> related applications.
+        not_active: For each unit and application that is not active, its status in words.
+        starting: The applications of which a unit has no running agent yet, or one that runs
+            another revision of the charm.
+        charms: The charm of each application.
+        leaving: The applications that are being removed.
+        bases: The base of each application, for example ``ubuntu@22.04``, where Juju tells it.
+        interfaces: The interface of each side that has a relation.
+        scales: How many units each application is to have.
+        units: How many it has.
+        unsettled: For each application that has other units than it is to have, or one that is
+            not active or whose agent is busy, what its units say.
+    """
+
+    applications: frozenset[str]
+    relations: Mapping[Side, frozenset[str]]
+    not_active: Mapping[str, str]
+    starting: frozenset[str] = frozenset()
+    charms: Mapping[str, DeployedCharm] = field(default_factory=dict[str, DeployedCharm])
+    leaving: frozenset[str] = frozenset()
+    bases: Mapping[str, str] = field(default_factory=dict[str, str])
+    interfaces: Mapping[Side, str] = field(default_factory=dict[Side, str])
+    scales: Mapping[str, int] = field(default_factory=dict[str, int])
+    units: Mapping[str, int] = field(default_factory=dict[str, int])
+    unsettled: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def has_relation(self, relation: Relation) -> bool:
+        """Return whether a relation exists."""
+        first, second = relation
+        return second.application in self.relations.get(
+            first, ()
+        ) and first.application in self.relations.get(second, ())
+
+
+def read_state(status: jubilant.Status) -> ModelState:
+    """Read the state of a model from its status."""
+    endpoints = {
+        Side(name, endpoint): relations
+        for name, application in status.apps.items()
+        for endpoint, relations in application.relations.items()
+    }
+    return ModelState(
+        frozenset(status.apps),
+        {side: frozenset(each.related_app for each in of) for side, of in endpoints.items()},
+        _not_active(status),
+        frozenset(name for name, app in status.apps.items() if _is_starting(app)),
+        {n: DeployedCharm(app.charm_name, app.charm_rev) for n, app in status.apps.items()},
+        frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
+        _bases(status),
+        {side: of[0].interface for side, of in endpoints.items() if of},
+        {name: app.scale for name, app in status.apps.items()},
+        {name: len(app.units) for name, app in status.apps.items()},
+        {name: words for name, app in status.apps.items() if (words := _unsettled(app))},
+    )
+
+
+def _not_active(status: jubilant.Status) -> dict[str, str]:
+    waiting: dict[str, str] = {}
+    for name, application in status.apps.items():
+        if not application.units:
+            waiting[name] = f"no unit yet ({application.app_status.message or 'waiting'})"
+        for unit, details in application.units.items():
+            if details.workload_status.current != "active":
+                waiting[unit] = _words(details.workload_status)
+    return waiting
+
+
+def _unsettled(application: jubilant.statustypes.AppStatus) -> str:
+    """Say what keeps an application from being at rest; an empty text where nothing does."""
+    words = [
+        f"{unit} is {_words(status)}"
+        for unit, details in application.units.items()
+        for status, calm in ((details.workload_status, "active"), (details.juju_status, "idle"))
+        if status.current != calm
+    ]
+    if len(application.units) != application.scale:
+        words.insert(0, f"{len(application.units)} of {application.scale} units")
+    if _is_starting(application):
+        words.append("its agents are starting")
+    return "; ".join(words)
+
+
+def _words(status: jubilant.statustypes.StatusInfo) -> str:
+    return f"{status.current}: {status.message}".removesuffix(": ")
+
+
+def _bases(status: jubilant.Status) -> dict[str, str]:
+    """Return the bases as charms name them: without the risk of a channel."""
+    return {
+        name: f"{application.base.name}@{application.base.channel.partition('/')[0]}"
+        for name, application in status.apps.items()
+        if application.base
+    }
+
+
+def _is_starting(application: jubilant.statustypes.AppStatus) -> bool:
+    return len(application.units) < application.scale or any(
+        unit.juju_status.current in _AGENT_STARTS or unit.upgrading_from
+        for unit in application.units.values()
+    )

@@ -1,0 +1,448 @@
+"""The Kubernetes API, through lightkube: what really runs in the cluster."""
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
+from typing import Any, TypeVar, cast
+
+import httpx2  # what lightkube is built on
+import lightkube
+from lightkube import ALL_NS, generic_resource
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.models.core_v1 import Container, ContainerStatus, EphemeralContainer
+from lightkube.resources.apps_v1 import Deployment, StatefulSet
+from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Node as KubernetesNode
+from lightkube.resources.storage_v1 import StorageClass
+
+from ckf_airgap.errors import OWN_APPLICATION, AirgapError, ClusterError
+from ckf_airgap.images.oci import is_digest
+from ckf_airgap.images.reference import registry_host
+from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
+
+Resource = TypeVar("Resource")
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+# What Kubeflow's profile controller puts on the namespaces that it makes.
+_PROFILE_LABELS = {"app.kubernetes.io/part-of": "kubeflow-profile"}
+# The kinds of Knative's operator, which the charms knative-serving and knative-eventing make.
+_KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
+    # The library's own types are only partly known to the type checker.
+    cast(Any, generic_resource).create_namespaced_resource(
+        "operator.knative.dev", "v1beta1", kind, f"{kind.lower()}s"
+    )
+    for kind in ("KnativeServing", "KnativeEventing")
+)
+_OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
+# Juju 3.6, caas/kubernetes/provider/utils ("LabelsForOperator"): what runs a podspec charm.
+_PODSPEC_LABELS = {"operator.juju.is/target": "application"}
+_NAME_LABEL = "operator.juju.is/name"
+_REVISION_LABEL = "controller-revision-hash"
+_PULL_FAILURES = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+    }
+)
+
+
+@dataclass(frozen=True)
+class RunningImage:
+    """The image of one container.
+
+    Attributes:
+        namespace: The pod's namespace.
+        pod: The pod's name.
+        container: The container's name.
+        image: The reference that the pod gives.
+        pull_failure: Why it cannot be pulled, or an empty string.
+        is_outdated: Whether its StatefulSet has another revision of the pod by now.
+        digest: The digest of the manifest that the node has pulled; empty where it tells none.
+        note: What to do about an image from elsewhere, or an empty string.
+    """
+
+    namespace: str
+    pod: str
+    container: str
+    image: str
+    pull_failure: str = ""
+    is_outdated: bool = False
+    digest: str = ""
+    note: str = ""
+
+    @property
+    def content(self) -> str:
+        """The image with its digest: what tells the same image again."""
+        return f"{self.image} {self.digest}"
+
+    def __str__(self) -> str:
+        failure = f" ({self.pull_failure})" if self.pull_failure else ""
+        if self.pull_failure and self.is_outdated:
+            failure += (
+                "; its StatefulSet is newer, and Kubernetes does not replace a pod that never "
+                f"started: kubectl delete pod --namespace {self.namespace} {self.pod}"
+            )
+        note = f": {self.note}" if self.note else ""
+        place = f"{self.namespace}/{self.pod}, container {self.container}"
+        return f"{self.image} in {place}{failure}{note}"
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """Where the images of the cluster come from.
+
+    Attributes:
+        containers: How many containers were looked at.
+        foreign: Those whose image does not come from the registry.
+        not_pulled: Those whose image cannot be pulled.
+        mirrored: Those whose image the code of a charm names elsewhere, and that run what the
+            registry holds for a mirror.
+    """
+
+    containers: int
+    foreign: tuple[RunningImage, ...]
+    not_pulled: tuple[RunningImage, ...]
+    mirrored: tuple[RunningImage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node.
+
+    Attributes:
+        name: Its name.
+        version: The version of its Kubernetes, for example ``v1.33.1``.
+        architecture: Its CPU architecture, for example ``amd64``.
+        problems: What it reports of itself, for example ``DiskPressure``.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The facts about a cluster that matter to a deployment.
+
+    Attributes:
+        nodes: Its nodes.
+        default_storage_class: The name of its default storage class; an empty string for none.
+    """
+
+    nodes: tuple[Node, ...]
+    default_storage_class: str
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The versions of Kubernetes on its nodes."""
+        return frozenset(node.version for node in self.nodes)
+
+
+def look() -> ClusterFacts:
+    """Return nodes, version and default storage class of the cluster.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("look at nodes and storage classes"):
+        nodes = tuple(map(_node, _list(KubernetesNode)))
+        defaults = [
+            item.metadata.name or ""
+            for item in _list(StorageClass)
+            if item.metadata and _is_default(item.metadata)
+        ]
+        return ClusterFacts(nodes, defaults[0] if defaults else "")
+
+
+def profile_namespaces() -> list[str]:
+    """List the namespaces of Kubeflow's user profiles.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list namespaces"):
+        found = _list(Namespace, labels=_PROFILE_LABELS)
+        return [item.metadata.name for item in found if item.metadata and item.metadata.name]
+
+
+def knative_namespaces() -> list[str]:
+    """List the namespaces that Knative runs in: those of KnativeServing and KnativeEventing.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    found: list[str] = []
+    for kind in _KNATIVE:
+        with _errors(f"list {kind.__name__}"):
+            try:
+                items = list(_list(kind, namespace=ALL_NS))
+            except Exception as error:
+                if _status(error) != NOT_FOUND:
+                    raise
+                # The cluster does not know the kind: there is no Knative.
+                continue
+            places = [item.metadata.namespace for item in items if item.metadata]
+            found += filter(None, places)
+    return list(dict.fromkeys(found))
+
+
+def deployments(namespace: str) -> frozenset[str]:
+    """List the Deployments of a namespace.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list Deployments"):
+        found = _list(Deployment, namespace=namespace)
+        return frozenset(item.metadata.name or "" for item in found if item.metadata)
+
+
+def podspec_applications(namespace: str) -> frozenset[str]:
+    """List the applications whose charm is of the podspec kind in a model's namespace.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with _errors("list StatefulSets"):
+        # The library's own types are only partly known to the type checker.
+        found: list[Any] = list(_list(StatefulSet, namespace=namespace, labels=_PODSPEC_LABELS))
+        labels: list[dict[str, str]] = [item.metadata.labels or {} for item in found]
+        return frozenset(each[_NAME_LABEL] for each in labels if _NAME_LABEL in each)
+
+
+def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
+    """List the image of every container in some namespaces, of every kind of container.
+
+    Args:
+        namespaces: The namespaces; those that are not there have none.
+
+    Returns:
+        One entry for each container of each pod.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    images: list[RunningImage] = []
+    for namespace in namespaces:
+        with _errors("list pods"):
+            pods = list(_list(Pod, namespace=namespace))
+            found = [image for pod in pods for image in _images(pod)]
+        if any(image.pull_failure for image in found):
+            outdated = _outdated_pods(namespace, pods)
+            found = [replace(image, is_outdated=image.pod in outdated) for image in found]
+        images += found
+    return images
+
+
+def report_images(
+    images: Iterable[RunningImage], host: str, agent_images: str | None = None
+) -> ImageReport:
+    """Find the images that do not come from the registry.
+
+    Args:
+        images: The images of the cluster.
+        host: Host and port of the registry.
+        agent_images: A repository elsewhere that Juju's own agents may come from, or None.
+
+    Returns:
+        The report.
+    """
+    images = list(images)
+
+    def is_foreign(image: str) -> bool:
+        if agent_images and image.startswith(f"{agent_images.rstrip('/')}/"):
+            return False
+        return registry_host(image) != host
+
+    return ImageReport(
+        containers=len(images),
+        foreign=tuple(image for image in images if is_foreign(image.image)),
+        not_pulled=tuple(image for image in images if image.pull_failure),
+    )
+
+
+@contextmanager
+def _errors(task: str) -> Generator[None]:
+    """Turn every failure of the client, including unreadable answers, into ClusterError."""
+    try:
+        yield
+    except AirgapError:
+        raise
+    except Exception as error:
+        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
+        # standard library's, KeyError for a missing header, RecursionError for deep JSON.
+        raise _cluster_error(task, error) from error
+
+
+def _cluster_error(task: str, error: Exception) -> ClusterError:
+    refusal = _refusal(error)
+    if refusal is not None:
+        status = _status(error)
+        if status == FORBIDDEN:
+            cure = f"juju trust {OWN_APPLICATION} --scope=cluster"
+        elif status == UNAUTHORIZED:
+            cure = "see that the account and its token are valid"
+        elif isinstance(error, ApiError):
+            cure = "try again"
+        else:
+            cure = _OTHER_SERVER
+        return ClusterError(
+            f"the Kubernetes API refused to {task} ({_reason(refusal)})",
+            cure,
+        )
+    detail = str(error) or type(error).__name__
+    if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
+        if proxy := _proxy():
+            return ClusterError(
+                f"the Kubernetes API cannot be reached through the proxy {proxy} ({detail})",
+                NO_PROXY_CURE,
+            )
+        return ClusterError(
+            f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
+        )
+    return ClusterError(
+        f"what was asked to {task} did not answer as the Kubernetes API does "
+        f"({type(error).__name__}: {detail})",
+        _OTHER_SERVER,
+    )
+
+
+def _proxy() -> Proxy | None:
+    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    settings = {
+        option: os.environ.get(name) or os.environ.get(name.lower())
+        for option, name in (("https-proxy", "HTTPS_PROXY"), ("no-proxy", "NO_PROXY"))
+    }
+    return model_proxy(settings, host, networks=False) if host else None
+
+
+def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
+    """Find the error response behind an exception, which may come from reading its body."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, httpx2.HTTPStatusError):
+        found = found.__context__
+    return found
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of an error response, whatever its body is."""
+    refusal = _refusal(error)
+    if refusal is None:
+        return None
+    # The library makes some of its errors without an answer.
+    response = cast(httpx2.Response | None, refusal.response)
+    if response is not None:
+        return response.status_code
+    return refusal.status.code if isinstance(refusal, ApiError) else None
+
+
+def _reason(refusal: httpx2.HTTPStatusError) -> str:
+    """Return the message of a response: Kubernetes names the missing permission."""
+    message = refusal.status.message if isinstance(refusal, ApiError) else None
+    # The error's own text ends in the address of a page on the internet.
+    return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
+
+
+def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
+    # The library's own types are only partly known to the type checker.
+    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
+    # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
+    client: Any = lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
+    return cast(Iterable[Resource], client.list(kind, **selection))
+
+
+def _is_default(metadata: Any) -> bool:
+    annotations: dict[str, str] | None = metadata.annotations
+    return bool(annotations) and annotations.get(_DEFAULT_CLASS) == "true"
+
+
+def _node(node: KubernetesNode) -> Node:
+    information = node.status.nodeInfo if node.status else None
+    conditions = (node.status.conditions if node.status else None) or []
+    return Node(
+        name=(node.metadata.name if node.metadata else None) or "",
+        version=information.kubeletVersion if information else "",
+        architecture=information.architecture if information else "",
+        problems=tuple(
+            "not being ready" if condition.type == "Ready" else condition.type
+            for condition in conditions
+            if (condition.status == "True") != (condition.type == "Ready")
+            and condition.status != "Unknown"
+        ),
+    )
+
+
+def _outdated_pods(namespace: str, pods: Iterable[Pod]) -> frozenset[str]:
+    """Return the pods that have an earlier revision than their StatefulSet.
+
+    Kubernetes replaces such a pod only after it was ready once (documentation, "StatefulSets",
+    "Forced rollback").
+    """
+    with _errors("list StatefulSets"):
+        revisions = {
+            item.metadata.name: item.status.updateRevision
+            for item in _list(StatefulSet, namespace=namespace)
+            if item.metadata and item.status
+        }
+    found: set[str] = set()
+    for pod in pods:
+        # The library's own types are only partly known to the type checker.
+        metadata: Any = pod.metadata
+        labels: dict[str, str] = (metadata.labels if metadata else None) or {}
+        revision = labels.get(_REVISION_LABEL)
+        for owner in (metadata.ownerReferences if metadata else None) or ():
+            newest = revisions.get(owner.name) if owner.kind == "StatefulSet" else None
+            if revision and newest and revision != newest:
+                found.add(metadata.name)
+    return frozenset(found)
+
+
+def _images(pod: Pod) -> Iterator[RunningImage]:
+    metadata, spec, status = pod.metadata, pod.spec, pod.status
+    if metadata is None or spec is None:
+        return
+    lists = (
+        (
+            status.containerStatuses,
+            status.initContainerStatuses,
+            status.ephemeralContainerStatuses,
+        )
+        if status
+        else ()
+    )
+    statuses = {item.name: item for items in lists for item in items or ()}
+    containers: list[Container | EphemeralContainer] = [
+        *spec.containers,
+        *(spec.initContainers or ()),
+        *(spec.ephemeralContainers or ()),
+    ]
+    for container in containers:
+        yield RunningImage(
+            namespace=metadata.namespace or "",
+            pod=metadata.name or "",
+            container=container.name,
+            image=container.image or "",
+            pull_failure=_pull_failure(statuses.get(container.name)),
+            digest=_pulled_digest(statuses.get(container.name)),
+        )
+
+
+def _pulled_digest(status: ContainerStatus | None) -> str:
+    """Give the digest in ``imageID``, which the container runtime writes as NAME@DIGEST."""
+    digest = (status.imageID or "").rpartition("@")[2] if status else ""
+    return digest if is_digest(digest) else ""
+
+
+def _pull_failure(status: ContainerStatus | None) -> str:
+    waiting = status.state.waiting if status and status.state else None
+    if waiting is None or waiting.reason not in _PULL_FAILURES:
+        return ""
+    return f"{waiting.reason}: {waiting.message or ''}".removesuffix(": ")

@@ -1,0 +1,1 @@
+"""HTTPS to the registry and to file servers: trust, proxies, attempts, addresses."""

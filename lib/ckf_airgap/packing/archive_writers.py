@@ -1,0 +1,377 @@
+"""Writes the archives: each layer in its place as it arrives, everything else at the end."""
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.gzip_codec import (
+    GZIP_ERRORS,
+    StoredMember,
+    decompressor,
+    filled_member,
+)
+from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
+from ckf_airgap.files.journal import Journal
+from ckf_airgap.packing.assembly import LayerPart, Part, Text
+from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
+
+_AT_ONCE = 4
+_WAIT_SECONDS = 0.5
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FetchProgress:
+    """The progress of fetching layers.
+
+    Attributes:
+        fetched: Bytes of layers that are there.
+        total: Bytes of layers in all.
+    """
+
+    fetched: int
+    total: int
+
+    def __str__(self) -> str:
+        share = self.fetched / self.total if self.total else 1.0
+        return f"{self.fetched:,} of {self.total:,} bytes of layers fetched ({share:.0%})"
+
+
+class ImageArchiveWriter:
+    """Writes one images.tar.gz, and continues a file of an earlier run.
+
+    Which layers are there is kept in a journal beside it; a layer counts once it is on the disk
+    and has been found to be the right one.
+    """
+
+    def __init__(self, path: Path, parts: list[Part]) -> None:
+        """Find out what is already there.
+
+        Args:
+            path: The file. Its folder must exist.
+            parts: What is to stand in it. Where an earlier run had other parts, it counts for
+                nothing.
+        """
+        self._path = path
+        self._parts = parts
+        self._offsets: list[int] = []
+        self._total = 0
+        # Each layer's first place in the file, and its places after that.
+        self._first: dict[str, tuple[int, LayerPart]] = {}
+        self._copies: list[tuple[int, LayerPart]] = []
+        for part in parts:
+            if isinstance(part, LayerPart):
+                place = (self._total, part)
+                if self._first.setdefault(part.layer.blob.digest, place) is not place:
+                    self._copies.append(place)
+            self._offsets.append(self._total)
+            self._total += part.length
+        self._sizes: dict[str, int] = {}
+        journal = path.with_name(f"{path.name}.journal")
+        if not path.exists():
+            journal.unlink(missing_ok=True)
+        head = {"format": _FORMAT, "parts": self._identity()}
+        self._journal = Journal(journal, head, self._take, "what has been fetched")
+        self._lock = threading.Lock()
+        self._fetched = sum(self._first[digest][1].layer.blob.size for digest in self._sizes)
+        self._stopped = threading.Event()
+        self._readers: list[BlobReader] = []
+
+    @property
+    def size(self) -> int:
+        """The size of the archive, in bytes."""
+        return self._total
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The uncompressed size of each layer that is there, by the digest of its blob."""
+        return self._sizes
+
+    @property
+    def layer_bytes(self) -> int:
+        """The bytes of all layers, each counted once."""
+        return sum(part.layer.blob.size for _, part in self._first.values())
+
+    @property
+    def fetched_bytes(self) -> int:
+        """The bytes of the layers that are there."""
+        return self._fetched
+
+    @property
+    def needed_bytes(self) -> int:
+        """The disk space that is still needed, in bytes."""
+        allocated = self._path.stat().st_blocks * 512 if self._path.exists() else 0
+        return max(0, self._total - allocated)
+
+    def fetch(self, skopeo: Skopeo, tell: Callable[[FetchProgress], None]) -> None:
+        """Fetch the missing layers, several at a time.
+
+        Args:
+            skopeo: Reaches the registries.
+            tell: Called now and then, in the calling thread.
+
+        Raises:
+            AirgapError: One cannot be had, is not what it should be, or cannot be written.
+        """
+        waiting: queue.SimpleQueue[tuple[int, LayerPart]] = queue.SimpleQueue()
+        for digest, place in self._first.items():
+            if digest not in self._sizes:
+                waiting.put(place)
+        total = self.layer_bytes
+        with self._open() as file, ThreadPoolExecutor(_AT_ONCE, "fetch") as executor:
+            threads = [
+                executor.submit(self._fetch_all, waiting, skopeo, file) for _ in range(_AT_ONCE)
+            ]
+            try:
+                while wait(threads, _WAIT_SECONDS, FIRST_EXCEPTION).not_done:
+                    tell(FetchProgress(self._fetched, total))
+                    if any(thread.done() and thread.exception() for thread in threads):
+                        break
+            finally:
+                # The others too, where one failed; and all of them at an interrupt.
+                self._stopped.set()
+                for blobs in self._readers:
+                    blobs.interrupt()
+        for thread in threads:
+            thread.result()
+        tell(FetchProgress(self._fetched, total))
+
+    def finish(self, parts: list[Part]) -> None:
+        """Write everything but the layers. The file is then complete, except for its name.
+
+        Args:
+            parts: The parts, with the content that they have now that the layers are known.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        if [part.length for part in parts] != [part.length for part in self._parts]:
+            raise AssertionError
+        with self._open() as file:
+            for offset, part in self._copies:
+                start, _ = self._first[part.layer.blob.digest]
+                file.copy(start, offset, part.length)
+            for offset, part in zip(self._offsets, parts, strict=True):
+                if isinstance(part, Text):
+                    file.write(offset, filled_member(part.content, part.length))
+            file.flush()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _open(self) -> "_File":
+        return _File(self._path, self._total)
+
+    def _identity(self) -> str:
+        digest = hashlib.sha256()
+        for part in self._parts:
+            what = part.content if isinstance(part, Text) else part.layer.blob.digest.encode()
+            digest.update(b"%d %d " % (part.length, len(what)) + what)
+        return digest.hexdigest()
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        digest = str(record["layer"])
+        if digest in self._first:
+            self._sizes[digest] = int(record["size"])
+
+    def _fetch_all(
+        self, waiting: "queue.SimpleQueue[tuple[int, LayerPart]]", skopeo: Skopeo, file: "_File"
+    ) -> None:
+        with skopeo.blobs() as blobs:
+            self._readers.append(blobs)
+            while not self._stopped.is_set():
+                try:
+                    offset, part = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                fetch = partial(self._fetch_layer, offset, part, blobs, file)
+                size = retried(fetch)
+                if size is not None:
+                    file.flush()
+                    self._journal.add({"layer": part.layer.blob.digest, "size": size})
+
+    def _fetch_layer(
+        self, offset: int, part: LayerPart, blobs: BlobReader, file: "_File"
+    ) -> int | None:
+        """Fetch one layer; return its uncompressed size, or None if everything is to stop."""
+        layer = LayerWriter(part)
+        taken = 0
+        try:
+            for data in _pieces(part, blobs):
+                if self._stopped.is_set():
+                    return None
+                offset_now = offset + layer.written
+                file.write(offset_now, layer.take(data))
+                taken += len(data)
+                self._count(len(data))
+            offset_now = offset + layer.written
+            file.write(offset_now, layer.finish())
+        except DownloadError:
+            self._count(-taken)
+            if self._stopped.is_set():
+                return None
+            raise
+        return layer.content_size
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._fetched += size
+
+
+def _pieces(part: LayerPart, blobs: BlobReader) -> Iterator[bytes]:
+    if part.layer.path is None:
+        yield from blobs.read(part.pull, part.layer.blob)
+        return
+    with part.layer.path.open("rb") as file:
+        while data := file.read(READ_SIZE):
+            yield data
+
+
+class LayerWriter:
+    """Checks a layer as it arrives, and converts it to the format of the archive.
+
+    Attributes:
+        written: How many bytes were given for the archive.
+        content_size: The size of the uncompressed layer, where that is looked at.
+    """
+
+    def __init__(self, part: LayerPart) -> None:
+        """Begin one."""
+        self._part = part
+        self._blob = part.layer.blob
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._stored = StoredMember(self._blob.size) if part.is_stored else None
+        self._gunzip = None if part.is_stored else _Gunzip(part)
+        self.written = 0
+
+    @property
+    def content_size(self) -> int:
+        """The size of the uncompressed layer; 0 if it is not needed."""
+        return self._gunzip.size if self._gunzip else 0
+
+    def take(self, data: bytes) -> bytes:
+        """Add a piece of the blob; return what to write.
+
+        Raises:
+            DownloadError: It is too long.
+        """
+        self._size += len(data)
+        if self._size > self._blob.size:
+            raise self._other_bytes()
+        self._digest.update(data)
+        if self._gunzip:
+            self._gunzip.take(data)
+        return self._count(self._stored.add(data) if self._stored else data)
+
+    def finish(self) -> bytes:
+        """Return the rest, if the blob has its digest.
+
+        Raises:
+            DownloadError: It is not.
+            ArtifactError: It is what its registry has, and yet no layer.
+        """
+        if self._size != self._blob.size or f"sha256:{self._digest.hexdigest()}" != (
+            self._blob.digest
+        ):
+            raise self._other_bytes()
+        if self._gunzip:
+            self._gunzip.finish()
+        return self._count(self._stored.finish() if self._stored else b"")
+
+    def _count(self, data: bytes) -> bytes:
+        self.written += len(data)
+        return data
+
+    def _other_bytes(self) -> DownloadError:
+        return other_bytes(f"layer {self._blob.digest} of {self._part.pull}")
+
+
+class _Gunzip:
+    """Checks that a layer is gzip and has the content that its image states."""
+
+    def __init__(self, part: LayerPart) -> None:
+        self._part = part
+        self._member = decompressor()
+        self._digest = hashlib.sha256()
+        self._damage = ""
+        self.size = 0
+
+    def take(self, data: bytes) -> None:
+        try:
+            while data and not self._damage:
+                if self._member.eof:
+                    self._member = decompressor()
+                content = self._member.decompress(data, READ_SIZE)
+                self._digest.update(content)
+                self.size += len(content)
+                data = self._member.unconsumed_tail or self._member.unused_data
+        except GZIP_ERRORS as error:
+            # Perhaps it only was damaged on the way, which its digest will tell.
+            self._damage = str(error)
+
+    def finish(self) -> None:
+        if self._damage:
+            raise self._unfit(self._damage)
+        if not self._member.eof:
+            raise self._unfit("it ends in the middle")
+        if f"sha256:{self._digest.hexdigest()}" != self._part.layer.diff_id:
+            raise self._unfit("its content is not what the image's config says")
+
+    def _unfit(self, why: str) -> ArtifactError:
+        return ArtifactError(
+            f"layer {self._part.layer.blob.digest} of {self._part.pull} does not fit into a "
+            f"docker save archive ({why})",
+            "pack with --format oci, which takes layers as they are, or leave the image out",
+        )
+
+
+class _File:
+    """A file that several threads write to."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise disk_error(path, error) from error
+
+    def __enter__(self) -> "_File":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def write(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                count = os.pwrite(self._descriptor, view, offset)
+                view, offset = view[count:], offset + count
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+
+    def copy(self, start: int, target: int, size: int) -> None:
+        try:
+            while size:
+                data = os.pread(self._descriptor, min(size, READ_SIZE), start)
+                self.write(target, data)
+                start, target, size = start + len(data), target + len(data), size - len(data)
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+
+    def flush(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise disk_error(self._path, error) from error

@@ -1,0 +1,115 @@
+"""Images to pack beside those of the charms: of Juju, of lists and of Kubernetes manifests."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.files.untrusted_yaml import DocumentError, read_all_texts
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.juju.juju_images import JujuVersion
+
+
+def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
+    """List the images that Juju itself takes: of its agents, its database, and the charms' bases.
+
+    Args:
+        version: The controller's version, for example ``3.6.8``.
+        charms: The charms that are to be deployed.
+
+    Raises:
+        ConfigurationError: It is not a version.
+    """
+    juju = JujuVersion.of_option(version)
+    return tuple(parse_image(f"{juju.repository}/{name}") for name in juju.all_images(charms))
+
+
+def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
+    """Find the images that a file names.
+
+    Args:
+        text: A list, a line for each, with comments behind ``#``; or Kubernetes manifests in YAML,
+            of which every value counts that is an image by its key and by its form.
+        name: What to call the file.
+
+    Returns:
+        The images, each once.
+
+    Raises:
+        ConfigurationError: A line is no image, or the file names none.
+    """
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    words = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
+    if words and all(" " not in word and not word.endswith(":") for word in words):
+        return tuple(dict.fromkeys(parse_image(word) for word in words))
+    found: dict[ImageReference, None] = {}
+    try:
+        for document in read_all_texts(text):
+            found |= dict.fromkeys(_images_below(document))
+    except DocumentError as error:
+        raise ConfigurationError(
+            f"{name} is neither a list of images nor YAML", "write an image on each line"
+        ) from error
+    if not found:
+        raise ConfigurationError(f"{name} names no image", "write an image on each line")
+    return tuple(found)
+
+
+def parse_image(text: str) -> ImageReference:
+    """Read an image reference.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    reference = ImageReference.parse(text)
+    if reference is None:
+        raise ConfigurationError(
+            f"{text!r} is not an image", "give it as HOST/PATH:TAG or HOST/PATH@DIGEST"
+        )
+    return reference
+
+
+def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference]:
+    """Take images once that are written in several ways.
+
+    Args:
+        references: The images.
+
+    Returns:
+        The images, sorted.
+
+    Raises:
+        ConfigurationError: Two would have the same name in the air-gapped registry.
+    """
+    found: dict[tuple[str, ImagePath], ImageReference] = {}
+    for reference in sorted(references, key=str):
+        found.setdefault(reference.upstream, reference)
+    by_path: dict[ImagePath, ImageReference] = {}
+    for reference in found.values():
+        other = by_path.setdefault(image_path(reference), reference)
+        if other is not reference:
+            raise ConfigurationError(
+                f"{other} and {reference} would both be {image_path(reference)} in the "
+                "air-gapped registry",
+                "leave one of them out",
+            )
+    return list(found.values())
+
+
+def _images_below(node: object) -> Iterable[ImageReference]:
+    if isinstance(node, list):
+        for item in cast(list[object], node):
+            yield from _images_below(item)
+    if not isinstance(node, dict):
+        return
+    details = cast(dict[str, object], node)
+    for key, value in details.items():
+        # An environment variable has its name and its value beside each other.
+        name = str(details.get("name")) if key == "value" else key
+        if isinstance(value, str):
+            reference = ImageReference.parse(value)
+            if "image" in name.lower() and "/" in value and reference:
+                yield reference
+        else:
+            yield from _images_below(value)

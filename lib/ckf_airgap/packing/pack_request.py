@@ -1,0 +1,58 @@
+"""What is to be packed."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.juju.charm_download import CharmOrigin
+from ckf_airgap.packing.upgrade_start import UpgradeStart
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackRequest:
+    """What to pack.
+
+    Attributes:
+        output: The folder for the two files; made if need be.
+        origins: The charms to download, or none.
+        folder: A folder with charms, or None. With ``origins`` too, only those that they name
+            count.
+        bundle: The text of the bundle that the charms are for; empty for none.
+        images: Images beside those of the charms.
+        juju_version: The controller's version, to pack Juju's own images too; empty for not.
+        layout: ``docker`` or ``oci``.
+        architecture: The CPU architecture.
+        allow_missing: Whether to pack although charms of the release are missing.
+        juju: The juju client.
+        charmhub_url: The address of another Charmhub; empty for the public one.
+        upgrade_from: What runs where this is to be upgraded to, or None.
+    """
+
+    output: Path
+    origins: tuple[CharmOrigin, ...] = ()
+    folder: Path | None = None
+    bundle: str = ""
+    images: tuple[ImageReference, ...] = ()
+    juju_version: str = ""
+    layout: str = "docker"
+    architecture: str = "amd64"
+    allow_missing: bool = False
+    juju: str = "juju"
+    charmhub_url: str = ""
+    upgrade_from: UpgradeStart | None = None
+
+    @property
+    def identity(self) -> str:
+        """Tell what to fetch from what another request fetches; the layout does not count."""
+        what = [
+            sorted(map(str, self.origins)),
+            str(self.folder),
+            self.bundle,
+            sorted(map(str, self.images)),
+            self.juju_version,
+            self.architecture,
+            *(sorted(map(str, self.upgrade_from.versions.items())) if self.upgrade_from else ()),
+        ]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()

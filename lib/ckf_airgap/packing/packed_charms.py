@@ -1,0 +1,264 @@
+"""Charms, downloaded or read from a directory, and written into charms.tar.gz."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_size
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
+from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
+from ckf_airgap.charms.charm_version import CharmVersions
+from ckf_airgap.concurrency import map_concurrently
+from ckf_airgap.errors import (
+    AirgapError,
+    ArtifactError,
+    ConfigurationError,
+    DownloadError,
+    disk_error,
+    join_errors,
+)
+from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
+from ckf_airgap.packing.assembly import Text, TextWriter
+from ckf_airgap.packing.skopeo import retried
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class FetchedCharm:
+    """A charm that is available as a file.
+
+    Attributes:
+        file: The charm.
+        packed: What the archive says of it.
+    """
+
+    file: CharmFile
+    packed: PackedCharm
+
+
+class CharmDownloads:
+    """Downloads charms into a folder, each once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        client: str,
+        architecture: str,
+        charmhub_url: str,
+        known: Mapping[str, Mapping[str, Any]],
+        remember: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: Where to. It must exist.
+            client: The juju client.
+            architecture: The CPU architecture.
+            charmhub_url: The address of another Charmhub; empty for the public one.
+            known: What earlier downloads were remembered as, by the text of their origins.
+            remember: Called with what is to be remembered of a download; in any thread.
+        """
+        self._folder = folder
+        self._client = client
+        self._architecture = architecture
+        self._charmhub_url = charmhub_url
+        self._known = known
+        self._remember = remember
+
+    def fetch(
+        self, origins: Sequence[CharmOrigin], on_fetched: Callable[[FetchedCharm], None]
+    ) -> list[FetchedCharm]:
+        """Download charms.
+
+        Args:
+            origins: The charms.
+            on_fetched: Called with each that is there; in another thread.
+
+        Returns:
+            The charms, in the same order.
+
+        Raises:
+            AirgapError: Some cannot be had; the message names all of these.
+        """
+
+        def fetch(origin: CharmOrigin) -> FetchedCharm:
+            charm = self._fetch(origin)
+            on_fetched(charm)
+            return charm
+
+        return map_concurrently(
+            origins, fetch, at_once=_AT_ONCE, failed="charms cannot be downloaded"
+        )
+
+    def _fetch(self, origin: CharmOrigin) -> FetchedCharm:
+        if known := self._known.get(str(origin)):
+            path = self._folder / str(known["file"])
+            if path.exists():
+                charm = fetched_charm(path, known["revision"], origin.channel)
+                if charm.packed.sha256 == known["sha256"]:
+                    return charm
+        # Several versions of one charm may come at the same time.
+        which = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
+        incoming = self._folder / f"{origin.name}_{which}.incoming"
+        with removed_in_the_end(incoming):
+            revision = retried(
+                lambda: download_charm(
+                    self._client,
+                    origin,
+                    incoming,
+                    architecture=self._architecture,
+                    charmhub_url=self._charmhub_url,
+                )
+            )
+            charm = CharmFile.read(incoming, str(origin))
+            if charm.name != origin.name:
+                raise DownloadError(
+                    f"charm {origin}",
+                    f"cannot be used: what came under this name is the charm {charm.name}",
+                    "see with juju info what is there, and correct the name",
+                )
+            version = f"r{revision}" if revision is not None else which
+            path = self._folder / f"{origin.name}_{version}.charm"
+            os.replace(incoming, path)
+        fetched = fetched_charm(path, revision, origin.channel)
+        self._remember(
+            {
+                "charm": str(origin),
+                "file": path.name,
+                "sha256": fetched.packed.sha256,
+                "revision": revision,
+            }
+        )
+        return fetched
+
+
+def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
+    """Read the charms of a folder.
+
+    Args:
+        folder: The folder; its ``.charm`` files count, folders below it do not.
+
+    Returns:
+        The charms, sorted by name, and the files that cannot be read.
+
+    Raises:
+        ConfigurationError: The folder is not there, or has no charm.
+        ArtifactError: No charm can be read, or two have one name and no version tells them
+            apart; the message names all of these.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"{folder} is not a folder", "give with --charms the folder of the .charm files"
+        )
+    found: list[FetchedCharm] = []
+    versions = CharmVersions(str(folder))
+    failures: list[AirgapError] = []
+    unreadable: list[UnreadableCharm] = []
+    for path in sorted(folder.glob("*.charm")):
+        try:
+            charm = fetched_charm(path, None, None)
+        except ArtifactError as error:
+            unreadable.append(UnreadableCharm.of(path, path.name, error))
+            continue
+        try:
+            versions.add(charm.file)
+        except ArtifactError as error:
+            failures.append(error)
+        found.append(charm)
+    if failures:
+        raise join_errors(failures, "charms cannot be used")
+    if not found and unreadable:
+        raise join_errors([charm.error for charm in unreadable], f"charms in {folder}")
+    if not found:
+        raise ConfigurationError(
+            f"{folder} holds no .charm file", "download some: juju download CHARM"
+        )
+    return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file)), unreadable
+
+
+def fetched_charm(path: Path, revision: int | None, channel: str | None) -> FetchedCharm:
+    """Read a charm and hash it.
+
+    Args:
+        path: The ``.charm`` file.
+        revision: Its revision, where that is known.
+        channel: Its channel, likewise.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    charm = CharmFile.read(path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error.strerror})", "download the charm again"
+        ) from error
+    return FetchedCharm(charm, PackedCharm(charm.name, path.name, digest, size, revision, channel))
+
+
+def write_charm_archive(
+    path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest
+) -> None:
+    """Write charms.tar.gz, uncompressed, because charms are already compressed.
+
+    Args:
+        path: The file to write.
+        charms: The charms, in order.
+        manifest: What the archive says of itself; its size is filled in.
+
+    Raises:
+        StorageError: It cannot be written.
+        ArtifactError: A charm cannot be read any more.
+    """
+    total = sum(
+        part.length if isinstance(part, Text) else stored_size(part.packed.size)
+        for part in _parts(charms, manifest)
+    )
+    manifest = replace(manifest, archive_size=total)
+    try:
+        with path.open("wb") as file:
+            for part in _parts(charms, manifest):
+                if isinstance(part, Text):
+                    file.write(filled_member(part.content, part.length))
+                else:
+                    file.writelines(_stored(part))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def _parts(
+    charms: Iterable[FetchedCharm], manifest: PackManifest
+) -> Iterator[Text | FetchedCharm]:
+    text = TextWriter()
+    text.add_file(PACK_MANIFEST, manifest.encode())
+    for charm in charms:
+        text.add_header(charm.packed.file, charm.packed.size)
+        yield text.take()
+        yield charm
+        text.add_padding(charm.packed.size)
+    text.add_end()
+    yield text.take()
+
+
+def _stored(charm: FetchedCharm) -> Iterator[bytes]:
+    member = StoredMember(charm.packed.size)
+    digest = hashlib.sha256()
+    with charm.file.path.open("rb") as file:
+        while data := file.read(READ_SIZE):
+            digest.update(data)
+            yield member.add(data)
+    if digest.hexdigest() != charm.packed.sha256:
+        raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run it again")
+    yield member.finish()

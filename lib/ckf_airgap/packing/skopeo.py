@@ -1,0 +1,374 @@
+"""Images in registries outside, through skopeo: the only module that runs it.
+
+Manifests come from ``skopeo inspect --raw``; configs and layers from ``skopeo
+experimental-image-proxy``, which hands out single blobs through a pipe, so that a layer which
+several images have is fetched once and nothing goes through a disk. All that skopeo is configured
+with (mirrors in registries.conf, accounts in the auth file, certificates) holds.
+"""
+
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from ckf_airgap.errors import ConfigurationError, DownloadError
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.images.reference import registry_host
+from ckf_airgap.network.https import Attempts
+
+Fetched = TypeVar("Fetched")
+
+_OLDEST = (1, 6)
+_ATTEMPTS = 5
+_READ_SIZE = 1024 * 1024
+# The protocol of the image proxy allows for 32 KiB, in either direction.
+_MESSAGE_SIZE = 32 * 1024
+_STOP_SECONDS = 5
+# skopeo itself waits for ever on a connection on which nothing comes any more.
+_PATIENCE_SECONDS = 120.0
+_INSTALL = "install skopeo 1.6 or newer (apt install skopeo, snap install skopeo)"
+
+
+@dataclass(frozen=True)
+class SkopeoSettings:
+    """The settings with which skopeo reaches the registries.
+
+    Attributes:
+        program: Its executable.
+        authfile: Where the accounts are; None for where skopeo looks itself.
+        certificates: A file of PEM certificates to trust beside those of the system, or None.
+    """
+
+    program: str = "skopeo"
+    authfile: Path | None = None
+    certificates: Path | None = None
+
+
+class Skopeo:
+    """Reads images of registries. Every method raises DownloadError where that fails."""
+
+    def __init__(self, settings: SkopeoSettings) -> None:
+        """Prepare; nothing is run yet."""
+        self._settings = settings
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> "Skopeo":
+        if self._settings.certificates:
+            self._folder = tempfile.TemporaryDirectory(prefix="ckf-airgap-")
+            shutil.copyfile(self._settings.certificates, Path(self._folder.name) / "ca.crt")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder:
+            self._folder.cleanup()
+
+    def check(self) -> None:
+        """Check that it is installed and not too old.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        try:
+            output = subprocess.run(
+                [self._settings.program, "--version"], check=True, capture_output=True, text=True
+            ).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigurationError(
+                f"{self._settings.program} cannot be run ({error})", _INSTALL
+            ) from error
+        found = re.search(r"(\d+)\.(\d+)", output)
+        if found is None or tuple(map(int, found.groups())) < _OLDEST:
+            raise ConfigurationError(f"{output.strip()} is too old", _INSTALL)
+
+    def manifest(self, image: str) -> bytes:
+        """Fetch a manifest, or the index that stands in its place, byte for byte.
+
+        Args:
+            image: A reference with a tag or a digest.
+        """
+        return retried(lambda: self._inspect(image))
+
+    def _inspect(self, image: str) -> bytes:
+        try:
+            done = subprocess.run(
+                [self._settings.program, "inspect", *self._flags(), "--raw", f"docker://{image}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=_PATIENCE_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _failure(image, _nothing_came()) from error
+        if done.returncode:
+            raise _failure(image, _last_message(done.stderr.decode(errors="replace")))
+        return done.stdout
+
+    @contextmanager
+    def blobs(self) -> Generator["BlobReader"]:
+        """Start a process that reads blobs, one after the other.
+
+        Yields:
+            The reader. It belongs to one thread.
+        """
+        command = [self._settings.program, "experimental-image-proxy", *self._flags()]
+        with tempfile.TemporaryFile() as said:
+            reader = BlobReader(command, said)
+            try:
+                yield reader
+            finally:
+                reader.stop()
+
+    def _flags(self) -> list[str]:
+        flags: list[str] = []
+        if self._settings.authfile:
+            flags += ["--authfile", str(self._settings.authfile)]
+        if self._folder:
+            flags += ["--cert-dir", self._folder.name]
+        return flags
+
+
+class BlobReader:
+    """Reads blobs of images.
+
+    It speaks the protocol of skopeo's image proxy (skopeo, cmd/skopeo/proxy.go): requests and
+    answers in JSON, a packet each; a blob arrives through a pipe whose end comes with the answer.
+    """
+
+    def __init__(self, command: list[str], said: IO[bytes]) -> None:
+        """Prepare; the process starts when it is needed.
+
+        Args:
+            command: The image proxy.
+            said: A file for what it says.
+        """
+        self._command = command
+        self._said = said
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._images: dict[str, int] = {}
+
+    def read(self, image: str, blob: Blob) -> Iterator[bytes]:
+        """Fetch a blob.
+
+        Args:
+            image: An image that has it, with a digest.
+            blob: The blob.
+
+        Yields:
+            Its bytes, in pieces of 1 MiB at the most. Whether they are the right ones is for the
+            caller to see.
+
+        Raises:
+            DownloadError: It broke off, perhaps after some of it.
+        """
+        is_complete = False
+        try:
+            opened = self._open(image)
+            _, pipe, number = self._call(image, "GetBlob", opened, blob.digest, blob.size)
+            if pipe is None:
+                raise _failure(image, "skopeo gave no pipe")
+            # The proxy ends the pipe once it is asked to, and answers after that.
+            self._send(image, "FinishPipe", number)
+            # Not buffered: what there is, is given.
+            with os.fdopen(pipe, "rb", buffering=0) as stream:
+                while data := self._next(image, stream):
+                    yield data
+            self._receive(image)
+            is_complete = True
+        finally:
+            if not is_complete:
+                # Whatever it is still busy with is of no use.
+                self.stop()
+
+    def _next(self, image: str, stream: IO[bytes]) -> bytes:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        if not poll.poll(_PATIENCE_SECONDS * 1000):
+            raise _failure(image, _nothing_came())
+        return stream.read(_READ_SIZE)
+
+    def interrupt(self) -> None:
+        """Stop whatever is being read; from another thread."""
+        if process := self._process:
+            process.terminate()
+
+    def _open(self, image: str) -> int:
+        if self._process is None:
+            self._start()
+            self._call(image, "Initialize")
+        if image not in self._images:
+            value, _, _ = self._call(image, "OpenImage", f"docker://{image}")
+            self._images[image] = int(value)
+        return self._images[image]
+
+    def _start(self) -> None:
+        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            self._socket = own
+            own.settimeout(_PATIENCE_SECONDS)
+            self._process = subprocess.Popen(
+                [*self._command, "--sockfd", str(other.fileno())],
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                # An interrupt is for this program to answer.
+                process_group=0,
+            )
+
+    def stop(self) -> None:
+        """Stop the process; it is started again when needed."""
+        if self._socket:
+            self._socket.close()
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = self._socket = None
+        self._images.clear()
+
+    def _call(self, image: str, method: str, *arguments: object) -> tuple[Any, int | None, int]:
+        """Send a request; return the value, the end of a pipe, and that pipe's number."""
+        self._send(image, method, *arguments)
+        return self._receive(image)
+
+    def _send(self, image: str, method: str, *arguments: object) -> None:
+        if self._socket is None:
+            raise AssertionError
+        try:
+            self._socket.send(json.dumps({"method": method, "args": arguments}).encode())
+        except OSError as error:
+            raise self._ended(image, error) from error
+
+    def _receive(self, image: str) -> tuple[Any, int | None, int]:
+        if self._socket is None:
+            raise AssertionError
+        try:
+            answer, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_SIZE, 1)
+            document: dict[str, Any] = json.loads(answer)
+        except TimeoutError as error:
+            raise _failure(image, _nothing_came()) from error
+        except (OSError, ValueError) as error:
+            raise self._ended(image, error) from error
+        if not document["success"]:
+            raise _failure(image, str(document["error"]))
+        pipe = descriptors[0] if descriptors else None
+        return document["value"], pipe, int(document["pipeid"])
+
+    def _ended(self, image: str, error: Exception) -> DownloadError:
+        self._said.seek(0)
+        said = _last_message(self._said.read().decode(errors="replace"))
+        return _failure(image, f"skopeo ended: {said or error}")
+
+
+def retried(fetch: Callable[[], Fetched]) -> Fetched:
+    """Fetch something, with retries after transient failures.
+
+    Args:
+        fetch: Fetches it.
+
+    Returns:
+        What it gives.
+
+    Raises:
+        DownloadError: It failed for the last time, or of what does not pass.
+    """
+    attempts = Attempts(_ATTEMPTS)
+    while True:
+        try:
+            return fetch()
+        except DownloadError as error:
+            if not error.may_pass or attempts.are_over:
+                raise
+        attempts.wait()
+
+
+def other_bytes(what: str) -> DownloadError:
+    """Return the error for content that does not have its digest.
+
+    Args:
+        what: What it is.
+    """
+    return DownloadError(
+        what,
+        "cannot be fetched: its registry gives other bytes than its digest says",
+        "see whether a proxy or a mirror stands in between, then run it again: it continues",
+        may_pass=True,
+    )
+
+
+def _nothing_came() -> str:
+    return f"nothing came for {_PATIENCE_SECONDS:g} s"
+
+
+def _last_message(output: str) -> str:
+    """Return the last message of skopeo, without its level and time."""
+    lines = output.strip().splitlines()
+    if not lines:
+        return ""
+    found = re.search(r'msg="((?:[^"\\]|\\.)*)"', lines[-1])
+    return found[1].replace('\\"', '"') if found else lines[-1]
+
+
+# What the registries' and skopeo's own words mean, in the order in which they are looked for.
+_CAUSES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"no space left",
+        "the disk for temporary files is full",
+        "make space there, or set TMPDIR to another place; then run it again: it continues",
+    ),
+    (
+        r"toomanyrequests|too many requests|rate limit",
+        "its registry has had too many requests",
+        "log in (skopeo login {host}), or wait, and run it again: it continues",
+    ),
+    (
+        r"unauthorized|authentication required|denied|\b40[13]\b|credentials|invalid username",
+        "its registry demands an account, refuses the account, or has no such image",
+        "skopeo login {host}, or name the file of the accounts with --authfile; and see that the "
+        "name is right",
+    ),
+    (
+        r"manifest unknown|name unknown|repository name not known|not found|\b404\b",
+        "its registry does not have it",
+        "correct its name or tag, or leave it out",
+    ),
+    (
+        r"x509|certificate|tls:",
+        "its registry is not trusted",
+        "give the certificate of its authority with --registry-ca",
+    ),
+)
+
+
+def _failure(image: str, message: str) -> DownloadError:
+    host = registry_host(image)
+    # It says once more what it was asked for.
+    message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
+    if re.search("corrupted blob|does not match digest", message):
+        return other_bytes(image)
+    for pattern, problem, cure in _CAUSES:
+        if re.search(pattern, message, re.IGNORECASE):
+            return DownloadError(
+                image,
+                f"cannot be fetched: {problem} ({message[-300:]})",
+                cure.format(host=host),
+            )
+    return DownloadError(
+        image,
+        f"cannot be fetched ({message[-300:]})",
+        f"see that {host} can be reached, then run it again: it continues",
+        may_pass=True,
+    )

@@ -1,0 +1,151 @@
+"""What the operator says about the topology: a bundle of their own, and an overlay.
+
+Both are bundles in Juju's sense (documentation, "Bundle"). They are read here rather than by the
+juju client, because the applications are deployed a few at a time, each with its images filled in;
+``pack`` reads the same, for the charms to download.
+"""
+
+import dataclasses
+
+from ckf_airgap.errors import OWN_APPLICATION
+from ckf_airgap.juju.juju_values import Relation
+from ckf_airgap.planning.bundle_reader import BundleReader
+from ckf_airgap.planning.bundle_text import bundle_documents
+from ckf_airgap.planning.nearest_names import to_choose_from
+from ckf_airgap.planning.topology import Topology
+
+
+def read_bundle(text: str) -> Topology:
+    """Read an operator's own bundle.
+
+    Args:
+        text: The bundle. For a deployment its charms are looked up by name among those at hand,
+            be they given as names on Charmhub or as files, and its images are filled in later.
+
+    Returns:
+        The topology: all of its applications are expected.
+
+    Raises:
+        ConfigurationError: It is not a bundle.
+    """
+    first, *overlays = bundle_documents(text)
+    topology = _read_base(first)
+    for overlay in overlays:
+        topology = _changed(topology, overlay, _bundle_reader())
+    return topology
+
+
+def _bundle_reader() -> BundleReader:
+    return BundleReader(
+        "the bundle",
+        f"correct it (juju attach-resource {OWN_APPLICATION} bundle=FILE; on a workstation the "
+        "file of --bundle)",
+    )
+
+
+def _read_base(text: str) -> Topology:
+    """Read the first document of a bundle."""
+    reader = _bundle_reader()
+    document = reader.document(text)
+    base = reader.default_base(document)
+    applications = tuple(
+        dataclasses.replace(item, expected_by="the bundle has it", base=item.base or base)
+        for name, body in reader.applications(document).items()
+        if body is not None
+        for item in (reader.application(name, body),)
+    )
+    if not applications:
+        raise reader.error("names no applications")
+    relations = reader.relations(document)
+    topology = Topology(
+        applications,
+        relations,
+        demanded=frozenset(relations),
+        remote=frozenset(reader.remote_applications(document)),
+        default_base=base,
+    )
+    return _local(topology, reader)
+
+
+def apply_overlay(topology: Topology, text: str) -> Topology:
+    """Change a topology as an overlay says.
+
+    Args:
+        topology: The topology.
+        text: The overlay: a bundle that says what to add or to change. An application without a
+            body is taken out.
+
+    Returns:
+        The topology with it.
+
+    Raises:
+        ConfigurationError: It is not an overlay, or names an application that is not there without
+            saying from which charm to deploy it.
+    """
+    for document in bundle_documents(text):
+        reader = BundleReader(
+            "the overlay",
+            f"correct it (juju config {OWN_APPLICATION} overlay=@overlay.yaml; on a workstation "
+            "the file of --overlay)",
+        )
+        topology = _changed(topology, document, reader)
+    return topology
+
+
+def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
+    """Apply one document of overlays."""
+    document = reader.document(text)
+    applications = {item.name: item for item in topology.applications}
+    removed: set[str] = set()
+    for name, body in reader.applications(document).items():
+        if name not in applications:
+            if body is None or "charm" not in body:
+                raise reader.error(
+                    f"names the application {name}, which is none of: "
+                    f"{to_choose_from(name, applications)}"
+                )
+            applications[name] = reader.added(name, body, topology.default_base)
+        if body is None:
+            removed.add(name)
+            del applications[name]
+        else:
+            applications[name] = reader.changed(applications[name], body)
+    kept = tuple(
+        relation
+        for relation in topology.relations
+        if not removed & {side.application for side in relation}
+    )
+    added = reader.relations(document)
+    changed = dataclasses.replace(
+        topology,
+        applications=tuple(applications.values()),
+        relations=tuple(dict.fromkeys((*kept, *added))),
+        demanded=topology.demanded | frozenset(added),
+        remote=topology.remote | frozenset(reader.remote_applications(document)),
+    )
+    return _local(changed, reader)
+
+
+def _local(topology: Topology, reader: BundleReader) -> Topology:
+    """Check the sides of the relations, and leave out those with offers of other models."""
+    names = {item.name for item in topology.applications}
+    kept: list[Relation] = []
+    for relation in topology.relations:
+        first, second = relation
+        unknown = [side.application for side in relation if side.application not in names]
+        if not unknown:
+            kept.append(relation)
+        elif topology.remote.issuperset(unknown):
+            reader.warnings.append(
+                f"{reader.what} relates {first} with {second}, of which one is in another model: "
+                f"after juju consume, juju integrate {first} {second}"
+            )
+        else:
+            (name, *_) = [item for item in unknown if item not in topology.remote]
+            raise reader.error(
+                f"relates {first} with {second}, but has no application {name}; it has: "
+                f"{to_choose_from(name, names)}"
+            )
+    return dataclasses.replace(
+        topology, relations=tuple(kept), warnings=(*topology.warnings, *reader.warnings)
+    )

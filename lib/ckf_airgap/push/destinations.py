@@ -1,0 +1,141 @@
+"""Where layers go: into repositories of the archive's own images, and into no others.
+
+A layer may come by before it is known to which image it belongs. It goes to a repository of
+another image then, and from there into its own.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.image_sink import LayerFile, ReadImage
+from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.naming import MemberNames, image_path
+from ckf_airgap.images.reference import ImagePath, ImageReference
+
+
+@dataclass
+class Destinations:
+    """The repositories of the archive's images, as far as they are known.
+
+    Attributes:
+        look_ahead: Finds the repository of the first image of the archive that has one beside
+            some; None where there is none.
+        known: The repositories, the last known last.
+        refused: Those that the registry does not let be pushed to.
+        is_exhausted: Whether looking ahead finds no more.
+    """
+
+    look_ahead: Callable[[Collection[str]], str | None]
+    known: dict[str, None] = field(default_factory=dict[str, None])
+    refused: set[str] = field(default_factory=set[str])
+    is_exhausted: bool = False
+
+    def add(self, repository: str) -> None:
+        """Remember the repository of an image of the archive."""
+        # Again at the end: it is the last known now.
+        self.known.pop(repository, None)
+        self.known[repository] = None
+
+    def any(self) -> str | None:
+        """Return a repository for a layer that may belong to any image; None if none is known."""
+        # In one step: another thread adds meanwhile.
+        known = tuple(self.known)[::-1]
+        for repository in known:
+            if repository not in self.refused:
+                return repository
+        # What is refused grows only: where nothing was found, nothing is.
+        found = None if self.is_exhausted else self.look_ahead(self.refused)
+        self.is_exhausted = found is None
+        if found:
+            self.add(found)
+        # Where all refuse, one may say so.
+        return found or next(iter(known), None)
+
+
+class _FoundError(Exception):
+    """The images that were looked for."""
+
+    def __init__(self, paths: Sequence[ImagePath]) -> None:
+        super().__init__(paths)
+        self.paths = paths
+
+
+class _FirstImage(ListingSink):
+    """The sink that stops at the first image that has a path beside some."""
+
+    def __init__(
+        self,
+        names: MemberNames,
+        is_meant: Callable[[ImagePath], bool],
+        on_step: Callable[[], None],
+    ) -> None:
+        super().__init__(names)
+        self._names = names
+        self._is_meant = is_meant
+        self._on_step = on_step
+
+    def packed(self, manifest: PackManifest) -> None:
+        references = (ImageReference.parse(image.name) for image in manifest.images)
+        self._look_at([image_path(reference) for reference in references if reference])
+
+    def needs(self, image: ReadImage[Any]) -> bool:
+        self.image(image)
+        return True
+
+    def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
+        self._on_step()
+        # The push sends it there, too: nothing behind it has to be read for that.
+        if image is None and (guess := self._names.find(layer.holder)):
+            self._look_at([image_path(guess)])
+        return super().layer(layer, image)
+
+    def image(self, image: ReadImage[Any]) -> None:
+        self._look_at(self.builder.describe(image).paths)
+
+    def _look_at(self, paths: Iterable[ImagePath]) -> None:
+        meant = tuple(filter(self._is_meant, paths))
+        if meant:
+            raise _FoundError(meant)
+
+
+def first_paths(
+    source: Source,
+    names: MemberNames,
+    is_meant: Callable[[ImagePath], bool],
+    *,
+    architecture: str,
+    on_step: Callable[[], None],
+) -> Sequence[ImagePath]:
+    """Look ahead in an archive for the paths of its first image that has one.
+
+    Archives that were packed by this project, and most layouts, begin with the names of their
+    images; in others, a file that is named after a wanted image tells it before its content. Where
+    neither does, the first image is read to its end.
+
+    Args:
+        source: The archive.
+        names: Names the images by the files that hold them.
+        is_meant: Tells the paths that count.
+        architecture: The CPU architecture to take where there are several; empty: any.
+        on_step: Called now and then.
+
+    Returns:
+        Those of the first image, or of all images where the archive begins with their names; none
+        where no image has one, or the archive is damaged before it.
+    """
+    sink = _FirstImage(names, is_meant, on_step)
+    try:
+        with open_archive(source) as archive:
+            read_into(sink, sink.builder, source, archive, Readings(source.name), architecture)
+    except _FoundError as found:
+        return found.paths
+    except ArtifactError:
+        # It is told when it is pushed.
+        return ()
+    return ()

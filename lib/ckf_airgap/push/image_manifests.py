@@ -1,0 +1,86 @@
+"""The manifests that an image may be published with."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.oci_layout import OciManifest
+from ckf_airgap.images import oci
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.push.push_records import StoredLayer
+from ckf_airgap.registry.client import Manifest
+
+
+@dataclass(frozen=True)
+class _MediaTypes:
+    manifest: str
+    config: str
+    layers: Mapping[Compression, str]
+
+
+_DOCKER = _MediaTypes(
+    oci.DOCKER_MANIFEST, oci.DOCKER_CONFIG, {Compression.GZIP: oci.DOCKER_GZIP_LAYER}
+)
+_OCI = _MediaTypes(
+    oci.OCI_MANIFEST,
+    oci.OCI_CONFIG,
+    {
+        Compression.NONE: oci.OCI_LAYER,
+        Compression.GZIP: f"{oci.OCI_LAYER}+gzip",
+        Compression.ZSTD: f"{oci.OCI_LAYER}+zstd",
+    },
+)
+
+
+def possible_manifests(
+    config: Blob, layers: Sequence[StoredLayer], own: OciManifest | None, *, keeps_own: bool
+) -> list[Manifest]:
+    """List the manifests that an image may have, the best first.
+
+    The one that it has in the archive comes first, where its blobs are stored as they are. Then
+    Docker's (Image Manifest Version 2, Schema 2), which most registries take; it has no name for
+    layers that are not compressed with gzip, which that of OCI has (Image Specification, "Image
+    Manifest").
+
+    Args:
+        config: The image's config.
+        layers: Its layers as they are stored, base layer first.
+        own: The manifest that it has in the archive, or None.
+        keeps_own: Whether it is to have that one and no other.
+
+    Returns:
+        One or more, of different media types.
+    """
+    stored = [layer.blob for layer in layers]
+    manifests: list[Manifest] = []
+    if own and (keeps_own or stored == [Blob(each.digest, each.size) for each in own.layers]):
+        manifests.append(Manifest(own.media_type, own.content))
+    # What an artifact is, these could not say.
+    if own is None or not own.artifact_type:
+        manifests += [
+            _make_manifest(config, layers, types)
+            for types in (_DOCKER, _OCI)
+            if all(layer.compression in types.layers for layer in layers)
+        ]
+    by_type: dict[str, Manifest] = {}
+    for manifest in manifests:
+        by_type.setdefault(manifest.media_type, manifest)
+    return list(by_type.values())
+
+
+def _make_manifest(config: Blob, layers: Sequence[StoredLayer], types: _MediaTypes) -> Manifest:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": types.manifest,
+        "config": {"mediaType": types.config, "size": config.size, "digest": config.digest},
+        "layers": [
+            {
+                "mediaType": types.layers[layer.compression],
+                "size": layer.blob.size,
+                "digest": layer.blob.digest,
+            }
+            for layer in layers
+        ],
+    }
+    return Manifest(types.manifest, json.dumps(document, indent=2).encode())

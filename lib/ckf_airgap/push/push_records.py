@@ -1,0 +1,234 @@
+"""The records of the journal of a push.
+
+Each record changes what is known; all of them in their order make up the state of a push.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.image_sink import NestedArchive, PassedOver
+from ckf_airgap.archives.inventory import ArchivedImage
+from ckf_airgap.images.oci import Blob, is_digest
+from ckf_airgap.images.reference import ImagePath, is_repository
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A layer that the registry holds.
+
+    Attributes:
+        blob: The blob as it is stored.
+        source: The digest of its content as it stands in the archive: that of the blob where the
+            blob is that content, else that of the content which the push has compressed.
+        diff_id: The digest of its uncompressed content; empty where nobody looked into it.
+        compression: How it is compressed.
+    """
+
+    blob: Blob
+    source: str
+    diff_id: str
+    compression: Compression
+
+    @classmethod
+    def unread(cls, blob: Blob, compression: Compression) -> "StoredLayer":
+        """Describe a blob that is stored as it is in the archive, and that was not decoded."""
+        is_plain = compression is Compression.NONE
+        return cls(blob, blob.digest, blob.digest if is_plain else "", compression)
+
+
+@dataclass(frozen=True)
+class PushedImage:
+    """An image of the archive that is in the registry.
+
+    Attributes:
+        image: What it is.
+        manifests: The digest of the manifest behind each path that is its own.
+    """
+
+    image: ArchivedImage
+    manifests: Mapping[ImagePath, str]
+
+
+@dataclass
+class Known:
+    """What is known so far.
+
+    Attributes:
+        archive: The archive that images and places are of.
+        layers: The layers in the registry, by the digest of their blobs.
+        compressed: Those that the push has compressed, by the digest of what it has compressed.
+        repositories: The repositories that hold a blob, in the order in which they came to it.
+        names: The digest of the blob that goes by a name in several archives.
+        places: The digest of the blob that stands at a place of the archive.
+        images: The images that are done, by what tells them from the archive's others.
+        nested: The images of each nested archive that is done.
+        passed_over: What the archive holds besides.
+        is_complete: Whether the archive was read to its end.
+    """
+
+    archive: str = ""
+    layers: dict[str, StoredLayer] = field(default_factory=dict[str, StoredLayer])
+    compressed: dict[str, StoredLayer] = field(default_factory=dict[str, StoredLayer])
+    repositories: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    images: dict[str, PushedImage] = field(default_factory=dict[str, PushedImage])
+    nested: dict[NestedArchive, tuple[str, ...]] = field(
+        default_factory=dict[NestedArchive, tuple[str, ...]]
+    )
+    passed_over: tuple[PassedOver, ...] = ()
+    is_complete: bool = False
+
+
+class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
+    """The archive that the following images and places belong to."""
+
+    version: str
+
+    def apply(self, known: Known) -> None:
+        """Forget what belongs to another archive."""
+        known.archive = self.version
+        known.places.clear()
+        known.images.clear()
+        known.nested.clear()
+        known.passed_over = ()
+        known.is_complete = False
+
+
+class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
+    """A layer in the registry, and its place in the archive."""
+
+    layer: StoredLayer
+    place: str
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        layer = self.layer
+        for digest in filter(None, (layer.source, layer.diff_id)):
+            _checked(digest)
+        known.layers[_checked(layer.blob.digest)] = layer
+        if layer.source != layer.blob.digest:
+            known.compressed[layer.source] = layer
+        known.places[self.place] = layer.blob.digest
+
+
+class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
+    """A repository that holds the blob of a layer."""
+
+    digest: str
+    repository: str
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        if not is_repository(self.repository):
+            raise ValueError("no repository")
+        known.repositories.setdefault(_checked(self.digest), {})[self.repository] = None
+
+
+class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
+    """A layer that no repository has any more."""
+
+    digest: str
+
+    def apply(self, known: Known) -> None:
+        """Forget it."""
+        if layer := known.layers.pop(self.digest, None):
+            known.compressed.pop(layer.source, None)
+        known.repositories.pop(self.digest, None)
+
+
+class NameRecord(msgspec.Struct, frozen=True, tag="name"):
+    """A name of a layer in several archives; without a digest it is ambiguous."""
+
+    name: str
+    digest: str
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        known.names[self.name] = _checked(self.digest) if self.digest else ""
+
+
+class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
+    """An image in the registry; repository, tag and digest of each manifest of it."""
+
+    key: str
+    image: ArchivedImage
+    manifests: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, key: str, pushed: PushedImage) -> "ImageRecord":
+        """Make the record of an image."""
+        paths = pushed.manifests.items()
+        manifests = tuple((path.repository, path.tag, digest) for path, digest in paths)
+        return cls(key, pushed.image, manifests)
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        manifests = {
+            ImagePath(name, tag): _checked(digest) for name, tag, digest in self.manifests
+        }
+        known.images[self.key] = PushedImage(self.image, manifests)
+
+
+class NestedRecord(msgspec.Struct, frozen=True, tag="nested"):
+    """A nested archive of which all images are in the registry."""
+
+    archive: NestedArchive
+    images: tuple[str, ...]
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        known.nested[self.archive] = self.images
+
+
+class CompleteRecord(msgspec.Struct, frozen=True, tag="complete"):
+    """The archive was read to its end."""
+
+    passed_over: tuple[PassedOver, ...]
+
+    def apply(self, known: Known) -> None:
+        """Remember it."""
+        known.passed_over = self.passed_over
+        known.is_complete = True
+
+
+Record = (
+    ArchiveRecord
+    | LayerRecord
+    | CopyRecord
+    | LostRecord
+    | NameRecord
+    | ImageRecord
+    | NestedRecord
+    | CompleteRecord
+)
+
+
+def read_record(document: object) -> Record:
+    """Read a record.
+
+    Args:
+        document: What JSON gives of it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return msgspec.convert(document, type=Record)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+
+
+def write_record(record: Record) -> dict[str, Any]:
+    """Return a record as JSON values."""
+    return msgspec.to_builtins(record)
+
+
+def _checked(digest: str) -> str:
+    if not is_digest(digest):
+        raise ValueError("no digest")
+    return digest

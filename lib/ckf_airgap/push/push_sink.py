@@ -1,0 +1,394 @@
+"""The sink of the reader that pushes what it gets to the registry."""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.image_sink import (
+    LayerFile,
+    NestedArchive,
+    PassedOver,
+    ReadImage,
+    Verdict,
+)
+from ckf_airgap.archives.inventory import ArchivedImage, Inventory, InventoryBuilder
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.oci import Blob, sha256_of
+from ckf_airgap.images.reference import ImagePath
+from ckf_airgap.images.registry_location import SHORTER_PATH
+from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.layer_uploads import LayerUpload
+from ckf_airgap.push.progress import Meter
+from ckf_airgap.push.push_records import PushedImage, StoredLayer
+from ckf_airgap.push.push_target import Outcomes, Target
+from ckf_airgap.push.uploads import Finisher, Uploads
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.client import Manifest, Published
+from ckf_airgap.registry.registry_errors import LostBlobError, RefusedError, TagTakenError
+
+# So many images are refused, and none is taken, before the rest is not tried any more.
+_MOST_REFUSALS = 5
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What runs in parallel with reading the archive."""
+
+    uploads: Uploads
+    compressors: ThreadPoolExecutor
+    finisher: Finisher
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A layer that the sink got.
+
+    Attributes:
+        upload: The layer in the registry, or on its way there.
+        is_own: Whether it is known from this very file, and not from another of the same name.
+    """
+
+    upload: LayerUpload
+    is_own: bool
+
+    def arrived(self, repositories: Collection[str]) -> StoredLayer:
+        """Wait until the registry has it.
+
+        Args:
+            repositories: Those of the image that it belongs to.
+
+        Raises:
+            ArtifactError: It is damaged.
+            RefusedError: It is not taken there.
+            UploadLostError: It has to be read again.
+        """
+        error = self.upload.arrival.exception() if self.upload.is_sent else None
+        is_elsewhere = self.upload.repository not in repositories
+        if isinstance(error, RefusedError) and is_elsewhere and not self.upload.is_last_resort:
+            raise UploadLostError(error.problem, error.cure)
+        is_doubtful = isinstance(error, ArtifactError) or not self.upload.is_confirmed
+        if is_doubtful and self.upload.is_sent and not self.is_own:
+            raise UploadLostError(
+                f"layer {self.upload.path} came with a damaged image first",
+                "save the damaged image again",
+            )
+        return self.upload.arrival.result()
+
+
+class PushSink:
+    """Sends layers as they are read, and tags the images whose layers are complete and correct."""
+
+    sends = True
+
+    def __init__(self, target: Target, outcomes: Outcomes, pipeline: Pipeline) -> None:
+        """Prepare for one reading of the archive.
+
+        Args:
+            target: Where to.
+            outcomes: What has become of the images in earlier readings; is added to.
+            pipeline: What sends, compresses and tags.
+        """
+        self._target = target
+        self._outcomes = outcomes
+        self._pipeline = pipeline
+        self._given: list[str] = []
+        self._listed: dict[str, ArchivedImage] = {}
+        # How many images, and files passed over, there were before each nested archive.
+        self._begun: dict[str, tuple[int, int]] = {}
+        # By repository and image: it may have thousands of tags.
+        self._configs: set[tuple[str, str]] = set()
+        self.builder = InventoryBuilder(target.member_names)
+
+    def packed(self, manifest: PackManifest) -> None:
+        """Ignore the record of the archive; the inventory compares it."""
+
+    def has(self, archive: NestedArchive) -> bool:
+        """Return whether the registry has all images of a nested archive."""
+        self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
+        known = self._target.state.images
+        keys = self._target.state.images_of(archive)
+        if keys is None or any(key not in known for key in keys):
+            return False
+        if any(self._target.is_named_otherwise(known[key].image) for key in keys):
+            return False
+        if not all(self._is_present(key, known[key]) for key in keys):
+            return False
+        for key in keys:
+            self.builder.add(known[key].image)
+        self._given += keys
+        self._pipeline.meter.tick()
+        return True
+
+    def read(self, archive: NestedArchive) -> None:
+        """Record a nested archive once all of its images are in the registry."""
+        images, files = self._begun.get(archive.place, (0, 0))
+        keys = self._given[images:]
+        if any(
+            entry.may_be_image or entry.is_warning for entry in self.builder.passed_over[files:]
+        ):
+            # It is told every time.
+            return
+
+        def remember() -> None:
+            if all(key in self._outcomes.done for key in keys):
+                self._target.state.add_nested(archive, keys)
+
+        self._pipeline.finisher.add(remember)
+        self._pipeline.meter.tick()
+
+    def needs(self, image: ReadImage[Taken]) -> bool:
+        """Return whether the layers of an image are to be sent."""
+        listed = self.builder.describe(image)
+        if listed.names and not self._is_pushed(image.key, listed):
+            return True
+        self.builder.add(listed)
+        self._given.append(image.key)
+        if not listed.names and image.key not in self._target.state.images:
+            self._done(image.key, PushedImage(listed, {}), [])
+        return False
+
+    def layer(self, layer: LayerFile, image: ReadImage[Taken] | None) -> Taken:
+        """Send a layer, unless the registry has it or it is on its way there."""
+        self._pipeline.finisher.raise_failure()
+        repository = self._repository(layer, image)
+        found = self._target.layers.find(layer, repository)
+        if found:
+            return Taken(found, is_own=found.place == layer.place)
+        if image is None:
+            repository = repository or self._target.destinations.any()
+        if repository is None:
+            return Taken(_nowhere(layer), is_own=True)
+        uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
+        # As it is now: while the layer is sent, another image may be refused there.
+        is_last_resort = repository in self._target.destinations.refused
+        upload = self._target.layers.send(layer, repository, uploads, compressors)
+        upload.is_last_resort = is_last_resort
+        return Taken(upload, is_own=True)
+
+    def image(self, image: ReadImage[Taken]) -> None:
+        """Tag an image once its layers are complete and correct."""
+        listed = self.builder.describe(image)
+        own = self.builder.add(listed)
+        self._listed[image.key] = listed
+        self._given.append(image.key)
+        if self._outcomes.has(image.key):
+            return
+        if self._is_pushed(image.key, listed):
+            return
+        self._pipeline.finisher.raise_failure()
+        self._pipeline.finisher.add(lambda: self._finish(image, listed, own))
+        self._pipeline.meter.tick()
+
+    def damaged(self, file: str, error: ArtifactError) -> None:
+        """List damage."""
+        self.builder.damaged.append(error)
+
+    def passed_over(self, entry: PassedOver) -> None:
+        """List a file that is not pushed."""
+        self.builder.passed_over.append(entry)
+
+    def account(self, file: str, verdict: Verdict) -> None:
+        """Ignore the outcome of files; the inventory lists it."""
+
+    def inventory(self) -> Inventory:
+        """Return what was found, without the images that turned out to be damaged."""
+        found = self.builder.build()
+        errors = self._outcomes.damaged
+        gone = {id(listed) for key, listed in self._listed.items() if key in errors}
+        return replace(
+            found,
+            images=tuple(image for image in found.images if id(image) not in gone),
+            artifacts=tuple(image for image in found.artifacts if id(image) not in gone),
+            damaged=(*found.damaged, *errors.values()),
+        )
+
+    def _is_pushed(self, key: str, image: ArchivedImage) -> bool:
+        """Return whether an image was pushed before under its present names."""
+        known = self._target.state.images.get(key)
+        return bool(known and known.image == image and self._is_present(key, known))
+
+    def _is_present(self, key: str, pushed: PushedImage) -> bool:
+        """Return whether an image that was pushed before is still there; then it is done."""
+        if key in self._outcomes.done:
+            return True
+        if not self._target.is_there(pushed):
+            return False
+        self._outcomes.done.add(key)
+        if pushed.manifests:
+            self._outcomes.present += 1
+            self._pipeline.meter.present(1)
+        return True
+
+    def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
+        """Return the repository of a layer, if its image is known."""
+        destinations = self._target.destinations
+        guess = None if image else self._target.member_names.find(layer.holder)
+        paths = self.builder.describe(image).paths if image else ()
+        repositories = self._target.repositories([image_path(guess)] if guess else paths)
+        taking = [each for each in repositories if each not in destinations.refused]
+        if image:
+            for repository in repositories:
+                destinations.add(repository)
+            # Where none of them takes it, the image is refused there.
+            taking = taking or repositories
+        return taking[0] if taking else None
+
+    def _finish(
+        self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
+    ) -> None:
+        """Publish an image; runs in the thread that finishes images in order."""
+        repositories = self._target.repositories(listed.paths)
+        try:
+            self._require_short(own)
+            stored = [taken.arrived(repositories) for taken in image.layers]
+            if not image.keeps_manifest:
+                for taken, diff_id in zip(image.layers, image.diff_ids, strict=True):
+                    self._target.layers.confirm(taken.upload, diff_id, is_own=taken.is_own)
+            manifests = possible_manifests(
+                Blob(image.image_id, len(image.config)),
+                stored,
+                image.manifest,
+                keeps_own=image.keeps_manifest,
+            )
+            published, refusal = self._publish_all(manifests, image, stored, own)
+        except ArtifactError as error:
+            is_told = image.member in error.problem
+            problem = error.problem if is_told else f"{image.member}: {error.problem}"
+            self._outcomes.damaged[image.key] = ArtifactError(problem, error.cure)
+        except RefusedError as error:
+            self._refuse(image, repositories, error)
+        except UploadLostError as error:
+            self._lose(image, repositories, error)
+        else:
+            new = [path for path, each in published.items() if each.is_new]
+            if refusal:
+                self._tell([self._target.location.reference(path) for path in new])
+                self._refuse(image, repositories, refusal)
+                return
+            manifests_by_path = {path: each.digest for path, each in published.items()}
+            self._done(image.key, PushedImage(listed, manifests_by_path), new)
+        finally:
+            for taken in image.layers:
+                if taken.is_own:
+                    self._target.layers.forget(taken.upload)
+
+    def _require_short(self, paths: Sequence[ImagePath]) -> None:
+        for problem in map(self._target.location.length_problem, paths):
+            if problem:
+                raise RefusedError(problem, SHORTER_PATH)
+
+    def _refuse(
+        self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
+    ) -> None:
+        """Continue without an image that the registry refuses, unless it refuses all."""
+        self._outcomes.refused[image.key] = RefusedError(
+            f"{image.label} is not pushed: {error.problem}", error.cure
+        )
+        if not isinstance(error, TagTakenError):
+            self._target.destinations.refused.update(repositories)
+        if len(self._outcomes.refused) >= _MOST_REFUSALS and not self._outcomes.done:
+            raise error
+
+    def _lose(
+        self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
+    ) -> None:
+        """Have an image read again after the rest."""
+        if not repositories:
+            # It is not pushed at all.
+            self._done(image.key, PushedImage(self._listed[image.key], {}), [])
+            return
+        self._outcomes.lost = error
+        for taken in image.layers:
+            upload = taken.upload
+            if upload.is_sent and isinstance(upload.arrival.exception(), RefusedError):
+                self._target.destinations.refused.add(upload.repository)
+        for repository in repositories:
+            self._target.destinations.add(repository)
+
+    def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
+        # What is not under a path of its own is looked at again: the path may be free by then.
+        if self.builder.is_undisputed(pushed.image):
+            self._target.state.add_image(key, pushed)
+            self._outcomes.done.add(key)
+        before = map(self._target.location.reference, pushed.manifests)
+        if any(reference in self._outcomes.references for reference in before):
+            # An archive is read again: it was told.
+            return
+        if pushed.manifests and not new:
+            self._outcomes.present += 1
+            self._pipeline.meter.present(1)
+            return
+        self._tell([self._target.location.reference(path) for path in new])
+
+    def _tell(self, references: Sequence[str]) -> None:
+        """Report the tags that were made; once, even if the archive is read again."""
+        fresh = [each for each in references if each not in self._outcomes.references]
+        self._outcomes.references.update(dict.fromkeys(fresh))
+        self._pipeline.meter.finished(fresh)
+
+    def _publish_all(
+        self,
+        manifests: Sequence[Manifest],
+        image: ReadImage[Taken],
+        layers: Sequence[StoredLayer],
+        paths: Sequence[ImagePath],
+    ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
+        """Publish an image under each of its paths; return why it cannot be under one of them."""
+        published: dict[ImagePath, Published] = {}
+        refusal: RefusedError | None = None
+        for path in paths:
+            try:
+                published[path] = self._publish(manifests, image, layers, path)
+            except RefusedError as error:
+                refusal = refusal or error
+        return published, refusal
+
+    def _publish(
+        self,
+        manifests: Sequence[Manifest],
+        image: ReadImage[Taken],
+        layers: Sequence[StoredLayer],
+        path: ImagePath,
+    ) -> Published:
+        """Bring an image's blobs into its repository, then tag it."""
+        client, repository = self._target.client, self._target.location.repository(path)
+        # An image may have the same layer twice.
+        blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
+        try:
+            self._bring(blobs.values(), image, repository, mounts=True)
+            published = client.publish(repository, path.tag, manifests)
+        except LostBlobError:
+            # It has said that it has them all.
+            self._bring(blobs.values(), image, repository, mounts=False)
+            published = client.publish(repository, path.tag, manifests)
+        self._target.destinations.add(repository)
+        return published
+
+    def _bring(
+        self,
+        layers: Collection[StoredLayer],
+        image: ReadImage[Taken],
+        repository: str,
+        *,
+        mounts: bool,
+    ) -> None:
+        for layer in layers:
+            self._target.layers.copy(layer, repository, mounts=mounts)
+        if not image.config or (mounts and (repository, image.key) in self._configs):
+            return
+        if not self._target.client.has_blob(repository, sha256_of(image.config)):
+            self._target.client.upload_blob(repository, [image.config])
+        self._configs.add((repository, image.key))
+
+
+def _nowhere(layer: LayerFile) -> LayerUpload:
+    """Skip a layer until a repository is known for it."""
+    arrival: Future[StoredLayer] = Future()
+    arrival.set_exception(
+        UploadLostError(f"no image with a name was found for the layer {layer.path}", RESAVE)
+    )
+    return LayerUpload(layer.path, None, arrival, is_confirmed=False, place=layer.place)

@@ -1,0 +1,173 @@
+"""The state of a push, kept in a journal so that the next push continues."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.image_sink import NestedArchive, PassedOver
+from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.files.journal import Journal
+from ckf_airgap.push.push_records import (
+    ArchiveRecord,
+    CompleteRecord,
+    CopyRecord,
+    ImageRecord,
+    Known,
+    LayerRecord,
+    LostRecord,
+    NameRecord,
+    NestedRecord,
+    PushedImage,
+    Record,
+    StoredLayer,
+    read_record,
+    write_record,
+)
+
+_FORMAT = 6
+
+
+class PushState:
+    """The state of the push of one archive into one registry.
+
+    Layers outlive their archive: the next release has most of them.
+    """
+
+    def __init__(self, path: Path, registry: str, archive: str, *, key: bytes = b"") -> None:
+        """Read what is there.
+
+        Args:
+            path: The file. It need not exist; its folder must.
+            registry: Tells the place in the registry from others. What is there of others is
+                forgotten: a push without it sends more, and nothing wrong.
+            archive: Tells the archive from others. Of others only the layers are known.
+            key: Of the journal's seals.
+
+        Raises:
+            ConfigurationError: Something stands there that is no file of this user's own.
+        """
+        self._known = Known()
+        head = {"format": _FORMAT, "registry": registry}
+        self._journal = Journal(path, head, self._take, "what has been pushed", key=key)
+        self._lock = threading.Lock()
+        self.notice = ""
+        if self._journal.problem:
+            rest = "the rest of it counts" if self._known.layers else "it is begun anew"
+            self.notice = f"{path}: {self._journal.problem}; {rest}"
+        # Written with the first line of this archive: looking alone changes nothing.
+        self._unwritten_archive = archive if archive != self._known.archive else None
+        if self._unwritten_archive is not None:
+            ArchiveRecord(archive).apply(self._known)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the archive has been read to its end without damage."""
+        return self._known.is_complete
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether any layer is known, of this archive or of another."""
+        return bool(self._known.layers)
+
+    @property
+    def inventory(self) -> Inventory:
+        """What the archive holds, as far as it has been read."""
+        listed = [pushed.image for pushed in self._known.images.values()]
+        return Inventory(
+            tuple(image for image in listed if not image.artifact_type),
+            artifacts=tuple(image for image in listed if image.artifact_type),
+            passed_over=self._known.passed_over,
+        )
+
+    @property
+    def images(self) -> Mapping[str, PushedImage]:
+        """The images that are done, by their key in the archive."""
+        return self._known.images
+
+    def images_of(self, nested: NestedArchive) -> Sequence[str] | None:
+        """Return the images of a nested archive that is done; None if it is not."""
+        return self._known.nested.get(nested)
+
+    def layer_of(self, digest: str) -> StoredLayer | None:
+        """Find a layer of known content by its digest in the archive.
+
+        What another archive has compressed otherwise does not count: the same archive is to give
+        the same registry, whatever was pushed before it.
+        """
+        found = self._known.compressed.get(digest) or self._known.layers.get(digest)
+        is_known = found and found.diff_id and found.compression is not Compression.NONE
+        return found if is_known else None
+
+    def blob(self, digest: str) -> StoredLayer | None:
+        """Find a layer by the digest of its blob."""
+        return self._known.layers.get(digest)
+
+    def layer_at(self, place: str) -> StoredLayer | None:
+        """Find the layer at a place of this archive."""
+        return self._known.layers.get(self._known.places.get(place, ""))
+
+    def layer_named(self, name: str) -> StoredLayer | None:
+        """Find a layer by the name that it goes by in several archives."""
+        return self._known.layers.get(self._known.names.get(name, ""))
+
+    def is_ambiguous(self, name: str) -> bool:
+        """Return whether a name is known to stand for several layers."""
+        return self._known.names.get(name) == ""
+
+    def repositories(self, digest: str) -> Sequence[str]:
+        """List the repositories that hold the blob of a layer, the last known first."""
+        # In one step: other threads add meanwhile.
+        return tuple(self._known.repositories.get(digest, {}))[::-1]
+
+    def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
+        """Record a layer, its place in the archive, and the repositories for it."""
+        self._add(LayerRecord(layer, place))
+        for repository in repositories:
+            self.add_repository(layer.blob.digest, repository)
+
+    def add_repository(self, digest: str, repository: str) -> None:
+        """Record that a repository has the blob of a layer."""
+        if repository not in self._known.repositories.get(digest, {}):
+            self._add(CopyRecord(digest, repository))
+
+    def forget_layer(self, digest: str) -> None:
+        """Forget a layer whose blob no repository has any more."""
+        self._add(LostRecord(digest))
+
+    def add_name(self, name: str, layer: StoredLayer) -> None:
+        """Record the name of a layer, for the first layer that has it."""
+        if name not in self._known.names:
+            self._add(NameRecord(name, layer.blob.digest))
+
+    def forget_name(self, name: str) -> None:
+        """Forget a name that stands for several layers."""
+        self._add(NameRecord(name, ""))
+
+    def add_image(self, key: str, pushed: PushedImage) -> None:
+        """Record that an image is in the registry."""
+        self._add(ImageRecord.of(key, pushed))
+
+    def add_nested(self, nested: NestedArchive, images: Sequence[str]) -> None:
+        """Record that all images of a nested archive are in the registry."""
+        self._add(NestedRecord(nested, tuple(images)))
+
+    def complete(self, passed_over: Sequence[PassedOver]) -> None:
+        """Record that the archive contains no more than this."""
+        if not self._known.is_complete:
+            self._add(CompleteRecord(tuple(passed_over)))
+
+    def close(self) -> None:
+        """Close the file; it is opened again when something is added."""
+        self._journal.close()
+
+    def _add(self, record: Record) -> None:
+        with self._lock:
+            if self._unwritten_archive is not None:
+                self._journal.add(write_record(ArchiveRecord(self._unwritten_archive)))
+                self._unwritten_archive = None
+        self._journal.add(write_record(record))
+
+    def _take(self, document: Mapping[str, Any]) -> None:
+        read_record(document).apply(self._known)

@@ -1,0 +1,91 @@
+"""The target of a push, and the outcome of its images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ckf_airgap.archives.file_content import without_ending
+from ckf_airgap.archives.inventory import ArchivedImage
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.naming import MemberNames
+from ckf_airgap.images.reference import ImagePath
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.destinations import Destinations
+from ckf_airgap.push.layer_uploads import LayerUploads
+from ckf_airgap.push.push_records import PushedImage
+from ckf_airgap.push.push_state import PushState
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.registry_errors import RefusedError
+
+LOOKUPS_AT_ONCE = 8
+"""How many requests that look something up are made at a time."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of a push.
+
+    Attributes:
+        client: The registry.
+        location: The prefix under which the images are to stand.
+        state: What was pushed there before.
+        member_names: Names the images that the archive has no names for.
+        layers: Finds and sends layers.
+        destinations: The repositories that layers may go to.
+    """
+
+    client: RegistryClient
+    location: RegistryLocation
+    state: PushState
+    member_names: MemberNames
+    layers: LayerUploads
+    destinations: Destinations
+
+    def repositories(self, paths: Iterable[ImagePath]) -> list[str]:
+        """List the repositories of some paths, without those whose names are too long."""
+        fit = (path for path in paths if not self.location.length_problem(path))
+        return list(dict.fromkeys(map(self.location.repository, fit)))
+
+    def is_there(self, pushed: PushedImage) -> bool:
+        """Return whether the registry has an image under all of its paths."""
+        try:
+            return all(
+                self.client.manifest_digest(self.location.repository(path), path.tag) == digest
+                for path, digest in pushed.manifests.items()
+            )
+        except RefusedError:
+            # It is told where the image is sent there.
+            return False
+
+    def is_named_otherwise(self, image: ArchivedImage) -> bool:
+        """Return whether an image that had no name is wanted under one now."""
+        member = without_ending(image.member)
+        return not image.names and self.member_names.find(member) is not None
+
+
+@dataclass
+class Outcomes:
+    """The outcome of the images so far, however often the archive is read.
+
+    Attributes:
+        references: The references that were made.
+        present: How many images the registry had already.
+        done: The images that are in the registry, by what tells them from others.
+        damaged: An error for each image that turned out to be damaged when it was sent.
+        refused: An error for each image that the registry does not take.
+        lost: Why an image has to be read again.
+    """
+
+    references: dict[str, None] = field(default_factory=dict[str, None])
+    present: int = 0
+    done: set[str] = field(default_factory=set[str])
+    damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
+    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
+    lost: UploadLostError | None = None
+
+    def __len__(self) -> int:
+        return len(self.done) + len(self.damaged) + len(self.refused)
+
+    def has(self, key: str) -> bool:
+        """Return whether an image has an outcome."""
+        return key in self.done or key in self.damaged or key in self.refused

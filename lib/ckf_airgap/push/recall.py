@@ -1,0 +1,245 @@
+"""What earlier pushes brought into the registry, found by the images there.
+
+The journal of a push does not outlive its pod, and another workstation has none. What outlives
+both are the images: a manifest lists the blobs of the layers, and the config that it names, whose
+digest is checked, lists what they hold. Of layers that the push compresses only manifests that it
+has written count. An archive tells this of its layers only at the end of each image, so it is read
+once more for it, and only where the registry has something of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.decoding import Compression, compression_named, compression_of
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.image_sink import LayerFile, ReadImage
+from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError, RegistryError
+from ckf_airgap.images.naming import MemberNames
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.images.reference import ImagePath
+from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.push_records import StoredLayer
+from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
+from ckf_airgap.registry.client import RegistryClient
+
+# Of the tags of a repository, the last in their order: the release before is one of them.
+_MOST_TAGS = 4
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The place of a layer in the archive.
+
+    Attributes:
+        place: Tells it from every other file of the archive.
+        digest: The digest that its path claims, or None.
+        size: Its size there, in bytes.
+        compression: How it is compressed there.
+    """
+
+    place: str
+    digest: str | None
+    size: int
+    compression: Compression
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image of the archive.
+
+    Attributes:
+        config: The digest of its config.
+        paths: Where it is to stand.
+        places: Where its layers are, by the digests of their content.
+    """
+
+    config: str
+    paths: tuple[ImagePath, ...]
+    places: Mapping[str, _Place]
+
+
+class _Survey(ListingSink):
+    """A sink that records the place of each layer of each image.
+
+    Attributes:
+        images: The images that are not of layouts.
+        blobs: Where the layers of layouts are, with a path of an image that has them, by their
+            digests.
+    """
+
+    def __init__(self, names: MemberNames, on_step: Callable[[], None]) -> None:
+        super().__init__(names)
+        self._on_step = on_step
+        self.images: list[_Image] = []
+        self.blobs: dict[str, tuple[_Place, ImagePath]] = {}
+
+    def layer(self, layer: LayerFile, image: ReadImage[Any] | None) -> Any:
+        self._on_step()
+        return _Place(layer.place, layer.digest, layer.size, compression_of(layer.content.head))
+
+    def image(self, image: ReadImage[Any]) -> None:
+        paths = self.builder.describe(image).paths
+        if not image.keeps_manifest and len(image.layers) != len(image.diff_ids):
+            # Some were read as something else: they are sent.
+            return
+        if not image.keeps_manifest:
+            places = dict(zip(image.diff_ids, image.layers, strict=True))
+            self.images.append(_Image(image.image_id, paths, places))
+        elif paths:
+            known = (place for place in image.layers if place.digest)
+            self.blobs |= {place.digest: (place, paths[0]) for place in known}
+
+
+def recall(
+    target: Target, source: Source, *, architecture: str, on_step: Callable[[], None]
+) -> None:
+    """Look up which layers of an archive the registry has, and record them in the state.
+
+    Args:
+        target: The registry, and what is known of it.
+        source: The archive.
+        architecture: The CPU architecture to take where there are several; empty: any.
+        on_step: Called now and then.
+    """
+    survey = _Survey(target.member_names, on_step)
+    try:
+        with open_archive(source) as archive:
+            read_into(survey, survey.builder, source, archive, Readings(source.name), architecture)
+    except ArtifactError:
+        # It is told when it is pushed; what stands before the damage is of use.
+        pass
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
+        places = _Places(target, executor.map, on_step)
+        places.recall_layers(survey.images)
+        places.recall_blobs(survey.blobs)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The repositories of the archive's images, looked into several at a time."""
+
+    target: Target
+    map: Callable[..., Iterator[Any]]
+    on_step: Callable[[], None]
+
+    def recall_layers(self, images: Sequence[_Image]) -> None:
+        """Record the layers of images in the registry that this project pushed."""
+        tags: dict[str, set[str]] = {}
+        for path in dict.fromkeys(path for image in images for path in image.paths):
+            for repository in self.target.repositories([path]):
+                tags.setdefault(repository, set()).add(path.tag)
+        # By the digest of what the push has compressed, or of what it has sent as it is; of an
+        # image that is there already (its config), and of any.
+        stored: dict[tuple[str, str, str], StoredLayer] = {}
+        holders: dict[str, dict[str, None]] = {}
+        wanted = {diff_id for image in images for diff_id in image.places}
+        found: Iterator[list[_Found]] = self.map(self._layers_in, tags, tags.values())
+        for repository, layers in zip(tags, found, strict=True):
+            self.on_step()
+            for config, layer in layers:
+                # A plain blob serves layouts alone.
+                is_plain = layer.compression is Compression.NONE
+                if layer.diff_id in wanted and not is_plain:
+                    for image in (config, ""):
+                        stored.setdefault((image, layer.diff_id, layer.source), layer)
+                    holders.setdefault(layer.blob.digest, {})[repository] = None
+        added: set[str] = set()
+        for image in images:
+            for diff_id, place in image.places.items():
+                is_plain = place.compression is Compression.NONE
+                key = diff_id, diff_id if is_plain else place.digest or ""
+                layer = stored.get((image.config, *key)) or stored.get(("", *key))
+                # A manifest may say that a blob is compressed otherwise than it is.
+                is_same = layer and (is_plain or layer.compression is place.compression)
+                if layer and is_same and place.place not in added:
+                    added.add(place.place)
+                    self.target.state.add_layer(layer, place.place, holders[layer.blob.digest])
+
+    def recall_blobs(self, blobs: Mapping[str, tuple[_Place, ImagePath]]) -> None:
+        """Record the layers that are stored unchanged and exist."""
+        state = self.target.state
+        paths = [path for _, path in blobs.values()]
+        holders: Iterator[str | None] = self.map(self._holder, blobs, paths)
+        for digest, repository in zip(blobs, holders, strict=True):
+            self.on_step()
+            if repository and state.blob(digest):
+                state.add_repository(digest, repository)
+            elif repository:
+                place = blobs[digest][0]
+                blob = StoredLayer.unread(Blob(digest, place.size), place.compression)
+                state.add_layer(blob, place.place, [repository])
+
+    def _holder(self, digest: str, path: ImagePath) -> str | None:
+        """Return the repository of an image if it has a blob."""
+        try:
+            for repository in self.target.repositories([path]):
+                if self.target.client.has_blob(repository, digest):
+                    return repository
+        except RegistryError:
+            pass
+        return None
+
+    def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
+        """List the layers of a repository's images: of some tags, and of the latest others."""
+        found: list[_Found] = []
+        try:
+            there = self.target.client.tags(repository)
+            others = [tag for tag in there if tag not in tags]
+            for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
+                found += _layers_of(self.target.client, repository, tag)
+        except (RegistryError, ArtifactError):
+            # What cannot be looked up is sent; what is wrong is told then.
+            pass
+        return found
+
+
+def has_images(client: RegistryClient, repository: str) -> bool:
+    """Return whether a repository has any image."""
+    try:
+        return bool(client.tags(repository))
+    except RegistryError:
+        return False
+
+
+_Found = tuple[str, StoredLayer]
+
+
+def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
+    """List the layers of an image as they may be stored, each with the image's config."""
+    content = client.read_manifest(repository, tag)
+    if not content:
+        return ()
+    manifest = read_manifest(content, tag)
+    if not isinstance(manifest, OciManifest) or manifest.artifact_type:
+        return ()
+    config = client.read_blob(repository, manifest.config.digest)
+    diff_ids: tuple[str, ...] = read_config(config, tag, RESAVE).diff_ids if config else ()
+    if len(diff_ids) != len(manifest.layers):
+        return ()
+    as_they_are: list[StoredLayer] = []
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        blob = Blob(layer.digest, layer.size)
+        as_they_are.append(
+            StoredLayer(blob, blob.digest, diff_id, compression_named(layer.media_type))
+        )
+    identity = manifest.config.digest
+    config_blob = Blob(identity, manifest.config.size)
+    ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
+    if content not in (each.content for each in ours):
+        # Others compress otherwise: what an archive gives must not depend on what was there
+        # before. What an archive holds compressed is the same blob, whoever has stored it.
+        return [(identity, layer) for layer in as_they_are]
+    compressed = [
+        replace(layer, source=layer.diff_id)
+        for layer in as_they_are
+        if layer.compression is Compression.GZIP
+    ]
+    return [(identity, layer) for layer in (*as_they_are, *compressed)]

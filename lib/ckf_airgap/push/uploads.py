@@ -1,0 +1,189 @@
+"""The threads that run while the archive is read: sending blobs, and finishing images."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ckf_airgap.errors import AirgapError, kept
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.push.layer_content import Piece
+from ckf_airgap.registry.client import RegistryClient
+
+# How many blobs are sent at a time, and how many pieces of each wait to be sent: what bounds the
+# memory of a push, together with the size of a piece.
+_WORKERS = 3
+_PIECES_AHEAD = 4
+_MEMBERS_AHEAD = 3
+_WAIT_SECONDS = 0.5
+
+Arrived = TypeVar("Arrived")
+_Waiting = queue.Queue[Piece | Exception | None]
+
+
+class Uploads:
+    """Sends blobs in threads, while the archive is read further."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        *,
+        carefully: bool = False,
+        on_sent: Callable[[int], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: The registry.
+            carefully: Whether to send in chunks, which are sent again where a connection breaks.
+            on_sent: Called with the bytes of each piece when it is taken to be sent; in a thread
+                of its own.
+            on_step: Called with each piece that is handed over, and now and then while one waits.
+        """
+        self._client = client
+        self._carefully = carefully
+        self._on_sent = on_sent
+        self._on_step = on_step
+        self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
+
+    def __enter__(self) -> "Uploads":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=kind is not None)
+
+    def send(
+        self,
+        repository: str,
+        pieces: Iterable[Piece],
+        expect: Callable[[Blob], None],
+        arrive: Callable[[Blob], Arrived],
+    ) -> Future[Arrived]:
+        """Send a blob.
+
+        Args:
+            repository: Where to.
+            pieces: Its bytes; they are taken in the calling thread, no faster than they are sent.
+            expect: Called with the blob when it is about to be there, in another thread; what it
+                raises leaves the blob out.
+            arrive: Called with the blob when it is there, in another thread.
+
+        Returns:
+            What ``arrive`` returns, or what went wrong.
+
+        Raises:
+            Exception: Whatever taking a piece raises; nothing is stored then.
+        """
+        waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
+        future = self._executor.submit(self._upload, repository, waiting, expect, arrive)
+        try:
+            for piece in pieces:
+                if not self._hand_over(waiting, piece, future):
+                    return future
+        # An interrupt, too, must not leave the other thread waiting for more.
+        except BaseException as error:
+            stop = error if isinstance(error, Exception) else RuntimeError("interrupted")
+            self._hand_over(waiting, stop, future)
+            raise
+        self._hand_over(waiting, None, future)
+        return future
+
+    def _upload(
+        self,
+        repository: str,
+        waiting: _Waiting,
+        expect: Callable[[Blob], None],
+        arrive: Callable[[Blob], Arrived],
+    ) -> Arrived:
+        pieces = self._taken(waiting)
+        try:
+            return arrive(
+                self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
+            )
+        except AirgapError as error:
+            failure = kept(error)
+        # It is kept with this frame, and many may be: not with what was to be sent.
+        del pieces, waiting
+        raise failure
+
+    def _taken(self, waiting: _Waiting) -> Iterator[bytes]:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            data = item.result() if isinstance(item, Future) else item
+            self._on_sent(len(data))
+            yield data
+
+    def _hand_over(
+        self, waiting: _Waiting, item: Piece | Exception | None, future: Future[Any]
+    ) -> bool:
+        """Pass a piece to the sending thread; return whether it still accepts any."""
+        while not future.done():
+            self._on_step()
+            try:
+                waiting.put(item, timeout=_WAIT_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+class Finisher:
+    """Finishes members of the archive in order, in one thread."""
+
+    def __init__(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Prepare.
+
+        Args:
+            on_wait: Called now and then while a member waits for those before it.
+        """
+        self._on_wait = on_wait
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="finish")
+        self._free = threading.Semaphore(_MEMBERS_AHEAD)
+        self._failure: Exception | None = None
+
+    def __enter__(self) -> "Finisher":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._executor.shutdown()
+            return
+        last = self._executor.submit(lambda: None)
+        while not wait([last], _WAIT_SECONDS).done:
+            self._on_wait()
+        self._executor.shutdown()
+        self.raise_failure()
+
+    def add(self, finish: Callable[[], None]) -> None:
+        """Have a member finished after those before it.
+
+        Args:
+            finish: Finishes it. What it raises stops the finishing.
+        """
+        while not self._free.acquire(timeout=_WAIT_SECONDS):
+            self._on_wait()
+        self._executor.submit(self._finish, finish)
+
+    def raise_failure(self) -> None:
+        """Raise what stopped the finishing, if anything did."""
+        if self._failure:
+            raise self._failure
+
+    def _finish(self, finish: Callable[[], None]) -> None:
+        try:
+            if self._failure is None:
+                finish()
+        # Whatever it is, it is for the reading thread to raise.
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._free.release()

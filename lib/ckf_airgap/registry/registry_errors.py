@@ -1,0 +1,249 @@
+"""Error messages for what a registry refuses, and for why it does not answer."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ckf_airgap.errors import OWN_APPLICATION, RegistryError, printable
+from ckf_airgap.network import https
+from ckf_airgap.network.proxies import NO_PROXY_CURE
+from ckf_airgap.registry.authentication import CREDENTIALS_CURE, CredentialsError
+
+# As words, or as the distribution project's registry writes them: errno(3) 28 and 122.
+_FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
+_LONGEST_WORDS = 300
+_TOO_LARGE_TO_BE_WORDS = 64 * 1024
+_IMMUTABLE = re.compile(r"immutable|overwrit|already exists|cannot be (?:changed|updated)", re.I)
+
+
+class RefusedError(RegistryError):
+    """The registry refuses something in one repository; others may work."""
+
+
+class TagTakenError(RefusedError):
+    """A tag stands for another image, and the registry does not let it be changed."""
+
+
+class LostBlobError(RegistryError):
+    """The registry misses a blob that it had confirmed."""
+
+
+class NoSpaceError(RegistryError):
+    """The registry has no room for more."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was refused.
+
+    Attributes:
+        host: The registry.
+        method: The method of the request.
+        repository: The repository that it is about; empty where it is about none.
+        tag: The tag, or empty.
+        present: The digest of what the tag stands for, or empty.
+        elsewhere: The address that has answered, where that is not the registry; else empty.
+    """
+
+    host: str
+    method: str
+    repository: str
+    tag: str
+    present: str
+    elsewhere: str
+
+    @property
+    def place(self) -> str:
+        """The repository, and the tag if there is one."""
+        return f"{self.repository}:{self.tag}" if self.tag else self.repository
+
+
+def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryError:
+    """Return the error for an unexpected answer.
+
+    Args:
+        request: What was asked for.
+        status: The answer's status.
+        body: The answer's body.
+        words: The registry's own words in brackets, as far as they may be shown.
+
+    Returns:
+        RefusedError where it is about the repository alone.
+    """
+    registry = f"registry {request.host}"
+    if request.elsewhere:
+        return RegistryError(
+            f"{registry} refers to {request.elsewhere}, which answered {status} to "
+            f"{request.method}",
+            "look into the log of that storage, then run it again",
+        )
+    if known := _full(status, body):
+        return NoSpaceError(f"{registry} {known[0]}{words}", known[1])
+    # Of the OCI distribution specification, "Error Codes": also as MANIFEST_BLOB_UNKNOWN.
+    if b"BLOB_UNKNOWN" in body and request.method == "PUT":
+        return LostBlobError(f"{registry} {_LOST_BLOB[0]}{words}", _LOST_BLOB[1])
+    if not request.repository:
+        problem, cure = _GENERAL.get(status, (f"answered {status} to {request.method}", _LOG))
+        kind = CredentialsError if status == 401 else RegistryError
+        return kind(f"{registry} {problem}{words}", cure)
+    if request.tag and request.method == "PUT" and _is_taken(request, status, words):
+        present = f", which stands for {request.present}" if request.present else ""
+        return TagTakenError(
+            f"{registry} does not let the tag {request.place} be changed{present}: it is "
+            f"immutable{words}",
+            _TAG_CURE,
+        )
+    known = _OF_A_REPOSITORY.get(status)
+    if known is None:
+        problem = f"answered {status} to {request.method} for {request.place}"
+        kind = RegistryError if status >= 500 else RefusedError
+        return kind(f"{registry} {problem}{words}", _LOG)
+    problem, cure = known
+    kind = RegistryError if status in (429, 507) else RefusedError
+    return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
+
+
+def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = "") -> RegistryError:
+    """Return the error for a request without an answer.
+
+    Args:
+        host: The registry.
+        failure: Why.
+        elsewhere: The address that was asked, where that is not the registry; else empty.
+        way: The proxy that it was asked through, in words; else empty.
+    """
+    problem, cure = _FAILURES[failure.cause]
+    if way:
+        cure = NO_PROXY_CURE
+    elif elsewhere and failure.cause not in https.CERTIFICATE_FAILURES:
+        cure = ADDRESS_CURE
+    place = f"{host} refers to {elsewhere}, which" if elsewhere else host
+    return RegistryError(f"registry {place} {problem}{way} ({failure.detail})", cure)
+
+
+def is_out_of_space(status: int, body: bytes) -> bool:
+    """Return whether a refusal is caused by a lack of space, whatever its status."""
+    return _full(status, body) is not None
+
+
+def words_in(body: bytes) -> str:
+    """Read the registry's error message from its answer ("Error Codes" of the specification).
+
+    Args:
+        body: The answer's body, of any content.
+
+    Returns:
+        One line of ``_LONGEST_WORDS`` characters at the most; empty where it is no such answer.
+    """
+    if len(body) > _TOO_LARGE_TO_BE_WORDS:
+        return ""
+    try:
+        first = cast(dict[str, Any], json.loads(body)["errors"][0])
+        parts = [first.get("code", ""), first.get("message", ""), first.get("detail") or ""]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return ""
+    text = " ".join(str(part) for part in parts)
+    return printable(" ".join(text.split()))[:_LONGEST_WORDS]
+
+
+def _full(status: int, body: bytes) -> tuple[str, str] | None:
+    """Recognise a full disk or a quota, for which registries use various statuses."""
+    if status < 400 or status in _NOT_FOR_SPACE:
+        return None
+    start = body[:_TOO_LARGE_TO_BE_WORDS].lower()
+    if _FULL_DISK.search(start):
+        return _NO_SPACE
+    return _NO_QUOTA if b"quota" in start else None
+
+
+def _is_taken(request: Request, status: int, words: str) -> bool:
+    """Return whether a tag is immutable: Harbor answers 412, Artifactory 409 or 403, ECR 400."""
+    if status in (409, 412) or (status == 403 and request.present):
+        return True
+    return status in (400, 403) and bool(_IMMUTABLE.search(words))
+
+
+ADDRESS_CURE = (
+    "let the registry, or the proxy in front of it, give addresses of the name and the port that "
+    "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
+)
+"""What to do about an address that a registry gives."""
+# Their words may have "quota" for another reason: of requests, or in a name.
+_NOT_FOR_SPACE = (401, 404, 429)
+_LOG = "look into the registry's log, then run it again"
+_TAG_CURE = (
+    "push under another path (the option registry), delete the tag, or let the registry allow it "
+    "to be changed"
+)
+_LOCKED_CURE = (
+    "see in the registry whether the project or the repository is locked, archived or being "
+    "cleaned up, then run it again"
+)
+_NO_SPACE = ("has no space left", "make space in its storage, then run it again")
+_NO_QUOTA = (
+    "refuses more for this project or account: its quota is used up",
+    "raise the quota or delete what is not needed, then run it again: it continues",
+)
+_LOST_BLOB = (
+    "has lost a blob that it had confirmed",
+    "look at its disk, which may be full, and at its log; then run it again: it continues",
+)
+_RATE = ("limits the rate of requests", "wait, then run it again: it continues")
+_NOT_A_REGISTRY = (
+    "is not a registry (API v2) at this address",
+    "check the host and the path of the option registry",
+)
+_GENERAL = {
+    401: ("refused the credentials, or wants some", CREDENTIALS_CURE),
+    403: ("forbids this account to use it", CREDENTIALS_CURE),
+    404: _NOT_A_REGISTRY,
+    429: _RATE,
+    507: _NO_SPACE,
+}
+_OF_A_REPOSITORY = {
+    401: (
+        "refused the credentials, or wants some: for pushing to {place}",
+        CREDENTIALS_CURE,
+    ),
+    403: ("forbids this account to push to {place}", CREDENTIALS_CURE),
+    404: (
+        "has no repository {place}, or is not a registry (API v2)",
+        "check the host and the path of the option registry; some registries need the project, "
+        "or each repository, to be made first",
+    ),
+    405: (
+        "does not take pushes, for example to {place}: it is read-only, or a cache of another",
+        "switch its read-only mode off, or give a registry that takes pushes",
+    ),
+    409: ("does not let {place} be changed", _LOCKED_CURE),
+    412: ("does not let {place} be changed", _LOCKED_CURE),
+    413: (
+        "takes no upload of this size to {place}",
+        "raise the limit of the registry, or of the proxy in front of it, then run it again",
+    ),
+    415: ("does not take the media type of {place}", _LOG),
+    429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
+    507: _NO_SPACE,
+}
+_FAILURES = {
+    **https.CERTIFICATE_FAILURES,
+    https.Cause.NO_TLS: (
+        "does not speak TLS as expected",
+        "give the port at which it serves HTTPS (plain HTTP does not do): juju config "
+        f"{OWN_APPLICATION} registry=...; on a workstation --registry",
+    ),
+    https.Cause.UNKNOWN_NAME: (
+        "has a name that cannot be resolved",
+        f"correct it (juju config {OWN_APPLICATION} registry=...) or add it to the cluster's DNS",
+    ),
+    https.Cause.UNREACHABLE: (
+        "cannot be reached",
+        "see that it runs and that the cluster can reach it, then run it again",
+    ),
+    https.Cause.SLOW: (
+        "does not answer in time",
+        "see whether it is overloaded, or a proxy in front of it holds requests back; then run "
+        "it again: it continues",
+    ),
+}
