@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from tests.testbed import rootfs, versions
-from tests.testbed.host import cached, run, step
+from tests.testbed.host import cached, run
 
 _KUBERNETES_PROGRAMS = (
     "kube-apiserver",
@@ -18,6 +18,8 @@ _KUBERNETES_PROGRAMS = (
 )
 _JUJU = "github.com/juju/juju"
 _JUJU_TAGS = "minimal,provider_kubernetes,notest"
+# Those of the testbed's Corefile. All of CoreDNS brings the clients of three public clouds.
+_COREDNS_PLUGINS = ("bind", "errors", "hosts", "kubernetes")
 _STRIP = "-s -w"
 _STATIC = "-s -w -linkmode external -extldflags -static"
 
@@ -33,8 +35,19 @@ def etcd() -> Path:
 
 
 def coredns() -> Path:
-    """Build CoreDNS; gives the folder with it."""
-    return _program("coredns", versions.COREDNS, "github.com/coredns/coredns").parent
+    """Build CoreDNS with the plugins of the testbed; gives the folder with it."""
+    coredns = "github.com/coredns/coredns"
+
+    def make(folder: Path) -> None:
+        module = _module(folder, f"require {coredns} {versions.COREDNS}\n")
+        plugins = "".join(f'\t_ "{coredns}/plugin/{name}"\n' for name in _COREDNS_PLUGINS)
+        main = (
+            f'import (\n\t"{coredns}/coremain"\n{plugins})\n\nfunc main() {{ coremain.Run() }}\n'
+        )
+        module.joinpath("main.go").write_text(f"package main\n\n{main}")
+        _build(module, folder / "coredns", ".")
+
+    return cached("coredns", "-".join((versions.COREDNS, *_COREDNS_PLUGINS)), make)
 
 
 def distribution() -> Path:
@@ -116,9 +129,13 @@ def _build_kubernetes(folder: Path) -> None:
         f"-X k8s.io/component-base/version.gitMajor=1 "
         f"-X k8s.io/component-base/version.gitMinor={minor}"
     )
-    for program in _KUBERNETES_PROGRAMS:
-        with step(f"building {program}"):
-            _build(module, folder / program, f"k8s.io/kubernetes/cmd/{program}", flags)
+    # In one command, so that one program is linked while others are.
+    _build(
+        module,
+        folder,
+        *(f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES_PROGRAMS),
+        flags=flags,
+    )
 
 
 def _juju_module(folder: Path, version: str = versions.JUJU) -> Path:
@@ -133,12 +150,15 @@ def _juju_module(folder: Path, version: str = versions.JUJU) -> Path:
 
 def _build_juju(folder: Path) -> None:
     module = _juju_module(folder)
-    for program in ("juju", "jujuc"):
-        _build(module, folder / program, f"{_JUJU}/cmd/{program}", tags=_JUJU_TAGS)
-    _build(module, folder / "pebble", "github.com/canonical/pebble/cmd/pebble")
+    programs = [
+        f"{_JUJU}/cmd/juju",
+        f"{_JUJU}/cmd/jujuc",
+        "github.com/canonical/pebble/cmd/pebble",
+    ]
+    _build(module, folder, *programs, tags=_JUJU_TAGS)
     tags = f"{_JUJU_TAGS},osusergo,netgo,sqlite_omit_load_extension"
     package = f"{_JUJU}/cmd/containeragent"
-    _build(module, folder / "containeragent", package, _STATIC, tags=tags, with_c=True)
+    _build(module, folder / "containeragent", package, flags=_STATIC, tags=tags, with_c=True)
 
 
 def _build_controller_agent(folder: Path) -> None:
@@ -199,15 +219,14 @@ def _download(module: str, version: str) -> Path:
 def _build(
     module: Path,
     output: Path,
-    package: str,
+    *packages: str,
     flags: str = _STRIP,
-    *,
     tags: str = "",
     with_c: bool = False,
 ) -> None:
     command = ["go", "build", "-buildvcs=false", "-mod=mod", "-trimpath", "-tags", tags]
     run(
-        [*command, "-ldflags", flags, "-o", output, package],
+        [*command, "-ldflags", flags, "-o", output, *packages],
         cwd=module,
         env={"CGO_ENABLED": "1" if with_c else "0"},
     )
