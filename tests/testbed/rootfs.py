@@ -1,4 +1,4 @@
-"""Root file systems made with debootstrap, and running commands inside them."""
+"""Root file systems made with mmdebstrap, and running commands inside them."""
 
 import os
 import re
@@ -11,7 +11,6 @@ from tests.testbed import versions
 from tests.testbed.host import TestbedError, cached, run
 
 _SOURCES = Path("/etc/apt")
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # What a command mounts after these words ends with it, however it ends.
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
@@ -34,8 +33,8 @@ def charm_base() -> Path:
             options = ["--uid", number, "--gid", number, "--create-home", "--shell", "/bin/bash"]
             run(["chroot", folder, "useradd", *options, user])
         run(["chroot", folder, "useradd", "--system", "--user-group", "syslog"])
-        shutil.rmtree(folder / "var/lib/apt/lists")
-        shutil.rmtree(folder / "var/cache/apt")
+        for kept_by_apt in ("var/lib/apt/lists", "var/cache/apt"):
+            shutil.rmtree(folder / kept_by_apt, ignore_errors=True)
 
     return cached("charm-base", versions.DEBIAN, make)
 
@@ -143,11 +142,11 @@ def _network_variables() -> dict[str, str]:
 
 
 def _debootstrap(folder: Path, release: str, packages: str) -> None:
-    command = ["debootstrap", "--variant=minbase", f"--include={packages}"]
-    if _KEYRING.exists():
-        command.append(f"--keyring={_KEYRING}")
+    # A mirror may be frozen at a day long past; its signature is checked all the same.
+    options = ["--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"']
+    command = ["mmdebstrap", *options, f"--include={packages}", release, folder, _mirror()]
     # It mounts /proc in the folder: killed half way, that must not stay.
-    run([*_OWN_MOUNTS, *command, release, folder, _mirror()])
+    run([*_OWN_MOUNTS, *command])
 
 
 def _mirror() -> str:

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,14 +72,16 @@ class Testbed:
     def build(self) -> None:
         """Install and build everything that is kept between runs."""
         install_packages()
-        builds.pause()
-        builds.juju()
-        builds.controller_agent()
-        builds.kubernetes()
-        builds.etcd()
-        builds.coredns()
-        rootfs.charm_base()
-        rootfs.charm_build()
+        # Root file systems wait for downloads and the disk while the compiler has the cores.
+        with ThreadPoolExecutor(1) as executor:
+            root = executor.submit(rootfs.charm_build)
+            builds.pause()
+            builds.juju()
+            builds.controller_agent()
+            builds.kubernetes()
+            builds.etcd()
+            builds.coredns()
+            root.result()
 
     def up(self) -> None:
         """Bring everything up that is not; repair what died."""
