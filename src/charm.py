@@ -3,7 +3,6 @@
 
 import logging
 from contextlib import suppress
-from typing import cast
 
 import ops
 
@@ -14,6 +13,7 @@ from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.deployment import steps, verification
 from ckf_airgap.deployment.installer import Installer
 from ckf_airgap.deployment.preflight import Preflight
+from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.planning.report import plan_report
 from operator_inputs import OperatorInputs
@@ -31,9 +31,7 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
-        self._stored.set_default(
-            next_step="", state_key="", agent_images=None, mirrored_images="", failure=""
-        )
+        self._stored.set_default(next_step="", state_key="", verified="", failure="")
         self._inputs = OperatorInputs(self)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
@@ -62,24 +60,21 @@ class CkfAirgapCharm(ops.CharmBase):
         event.add_status(ops.ActiveStatus(step or f"ready: juju run {self.unit.name} deploy"))
 
     def _on_update_status(self, _: ops.UpdateStatusEvent) -> None:
-        """Check the images of the pods again: new pods may use images from elsewhere."""
+        """Check what was verified again: pods and options may have changed."""
         try:
             with disk_errors(UNIT_DISK):
                 if not self._next_step.startswith(_VERIFIED):
                     return
-            model = self._inputs.configuration.model_name
-            agent_images = cast(str | None, self._stored.agent_images)
-            host = self._inputs.location().host
-            mirrored = str(self._stored.mirrored_images).splitlines()
-            foreign = verification.foreign_images(model, host, agent_images, mirrored)
+                verified = VerifiedState.read(str(self._stored.verified))
+                model_name = self._inputs.configuration.model_name
+                host = self._inputs.location().host
+                changes = verified.changes(self._inputs.login, model_name, host)
         except AirgapError as error:
             logger.warning("what was verified cannot be looked at again: %s", error)
             return
-        if foreign:
-            self._remember_step(
-                f"{len(foreign)} containers have an image from elsewhere since it was verified: "
-                f"juju run {self.unit.name} verify"
-            )
+        if changes:
+            since = " and ".join(changes)
+            self._remember_step(f"{since} since it was verified: juju run {self.unit.name} verify")
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without an action, if the operator wants that and the inputs are new."""
@@ -187,9 +182,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 event.fail(f"{result.problem}: see the results of this task")
                 return
             event.set_results({"result": result.summary})
-            self._stored.agent_images = result.agent_images
-            contents = {image.content for image in result.images.mirrored}
-            self._stored.mirrored_images = "\n".join(sorted(contents))
+            self._stored.verified = VerifiedState.of(result).text
             self._remember_step(_VERIFIED)
 
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:

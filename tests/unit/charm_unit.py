@@ -162,6 +162,7 @@ class FakeJujuModel:
         self.user = "deployer"
         self.access_ = "admin"
 
+        self.options_: dict[str, dict[str, str]] = {}
         self.resource_sizes_: dict[str, int] | None = {"images": 7, "charms": 7}
 
     def resource_sizes(self, model: str, application: str) -> dict[str, int] | None:
@@ -184,8 +185,8 @@ class FakeJujuModel:
     def agent_images(self) -> str | None:
         return None
 
-    def option(self, application: str, option: str) -> str:
-        return f"{application}-{option}"
+    def option_values(self, application: str) -> Mapping[str, str]:
+        return {"namespace": f"{application}-namespace", **self.options_.get(application, {})}
 
     def state(self) -> ModelState:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]

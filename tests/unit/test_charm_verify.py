@@ -6,12 +6,12 @@ from dataclasses import replace
 import ops
 import pytest
 
-from ckf_airgap.errors import ClusterError
+from ckf_airgap.errors import ClusterError, JujuError
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.cluster import RunningImage
-from tests.unit.charm_unit import ACTIVE, READY, FakeInstaller, FakeJujuModel, Unit, absent
+from tests.unit.charm_unit import ACTIVE, PLAN, READY, FakeInstaller, FakeJujuModel, Unit, absent
 
 VERIFIED = ops.ActiveStatus("verified: Charmed Kubeflow runs from this registry")
 NOT_VERIFIED = ops.ActiveStatus("not verified: juju run ckf-airgap/0 verify")
@@ -292,6 +292,44 @@ class TestStatus:
             "1 containers have an image from elsewhere since it was verified: "
             "juju run ckf-airgap/0 verify"
         )
+
+    def test_an_option_that_is_changed_later_is_told(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        """No pod shows an image that only an option names, before a user starts something."""
+        images = {"image": "registry.corp:5000/a:1", "other-image": "registry.corp:5000/b:1"}
+        (first, *rest) = PLAN.applications
+        planned = replace(first, options=images, image_options=tuple(images))
+        installer.known_plan_ = installer.plan_ = replace(PLAN, applications=(planned, *rest))
+        model.options_ = {"kfp-api": dict(images)}
+        model.states = [ModelState(frozenset({"kfp-api"}), {}, {})]
+        unit.run("deploy")
+        unit.run("verify")
+        unit.update_status()
+        assert unit.status() == VERIFIED
+        model.options_["kfp-api"]["image"] = "docker.io/a:1"
+        unit.update_status()
+        assert unit.status() == ops.ActiveStatus(
+            "the option image of kfp-api was changed since it was verified: "
+            "juju run ckf-airgap/0 verify"
+        )
+        unit.run("verify")
+        assert unit.status() == VERIFIED
+        model.states = [ModelState(frozenset(), {}, {})]
+        unit.update_status()
+        assert "and 1 more options were changed since" in unit.status().message
+
+    def test_a_controller_that_does_not_answer_is_no_news(
+        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    ) -> None:
+        (first, *rest) = PLAN.applications
+        planned = replace(first, options={"image": "a:1"}, image_options=("image",))
+        installer.known_plan_ = installer.plan_ = replace(PLAN, applications=(planned, *rest))
+        unit.run("deploy")
+        unit.run("verify")
+        model.failure = JujuError("it is silent", "wait")
+        unit.update_status()
+        assert unit.status() == VERIFIED
 
     def test_a_cluster_that_does_not_answer_is_no_news(
         self, unit: Unit, monkeypatch: pytest.MonkeyPatch

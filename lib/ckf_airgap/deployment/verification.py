@@ -1,14 +1,15 @@
 """The verification: units are active, images come from the registry, Juju holds the plan."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ckf_airgap.deployment.installer import Installer
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
 from ckf_airgap.errors import listed
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.planning.topology import charms_with_namespaces
 
@@ -30,6 +31,7 @@ class Verification:
         not_as_planned: What Juju holds otherwise than planned: options and charms, in words.
         not_compared: Why Juju's options were not compared with the plan; empty where they were.
         agent_images: Where Juju takes the images of its agents from, if not from the internet.
+        image_options: The options that name images, with their planned values, by applications.
     """
 
     host: str
@@ -39,6 +41,9 @@ class Verification:
     not_as_planned: tuple[str, ...] = ()
     not_compared: str = ""
     agent_images: str | None = None
+    image_options: Mapping[str, Mapping[str, OptionValue]] = field(
+        default_factory=dict[str, Mapping[str, OptionValue]]
+    )
 
     @property
     def problem(self) -> str:
@@ -151,30 +156,12 @@ def verify(
         not_as_planned=tuple(installer.differences(plan, model) if installer and plan else ()),
         not_compared=not_compared,
         agent_images=agent_images,
+        image_options={
+            item.name: {name: item.options[name] for name in item.image_options}
+            for item in (plan.without_incomplete().applications if plan else ())
+            if item.image_options
+        },
     )
-
-
-def foreign_images(
-    model_name: str, host: str, agent_images: str | None, mirrored: Collection[str] = ()
-) -> tuple[cluster.RunningImage, ...]:
-    """List the containers with an image from elsewhere, without asking Juju.
-
-    Args:
-        model_name: The model's name.
-        host: Host and port of the registry.
-        agent_images: Where Juju takes the images of its agents from, as a verification has found.
-        mirrored: The contents (``RunningImage.content``) that came by a mirror, likewise.
-
-    Returns:
-        The containers, of whatever kind.
-
-    Raises:
-        ClusterError: The Kubernetes API fails.
-    """
-    namespaces = [model_name, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
-    images = cluster.running_images(dict.fromkeys(namespaces))
-    foreign = cluster.report_images(images, host, agent_images).foreign
-    return tuple(image for image in foreign if image.content not in mirrored)
 
 
 def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[str, ...]:
@@ -183,7 +170,7 @@ def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[s
         str(namespace)
         for application, charm in sorted(state.charms.items())
         if charm.name in charms_with_namespaces()
-        and (namespace := model.option(application, "namespace"))
+        and (namespace := model.option_values(application).get("namespace"))
     ]
     found = [*own, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
     return tuple(dict.fromkeys([model_name, *found]))

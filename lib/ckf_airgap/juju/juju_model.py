@@ -170,11 +170,11 @@ class JujuModel:
                 text = str(json.loads(text).get("repository", ""))
         return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
-    def option(self, application: str, option: str) -> OptionValue | None:
-        """Return the value of an option of an application; None if it has none."""
+    def option_values(self, application: str) -> Mapping[str, OptionValue]:
+        """Return the options of an application that have a value."""
         require_name("application", application)
         with client_errors():
-            return self._juju.config(application).get(option)
+            return self._juju.config(application)
 
     def option_defaults(self, application: str) -> Mapping[str, object]:
         """Return the options of an application with the defaults of the charm that it runs.

@@ -125,9 +125,9 @@ def test_where_agents_come_from_is_read(
 def test_options_are_read(model: JujuModel, juju: Model) -> None:
     charm = Charm(charm_file(MINIO), {})
     juju.applications["minio"] = Application(charm, "ubuntu@24.04", 1, {"port": "9001"}, {})
-    assert model.option("minio", "port") == 9001
-    assert model.option("minio", "mode") == "server"
-    assert model.option("minio", "motd") is None
+    assert model.option_values("minio").get("port") == 9001
+    assert model.option_values("minio").get("mode") == "server"
+    assert model.option_values("minio").get("motd") is None
     assert juju.api.names == ["Application.Get"] * 3
 
 
@@ -145,14 +145,18 @@ def test_a_refusal_is_told(
 ) -> None:
     for call in ("Client.FullStatus", "ModelManager.ModelInfo", "Application.Get"):
         juju.api.refuse(call, message, code)
-    for ask in (model.state, lambda: model.access, lambda: model.option("minio", "port")):
+    for ask in (
+        model.state,
+        lambda: model.access,
+        lambda: model.option_values("minio").get("port"),
+    ):
         with pytest.raises(kind, match=words):
             ask()
 
 
 def test_an_application_that_is_not_there_is_told(model: JujuModel) -> None:
     with pytest.raises(JujuError, match=r'^juju refused: application "gone" not found'):
-        model.option("gone", "port")
+        model.option_values("gone").get("port")
 
 
 def test_a_controller_that_says_nothing_is_told_before_the_client_waits(
@@ -179,7 +183,7 @@ def test_a_controller_that_is_lost_on_the_way_is_told_by_every_command(
         model.state,
         model.agent_images,
         lambda: model.access,
-        lambda: model.option("minio", "port"),
+        lambda: model.option_values("minio").get("port"),
         lambda: model.update_options(application),
         lambda: model.deploy_application(application),
         lambda: model.deploy_bundle(application.file),

@@ -80,7 +80,7 @@ def test_no_command_waits_for_a_controller_that_is_gone(
         model.state,
         model.agent_images,
         lambda: model.access,
-        lambda: model.option("minio", "port"),
+        lambda: model.option_values("minio").get("port"),
         lambda: model.deploy_bundle(tmp_path / "bundle.yaml"),
         lambda: model.deploy_application(planned()),
         lambda: model.refresh_application(planned()),
@@ -167,7 +167,7 @@ def test_an_answer_that_cannot_be_read_is_one_error(
     fake.answer(command, answer)
     ask: dict[str, Callable[[], object]] = {
         "status": model.state,
-        "config": lambda: model.option("minio", "port"),
+        "config": lambda: model.option_values("minio").get("port"),
         "show-model": lambda: model.access,
         "controller-config": model.agent_images,
     }
@@ -211,7 +211,7 @@ def test_an_answer_that_is_not_utf_8_is_one_error(
 def test_no_name_is_taken_for_a_flag(name: str, fake: FakeJuju, model: JujuModel) -> None:
     other = replace(planned(), name=name)
     methods: list[Callable[[], object]] = [
-        lambda: model.option(name, "port"),
+        lambda: model.option_values(name).get("port"),
         lambda: model.deploy_application(other),
         lambda: model.refresh_application(other),
         lambda: model.update_options(other),

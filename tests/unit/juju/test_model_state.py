@@ -195,8 +195,8 @@ def test_the_options_of_juju_3_are_read(fake: FakeJuju, model: JujuModel) -> Non
             "settings": {"n": setting, "unset": {"description": "", "type": "string"}},
         },
     )
-    assert model.option("pod", "n") == 1
-    assert model.option("pod", "unset") is None
+    assert model.option_values("pod").get("n") == 1
+    assert model.option_values("pod").get("unset") is None
 
 
 def test_sizes_of_resources(fake: FakeJuju, model: JujuModel) -> None:
