@@ -111,12 +111,6 @@ class JujuModel:
             found = users.get(self.user) or users.get(f"{self.user}@local")
             return found.access if found else ""
 
-    @property
-    def uuid(self) -> str:
-        """The model's UUID."""
-        with client_errors():
-            return self._information.model_uuid
-
     def secret(self, name: str) -> ModelSecret:
         """Return a secret of the model by its name; nothing is requested yet."""
         return ModelSecret(self._juju, name)
