@@ -170,12 +170,12 @@ class FakeDeployer(Deployer):
         self._core.permissions = permissions
         return Outcome(self._core.changes)
 
-    def walk(self, plan: Plan, permissions: Permissions) -> Walk:
+    def walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
         self._core.call("walk")
         self._core.permissions = permissions
         return self._core.walk_
 
-    def differences(self, plan: Plan) -> list[str]:
+    def differences(self, plan: Plan, state: ModelState) -> list[str]:
         assert plan == self._core.known_plan_
         return list(self._core.differences_)
 

@@ -355,7 +355,7 @@ class TestDifferences:
     def test_of_a_deployment_there_are_none(self, release: Release) -> None:
         model = FakeModel()
         Deployer(release, model).deploy(release.plan())
-        assert Deployer(release, model).differences(release.plan()) == []
+        assert Deployer(release, model).differences(release.plan(), model.state()) == []
 
     def test_an_option_that_names_an_image_is_named(self, release: Release) -> None:
         model = FakeModel()
@@ -363,7 +363,7 @@ class TestDifferences:
         Deployer(release, model).deploy(plan)
         del model.options["argo-controller"]["executor-image"]
         image = next(i for i in plan.applications if i.name == "argo-controller")
-        assert Deployer(release, model).differences(plan) == [
+        assert Deployer(release, model).differences(plan, model.state()) == [
             f"argo-controller: the option executor-image is not {image.options['executor-image']}"
         ]
 
@@ -372,14 +372,16 @@ class TestDifferences:
         plan = release.plan()
         Deployer(release, model).deploy(plan)
         model.applications.remove("minio")
-        assert Deployer(release, model).differences(plan) == ["minio is not deployed"]
+        assert Deployer(release, model).differences(plan, model.state()) == [
+            "minio is not deployed"
+        ]
 
     def test_a_charm_or_an_image_of_another_release_is_named(self, release: Release) -> None:
         model = FakeModel()
         plan = release.plan()
         Deployer(release, model).deploy(plan)
         other = _changed(plan, "kfp-api", resources={"oci-image": "h:5/api:2"})
-        assert Deployer(release, model).differences(other) == [
+        assert Deployer(release, model).differences(other, model.state()) == [
             "kfp-api runs another charm, image or pull account than planned"
         ]
 

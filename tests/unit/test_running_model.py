@@ -136,6 +136,7 @@ def running() -> RunningModel:
     model = FakeModel()
     reader = ModelReader(
         model=model,
+        state=model.state(),
         record=DeploymentRecord(Store()),
         account=None,
         cluster=ClusterState(
@@ -212,7 +213,10 @@ def test_what_runs_is_compared_with_the_plan_for_that_very_charm(tmp_path: Path)
             had = before.options["image-configuration"]
             return {k: v for k, v in application.options.items() if v != had}
 
-    reader = ModelReader(model=Model(), record=DeploymentRecord(Store()), account=None)
+    model = Model()
+    reader = ModelReader(
+        model=model, state=model.state(), record=DeploymentRecord(Store()), account=None
+    )
     running = reader.read(target).applications["istio-pilot"]
     assert running.version == Version(1, 18, 7)
     assert "1.18.7" in str(running.other_options["image-configuration"])

@@ -72,15 +72,16 @@ class Deployer:
         outdated = self._outdated(plan, state)
         changes = self._deploy_applications(plan, state)
         changes += self._update_options(plan, outdated)
-        changes += self.add_relations(plan)
+        changes += self._relate(plan, self.model.state() if changes else state)
         return Outcome(tuple(changes), tuple(outdated))
 
-    def walk(self, plan: Plan, permissions: Permissions) -> Walk:
+    def walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
         """Plan how a running deployment is brought to new artifacts, or the rest of that.
 
         Args:
             plan: The plan of the new artifacts. What cannot be deployed is left out.
             permissions: What the operator allows.
+            state: What the model holds; looked at where it is not given.
 
         Returns:
             The steps; none where the model is as planned.
@@ -89,7 +90,8 @@ class Deployer:
             AirgapError: It cannot go well; the message has the reasons. Nothing has changed.
         """
         plan = plan.without_incomplete()
-        return self._walk(plan, permissions, self.release.pull_account(plan))
+        account = self.release.pull_account(plan)
+        return self._walk(plan, permissions, account, state or self.model.state())
 
     def refresh(self, plan: Plan, permissions: Permissions) -> Outcome:
         """Bring a running deployment to new artifacts, in the order that the charms need.
@@ -102,7 +104,7 @@ class Deployer:
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
-        walk = self._walk(plan, permissions, account)
+        walk = self._walk(plan, permissions, account, self.model.state())
         operations = RecordedModel(
             self.model,
             namespace=self.release.inputs.settings.model,
@@ -140,19 +142,19 @@ class Deployer:
         if permissions is None:
             require_staying(plan, state)
         else:
-            self._walk(plan, permissions, None)
+            self._walk(plan, permissions, None, state)
 
-    def differences(self, plan: Plan) -> list[str]:
+    def differences(self, plan: Plan, state: ModelState) -> list[str]:
         """List how the model differs from the plan: applications, charms, image options.
 
         Args:
             plan: The plan. What cannot be deployed does not count.
+            state: What the model holds.
 
         Returns:
             A line for each difference.
         """
         plan = plan.without_incomplete()
-        state = self.model.state()
         outdated = self._outdated(plan, state)
         problem = "runs another charm, image or pull account than planned"
         lines = [f"{name} {problem}" for name in outdated]
@@ -178,18 +180,26 @@ class Deployer:
         Returns:
             What was changed; empty where all was there already.
         """
-        plan = plan.without_incomplete()
+        return self._relate(plan.without_incomplete(), self.model.state())
+
+    def _relate(self, plan: Plan, state: ModelState) -> list[str]:
         self._report(f"relating: {len(plan.relations)} relations")
-        state = self.model.state()
         return [change for pair in plan.relations for change in self.model.relate(pair, state)]
 
     def _report_incomplete(self, plan: Plan) -> None:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {item.lacking_in_words}")
 
-    def _walk(self, plan: Plan, permissions: Permissions, account: Credentials | None) -> Walk:
+    def _walk(
+        self,
+        plan: Plan,
+        permissions: Permissions,
+        account: Credentials | None,
+        state: ModelState,
+    ) -> Walk:
         reader = ModelReader(
             model=self.model,
+            state=state,
             record=self._record,
             account=account,
             cluster=look_at_cluster(self.release.inputs.settings.model),

@@ -11,14 +11,15 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
-    juju_version,
     require_admin,
     require_fitting_client,
     unfit_charms,
 )
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.images.registry_location import SHORTER_PATH
+from ckf_airgap.juju.juju_images import controller_images, default_repository, model_images
 from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.network.proxies import model_proxy
 from ckf_airgap.planning.plan import Plan
@@ -106,10 +107,11 @@ class Preflight:
         self._report = report
         self._findings: list[Finding] = []
         self._walk: Walk | None = None
+        self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
         """Check everything."""
-        self._findings, self._walk = [], None
+        self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
         self._report("checking the registry")
         with self._as_finding("registry"):
@@ -147,7 +149,7 @@ class Preflight:
         self._ok("registry", f"{location} answers over TLS and takes pushes")
 
     def _check_juju(self) -> None:
-        model = self._login()
+        self._model = model = self._login()
         versions = model.versions()
         self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
         with self._as_finding("juju"):
@@ -177,13 +179,14 @@ class Preflight:
 
     def _check_agents(self, repository: str | None, version: str) -> None:
         """Check that there are the images that Juju takes for itself; no charm names those."""
-        juju = juju_version(version)
-        wanted = juju.images_of(self._release.deployed_charms)
+        juju = JujuVersion.of_controller(version)
+        wanted = model_images(juju, self._release.deployed_charms)
+        public = default_repository(juju)
         if repository is None:
             self._warning(
                 "juju",
                 "the controller takes the images of its agents from the internet "
-                f"({juju.repository}: {', '.join(wanted)})",
+                f"({public}: {', '.join(wanted)})",
                 "let the nodes' container runtime mirror them, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",
             )
@@ -193,7 +196,7 @@ class Preflight:
             self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
             return
         cure = (
-            f"pull them where there is internet ({juju.repository}), or pack with "
+            f"pull them where there is internet ({public}), or pack with "
             f"--juju-version {juju}, and push them there"
         )
         lacking = self._lacking(path, wanted)
@@ -208,7 +211,7 @@ class Preflight:
             self._ok("juju", f"{repository} holds {', '.join(wanted)}")
         # It runs already; a node that it moves to pulls them again.
         lacking = self._lacking(
-            path, [name for name in juju.controller_images if name not in wanted]
+            path, [name for name in controller_images(juju) if name not in wanted]
         )
         if lacking:
             self._warning(
@@ -331,11 +334,13 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        model = self._login()
-        if not model.state().applications & {item.name for item in plan.applications}:
+        # Where there was no login, it has been told.
+        if self._model is None:
             return
-        self._walk = Deployer(self._release, model).walk(plan, self._permissions)
-        self._ok("upgrade", walk_title(self._walk))
+        state = self._model.state()
+        if state.applications & {item.name for item in plan.applications}:
+            self._walk = Deployer(self._release, self._model).walk(plan, self._permissions, state)
+            self._ok("upgrade", walk_title(self._walk))
 
     def _check_pull(self, plan: Plan) -> None:
         host = self._release.inputs.settings.location.host

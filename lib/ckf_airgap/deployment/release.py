@@ -15,8 +15,8 @@ from ckf_airgap.files.journal import sealing_key
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.kubernetes.node_architecture import node_architecture
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.charms_at_hand import CharmSelection, MissingCharm
-from ckf_airgap.planning.plan import Plan, make_plan, select_charms
+from ckf_airgap.planning.charms_at_hand import CharmSelection, MissingCharm, select_charms
+from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import ImagePusher, PushResult

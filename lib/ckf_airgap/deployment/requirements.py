@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, JujuError, PlanError
-from ckf_airgap.juju.juju_images import JujuVersion
+from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, PlanError
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_version import JujuVersion
 
 
 def require_fitting_client(versions: JujuVersions) -> None:
@@ -60,7 +60,7 @@ def unfit_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, 
     Raises:
         JujuError: The version is none.
     """
-    version = juju_version(juju)
+    version = JujuVersion.of_controller(juju)
     for charm in charms:
         if charm.is_podspec and not version.has_podspec:
             yield (
@@ -73,20 +73,6 @@ def unfit_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, 
                 f"{charm.name} demands {charm.assumes}, and this is Juju {juju}",
                 "use a controller of such a version, or another revision of the charm",
             )
-
-
-def juju_version(text: str) -> JujuVersion:
-    """Read the version that a controller gives.
-
-    Raises:
-        JujuError: It is none.
-    """
-    try:
-        return JujuVersion.parse(text)
-    except ValueError as error:
-        raise JujuError(
-            f"Juju's version is given as {text!r}, which is none", "see what juju status says"
-        ) from error
 
 
 def require_deployable(charms: Iterable[CharmFile], model: JujuModel) -> None:

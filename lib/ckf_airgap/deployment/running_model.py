@@ -67,12 +67,14 @@ class ModelReader:
 
     Attributes:
         model: The model, logged in to.
+        state: What it holds.
         record: What it was deployed from.
         account: What the images are pulled with; None for nothing.
         cluster: What the cluster tells of it.
     """
 
     model: JujuModel
+    state: ModelState
     record: DeploymentRecord
     account: Credentials | None
     cluster: ClusterState = field(default_factory=ClusterState)
@@ -86,11 +88,11 @@ class ModelReader:
         Raises:
             AirgapError: Juju cannot be asked.
         """
-        state = self.model.state()
+        state = self.state
         return RunningModel(
             name=self.model.name.rpartition("/")[2],
             applications={
-                name: self._application(name, state, target) for name in sorted(state.applications)
+                name: self._application(name, target) for name in sorted(state.applications)
             },
             relations=frozenset(running_relations(state, target.relations)),
             juju=self.model.versions().model,
@@ -98,9 +100,8 @@ class ModelReader:
             deployments=self.cluster.deployments,
         )
 
-    def _application(
-        self, name: str, state: ModelState, target: UpgradeTarget
-    ) -> RunningApplication:
+    def _application(self, name: str, target: UpgradeTarget) -> RunningApplication:
+        state = self.state
         runs = state.charms[name]
         known = self.record.known_charm(name, runs)
         version = (known and known.version) or self._told_version(name, runs.name)

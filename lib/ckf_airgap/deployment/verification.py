@@ -149,7 +149,7 @@ def verify(
         namespaces=namespaces,
         not_active=waiting,
         images=images,
-        not_as_planned=tuple(deployer.differences(plan) if deployer and plan else ()),
+        not_as_planned=tuple(deployer.differences(plan, state) if deployer and plan else ()),
         not_compared=not_compared,
         agent_images=agent_images,
     )

@@ -96,8 +96,7 @@ class JujuModel:
     def versions(self) -> JujuVersions:
         """Return the versions of client and model."""
         with client_errors():
-            client = self._juju.cli("version", include_model=False).strip()
-            return JujuVersions(client, self._information.agent_version)
+            return JujuVersions(self._client, self._information.agent_version)
 
     @property
     def access(self) -> str:
@@ -184,6 +183,10 @@ class JujuModel:
                 for name, option in settings.get("settings", {}).items()
                 if "default" in option or option.get("source") == "default"
             }
+
+    @cached_property
+    def _client(self) -> str:
+        return self._juju.cli("version", include_model=False).strip()
 
     @cached_property
     def _information(self) -> jubilant.ModelInfo:

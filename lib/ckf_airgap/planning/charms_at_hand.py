@@ -7,6 +7,7 @@ from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import join_errors
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.planning.relations import lacking_partners
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import Topology
 
 
@@ -35,11 +36,13 @@ class CharmSelection:
     Attributes:
         deployed: Those that an application is deployed from.
         missing: Those that are not at hand.
+        topology: The applications and relations, for the mesh that the charms at hand are of.
         unreadable: Those that are needed and cannot be read.
     """
 
     deployed: tuple[CharmFile, ...]
     missing: tuple[MissingCharm, ...]
+    topology: Topology
     unreadable: tuple[UnreadableCharm, ...] = ()
 
     def require_readable(self) -> "CharmSelection":
@@ -52,7 +55,32 @@ class CharmSelection:
         return self
 
 
-def missing_charms(
+def select_charms(
+    charms: Iterable[CharmFile],
+    settings: PlanSettings,
+    unreadable: Sequence[UnreadableCharm] = (),
+) -> CharmSelection:
+    """Sort out the charms, which needs no look at the images.
+
+    Args:
+        charms: The charms at hand.
+        settings: What the operator says.
+        unreadable: What of charms.tar.gz cannot be read.
+    """
+    by_name = {charm.name: charm for charm in charms}
+    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    used = {item.charm for item in topology.applications}
+    needed = _needed_charms(topology, by_name, unreadable)
+    named = {charm.name for charm in needed}
+    return CharmSelection(
+        tuple(charm for name, charm in by_name.items() if name in used),
+        tuple(charm for charm in _missing_charms(topology, by_name) if charm.name not in named),
+        topology,
+        needed,
+    )
+
+
+def _missing_charms(
     topology: Topology, charms: Mapping[str, CharmFile]
 ) -> tuple[MissingCharm, ...]:
     """List the charms of a topology that are not at hand although they should be.
@@ -75,7 +103,7 @@ def missing_charms(
     )
 
 
-def needed_charms(
+def _needed_charms(
     topology: Topology, charms: Collection[str], unreadable: Iterable[UnreadableCharm]
 ) -> tuple[UnreadableCharm, ...]:
     """Find the unreadable charms that an application is deployed from.

@@ -11,11 +11,8 @@ from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
 from ckf_airgap.juju.juju_values import OptionValue, Relation
 from ckf_airgap.planning.charms_at_hand import (
-    CharmSelection,
     MissingCharm,
-    missing_charms,
-    needed_charms,
-    require_readable,
+    select_charms,
     unreadable_warnings,
 )
 from ckf_airgap.planning.image_finder import (
@@ -198,8 +195,8 @@ def make_plan(
         PlanError: None of the charms belongs to the topology.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
-    require_readable(needed_charms(topology, by_name, unreadable))
+    selection = select_charms(by_name.values(), settings, unreadable).require_readable()
+    topology = selection.topology
     deployed = sorted(
         (item for item in topology.applications if item.charm in by_name),
         key=lambda item: item.name,
@@ -232,7 +229,7 @@ def make_plan(
         resolved=finder.resolved,
         missing=finder.missing,
         fixed_images=finder.fixed,
-        missing_charms=missing_charms(topology, by_name),
+        missing_charms=selection.missing,
         warnings=(
             *map(PlanWarning, topology.warnings),
             *unreadable_warnings(unreadable),
@@ -248,30 +245,6 @@ def make_plan(
             *(PlanWarning(*warning) for warning in finder.warnings),
             *not_pushed(inventory),
         ),
-    )
-
-
-def select_charms(
-    charms: Iterable[CharmFile],
-    settings: PlanSettings,
-    unreadable: Sequence[UnreadableCharm] = (),
-) -> CharmSelection:
-    """Sort out the charms, which needs no look at the images.
-
-    Args:
-        charms: The charms at hand.
-        settings: What the operator says.
-        unreadable: What of charms.tar.gz cannot be read.
-    """
-    by_name = {charm.name: charm for charm in charms}
-    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
-    used = {item.charm for item in topology.applications}
-    needed = needed_charms(topology, by_name, unreadable)
-    named = {charm.name for charm in needed}
-    return CharmSelection(
-        tuple(charm for name, charm in by_name.items() if name in used),
-        tuple(charm for charm in missing_charms(topology, by_name) if charm.name not in named),
-        needed,
     )
 
 
