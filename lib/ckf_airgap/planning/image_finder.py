@@ -1,6 +1,5 @@
 """The images of each application, found in the archive, and who asked for what is not there."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,12 @@ from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.image_options import PlainImageOption, parsed_value
+from ckf_airgap.charms.image_options import (
+    OptionImages,
+    PlainImageOption,
+    option_text,
+    parsed_value,
+)
 from ckf_airgap.charms.unlisted_images import FixedImages, MapException, load_exceptions
 from ckf_airgap.errors import listed
 from ckf_airgap.images.naming import image_path
@@ -153,7 +157,7 @@ class ImageFinder:
         Raises:
             ConfigurationError: The operator gives something else where the charm takes images.
         """
-        values: dict[str, str] = {}
+        values: dict[str, OptionImages] = {}
         missing: set[str] = set()
         for option in own_image_options(application, charm, own):
             wanted_by = f"{application}/{option.name}"
@@ -178,10 +182,11 @@ class ImageFinder:
                 and alias.option in charm.options
                 and not own.get(alias.option)
             ):
-                images = json.loads(values.get(alias.of, "{}"))
-                if alias.key in images:
+                images = values.get(alias.of)
+                if isinstance(images, dict) and alias.key in images:
                     values[alias.option] = images[alias.key]
-        return FoundOptions(values, frozenset(missing))
+        texts = {name: option_text(value) for name, value in values.items()}
+        return FoundOptions(texts, frozenset(missing))
 
     def report_fixed(
         self, application: str, charm: CharmFile, own_options: Mapping[str, object]
@@ -253,7 +258,7 @@ class ImageFinder:
         return (*self._warnings, *stood_in)
 
     def _complete_maps(
-        self, application: str, charm: CharmFile, values: dict[str, str]
+        self, application: str, charm: CharmFile, values: dict[str, OptionImages]
     ) -> set[str]:
         """Add the images of keys that neither the charm nor the operator gives one for.
 
@@ -269,9 +274,14 @@ class ImageFinder:
         }
 
     def _complete(
-        self, application: str, charm: CharmFile, exception: MapException, values: dict[str, str]
+        self,
+        application: str,
+        charm: CharmFile,
+        exception: MapException,
+        values: dict[str, OptionImages],
     ) -> bool:
-        images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
+        given = values.get(exception.option)
+        images = given if isinstance(given, dict) else dict[str, Any]()
         is_plain = charm.image_option(exception.option) is None
         # A charm that names some of its images names all that it must have.
         required: Mapping[str, str] = exception.keys if is_plain else {}
@@ -289,7 +299,7 @@ class ImageFinder:
                 continue
             # Whatever is missing, nothing is left to the internet.
             if key in required or key in perhaps:
-                images[key] = expected
+                images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
             if key in required:
                 is_whole = False
@@ -305,7 +315,7 @@ class ImageFinder:
                     )
                 )
         if images:
-            values[exception.option] = json.dumps(images)
+            values[exception.option] = images
         return is_whole
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
@@ -352,19 +362,19 @@ class ImageFinder:
         self._wanted_by[image][wanted_by] = None
         return self._location.reference(resolution.path) if resolution.path else None
 
-    def _found_or_expected(self, image: str) -> str | None:
+    def _found_or_expected(self, image: str) -> ImageReference | None:
         """Return the reference of an image that was asked for, found or not."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
-            return self._location.reference(resolution.path)
+            return self._location.image(resolution.path)
         return self._expected(image)
 
-    def _expected(self, image: str) -> str | None:
+    def _expected(self, image: str) -> ImageReference | None:
         """Return the reference under which an image stands, or would stand, by its own name."""
-        if self._is_in_registry(image):
-            return image
         reference = ImageReference.parse(image)
-        return self._location.reference(image_path(reference)) if reference else None
+        if reference is None or self._is_in_registry(image):
+            return reference
+        return self._location.image(image_path(reference))
 
     def _is_in_registry(self, image: str) -> bool:
         """Return whether the operator names an image where it stands inside the air gap."""
