@@ -101,7 +101,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 inputs = self._inputs.fingerprint()
                 if mark.exists() and mark.read_text() == inputs:
                     return
-                self._bring(UnitReporter.of_hook(self.unit), parameters.Refresh())
+                self._deploy_or_refresh(UnitReporter.of_hook(self.unit), parameters.Refresh())
                 write_private(mark, inputs)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
@@ -148,7 +148,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_deploy(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Deploy, errors="fail")
         with reporting(self.unit, event) as reporter:
-            self._bring(reporter, given)
+            self._deploy_or_refresh(reporter, given)
 
     def _on_refresh(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Refresh, errors="fail")
@@ -156,7 +156,7 @@ class CkfAirgapCharm(ops.CharmBase):
             if given.dry_run:
                 self._show_walk(reporter, given)
             else:
-                self._bring(reporter, given)
+                self._deploy_or_refresh(reporter, given)
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
@@ -199,13 +199,13 @@ class CkfAirgapCharm(ops.CharmBase):
         walk = steps.walk(deployer, given.permissions, allow_missing=given.allow_missing)
         reporter.results(action_results.of_walk(walk))
 
-    def _bring(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
+    def _deploy_or_refresh(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
         """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
         # What would stop it must show before hours of fetching and pushing.
         deployer = self._deployer(self._inputs.login(), reporter)
         reporter.waiting("pushing images")
-        outcome = steps.bring(
+        outcome = steps.deploy_or_refresh(
             deployer,
             upgrade=given.upgrade,
             allow_missing=given.allow_missing,

@@ -18,7 +18,7 @@ from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
-from ckf_airgap.planning.charms_at_hand import MissingCharm
+from ckf_airgap.planning.charm_selection import MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning

@@ -156,7 +156,7 @@ class Checks:
         self.model = FakeModel()
         self.login_failure: Exception | None = None
         self.cluster: ClusterFacts | Exception = ClusterFacts((NODE,), "standard")
-        monkeypatch.setattr(preflight_module.cluster, "look", self._look)
+        monkeypatch.setattr(preflight_module.cluster, "describe", self._look)
 
     def _look(self) -> ClusterFacts:
         if isinstance(self.cluster, Exception):

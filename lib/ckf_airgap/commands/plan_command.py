@@ -16,7 +16,7 @@ from ckf_airgap.commands.output import Answer
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_version import JujuVersion
-from ckf_airgap.planning.charms_at_hand import select_charms
+from ckf_airgap.planning.charm_selection import select_charms
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings

@@ -13,7 +13,7 @@ from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import outdated_applications, require_staying
 from ckf_airgap.deployment.release import Release
-from ckf_airgap.deployment.running_model import ModelReader, look_at_cluster, plan_model_walk
+from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, read_cluster_state
 from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
@@ -202,7 +202,7 @@ class Deployer:
             state=state,
             record=self._record,
             account=account,
-            cluster=look_at_cluster(self.release.inputs.settings.model),
+            cluster=read_cluster_state(self.release.inputs.settings.model),
         )
         charms = self.release.unpacked_charms.readable
         return plan_model_walk(plan, charms, reader, permissions)

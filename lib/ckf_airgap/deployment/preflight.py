@@ -270,7 +270,7 @@ class Preflight:
         return inventory
 
     def _check_cluster(self, inventory: Inventory | None) -> None:
-        facts = cluster.look()
+        facts = cluster.describe()
         self._ok("kubernetes", f"{', '.join(sorted(facts.versions))} on {len(facts.nodes)} nodes")
         for node in facts.nodes:
             for problem in node.problems:

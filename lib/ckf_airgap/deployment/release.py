@@ -15,7 +15,7 @@ from ckf_airgap.files.journal import sealing_key
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.kubernetes.node_architecture import node_architecture
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.charms_at_hand import CharmSelection, MissingCharm, select_charms
+from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm, select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.push.progress import Progress
@@ -65,7 +65,7 @@ class Release:
             inputs: What the operator gives.
             folder: Where to keep unpacked charms and what is known of the push.
             templates: The directory of the bundle's template.
-            push_state: Where to remember what has been pushed; in the folder where not given.
+            push_state: Where to remember what has been pushed; in the directory where not given.
             report: Called with a line of text at each step.
         """
         self.inputs = inputs

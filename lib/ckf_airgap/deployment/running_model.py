@@ -44,14 +44,14 @@ class ClusterState:
     problem: ClusterError | None = None
 
 
-def look_at_cluster(namespace: str) -> ClusterState:
+def read_cluster_state(namespace: str) -> ClusterState:
     """Look at the cluster; where it cannot be looked at, nothing is known of it.
 
     Args:
         namespace: The model's namespace.
     """
     try:
-        versions = map(Version.find, cluster.look().versions)
+        versions = map(Version.find, cluster.describe().versions)
         return ClusterState(
             kubernetes=min(filter(None, versions), default=None),
             deployments=cluster.deployments(namespace),
@@ -104,7 +104,7 @@ class ModelReader:
         state = self.state
         runs = state.charms[name]
         known = self.record.known_charm(name, runs)
-        version = (known and known.version) or self._told_version(name, runs.name)
+        version = (known and known.version) or self._default_version(name, runs.name)
         wanted = target.applications.get(name)
         is_current = wanted is not None and known is not None and known.digest == wanted.digest
         is_leaving = name in state.leaving
@@ -131,7 +131,7 @@ class ModelReader:
             else {},
         )
 
-    def _told_version(self, name: str, charm: str) -> Version | None:
+    def _default_version(self, name: str, charm: str) -> Version | None:
         """Tell a version from the defaults of the charm that runs, whoever has deployed it."""
         if charm not in load_rules().charms_with_versions:
             return None

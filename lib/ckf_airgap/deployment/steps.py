@@ -34,7 +34,7 @@ def walk(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -
     Args:
         deployer: Knows the release and the model.
         permissions: What the operator allows.
-        allow_missing: As for ``bring``.
+        allow_missing: As for ``deploy_or_refresh``.
 
     Raises:
         AirgapError: It cannot go well.
@@ -47,7 +47,7 @@ def walk(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -
     return deployer.walk(plan, permissions)
 
 
-def bring(
+def deploy_or_refresh(
     deployer: Deployer,
     *,
     upgrade: Permissions | None,

@@ -13,13 +13,13 @@ from ckf_airgap.charms.image_options import (
     option_text,
     parsed_value,
 )
-from ckf_airgap.charms.unlisted_images import FixedImages, MapException, load_exceptions
+from ckf_airgap.charms.unlisted_images import FixedImages, MapImages, load_unlisted_images
 from ckf_airgap.errors import listed
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
-from ckf_airgap.planning.own_images import own_image_options
+from ckf_airgap.planning.image_overrides import overridden_image_options
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
 _DIFFERENT_PLACES = (
@@ -159,7 +159,7 @@ class ImageFinder:
         """
         values: dict[str, OptionImages] = {}
         missing: set[str] = set()
-        for option in own_image_options(application, charm, own):
+        for option in overridden_image_options(application, charm, own):
             wanted_by = f"{application}/{option.name}"
             default = charm.image_option(option.name)
             self._own.update(set(option.images) - set(default.images if default else ()))
@@ -176,7 +176,7 @@ class ImageFinder:
             if value is not None:
                 values[option.name] = value
         missing |= self._complete_maps(application, charm, values)
-        for alias in load_exceptions().aliases:
+        for alias in load_unlisted_images().aliases:
             if (
                 alias.charm == charm.name
                 and alias.option in charm.options
@@ -189,7 +189,7 @@ class ImageFinder:
         return FoundOptions(texts, frozenset(missing))
 
     def report_fixed(
-        self, application: str, charm: CharmFile, own_options: Mapping[str, object]
+        self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
     ) -> tuple[str, ...]:
         """Warn of the images of an application that no option can change.
 
@@ -198,14 +198,14 @@ class ImageFinder:
         Args:
             application: The application.
             charm: Its charm.
-            own_options: The options that the operator demands.
+            option_overrides: The options that the operator demands.
 
         Returns:
             The missing images without which it does not run.
         """
         lacking: list[str] = []
-        for fixed in load_exceptions().fixed:
-            if not fixed.concerns(charm.name, charm.options, charm.code, own_options):
+        for fixed in load_unlisted_images().fixed:
+            if not fixed.concerns(charm.name, charm.options, charm.code, option_overrides):
                 continue
             if fixed.is_required:
                 lacking += [i for i in fixed.images if not self._find(i, application)]
@@ -266,30 +266,30 @@ class ImageFinder:
             The options for which the archive does not hold all of them.
         """
         return {
-            exception.option
-            for exception in load_exceptions().maps
-            if exception.charm == charm.name
-            and exception.option in charm.options
-            and not self._complete(application, charm, exception, values)
+            unlisted.option
+            for unlisted in load_unlisted_images().maps
+            if unlisted.charm == charm.name
+            and unlisted.option in charm.options
+            and not self._complete(application, charm, unlisted, values)
         }
 
     def _complete(
         self,
         application: str,
         charm: CharmFile,
-        exception: MapException,
+        unlisted: MapImages,
         values: dict[str, OptionImages],
     ) -> bool:
-        given = values.get(exception.option)
+        given = values.get(unlisted.option)
         images = given if isinstance(given, dict) else dict[str, Any]()
-        is_plain = charm.image_option(exception.option) is None
+        is_plain = charm.image_option(unlisted.option) is None
         # A charm that names some of its images names all that it must have.
-        required: Mapping[str, str] = exception.keys if is_plain else {}
-        listed = parsed_value(charm.options[exception.option]) if is_plain else None
+        required: Mapping[str, str] = unlisted.keys if is_plain else {}
+        listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
         is_whole = True
-        for key, tail in {**required, **exception.extra_keys}.items():
-            image = f"{exception.registry}/{tail}"
+        for key, tail in {**required, **unlisted.extra_keys}.items():
+            image = f"{unlisted.registry}/{tail}"
             expected = self._expected(image)
             if key in images or expected is None:
                 continue
@@ -304,18 +304,18 @@ class ImageFinder:
             if key in required:
                 is_whole = False
                 note = resolution.note or f"the charm names none: that of the version {version}"
-                place = f"{application}/{exception.option}"
+                place = f"{application}/{unlisted.option}"
                 self._unplaceable.append(MissingImage(image, (place,), note))
             elif key in perhaps:
                 self._warnings.append(
                     (
-                        f"{application}/{exception.option} has no image in the archive for {key}, "
+                        f"{application}/{unlisted.option} has no image in the archive for {key}, "
                         "which not every version of Knative deploys",
                         f"if the version {version} does, add {image} of that version",
                     )
                 )
         if images:
-            values[exception.option] = images
+            values[unlisted.option] = images
         return is_whole
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:

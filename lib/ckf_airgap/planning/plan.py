@@ -10,7 +10,7 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
 from ckf_airgap.juju.juju_values import OptionValue, Relation
-from ckf_airgap.planning.charms_at_hand import (
+from ckf_airgap.planning.charm_selection import (
     MissingCharm,
     select_charms,
     unreadable_warnings,
@@ -260,9 +260,9 @@ def _planned(
     settings: PlanSettings,
 ) -> PlannedApplication:
     _require_known(item, charm)
-    resources = finder.resources(item.name, charm, item.own_resources)
+    resources = finder.resources(item.name, charm, item.resource_overrides)
     images = finder.options(item.name, charm, item.given_options)
-    fixed = finder.report_fixed(item.name, charm, item.own_options)
+    fixed = finder.report_fixed(item.name, charm, item.option_overrides)
     return PlannedApplication(
         name=item.name,
         charm=item.charm,
@@ -273,7 +273,7 @@ def _planned(
         trust=item.trust,
         constraints=item.constraints,
         resources=resources,
-        options={**_options(item, charm, settings), **item.own_options, **images.values},
+        options={**_options(item, charm, settings), **item.option_overrides, **images.values},
         image_options=tuple(images.values),
         lacking=(
             *sorted({*charm.resources} - {*resources}),
@@ -290,17 +290,21 @@ def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplicati
     return dataclasses.replace(
         item,
         options={name: each for name, each in item.options.items() if name in charm.options},
-        own_options={k: each for k, each in item.own_options.items() if k in charm.options},
-        own_resources={k: each for k, each in item.own_resources.items() if k in charm.resources},
+        option_overrides={
+            k: each for k, each in item.option_overrides.items() if k in charm.options
+        },
+        resource_overrides={
+            k: each for k, each in item.resource_overrides.items() if k in charm.resources
+        },
     )
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
     """Check that the charm has what the operator sets; Juju would refuse it in the middle."""
-    options = [*item.own_options, *(() if item.is_template else item.options)]
+    options = [*item.option_overrides, *(() if item.is_template else item.options)]
     for what, given, known in (
         ("option", options, charm.options),
-        ("resource", list(item.own_resources), charm.resources),
+        ("resource", list(item.resource_overrides), charm.resources),
     ):
         unknown = sorted(set(given) - set(known))
         if unknown:
