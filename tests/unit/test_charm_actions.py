@@ -10,11 +10,12 @@ import yaml
 from ops import testing
 
 import charm as charm_module
-from ckf_airgap.deployment.preflight import Finding, Level, PreflightResult
+from ckf_airgap.deployment.preflight import Finding, Level, Preflight, PreflightResult
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
+from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.kubernetes.cluster import RunningImage
-from ckf_airgap.planning.charms_at_hand import MissingCharm
+from ckf_airgap.planning.charm_selection import MissingCharm
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
@@ -31,20 +32,24 @@ from tests.unit.charm_unit import (
 )
 
 
-class FakePreflight:
+class FakePreflight(Preflight):
     """The checks, with findings that were chosen."""
 
     findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
     walk: Walk | None = None
     permissions: Permissions | None = None
 
+    def __init__(self) -> None:
+        pass
+
     def __call__(
         self,
-        release: object,
-        login: Callable[[], object],
+        release: Release,
+        login: Callable[[], JujuModel],
         permissions: Permissions,
-        report: object,
+        report: Callable[[str], None],
     ) -> "FakePreflight":
+        """Stand for the class: what is made is this one."""
         self.permissions = permissions
         return self
 
