@@ -129,7 +129,7 @@ class CkfAirgapCharm(ops.CharmBase):
         with reporting(self.unit, event) as reporter:
             self._inputs.require()
             reporter.waiting("pushing images")
-            result = steps.push(self._release(reporter), reporter.pushing)
+            result = self._release(reporter).push(reporter.pushing)
             event.set_results(action_results.of_push(result))
             if lost := result.inventory.perhaps_lost:
                 event.fail(f"{lost[0].problem}: {lost[0].cure}")

@@ -12,16 +12,15 @@ from ops import testing
 
 from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.deployment.deployer import Deployer
-from ckf_airgap.deployment.outcome import Outcome
+from ckf_airgap.deployment.deployer import Deployer, Outcome
 from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
-from ckf_airgap.planning.charm_selection import MissingCharm
+from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
+from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.registry.client import RegistryClient
@@ -115,20 +114,14 @@ class FakeRelease(Release):
         core.inputs, core.folders, core.push_state = inputs, (folder, templates), push_state
         self.core = core
         self.registry = FakeRegistry(core)
+        self.selected_charms = CharmSelection((), core.missing_charms, load_topology())
         self._tell = report
-
-    @property
-    def deployed_charms(self) -> tuple[CharmFile, ...]:
-        return ()
-
-    @property
-    def missing_charms(self) -> tuple[MissingCharm, ...]:
-        return self.core.missing_charms
 
     def check_registry(self) -> None:
         self.core.call("check_registry")
 
     def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
+        self.check_registry()
         self.core.call("push")
         on_progress(Progress(1, ("h:5/a:1",), 500, 1000, 4096, 0.0))
         self._tell("one has no name")

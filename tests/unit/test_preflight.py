@@ -23,6 +23,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.kubernetes.cluster import ClusterFacts, Node
+from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.upgrades.start_and_target import Permissions
@@ -91,6 +92,10 @@ class FakeRelease(Release):
     @property
     def unpacked_charms(self) -> UnpackedCharms:  # type: ignore[override]
         return UnpackedCharms(self.charms_, self.unreadable_)
+
+    @property
+    def selected_charms(self) -> CharmSelection:  # type: ignore[override]
+        return select_charms(self.charms_, self.inputs.settings, self.unreadable_)
 
     @property
     def registry(self) -> RegistryClient:  # type: ignore[override]
@@ -278,7 +283,7 @@ def test_a_podspec_charm_is_an_error_on_juju_4_only(checks: Checks) -> None:
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s is a podspec charm, which Juju 4.1-beta2 no longer deploys" in error
     with pytest.raises(Exception, match="mysql-k8s is a podspec charm"):
-        require_fit_charms(checks.release.deployed_charms, "4.1-beta2")
+        require_fit_charms(checks.release.selected_charms.deployed, "4.1-beta2")
 
 
 def test_a_charm_that_nothing_is_deployed_from_is_not_judged(checks: Checks) -> None:

@@ -1,14 +1,13 @@
 """What is done to a model with a release: deploy, refresh, relate, compare."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.model_operations import RecordedModel
-from ckf_airgap.deployment.outcome import Outcome
 from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.refresh_checks import outdated_applications, require_staying
@@ -25,6 +24,19 @@ from ckf_airgap.upgrades.walker import Walker
 
 # The secret of the model that tells what it was deployed from.
 _RECORD = "ckf-airgap-record"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a deployment or a refresh has done.
+
+    Attributes:
+        changes: What was changed in the model, in words; empty where all was there.
+        outdated: The applications that still run other charms or images than planned.
+    """
+
+    changes: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
 
 
 class Deployer:
@@ -162,8 +174,7 @@ class Deployer:
             if item.name not in state.applications:
                 lines.append(f"{item.name} is not deployed")
                 continue
-            options = local_application(item)
-            changed = self.model.changed_options(options) if item.image_options else {}
+            changed = self.model.changed_options(item.local()) if item.image_options else {}
             lines += [
                 f"{item.name}: the option {name} is not {changed[name]}"
                 for name in item.image_options
@@ -234,7 +245,7 @@ class Deployer:
                 bundle.write_text(self.release.render(part, files))
                 changes += self.model.deploy_bundle(bundle)
             for item in part.excluded:
-                changes += self.model.deploy_application(local_application(item, files))
+                changes += self.model.deploy_application(item.local(files))
         self._remember(part.applications, account)
         return changes
 
@@ -246,7 +257,7 @@ class Deployer:
             change
             for item in plan.applications
             if item.name not in outdated
-            for change in self.model.update_options(local_application(item))
+            for change in self.model.update_options(item.local())
         ]
 
     @property

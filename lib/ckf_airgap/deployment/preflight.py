@@ -123,7 +123,7 @@ class Preflight:
         with self._as_finding("disk"):
             self._check_disk()
         with self._as_finding("charms"):
-            missing = self._release.missing_charms
+            missing = self._release.selected_charms.require_readable().missing
             for charm in missing:
                 self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
             if not missing:
@@ -156,7 +156,7 @@ class Preflight:
             require_admin(model)
         with self._as_finding("juju"):
             require_fitting_client(versions)
-        for problem, cure in unfit_charms(self._release.deployed_charms, versions.model):
+        for problem, cure in unfit_charms(self._release.selected_charms.deployed, versions.model):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
         with self._as_finding("juju"):
@@ -180,7 +180,7 @@ class Preflight:
     def _check_agents(self, repository: str | None, version: str) -> None:
         """Check that there are the images that Juju takes for itself; no charm names those."""
         juju = JujuVersion.of_controller(version)
-        wanted = model_images(juju, self._release.deployed_charms)
+        wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
         if repository is None:
             self._warning(
@@ -277,7 +277,8 @@ class Preflight:
                 self._warning(
                     "kubernetes", f"the node {node.name} reports {problem}", "look into that node"
                 )
-        with_storage = sorted(c.name for c in self._release.deployed_charms if c.has_storage)
+        charms = self._release.selected_charms.deployed
+        with_storage = sorted(c.name for c in charms if c.has_storage)
         if facts.default_storage_class:
             self._ok("kubernetes", f"default storage class {facts.default_storage_class}")
         elif with_storage:
@@ -287,9 +288,7 @@ class Preflight:
                 "kubectl annotate storageclass NAME "
                 "storageclass.kubernetes.io/is-default-class=true",
             )
-        operators = sorted(
-            c.name for c in self._release.deployed_charms if c.needs_operator_storage
-        )
+        operators = sorted(c.name for c in charms if c.needs_operator_storage)
         if operators and not facts.default_storage_class:
             self._warning(
                 "kubernetes",

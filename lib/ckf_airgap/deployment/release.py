@@ -10,12 +10,11 @@ from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
-from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.files.journal import sealing_key
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.kubernetes.node_architecture import node_architecture
 from ckf_airgap.planning.bundle import render_bundle
-from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm, select_charms
+from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.push.progress import Progress
@@ -94,24 +93,11 @@ class Release:
             credentials=self.inputs.registry_credentials,
         )
 
-    @property
-    def _selected_charms(self) -> CharmSelection:
+    @cached_property
+    def selected_charms(self) -> CharmSelection:
+        """Which charms applications are deployed from, and which are missing."""
         unpacked = self.unpacked_charms
         return select_charms(unpacked.charms, self.inputs.settings, unpacked.unreadable)
-
-    @property
-    def deployed_charms(self) -> tuple[CharmFile, ...]:
-        """The charms that applications are deployed from."""
-        return self._selected_charms.deployed
-
-    @property
-    def missing_charms(self) -> tuple[MissingCharm, ...]:
-        """The charms that charms.tar.gz lacks.
-
-        Raises:
-            ArtifactError: It has charms that are needed and cannot be read.
-        """
-        return self._selected_charms.require_readable().missing
 
     def check_registry(self) -> None:
         """Check that the registry accepts pushes, with an upload that is cancelled at once.
@@ -135,6 +121,7 @@ class Release:
             ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
             RegistryError: The registry fails or refuses.
         """
+        self.check_registry()
         result = self._pusher(on_progress).push(
             self.inputs.images, self.unpacked_charms.wanted_images
         )

@@ -7,7 +7,6 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import Version, version_in
 from ckf_airgap.charms.image_options import image_option, parsed_value
-from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.record import DeploymentRecord, KnownCharm
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.juju.juju_model import JujuModel
@@ -126,7 +125,7 @@ class ModelReader:
             other_images=tuple(self.record.other_images(wanted.planned, self.account))
             if wanted and is_current
             else (),
-            other_options=self.model.changed_options(local_application(planned))
+            other_options=self.model.changed_options(planned.local())
             if planned and planned.options and not is_leaving
             else {},
         )

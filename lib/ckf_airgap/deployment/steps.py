@@ -2,30 +2,13 @@
 
 from collections.abc import Callable
 
-from ckf_airgap.deployment.deployer import Deployer
-from ckf_airgap.deployment.outcome import Outcome
-from ckf_airgap.deployment.release import Release
+from ckf_airgap.deployment.deployer import Deployer, Outcome
 from ckf_airgap.deployment.requirements import require_deployable
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
-
-
-def push(release: Release, on_progress: Callable[[Progress], None]) -> PushResult:
-    """Push the images into a registry that answers and takes pushes.
-
-    Args:
-        release: The release.
-        on_progress: Called after each member of images.tar.gz.
-
-    Raises:
-        ArtifactError: Something in images.tar.gz is damaged.
-        RegistryError: The registry fails or refuses.
-    """
-    release.check_registry()
-    return release.push(on_progress)
 
 
 def walk(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -> Walk:
@@ -40,7 +23,7 @@ def walk(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -
         AirgapError: It cannot go well.
     """
     release = deployer.release
-    require_deployable(release.deployed_charms, deployer.model)
+    require_deployable(release.selected_charms.deployed, deployer.model)
     plan = release.plan()
     if not allow_missing:
         plan.require_complete()
@@ -72,16 +55,16 @@ def deploy_or_refresh(
         AirgapError: A step fails; the next run continues where it stopped.
     """
     release = deployer.release
-    require_deployable(release.deployed_charms, deployer.model)
+    require_deployable(release.selected_charms.deployed, deployer.model)
     # Looked at in any case: it also refuses charms that are needed and cannot be read.
-    missing = release.missing_charms
+    missing = release.selected_charms.require_readable().missing
     if missing and not allow_missing:
         # Not a complete release: all that it lacks is named, and nothing is pushed.
         release.plan().require_complete()
     if not allow_missing:
         # With it, what is refused here may be left out anyway for lack of an image.
         deployer.check(upgrade)
-    pushed = push(release, on_progress)
+    pushed = release.push(on_progress)
     plan = release.plan()
     on_plan(pushed, plan)
     if not allow_missing:

@@ -1,6 +1,6 @@
 """Which charms the deployment needs: those at hand, the missing ones, and the unreadable ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
@@ -70,7 +70,8 @@ def select_charms(
     by_name = {charm.name: charm for charm in charms}
     topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
     used = {item.charm for item in topology.applications}
-    needed = _needed_charms(topology, by_name, unreadable)
+    # Of a charm that is there a second time, and can be read there, nothing is needed.
+    needed = tuple(charm for charm in unreadable if charm.name in used - by_name.keys())
     named = {charm.name for charm in needed}
     return CharmSelection(
         tuple(charm for name, charm in by_name.items() if name in used),
@@ -101,21 +102,6 @@ def _missing_charms(
     return tuple(
         MissingCharm(name, tuple(applications[name]), reasons[name]) for name in sorted(reasons)
     )
-
-
-def _needed_charms(
-    topology: Topology, charms: Collection[str], unreadable: Iterable[UnreadableCharm]
-) -> tuple[UnreadableCharm, ...]:
-    """Find the unreadable charms that an application is deployed from.
-
-    Args:
-        topology: The topology.
-        charms: The names of the charms that can be read.
-        unreadable: The charms that cannot. Of one that is there a second time, and can be read
-            there, nothing is needed.
-    """
-    used = {item.charm for item in topology.applications} - set(charms)
-    return tuple(charm for charm in unreadable if charm.name in used)
 
 
 def require_readable(needed: Sequence[UnreadableCharm]) -> None:

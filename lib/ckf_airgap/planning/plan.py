@@ -9,7 +9,7 @@ from typing import Any
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
-from ckf_airgap.juju.juju_values import OptionValue, Relation
+from ckf_airgap.juju.juju_values import LocalApplication, OptionValue, Relation
 from ckf_airgap.planning.charm_selection import (
     MissingCharm,
     select_charms,
@@ -81,6 +81,31 @@ class PlannedApplication:
     def lacking_in_words(self) -> str:
         """What it lacks, as many as fit into a message."""
         return listed(self.lacking, separator=", ")
+
+    def local(
+        self, resource_files: Mapping[tuple[str, str], Path] | None = None
+    ) -> LocalApplication:
+        """Return the application as the juju client is given it.
+
+        Args:
+            resource_files: For application and resource the file to give in place of the image's
+                reference: it holds the credentials to pull it with.
+        """
+        files = resource_files or {}
+        return LocalApplication(
+            name=self.name,
+            file=self.file,
+            base=self.base,
+            resources={
+                resource: str(files.get((self.name, resource), reference))
+                for resource, reference in self.resources.items()
+            },
+            options=self.options,
+            constraints=self.constraints,
+            scale=self.scale,
+            trust=self.trust,
+            storage=self.settings.get("storage"),
+        )
 
 
 @dataclass(frozen=True)
