@@ -69,6 +69,7 @@ class FakeModel(JujuModel):
         self.pairs: set[Relation] = set()
         self.done: list[str] = []
         self.fails_at = ""
+        self.dies_after = ""
         self.leaving: frozenset[str] = frozenset()
         self.version = "3.6.25"
         self.bases: dict[str, str] = {}
@@ -145,6 +146,8 @@ class FakeModel(JujuModel):
         for source in application.resources.values():
             if source.startswith("/"):
                 self._read(Path(source))
+        if application.name == self.dies_after:
+            raise RuntimeError(application.name)
         return self._note(f"deploy {application.name}")
 
     def versions(self) -> JujuVersions:
@@ -261,6 +264,34 @@ def test_what_was_interrupted_continues(release: Release) -> None:
     model.done.clear()
     Deployer(release, model).deploy(plan)
     assert model.done == ["deploy minio", *["relate"] * len(plan.relations)]
+
+
+def test_what_was_deployed_when_the_run_was_killed_is_not_refreshed(release: Release) -> None:
+    """Between an application and the record of what it was deployed from a run can be killed."""
+    model = FakeModel()
+    plan = release.plan()
+    model.dies_after = "minio"
+    with pytest.raises(RuntimeError):
+        Deployer(release, model).deploy(plan)
+    model.dies_after = ""
+    model.done.clear()
+    outcome = Deployer(release, model).deploy(plan)
+    assert outcome.outdated == ()
+    assert not {"deploy minio", "refresh minio"} & set(model.done)
+    model.done.clear()
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
+    assert Deployer(release, model).differences(plan, model.state()) == []
+
+
+def test_what_was_announced_and_is_not_there_is_forgotten(release: Release) -> None:
+    model = FakeModel()
+    plan = release.plan()
+    model.fails_at = "minio"
+    with pytest.raises(RuntimeError):
+        Deployer(release, model).deploy(plan)
+    assert "minio" in json.loads(model.record.content["record"])["applications"]
+    Deployer(release, model).differences(plan, model.state())
+    assert "minio" not in json.loads(model.record.content["record"])["applications"]
 
 
 def test_an_application_that_was_removed_by_hand_comes_back(release: Release) -> None:

@@ -1,6 +1,6 @@
 """What is done to a model with a release: deploy, refresh, relate, compare."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, re
 from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import DeployedCharm
 from ckf_airgap.juju.rollout import AT_ONCE, PATIENCE, roll_out
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.upgrades.start_and_target import Permissions
@@ -81,6 +82,7 @@ class Deployer:
         plan = plan.without_incomplete()
         state = self.model.state()
         require_staying(plan, state)
+        self._record.complete(state.charms)
         outdated = self._outdated(plan, state)
         changes = self._deploy_applications(plan, state)
         changes += self._update_options(plan, outdated)
@@ -121,8 +123,8 @@ class Deployer:
             self.model,
             namespace=self.release.inputs.settings.model,
             files=lambda items: resource_files(items, self._resources, account),
-            deploy=lambda names: self._deploy_part(plan.only(names), account),
-            remember=lambda items: self._remember(items, account),
+            deploy=lambda names: self._deploy_announced(plan.only(names), account),
+            remember=lambda items: self._remember(items, account, self.model.state().charms),
         )
         walker = Walker(
             operations,
@@ -167,6 +169,7 @@ class Deployer:
             A line for each difference.
         """
         plan = plan.without_incomplete()
+        self._record.complete(state.charms)
         outdated = self._outdated(plan, state)
         problem = "runs another charm, image or pull account than planned"
         lines = [f"{name} {problem}" for name in outdated]
@@ -208,6 +211,7 @@ class Deployer:
         account: Credentials | None,
         state: ModelState,
     ) -> Walk:
+        self._record.complete(state.charms)
         reader = ModelReader(
             model=self.model,
             state=state,
@@ -229,11 +233,20 @@ class Deployer:
             waiting.difference_update(names)
             changes.extend(self._deploy_part(plan.only(names), account))
 
+        self._announce(plan.only(new), account)
         waiting = set(new)
         late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
         if names := ", ".join(sorted(late)):
             self._report(f"no agent yet after {PATIENCE:.0f} s, going on: {names}")
         return changes
+
+    def _announce(self, part: Plan, account: Credentials | None) -> None:
+        """Record what is about to be deployed, for the run after one that is killed meanwhile."""
+        self._remember(part.applications, account, {})
+
+    def _deploy_announced(self, part: Plan, account: Credentials | None) -> list[str]:
+        self._announce(part, account)
+        return self._deploy_part(part, account)
 
     def _deploy_part(self, part: Plan, account: Credentials | None) -> list[str]:
         """Deploy the applications of a part of the plan; none of them may be there yet."""
@@ -246,7 +259,7 @@ class Deployer:
                 changes += self.model.deploy_bundle(bundle)
             for item in part.excluded:
                 changes += self.model.deploy_application(item.local(files))
-        self._remember(part.applications, account)
+        self._remember(part.applications, account, self.model.state().charms)
         return changes
 
     def _update_options(self, plan: Plan, outdated: Sequence[str]) -> list[str]:
@@ -272,8 +285,12 @@ class Deployer:
         account = self.release.pull_account(plan)
         return outdated_applications(plan, state, self._record, account)
 
-    def _remember(self, items: Sequence[PlannedApplication], account: Credentials | None) -> None:
-        runs = self.model.state().charms
+    def _remember(
+        self,
+        items: Sequence[PlannedApplication],
+        account: Credentials | None,
+        runs: Mapping[str, DeployedCharm],
+    ) -> None:
         files = {charm.path: charm for charm in self.release.unpacked_charms.readable}
         deployed = [Deployed(item, runs.get(item.name), files[item.file]) for item in items]
         self._record.remember(deployed, account)
