@@ -18,7 +18,8 @@ from pathlib import Path
 import jubilant
 
 from ckf_airgap.archives.sources import FileSource
-from ckf_airgap.deployment.installer import Inputs, Installer
+from ckf_airgap.deployment import release as product
+from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju import rollout
 from ckf_airgap.juju.juju_model import JujuModel
@@ -85,8 +86,12 @@ def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _
         model=name,
         bundle=made.bundle.read_text(),
     )
-    installer = Installer(
-        Inputs(
+
+    def report(text: str) -> None:
+        print(f"  {text}", flush=True)
+
+    deployed = product.Release(
+        product.Inputs(
             images=FileSource(made.images.path),
             charms=FileSource(made.charms.path),
             settings=settings,
@@ -94,13 +99,13 @@ def _measure(made: SampleRelease, folder: Path, at_once: int, limit: float) -> _
         ),
         folder=folder / name,
         templates=PROJECT / "templates",
-        report=lambda text: print(f"  {text}", flush=True),
-        at_once=at_once or len(made.release.applications),
+        report=report,
     )
-    installer.push()
-    plan = installer.plan().without_incomplete()
+    deployed.push()
+    plan = deployed.plan().without_incomplete()
+    at_a_time = at_once or len(made.release.applications)
     start = time.monotonic()
-    installer.deploy(plan, model)
+    Deployer(deployed, model, report, at_once=at_a_time).deploy(plan)
     outcome = _wait(plan, juju, at_once, start, limit)
     juju.destroy_model(name, destroy_storage=True, force=True)
     return outcome

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ckf_airgap.deployment.outcome import Outcome
+from ckf_airgap.deployment.deployer import Outcome
 from ckf_airgap.deployment.preflight import Level, PreflightResult
 from ckf_airgap.deployment.verification import Verification
 from ckf_airgap.planning.plan import Plan

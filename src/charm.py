@@ -11,10 +11,12 @@ import parameters
 from ckf_airgap.accounts.credentials import write_private
 from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.deployment import steps, verification
-from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.deployment.preflight import Preflight
+from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
+from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.report import plan_report
 from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
@@ -94,7 +96,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 inputs = self._inputs.fingerprint()
                 if mark.exists() and mark.read_text() == inputs:
                     return
-                self._bring(UnitReporter.of_hook(self.unit), parameters.Refresh())
+                self._deploy_or_refresh(UnitReporter.of_hook(self.unit), parameters.Refresh())
                 write_private(mark, inputs)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
@@ -112,8 +114,8 @@ class CkfAirgapCharm(ops.CharmBase):
                 event.set_results({"errors": action_results.listed(problems)})
                 event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
                 return
-            installer, login = self._installer(reporter), self._inputs.login
-            preflight = Preflight(installer, login, given.permissions, reporter.waiting).run()
+            release, login = self._release(reporter), self._inputs.login
+            preflight = Preflight(release, login, given.permissions, reporter.waiting).run()
             event.set_results(action_results.of_preflight(preflight, self.unit.name))
             if preflight.errors:
                 event.fail(action_results.shortened("; ".join(map(str, preflight.errors))))
@@ -122,7 +124,7 @@ class CkfAirgapCharm(ops.CharmBase):
         with reporting(self.unit, event) as reporter:
             self._inputs.require()
             reporter.waiting("pushing images")
-            result = steps.push(self._installer(reporter), reporter.pushing)
+            result = self._release(reporter).push(reporter.pushing)
             event.set_results(action_results.of_push(result))
             if lost := result.inventory.perhaps_lost:
                 event.fail(f"{lost[0].problem}: {lost[0].cure}")
@@ -130,9 +132,9 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
             self._inputs.require()
-            installer = self._installer(reporter)
-            plan = installer.plan()
-            bundle = installer.render(plan.without_incomplete())
+            release = self._release(reporter)
+            plan = release.plan()
+            bundle = release.render(plan.without_incomplete())
             report = plan_report(plan, self._inputs.location())
             shown = {"bundle": bundle, "report": report}
             event.set_results({k: action_results.shortened(text) for k, text in shown.items()})
@@ -141,7 +143,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_deploy(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Deploy, errors="fail")
         with reporting(self.unit, event) as reporter:
-            self._bring(reporter, given)
+            self._deploy_or_refresh(reporter, given)
 
     def _on_refresh(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Refresh, errors="fail")
@@ -149,14 +151,13 @@ class CkfAirgapCharm(ops.CharmBase):
             if given.dry_run:
                 self._show_walk(reporter, given)
             else:
-                self._bring(reporter, given)
+                self._deploy_or_refresh(reporter, given)
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
             self._inputs.require()
-            model = self._inputs.login()
-            installer = self._installer(reporter)
-            changes = installer.add_relations(installer.plan(), model)
+            deployer = self._deployer(self._inputs.login(), reporter)
+            changes = deployer.add_relations(deployer.release.plan())
             event.set_results(action_results.of_changes(changes))
 
     def _on_verify(self, event: ops.ActionEvent) -> None:
@@ -174,7 +175,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 own_application=self.app.name,
                 timeout=given.timeout,
                 report=reporter.waiting,
-                installer=None if problem else self._installer(reporter),
+                deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
             )
             event.set_results(action_results.of_verification(result))
@@ -187,21 +188,18 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
         self._inputs.require()
-        model = self._inputs.login()
-        installer = self._installer(reporter)
-        walk = steps.walk(installer, model, given.permissions, allow_missing=given.allow_missing)
+        deployer = self._deployer(self._inputs.login(), reporter)
+        walk = steps.walk(deployer, given.permissions, allow_missing=given.allow_missing)
         reporter.results(action_results.of_walk(walk))
 
-    def _bring(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
+    def _deploy_or_refresh(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
         """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
         # What would stop it must show before hours of fetching and pushing.
-        model = self._inputs.login()
-        installer = self._installer(reporter)
+        deployer = self._deployer(self._inputs.login(), reporter)
         reporter.waiting("pushing images")
-        outcome = steps.bring(
-            installer,
-            model,
+        outcome = steps.deploy_or_refresh(
+            deployer,
             upgrade=given.upgrade,
             allow_missing=given.allow_missing,
             on_progress=reporter.pushing,
@@ -223,9 +221,12 @@ class CkfAirgapCharm(ops.CharmBase):
         self._stored.next_step = step
         self._stored.state_key = self._inputs.state_key()
 
-    def _installer(self, reporter: UnitReporter) -> Installer:
+    def _deployer(self, model: JujuModel, reporter: UnitReporter) -> Deployer:
+        return Deployer(self._release(reporter), model, reporter.step)
+
+    def _release(self, reporter: UnitReporter) -> Release:
         inputs = self._inputs.collect()
-        return Installer(
+        return Release(
             inputs,
             folder=self._inputs.folder,
             templates=self.charm_dir / "templates",

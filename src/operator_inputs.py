@@ -11,7 +11,7 @@ import ops
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
-from ckf_airgap.deployment.installer import Inputs
+from ckf_airgap.deployment.release import Inputs
 from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
 from ckf_airgap.files.plain_files import read_plain
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -107,7 +107,7 @@ class OperatorInputs:
             raise problem
 
     def collect(self) -> Inputs:
-        """Fetch everything that the installer works with.
+        """Fetch everything that a release is made of.
 
         Raises:
             ConfigurationError: An input is missing or not valid.

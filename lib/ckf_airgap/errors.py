@@ -134,7 +134,7 @@ def disk_error(path: Path | str, error: OSError) -> StorageError:
     """Return the error for a file or directory that cannot be written.
 
     Args:
-        path: The file or folder, or what to call it.
+        path: The file or directory, or what to call it.
         error: What the system says.
     """
     return StorageError(

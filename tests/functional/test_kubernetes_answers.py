@@ -9,8 +9,8 @@ import pytest
 
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.kubernetes.cluster import (
+    describe,
     knative_namespaces,
-    look,
     profile_namespaces,
     running_images,
 )
@@ -73,7 +73,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Server]
 
 
 def every_question_fails(match: str) -> None:
-    for ask in (look, profile_namespaces, knative_namespaces, lambda: running_images(["ns"])):
+    for ask in (describe, profile_namespaces, knative_namespaces, lambda: running_images(["ns"])):
         with pytest.raises(ClusterError, match=match):
             ask()
 
@@ -127,5 +127,5 @@ def test_a_kind_that_the_cluster_does_not_know(server: Server, content_type: str
 
 def test_nothing_in_the_cluster(server: Server) -> None:
     server.body = b'{"items": [], "metadata": {}}'
-    assert look().nodes == ()
+    assert describe().nodes == ()
     assert running_images(["ns"]) == []

@@ -120,7 +120,7 @@ def test_they_are_taken_from_a_folder_and_named_where_they_lack(
     lacking.unlink()
     assert main(words(outside, tmp_path, "--upgrade-from", "1.8")) == 2
     said = capsys.readouterr().err
-    assert "the folder of the charms lacks istio-pilot (1." in said
+    assert "the directory of the charms lacks istio-pilot (1." in said
 
 
 def test_a_jump_is_refused_before_an_image_is_looked_up(

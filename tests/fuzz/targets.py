@@ -70,7 +70,7 @@ def charm(data: bytes) -> None:
     found.assumes.holds("3.6.8")
     str(found.assumes)
     for option in found.image_options:
-        option.value(lambda _: "registry.corp/ckf/some/image:1")
+        option.value(lambda _: ImageReference("registry.corp/ckf/some/image", "1"))
         option.value(lambda _: None)
     for image in found.images:
         ImageReference.parse(image)

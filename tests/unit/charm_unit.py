@@ -12,16 +12,18 @@ from ops import testing
 
 from charm import CkfAirgapCharm
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.deployment.installer import Inputs
-from ckf_airgap.deployment.outcome import Outcome
-from ckf_airgap.juju.juju_model import JujuVersions
+from ckf_airgap.deployment.deployer import Deployer, Outcome
+from ckf_airgap.deployment.release import Inputs, Release
+from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
-from ckf_airgap.planning.charms_at_hand import MissingCharm
+from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
+from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import PushResult
+from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Phase, Remove, Walk
 
@@ -54,17 +56,16 @@ PLAN = Plan(
 ACTIVE = ModelState(frozenset(), {}, {})
 
 
-class FakeInstaller:
-    """The core without its work: keeps what it was given, answers what it was told."""
+class FakeCore:
+    """What the release and the deployer of a unit are told to answer, and were asked."""
 
     plan_: Plan = PLAN
     changes: tuple[str, ...] = ("deploy application minio", "add relation a:x - b:y")
     failures: Mapping[str, Exception] = {}
-    calls: list[str]
     inputs: Inputs | None = None
     folders: tuple[Path, Path] | None = None
+    push_state: Path | None = None
     missing_charms: tuple[MissingCharm, ...] = ()
-    deployed_charms = ()
     outdated: tuple[str, ...] = ()
     differences_: tuple[str, ...] = ()
     known_plan_: Plan | None = PLAN
@@ -73,111 +74,140 @@ class FakeInstaller:
     permissions: Permissions | None = None
 
     def __init__(self) -> None:
-        self.calls = []
-        self.registry = self
+        self.calls: list[str] = []
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        self.fail(name)
+
+    def fail(self, name: str) -> None:
+        if name in self.failures:
+            raise self.failures[name]
+
+
+class FakeRegistry(RegistryClient):
+    """A registry that has the digests that it was told."""
+
+    def __init__(self, core: FakeCore) -> None:
+        self._core = core
 
     def manifest_digest(self, repository: str, tag: str) -> str | None:
-        return self.digests.get((repository, tag))
+        return self._core.digests.get((repository, tag))
 
-    def __call__(
+
+class FakeRelease(Release):
+    """A release without its work: keeps what it was given, answers what it was told."""
+
+    def __init__(
         self,
+        core: FakeCore,
         inputs: Inputs,
         *,
         folder: Path,
         templates: Path,
         push_state: Path,
         report: Callable[[str], None],
-    ) -> "FakeInstaller":
-        self.push_state = push_state
-        self.inputs = inputs
-        folder.mkdir(exist_ok=True)
-        self.folders = folder, templates
-        self._report = report
-        return self
-
-    def _call(self, name: str) -> None:
-        self.calls.append(name)
-        if name in self.failures:
-            raise self.failures[name]
+    ) -> None:
+        super().__init__(
+            inputs, folder=folder, templates=templates, push_state=push_state, report=report
+        )
+        core.inputs, core.folders, core.push_state = inputs, (folder, templates), push_state
+        self.core = core
+        self.registry = FakeRegistry(core)
+        self.selected_charms = CharmSelection((), core.missing_charms, load_topology())
+        self._tell = report
 
     def check_registry(self) -> None:
-        self._call("check_registry")
+        self.core.call("check_registry")
 
-    def push(self, on_progress: Callable[[Progress], None]) -> PushResult:
-        self._call("push")
+    def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
+        self.check_registry()
+        self.core.call("push")
         on_progress(Progress(1, ("h:5/a:1",), 500, 1000, 4096, 0.0))
-        self._report("one has no name")
+        self._tell("one has no name")
         image = ArchivedImage("one.tar", (), "sha256:0", "amd64")
         return PushResult(Inventory((image,)), ("h:5/a:1", "h:5/b:1"), 3, 4096)
 
     def plan(self) -> Plan:
-        self._call("plan")
-        return self.plan_
-
-    def render(self, plan: Plan) -> str:
-        assert plan == self.plan_
-        return "bundle: kubernetes\n"
-
-    def check_model(self, model: object, permissions: Permissions | None) -> None:
-        assert type(model) is FakeJujuModel
-        if "check_model" in self.failures:
-            raise self.failures["check_model"]
-
-    def deploy(self, plan: Plan, model: object) -> Outcome:
-        self._call("deploy")
-        assert (plan, type(model)) == (self.plan_, FakeJujuModel)
-        return Outcome(self.changes, self.outdated)
-
-    def refresh(self, plan: Plan, model: object, permissions: Permissions) -> Outcome:
-        self._call("refresh")
-        self.permissions = permissions
-        return Outcome(self.changes)
-
-    def walk(self, plan: Plan, model: object, permissions: Permissions) -> Walk:
-        self._call("walk")
-        self.permissions = permissions
-        return self.walk_
+        self.core.call("plan")
+        return self.core.plan_
 
     def known_plan(self) -> Plan | None:
-        return self.known_plan_
+        return self.core.known_plan_
 
-    def differences(self, plan: Plan, model: object) -> list[str]:
-        assert plan == self.known_plan_
-        return list(self.differences_)
-
-    def add_relations(self, plan: Plan, model: object) -> list[str]:
-        self._call("add_relations")
-        assert (plan, type(model)) == (self.plan_, FakeJujuModel)
-        return list(self.changes)
+    def render(self, plan: Plan, files: object = None) -> str:
+        assert plan == self.core.plan_
+        return "bundle: kubernetes\n"
 
 
-class FakeJujuModel:
+class FakeDeployer(Deployer):
+    """A deployer without its work, of a release without its own."""
+
+    def __init__(
+        self, release: FakeRelease, model: JujuModel, report: Callable[[str], None]
+    ) -> None:
+        super().__init__(release, model, report)
+        assert type(model) is FakeJujuModel
+        self._core = release.core
+
+    def check(self, permissions: Permissions | None) -> None:
+        self._core.fail("check")
+
+    def deploy(self, plan: Plan) -> Outcome:
+        self._core.call("deploy")
+        assert plan == self._core.plan_
+        return Outcome(self._core.changes, self._core.outdated)
+
+    def refresh(self, plan: Plan, permissions: Permissions) -> Outcome:
+        self._core.call("refresh")
+        self._core.permissions = permissions
+        return Outcome(self._core.changes)
+
+    def walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
+        self._core.call("walk")
+        self._core.permissions = permissions
+        return self._core.walk_
+
+    def differences(self, plan: Plan, state: ModelState) -> list[str]:
+        assert plan == self._core.known_plan_
+        return list(self._core.differences_)
+
+    def add_relations(self, plan: Plan) -> list[str]:
+        self._core.call("add_relations")
+        assert plan == self._core.plan_
+        return list(self._core.changes)
+
+
+class FakeJujuModel(JujuModel):
     """A model that is logged in to, with the states that it goes through."""
 
     def __init__(self) -> None:
         self.states: list[ModelState] = [ACTIVE]
-        self.logins: list[dict[str, Any]] = []
+        self.logins: list[dict[str, object]] = []
         self.failure: Exception | None = None
-        self.name = "admin/kubeflow"
         self.user = "deployer"
         self.access_ = "admin"
-
         self.options_: dict[str, dict[str, str]] = {}
         self.resource_sizes_: dict[str, int] | None = {"images": 7, "charms": 7}
 
-    def resource_sizes(self, model: str, application: str) -> dict[str, int] | None:
-        assert application == "ckf-airgap"
-        return self.resource_sizes_
+    @property
+    def name(self) -> str:
+        return "admin/kubeflow"
 
     @property
     def access(self) -> str:
         return self.access_
 
-    def login(self, **inputs: object) -> "FakeJujuModel":
+    def login(self, **inputs: object) -> "FakeJujuModel":  # type: ignore[override]
+        """Stand for the class: what is logged in to is this model."""
         self.logins.append(inputs)
         if self.failure:
             raise self.failure
         return self
+
+    def resource_sizes(self, model: str, application: str) -> Mapping[str, int] | None:
+        assert application == "ckf-airgap"
+        return self.resource_sizes_
 
     def versions(self) -> JujuVersions:
         return JujuVersions("3.6.8", "3.6.8")

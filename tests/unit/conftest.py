@@ -1,5 +1,6 @@
 """What the unit tests share: the artifacts of the built-in release, made once."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ckf_airgap.deployment import verification
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.cluster import RunningImage
 from tests.sample_release import ImageOptions, Release, SampleRelease, write_release
-from tests.unit.charm_unit import FakeInstaller, FakeJujuModel, Unit
+from tests.unit.charm_unit import FakeCore, FakeDeployer, FakeJujuModel, FakeRelease, Unit
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile(
@@ -37,9 +38,10 @@ def unit(tmp_path: Path, model: FakeJujuModel) -> Unit:
 
 
 @pytest.fixture
-def installer(monkeypatch: pytest.MonkeyPatch) -> FakeInstaller:
-    fake = FakeInstaller()
-    monkeypatch.setattr(charm_module, "Installer", fake)
+def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
+    fake = FakeCore()
+    monkeypatch.setattr(charm_module, "Release", functools.partial(FakeRelease, fake))
+    monkeypatch.setattr(charm_module, "Deployer", FakeDeployer)
     return fake
 
 

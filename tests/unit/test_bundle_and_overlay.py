@@ -32,7 +32,7 @@ def test_a_public_bundle_is_read() -> None:
         "debug": False,
         "ratio": 0.5,
     }
-    assert minio.own_options == {}
+    assert minio.option_overrides == {}
     assert minio.settings == {"storage": {"minio-data": "20G"}}
 
 
@@ -114,7 +114,7 @@ def test_an_application_without_a_charm_is_named_after_it() -> None:
         ),
         ("{channel: 1/edge, revision: 3, resources: {i: 4}, plan: x}", "settings", {}),
         # Charmhub's numbers of resources are no images.
-        ("{resources: {oci-image: 57}}", "own_resources", {}),
+        ("{resources: {oci-image: 57}}", "resource_overrides", {}),
     ],
 )
 def test_what_a_bundle_says_of_an_application_is_kept(body: str, field: str, value: Any) -> None:
@@ -159,8 +159,8 @@ def test_an_overlay_changes_what_it_names_and_nothing_else() -> None:
         """,
     )
     minio = one(after, "minio")
-    assert minio.own_options == {"port": 9001, "secret-key": "x"}
-    assert minio.own_resources == {"oci-image": "registry.corp:5000/mine/minio:1"}
+    assert minio.option_overrides == {"port": 9001, "secret-key": "x"}
+    assert minio.resource_overrides == {"oci-image": "registry.corp:5000/mine/minio:1"}
     assert minio.options == one(before, "minio").options
     assert minio.settings == {"storage": {"minio-data": "20G"}}
     assert (minio.scale, minio.trust, minio.constraints) == (1, True, None)
@@ -195,8 +195,8 @@ def test_overlays_add_up() -> None:
     second = apply_overlay(
         first, "applications: {minio: {options: {port: 2, b: 2}, resources: {y: i/y:2}}}"
     )
-    assert one(second, "minio").own_options == {"port": 2, "a": 1, "b": 2}
-    assert one(second, "minio").own_resources == {"x": "i/x:1", "y": "i/y:2"}
+    assert one(second, "minio").option_overrides == {"port": 2, "a": 1, "b": 2}
+    assert one(second, "minio").resource_overrides == {"x": "i/x:1", "y": "i/y:2"}
 
 
 def test_an_overlay_adds_settings_and_replaces_those_that_are_there() -> None:
@@ -228,8 +228,8 @@ def test_an_overlay_adds_an_application() -> None:
     added = one(topology, "mlflow-server")
     assert (added.charm, added.scale, added.trust) == ("mlflow-server", 2, False)
     assert (added.base, added.is_expected) == ("ubuntu@22.04", True)
-    assert added.own_options == {"a": 1}
-    assert added.own_resources == {"oci-image": "i/mlflow:1"}
+    assert added.option_overrides == {"a": 1}
+    assert added.resource_overrides == {"oci-image": "i/mlflow:1"}
     assert added.settings == {"storage": {"data": "1G"}}
     assert len(topology.applications) == 4
     assert texts(topology.relations)[2:] == [

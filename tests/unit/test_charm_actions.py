@@ -10,11 +10,12 @@ import yaml
 from ops import testing
 
 import charm as charm_module
-from ckf_airgap.deployment.installer import Installer
-from ckf_airgap.deployment.preflight import Finding, Level, PreflightResult
+from ckf_airgap.deployment.preflight import Finding, Level, Preflight, PreflightResult
+from ckf_airgap.deployment.release import Release
 from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
+from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.kubernetes.cluster import RunningImage
-from ckf_airgap.planning.charms_at_hand import MissingCharm
+from ckf_airgap.planning.charm_selection import MissingCharm
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
@@ -25,26 +26,30 @@ from tests.unit.charm_unit import (
     MISSING,
     PLAN,
     READY,
-    FakeInstaller,
+    FakeCore,
     FakeJujuModel,
     Unit,
 )
 
 
-class FakePreflight:
+class FakePreflight(Preflight):
     """The checks, with findings that were chosen."""
 
     findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
     walk: Walk | None = None
     permissions: Permissions | None = None
 
+    def __init__(self) -> None:
+        pass
+
     def __call__(
         self,
-        installer: object,
-        login: Callable[[], object],
+        release: Release,
+        login: Callable[[], JujuModel],
         permissions: Permissions,
-        report: object,
+        report: Callable[[str], None],
     ) -> "FakePreflight":
+        """Stand for the class: what is made is this one."""
         self.permissions = permissions
         return self
 
@@ -60,7 +65,7 @@ def preflight(monkeypatch: pytest.MonkeyPatch) -> FakePreflight:
 
 
 def test_preflight_tells_what_it_found(
-    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+    unit: Unit, core: FakeCore, preflight: FakePreflight
 ) -> None:
     preflight.findings += (Finding("plan", Level.WARNING, "something", "do that"),)
     assert unit.run("preflight") == {
@@ -72,7 +77,7 @@ def test_preflight_tells_what_it_found(
 
 
 def test_preflight_fails_with_every_error(
-    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+    unit: Unit, core: FakeCore, preflight: FakePreflight
 ) -> None:
     preflight.findings += tuple(Finding("plan", Level.ERROR, n, "fix") for n in ("one", "two"))
     assert unit.fail("preflight") == "error  plan: one: fix; error  plan: two: fix"
@@ -81,9 +86,9 @@ def test_preflight_fails_with_every_error(
 
 
 def test_preflight_of_what_runs_tells_the_steps(
-    unit: Unit, installer: FakeInstaller, preflight: FakePreflight
+    unit: Unit, core: FakeCore, preflight: FakePreflight
 ) -> None:
-    preflight.walk = installer.walk_
+    preflight.walk = core.walk_
     results = unit.run("preflight", allow_data_loss=" mlmd, ,other", to_mesh="ambient")
     assert results["result"] == "ready: juju run ckf-airgap/0 refresh"
     assert results["steps"] == 1
@@ -102,22 +107,22 @@ def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: Fake
         assert text in errors
 
 
-def test_a_long_result_is_cut(unit: Unit, installer: FakeInstaller) -> None:
+def test_a_long_result_is_cut(unit: Unit, core: FakeCore) -> None:
     warnings = tuple(PlanWarning(f"warning {number}") for number in range(9999))
-    installer.plan_ = dataclasses.replace(PLAN, warnings=warnings)
+    core.plan_ = dataclasses.replace(PLAN, warnings=warnings)
     report = unit.run("render-bundle")["report"]
     assert len(report) < 50_000
     assert report.endswith("`ckf-airgap plan` on a workstation gives all")
 
 
-def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) -> None:
+def test_push_images_tells_what_it_pushed(unit: Unit, core: FakeCore) -> None:
     assert unit.run("push-images") == {
         "pushed-images": 2,
         "present-images": 3,
         "uploaded-bytes": 4096,
         "passed-over-files": 0,
     }
-    assert installer.calls == ["check_registry", "push"]
+    assert core.calls == ["check_registry", "push"]
     assert "one has no name" in unit.context.action_logs
     assert ops.MaintenanceStatus(
         "pushing images: 1 images done, 0 kB of 1 kB read (50%), 4 kB sent"
@@ -125,10 +130,8 @@ def test_push_images_tells_what_it_pushed(unit: Unit, installer: FakeInstaller) 
     assert unit.state.unit_status == ops.ActiveStatus(READY)
 
 
-def test_render_bundle_shows_the_bundle_and_pushes_nothing(
-    unit: Unit, installer: FakeInstaller
-) -> None:
-    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+def test_render_bundle_shows_the_bundle_and_pushes_nothing(unit: Unit, core: FakeCore) -> None:
+    core.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
     assert unit.run("render-bundle") == {
         "bundle": "bundle: kubernetes\n",
         "report": "missing:\n- image: a/b:1\n  wanted_by:\n  - kfp-api/cache-image\n"
@@ -140,12 +143,10 @@ def test_render_bundle_shows_the_bundle_and_pushes_nothing(
         "left-out": "none",
         "warnings": "something to know",
     }
-    assert installer.calls == ["plan"]
+    assert core.calls == ["plan"]
 
 
-def test_deploy_goes_the_whole_way(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
-) -> None:
+def test_deploy_goes_the_whole_way(unit: Unit, core: FakeCore, model: FakeJujuModel) -> None:
     assert unit.run("deploy") == {
         "pushed-images": 2,
         "present-images": 3,
@@ -160,50 +161,50 @@ def test_deploy_goes_the_whole_way(
         "changes": "deploy application minio\nadd relation a:x - b:y",
         "result": "2 changes",
     }
-    assert installer.calls == ["check_registry", "push", "plan", "deploy"]
+    assert core.calls == ["check_registry", "push", "plan", "deploy"]
     verify = ops.ActiveStatus("deployed: juju run ckf-airgap/0 verify")
     assert unit.state.unit_status == verify
     assert unit.status() == verify
 
 
 def test_deploy_on_a_finished_deployment_says_that_nothing_was_to_do(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.changes = ()
+    core.changes = ()
     results = unit.run("deploy")
     assert results["changes"] == "none"
     assert results["result"] == "nothing to do: the model is as planned"
 
 
 def test_deploy_refuses_missing_images_unless_told_otherwise(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+    core.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
     message = unit.fail("deploy")
     assert "lacks 1 images" in message
     assert str(MISSING) in message
     assert "allow-missing=true" in message
-    assert "deploy" not in installer.calls
+    assert "deploy" not in core.calls
     # What was done by then is told all the same.
     assert unit.results["missing-images"] == str(MISSING)
     assert unit.results["pushed-images"] == 2
     assert unit.state.unit_status == ops.ActiveStatus(READY)
 
     assert unit.run("deploy", allow_missing=True)["missing-images"] == str(MISSING)
-    assert installer.calls[-1] == "deploy"
+    assert core.calls[-1] == "deploy"
 
 
 def test_deploy_finds_a_wrong_password_before_it_pushes(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     model.failure = ConfigurationError("the controller refuses the user", "juju update-secret")
     assert unit.fail("deploy") == "the controller refuses the user: juju update-secret"
-    assert installer.calls == []
+    assert core.calls == []
 
 
 @pytest.mark.parametrize("action", ["deploy", "refresh"])
 def test_a_user_who_is_no_admin_is_refused_before_anything_is_pushed(
-    action: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    action: str, unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     """What is deployed is kept in a secret of the model, which admins alone can make."""
     model.access_ = "write"
@@ -211,76 +212,76 @@ def test_a_user_who_is_no_admin_is_refused_before_anything_is_pushed(
         "the user deployer has only write access to the model: "
         "juju grant deployer admin admin/kubeflow"
     )
-    assert installer.calls == []
+    assert core.calls == []
 
 
 def test_an_incomplete_release_is_refused_before_anything_is_pushed(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     lacking = MissingCharm("minio", ("minio",), "every release has it")
-    installer.missing_charms = (lacking,)
-    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,), missing_charms=(lacking,))
+    core.missing_charms = (lacking,)
+    core.plan_ = dataclasses.replace(PLAN, missing=(MISSING,), missing_charms=(lacking,))
     message = unit.fail("deploy")
     assert str(MISSING) in message
     assert str(lacking) in message
-    assert installer.calls == ["plan"]
+    assert core.calls == ["plan"]
     assert unit.run("deploy", allow_missing=True)["missing-charms"] == str(lacking)
-    assert installer.calls[-1] == "deploy"
+    assert core.calls[-1] == "deploy"
 
 
 def test_deploy_tells_what_a_refresh_would_change(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.outdated = ("kfp-api",)
+    core.outdated = ("kfp-api",)
     assert "juju run ckf-airgap/0 refresh" in unit.run("deploy")["outdated"]
 
 
 def test_refresh_pushes_and_brings_what_changed(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     assert unit.run("refresh")["result"] == "2 changes"
-    assert installer.calls == ["check_registry", "push", "plan", "refresh"]
+    assert core.calls == ["check_registry", "push", "plan", "refresh"]
 
 
 def test_refresh_is_told_what_the_operator_allows(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     unit.run("refresh", allow_data_loss="mlmd,minio", to_mesh="ambient")
-    assert installer.permissions == Permissions(
+    assert core.permissions == Permissions(
         data_loss=frozenset({"mlmd", "minio"}), to_mesh="ambient"
     )
 
 
 def test_a_dry_run_shows_the_steps_and_changes_nothing(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     results = unit.run("refresh", dry_run=True)
     assert results["walk"].startswith("From what runs to what is planned: 1 steps\n")
     assert results["steps"] == 1
-    assert installer.calls == ["plan", "walk"]
+    assert core.calls == ["plan", "walk"]
 
 
 def test_a_dry_run_of_what_lacks_images_names_them(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
+    core.plan_ = dataclasses.replace(PLAN, missing=(MISSING,))
     assert "lacks 1 images" in unit.fail("refresh", dry_run=True)
     assert unit.run("refresh", dry_run=True, allow_missing=True)["steps"] == 1
 
 
 def test_add_relations_tells_what_it_added(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     assert unit.run("add-relations") == {
         "changes": "deploy application minio\nadd relation a:x - b:y",
         "result": "2 changes",
     }
-    installer.changes = ()
+    core.changes = ()
     assert unit.run("add-relations") == {
         "changes": "none",
         "result": "nothing to do: the model is as planned",
     }
-    assert installer.calls == ["plan", "add_relations"] * 2
+    assert core.calls == ["plan", "add_relations"] * 2
 
 
 @pytest.mark.parametrize(
@@ -295,29 +296,29 @@ def test_add_relations_tells_what_it_added(
     ],
 )
 def test_an_action_fails_with_what_the_core_says(
-    action: str, step: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    action: str, step: str, unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.failures = {step: RegistryError("it broke", "fix it")}
+    core.failures = {step: RegistryError("it broke", "fix it")}
     assert unit.fail(action) == "it broke: fix it"
-    assert installer.calls[-1] == step
+    assert core.calls[-1] == step
     assert "result" not in unit.results
     assert unit.state.unit_status == ops.ActiveStatus(READY)
 
 
 @pytest.mark.parametrize("action", ["deploy", "refresh"])
 def test_what_juju_would_refuse_is_told_before_the_push(
-    action: str, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+    action: str, unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
-    installer.failures = {"check_model": JujuError("it is being removed", "wait")}
+    core.failures = {"check": JujuError("it is being removed", "wait")}
     assert unit.fail(action) == "it is being removed: wait"
-    assert "push" not in installer.calls
+    assert "push" not in core.calls
     # What cannot be deployed for lack of images is left out, and may be what is refused.
     unit.run(action, allow_missing=True)
-    assert "push" in installer.calls
+    assert "push" in core.calls
 
 
-def test_an_error_that_nobody_foresaw_is_not_hidden(unit: Unit, installer: FakeInstaller) -> None:
-    installer.failures = {"plan": AssertionError("a bug")}
+def test_an_error_that_nobody_foresaw_is_not_hidden(unit: Unit, core: FakeCore) -> None:
+    core.failures = {"plan": AssertionError("a bug")}
     with pytest.raises(testing.errors.UncaughtCharmError, match="a bug"):
         unit.run("render-bundle")
 
@@ -328,7 +329,7 @@ def test_no_password_is_shown_anywhere(
     action: str,
     fails: bool,
     unit: Unit,
-    installer: FakeInstaller,
+    core: FakeCore,
     model: FakeJujuModel,
     running: list[RunningImage],
     caplog: pytest.LogCaptureFixture,
@@ -338,7 +339,7 @@ def test_no_password_is_shown_anywhere(
     if fails:
         model.failure = JujuError("juju refused", "try again")
         failure = RegistryError("the registry refused", "try again")
-        installer.failures = dict.fromkeys(("check_registry", "plan"), failure)
+        core.failures = dict.fromkeys(("check_registry", "plan"), failure)
         message = unit.fail(action)
     else:
         unit.run(action)
@@ -369,5 +370,5 @@ def test_render_bundle_works_on_real_files_without_a_registry(
         "minio",
     }
     # The real core, whose folder stands beside the charm.
-    assert charm_module.Installer is Installer
+    assert charm_module.Release is Release
     assert list((unit.folder / "ckf-airgap" / "charms").glob("*.charm"))

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.image_options import Find, HubImageOption, ImageListOption
+from ckf_airgap.charms.image_options import Find, HubImageOption, ImageListOption, OptionImages
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.reference import ImageReference
 from tests.sample_release import Release, charm_file
 
 REGISTRY = "registry.corp:5000/ckf"
@@ -54,16 +55,16 @@ def string(default: object) -> dict[str, Any]:
     return {"type": "string", "default": default}
 
 
-def found(image: str) -> str:
+def found(image: str) -> ImageReference | None:
     """Find each image at its last component, beneath the registry."""
-    return f"{REGISTRY}/{image.rpartition('/')[2]}"
+    return ImageReference.parse(f"{REGISTRY}/{image.rpartition('/')[2]}")
 
 
 def missing(*images: str) -> Find:
     return lambda image: None if image in images else found(image)
 
 
-def value_of(charm: CharmFile, find: Find = found) -> str | None:
+def value_of(charm: CharmFile, find: Find = found) -> OptionImages | None:
     (option,) = charm.image_options
     return option.value(find)
 
@@ -105,7 +106,7 @@ def test_a_plain_option_is_a_need(name: str, image: str, write: Write) -> None:
     charm = CharmFile.read(write(options={name: string(image), "other": string("a/b:1")}))
     assert [(option.name, option.images) for option in charm.image_options] == [(name, (image,))]
     assert charm.options == {name: image, "other": "a/b:1"}
-    assert value_of(charm) == found(image)
+    assert value_of(charm) == str(found(image))
     assert value_of(charm, missing(image)) is None
 
 
@@ -120,12 +121,12 @@ def test_a_plain_option_is_a_need(name: str, image: str, write: Write) -> None:
 def test_a_list_is_a_need_of_each_image(default: str, write: Write) -> None:
     charm = CharmFile.read(write(options={"jupyter-images": string(default)}))
     assert charm.images == ("a/one:1", "b/two:2")
-    assert json.loads(value_of(charm) or "") == [f"{REGISTRY}/one:1", f"{REGISTRY}/two:2"]
+    assert value_of(charm) == [f"{REGISTRY}/one:1", f"{REGISTRY}/two:2"]
 
 
 def test_a_list_leaves_out_what_is_missing() -> None:
     option = ImageListOption("jupyter-images", ("a/one:1", "b/two:2"))
-    assert json.loads(option.value(missing("a/one:1")) or "") == [f"{REGISTRY}/two:2"]
+    assert option.value(missing("a/one:1")) == [f"{REGISTRY}/two:2"]
     assert option.value(missing("a/one:1", "b/two:2")) is None
 
 
@@ -133,12 +134,12 @@ def test_a_map_is_a_need_of_each_image_and_leaves_out_what_is_missing(write: Wri
     default = yaml.safe_dump({"one": "a/one:1", "two": "b/two:2", "empty": "", "number": 3})
     charm = CharmFile.read(write(options={"custom_images": string(default)}))
     assert charm.images == ("a/one:1", "b/two:2")
-    assert json.loads(value_of(charm) or "") == {
+    assert value_of(charm) == {
         "one": f"{REGISTRY}/one:1",
         "two": f"{REGISTRY}/two:2",
     }
     value = value_of(charm, missing("a/one:1"))
-    assert json.loads(value or "") == {"two": f"{REGISTRY}/two:2"}
+    assert value == {"two": f"{REGISTRY}/two:2"}
     assert value_of(charm, missing("a/one:1", "b/two:2")) is None
 
 
@@ -147,8 +148,10 @@ def test_a_hub_applies_to_its_names(write: Write) -> None:
         write(options={"image-configuration": string(yaml.safe_dump(ISTIO, sort_keys=False))})
     )
     assert charm.images == ("docker.io/istio/pilot:1.17.3", "docker.io/istio/proxyv2:1.17.3")
-    value = value_of(charm, lambda image: image.replace("docker.io", REGISTRY))
-    assert json.loads(value or "") == ISTIO | {"global-hub": f"{REGISTRY}/istio"}
+    value = value_of(
+        charm, lambda image: ImageReference.parse(image.replace("docker.io", REGISTRY))
+    )
+    assert value == ISTIO | {"global-hub": f"{REGISTRY}/istio"}
 
 
 @pytest.mark.parametrize(
@@ -165,15 +168,17 @@ def test_a_hub_with_images_in_different_places_gives_nothing(
 ) -> None:
     option = HubImageOption("image-configuration", tuple(ISTIO.items()))
 
-    def find(image: str) -> str | None:
-        return places["pilot" if "pilot" in image else "proxyv2"]
+    def find(image: str) -> ImageReference | None:
+        place = places["pilot" if "pilot" in image else "proxyv2"]
+        return ImageReference.parse(place) if place else None
 
     assert option.value(find) is None
 
 
 def test_a_hub_follows_images_that_all_have_another_tag_and_name() -> None:
     option = HubImageOption("image-configuration", tuple(ISTIO.items()))
-    value = json.loads(option.value(lambda image: f"{REGISTRY}/m/{image[17:18]}:2") or "")
+    value = option.value(lambda image: ImageReference.parse(f"{REGISTRY}/m/{image[17:18]}:2"))
+    assert value
     assert value["global-hub"] == f"{REGISTRY}/m"
     assert value["global-tag"] == "2"
     assert (value["pilot-image"], value["global-proxy-image"]) == ("i", "r")
@@ -197,7 +202,7 @@ def test_the_keys_of_a_default_file_count_and_not_those_of_the_option(
         )
     )
     assert charm.images == ("g/viz:1", "g/frontend:1")
-    assert json.loads(value_of(charm) or "") == {
+    assert value_of(charm) == {
         "visualization_server": f"{REGISTRY}/viz:1",
         "frontend": f"{REGISTRY}/frontend:1",
     }

@@ -11,14 +11,14 @@ from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.cluster import RunningImage
-from tests.unit.charm_unit import ACTIVE, PLAN, READY, FakeInstaller, FakeJujuModel, Unit, absent
+from tests.unit.charm_unit import ACTIVE, PLAN, READY, FakeCore, FakeJujuModel, Unit, absent
 
 VERIFIED = ops.ActiveStatus("verified: Charmed Kubeflow runs from this registry")
 NOT_VERIFIED = ops.ActiveStatus("not verified: juju run ckf-airgap/0 verify")
 
 
 def test_verify_tells_that_all_comes_from_the_registry(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+    unit: Unit, core: FakeCore, model: FakeJujuModel, running: list[RunningImage]
 ) -> None:
     running.append(RunningImage("other", "x", "x", "docker.io/not/looked:1"))
     # This charm's own unit runs the action: it is not active meanwhile.
@@ -98,9 +98,9 @@ def ambient(model: FakeJujuModel, running: list[RunningImage]) -> None:
 
 
 def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
-    unit: Unit, ambient: None, installer: FakeInstaller, running: list[RunningImage]
+    unit: Unit, ambient: None, core: FakeCore, running: list[RunningImage]
 ) -> None:
-    installer.digests = {("ckf/ubuntu/istio-pilot", "1.29-24.04_stable"): DIGEST}
+    core.digests = {("ckf/ubuntu/istio-pilot", "1.29-24.04_stable"): DIGEST}
     unit.run("push-images")
     results = unit.run("verify")
     assert results["foreign-images"] == "none"
@@ -118,9 +118,9 @@ def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
 
 
 def test_an_image_in_a_charms_code_that_the_registry_lacks_is_foreign(
-    unit: Unit, ambient: None, installer: FakeInstaller
+    unit: Unit, ambient: None, core: FakeCore
 ) -> None:
-    installer.digests = {}
+    core.digests = {}
     unit.run("push-images")
     assert "1 containers have an image from elsewhere" in unit.fail("verify")
     found = str(unit.results["foreign-images"])
@@ -204,23 +204,23 @@ def test_verify_fails_where_the_cluster_refuses(
 
 
 def test_verify_fails_where_juju_holds_something_else_than_planned(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+    unit: Unit, core: FakeCore, model: FakeJujuModel, running: list[RunningImage]
 ) -> None:
     """An image that only an option names runs in no pod before a user starts something."""
     unit.run("deploy")
-    installer.differences_ = ("argo-controller: the option executor-image is not r/argoexec:1",)
+    core.differences_ = ("argo-controller: the option executor-image is not r/argoexec:1",)
     assert unit.fail("verify") == (
         "1 options or charms are not as planned: see the results of this task"
     )
-    assert unit.results["not-as-planned"] == installer.differences_[0]
+    assert unit.results["not-as-planned"] == core.differences_[0]
     assert unit.status() == NOT_VERIFIED
 
 
 def test_verify_says_what_it_could_not_compare(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, running: list[RunningImage]
+    unit: Unit, core: FakeCore, model: FakeJujuModel, running: list[RunningImage]
 ) -> None:
     unit.run("push-images")
-    installer.known_plan_ = None
+    core.known_plan_ = None
     results = unit.run("verify")
     assert results["not-looked-at"] == "images.tar.gz was not pushed by this unit"
     assert results["result"].endswith("options were not compared: " + results["not-looked-at"])
@@ -247,7 +247,7 @@ class TestStatus:
     def _verified(
         self,
         unit: Unit,
-        installer: FakeInstaller,
+        core: FakeCore,
         model: FakeJujuModel,
         running: list[RunningImage],
     ) -> None:
@@ -294,13 +294,13 @@ class TestStatus:
         )
 
     def test_an_option_that_is_changed_later_is_told(
-        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+        self, unit: Unit, core: FakeCore, model: FakeJujuModel
     ) -> None:
         """No pod shows an image that only an option names, before a user starts something."""
         images = {"image": "registry.corp:5000/a:1", "other-image": "registry.corp:5000/b:1"}
         (first, *rest) = PLAN.applications
         planned = replace(first, options=images, image_options=tuple(images))
-        installer.known_plan_ = installer.plan_ = replace(PLAN, applications=(planned, *rest))
+        core.known_plan_ = core.plan_ = replace(PLAN, applications=(planned, *rest))
         model.options_ = {"kfp-api": dict(images)}
         model.states = [ModelState(frozenset({"kfp-api"}), {}, {})]
         unit.run("deploy")
@@ -320,11 +320,11 @@ class TestStatus:
         assert "and 1 more options were changed since" in unit.status().message
 
     def test_a_controller_that_does_not_answer_is_no_news(
-        self, unit: Unit, installer: FakeInstaller, model: FakeJujuModel
+        self, unit: Unit, core: FakeCore, model: FakeJujuModel
     ) -> None:
         (first, *rest) = PLAN.applications
         planned = replace(first, options={"image": "a:1"}, image_options=("image",))
-        installer.known_plan_ = installer.plan_ = replace(PLAN, applications=(planned, *rest))
+        core.known_plan_ = core.plan_ = replace(PLAN, applications=(planned, *rest))
         unit.run("deploy")
         unit.run("verify")
         model.failure = JujuError("it is silent", "wait")

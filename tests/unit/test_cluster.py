@@ -33,8 +33,8 @@ from ckf_airgap.kubernetes.cluster import (
     ClusterFacts,
     Node,
     RunningImage,
+    describe,
     knative_namespaces,
-    look,
     profile_namespaces,
     report_images,
     running_images,
@@ -402,7 +402,7 @@ def test_the_cluster_is_looked_at(fake: FakeClient) -> None:
         ],
         StorageClass: [storage_class("a", None), storage_class("b", "true")],
     }
-    facts = look()
+    facts = describe()
     assert facts == ClusterFacts(
         (
             Node("one", "v1.33.1", "arm64", ()),
@@ -415,7 +415,7 @@ def test_the_cluster_is_looked_at(fake: FakeClient) -> None:
 
 def test_no_storage_class_need_be_the_default(fake: FakeClient) -> None:
     fake.others = {KubernetesNode: [], StorageClass: [storage_class("a", "false")]}
-    assert look() == ClusterFacts((), "")
+    assert describe() == ClusterFacts((), "")
 
 
 def test_the_namespaces_of_profiles_are_found_by_their_label(fake: FakeClient) -> None:
@@ -449,6 +449,6 @@ def test_a_refusal_to_list_what_knative_runs_is_told(fake: FakeClient) -> None:
 def test_a_refusal_says_what_was_refused(fake: FakeClient) -> None:
     fake.failure = api_error(403, "forbidden")
     with pytest.raises(ClusterError, match="refused to look at nodes and storage classes"):
-        look()
+        describe()
     with pytest.raises(ClusterError, match=r"refused to list namespaces.*juju trust"):
         profile_namespaces()

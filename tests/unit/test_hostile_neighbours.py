@@ -17,7 +17,7 @@ from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Endpoint, Option, Resource, charm_file
 from tests.unit.artifacts import inventory_of, write_archive
-from tests.unit.test_hostile_charms import CHARMS, ODD, charm
+from tests.unit.hostile_charm_files import CHARMS, ODD, charm
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 # A password of the unit, which the juju client would upload.

@@ -10,7 +10,8 @@ import pytest
 from ckf_airgap.charms.charm_file import CharmFile, wanted_images
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.juju.juju_images import JujuVersion
+from ckf_airgap.juju.juju_images import model_images
+from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Endpoint, Option, Release, Resource, charm_file
@@ -274,5 +275,5 @@ def test_juju_needs_an_image_of_the_base_of_each_charm(tmp_path: Path) -> None:
     manifest = "bases: [{name: ubuntu, channel: '26.04', architectures: [amd64]}]"
     charm = Charm("opentelemetry-collector-k8s")
     path.write_bytes(charm_file(charm, None, {"manifest.yaml": manifest}))
-    images = JujuVersion.parse("3.6.25").images_of([CharmFile.read(path)])
+    images = model_images(JujuVersion.of_option("3.6.25"), [CharmFile.read(path)])
     assert "charm-base:ubuntu-26.04" in images

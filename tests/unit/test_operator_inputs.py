@@ -13,7 +13,7 @@ from ops import testing
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource, UrlSource
-from ckf_airgap.deployment.installer import Inputs
+from ckf_airgap.deployment.release import Inputs
 from ckf_airgap.errors import ConfigurationError, JujuError, StorageError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller
@@ -24,7 +24,7 @@ from tests.unit.charm_unit import (
     JUJU_PASSWORD,
     READY,
     REGISTRY_PASSWORD,
-    FakeInstaller,
+    FakeCore,
     FakeJujuModel,
     Unit,
     absent,
@@ -229,14 +229,14 @@ def test_an_action_fails_with_what_is_lacking(
     lack: Callable[[Unit, pytest.MonkeyPatch], None],
     message: str,
     unit: Unit,
-    installer: FakeInstaller,
+    core: FakeCore,
     model: FakeJujuModel,
     running: list[RunningImage],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lack(unit, monkeypatch)
     assert unit.fail(action) == message
-    assert installer.calls == []
+    assert core.calls == []
     assert model.logins == []
     assert unit.results == {}
 
@@ -247,17 +247,17 @@ def test_an_action_that_reads_the_images_asks_for_them(
     action: str,
     lack: Callable[[Unit, pytest.MonkeyPatch], None],
     unit: Unit,
-    installer: FakeInstaller,
+    core: FakeCore,
     model: FakeJujuModel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lack(unit, monkeypatch)
     assert unit.fail(action) == _ATTACH.format("images") + "./images.tar.gz"
-    assert installer.calls == []
+    assert core.calls == []
 
 
 def test_a_login_that_fails_shows_before_the_images_are_fetched(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel, monkeypatch: pytest.MonkeyPatch
+    unit: Unit, core: FakeCore, model: FakeJujuModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whoever asked for the images would fail with another message.
     absent("images")(unit, monkeypatch)
@@ -276,9 +276,7 @@ def test_a_bundle_that_is_something_else_is_told_and_not_read_whole(unit: Unit) 
     )
 
 
-def test_the_core_is_given_the_inputs(
-    unit: Unit, installer: FakeInstaller, model: FakeJujuModel
-) -> None:
+def test_the_core_is_given_the_inputs(unit: Unit, core: FakeCore, model: FakeJujuModel) -> None:
     overlay = "applications: {kfp-api: {scale: 2}}"
     unit.configure(
         registry_ca="PEM",
@@ -290,7 +288,7 @@ def test_the_core_is_given_the_inputs(
     bundle = "applications: {kfp-api: {charm: kfp-api}}"
     unit.paths["bundle"].write_text(bundle)
     unit.run("deploy")
-    assert installer.inputs == Inputs(
+    assert core.inputs == Inputs(
         images=FileSource(unit.paths["images"]),
         charms=FileSource(unit.paths["charms"]),
         settings=PlanSettings.parse(
@@ -305,7 +303,7 @@ def test_the_core_is_given_the_inputs(
         registry_credentials=Credentials("pusher", REGISTRY_PASSWORD),
     )
     # Beside the charm, which an upgrade replaces.
-    assert installer.folders == (unit.folder / "ckf-airgap", unit.folder / "charm" / "templates")
+    assert core.folders == (unit.folder / "ckf-airgap", unit.folder / "charm" / "templates")
     assert model.logins[-1] == {
         "client": unit.paths["juju"],
         "folder": unit.folder / "ckf-airgap" / "juju",
@@ -316,43 +314,39 @@ def test_the_core_is_given_the_inputs(
     assert unit.paths["juju"].stat().st_mode & 0o777 == 0o755
 
 
-def test_the_core_is_given_what_holds_where_nothing_is_said(
-    unit: Unit, installer: FakeInstaller
-) -> None:
+def test_the_core_is_given_what_holds_where_nothing_is_said(unit: Unit, core: FakeCore) -> None:
     unit.configure(registry_credentials=None)
     unit.run("push-images")
-    assert installer.inputs is not None
-    assert installer.inputs.registry_credentials is None
-    assert installer.inputs.registry_ca is None
-    assert installer.inputs.settings == PlanSettings.parse(
+    assert core.inputs is not None
+    assert core.inputs.registry_credentials is None
+    assert core.inputs.registry_ca is None
+    assert core.inputs.settings == PlanSettings.parse(
         location=RegistryLocation("registry.corp:5000", "ckf")
     )
 
 
-def test_the_latest_content_of_a_secret_counts(unit: Unit, installer: FakeInstaller) -> None:
+def test_the_latest_content_of_a_secret_counts(unit: Unit, core: FakeCore) -> None:
     changed = {"username": "pusher", "password": "changed"}
     secret = testing.Secret(
         unit.registry.tracked_content, latest_content=changed, id=unit.registry.id
     )
     unit.give_secrets(unit.juju, secret)
     unit.run("push-images")
-    assert installer.inputs is not None
-    assert installer.inputs.registry_credentials == Credentials("pusher", "changed")
+    assert core.inputs is not None
+    assert core.inputs.registry_credentials == Credentials("pusher", "changed")
 
 
 def test_a_password_that_was_read_from_a_file_has_no_line_break(
-    unit: Unit, installer: FakeInstaller
+    unit: Unit, core: FakeCore
 ) -> None:
     content = {"username": "pusher\n", "password": " of a file \r\n"}
     unit.give_secrets(unit.juju, testing.Secret(content, id=unit.registry.id))
     unit.run("push-images")
-    assert installer.inputs is not None
-    assert installer.inputs.registry_credentials == Credentials("pusher", " of a file ")
+    assert core.inputs is not None
+    assert core.inputs.registry_credentials == Credentials("pusher", " of a file ")
 
 
-def test_an_agent_without_a_configuration_of_its_own_is_told(
-    unit: Unit, installer: FakeInstaller
-) -> None:
+def test_an_agent_without_a_configuration_of_its_own_is_told(unit: Unit, core: FakeCore) -> None:
     (unit.folder / "agent.conf").unlink()
     assert "agent.conf cannot be read" in unit.fail("add-relations")
 
@@ -368,19 +362,19 @@ class TestSources:
         return Path(storage.get_filesystem(unit.context))
 
     def test_an_address_goes_before_all_else(
-        self, unit: Unit, installer: FakeInstaller, volume: Path
+        self, unit: Unit, core: FakeCore, volume: Path
     ) -> None:
         (volume / "images.tar.gz").write_text("content")
         unit.configure(images_url="https://files.corp/ckf/images.tar.gz")
         unit.run("push-images")
-        assert installer.inputs is not None
+        assert core.inputs is not None
         address = "https://files.corp/ckf/images.tar.gz"
-        assert installer.inputs.images == UrlSource(address, "images-url")
-        assert installer.inputs.charms == FileSource(unit.paths["charms"])
-        assert installer.push_state == unit.folder / "ckf-airgap" / "images.pushed"
+        assert core.inputs.images == UrlSource(address, "images-url")
+        assert core.inputs.charms == FileSource(unit.paths["charms"])
+        assert core.push_state == unit.folder / "ckf-airgap" / "images.pushed"
 
     def test_the_volume_goes_before_the_resources(
-        self, unit: Unit, installer: FakeInstaller, volume: Path
+        self, unit: Unit, core: FakeCore, volume: Path
     ) -> None:
         for name in ("images.tar.zst", "charms.tar"):
             (volume / name).write_text("content")
@@ -388,14 +382,15 @@ class TestSources:
         (volume / "images.tar.gz").touch()
         (volume / "images.txt").write_text("content")
         unit.run("push-images")
-        assert installer.inputs is not None
-        assert [source.name for source in (installer.inputs.images, installer.inputs.charms)] == [
+        assert core.inputs is not None
+        assert [source.name for source in (core.inputs.images, core.inputs.charms)] == [
             "images.tar.zst",
             "charms.tar",
         ]
+        assert core.push_state is not None
         # It outlives the pod there.
-        assert installer.push_state.name == "images.tar.zst.pushed"
-        assert installer.push_state.parent != unit.folder / "ckf-airgap"
+        assert core.push_state.name == "images.tar.zst.pushed"
+        assert core.push_state.parent != unit.folder / "ckf-airgap"
 
     def test_two_archives_on_the_volume_are_one_too_many(self, unit: Unit, volume: Path) -> None:
         for name in ("charms.tar.gz", "charms.tar"):
@@ -432,11 +427,11 @@ class TestSources:
         ],
     )
     def test_an_address_that_is_not_usable_is_told(
-        self, address: str, problem: str, unit: Unit, installer: FakeInstaller
+        self, address: str, problem: str, unit: Unit, core: FakeCore
     ) -> None:
         unit.configure(images_url=address)
         message = unit.status().message
         assert unit.fail("push-images") == message
         assert message.startswith(problem)
         assert "word" not in message.replace("password", "")
-        assert installer.calls == []
+        assert core.calls == []

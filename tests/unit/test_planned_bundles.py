@@ -9,7 +9,8 @@ from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
-from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan, select_charms
+from ckf_airgap.planning.charm_selection import select_charms
+from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Endpoint, Option, Resource, charm_file
 from tests.unit.artifacts import charm_files, inventory_of

@@ -14,8 +14,8 @@ from ckf_airgap.charms.assumes import Assumption
 from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.deployment import preflight as preflight_module
-from ckf_airgap.deployment.installer import Inputs, Installer
 from ckf_airgap.deployment.preflight import Level, Preflight
+from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.deployment.requirements import require_fit_charms, require_fitting_client
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
 from ckf_airgap.images.reference import ImageReference
@@ -23,6 +23,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.kubernetes.cluster import ClusterFacts, Node
+from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.upgrades.start_and_target import Permissions
@@ -79,8 +80,8 @@ class FakeRegistry(RegistryClient):
         return "sha256:0" if (repository, tag) in self.held else None
 
 
-class FakeInstaller(Installer):
-    """An installer with everything in memory."""
+class FakeRelease(Release):
+    """A release with everything in memory."""
 
     charms_: tuple[CharmFile, ...] = (charm("kfp-api", "a/api:1"), charm("mysql-k8s", "a/db:1"))
     inventory_: Inventory | Exception = Inventory((image("a/api:1"), image("a/db:1")))
@@ -91,6 +92,10 @@ class FakeInstaller(Installer):
     @property
     def unpacked_charms(self) -> UnpackedCharms:  # type: ignore[override]
         return UnpackedCharms(self.charms_, self.unreadable_)
+
+    @property
+    def selected_charms(self) -> CharmSelection:  # type: ignore[override]
+        return select_charms(self.charms_, self.inputs.settings, self.unreadable_)
 
     @property
     def registry(self) -> RegistryClient:  # type: ignore[override]
@@ -105,8 +110,8 @@ class FakeInstaller(Installer):
             raise self.inventory_
         return self.inventory_
 
-    def pull_needs_credentials(self, plan: object) -> bool:
-        return self.wants_credentials
+    def pull_account(self, plan: object) -> Credentials | None:
+        return self.inputs.registry_credentials if self.wants_credentials else None
 
 
 class FakeModel(JujuModel):
@@ -152,11 +157,11 @@ class Checks:
             ),
             registry_credentials=Credentials("pusher", "secret"),
         )
-        self.installer = FakeInstaller(inputs, folder=folder / "work", templates=folder)
+        self.release = FakeRelease(inputs, folder=folder / "work", templates=folder)
         self.model = FakeModel()
         self.login_failure: Exception | None = None
         self.cluster: ClusterFacts | Exception = ClusterFacts((NODE,), "standard")
-        monkeypatch.setattr(preflight_module.cluster, "look", self._look)
+        monkeypatch.setattr(preflight_module.cluster, "describe", self._look)
 
     def _look(self) -> ClusterFacts:
         if isinstance(self.cluster, Exception):
@@ -169,7 +174,7 @@ class Checks:
         return self.model
 
     def found(self, level: Level) -> list[str]:
-        findings = Preflight(self.installer, self._login, Permissions()).run().findings
+        findings = Preflight(self.release, self._login, Permissions()).run().findings
         return [str(finding) for finding in findings if finding.level is level]
 
 
@@ -196,11 +201,11 @@ def test_all_in_order(checks: Checks) -> None:
 
 
 def test_no_failure_hides_another(checks: Checks) -> None:
-    checks.installer.registry_failure = RegistryError("no registry", "start it")
+    checks.release.registry_failure = RegistryError("no registry", "start it")
     checks.login_failure = ConfigurationError("no login", "log in")
     checks.cluster = ClusterError("no cluster", "trust")
-    checks.installer.inventory_ = ArtifactError("no images", "attach them")
-    checks.installer.charms_ = checks.installer.charms_[:1]
+    checks.release.inventory_ = ArtifactError("no images", "attach them")
+    checks.release.charms_ = checks.release.charms_[:1]
     assert checks.found(Level.ERROR) == [
         "error  registry: no registry: start it",
         "error  juju: no login: log in",
@@ -272,18 +277,18 @@ def test_a_model_without_a_proxy(
 
 def test_a_podspec_charm_is_an_error_on_juju_4_only(checks: Checks) -> None:
     podspec = charm("mysql-k8s", "a/db:1", is_podspec=True)
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), podspec)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), podspec)
     assert checks.found(Level.ERROR) == []
     checks.model.versions_ = JujuVersions("4.0.1", "4.1-beta2")
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s is a podspec charm, which Juju 4.1-beta2 no longer deploys" in error
     with pytest.raises(Exception, match="mysql-k8s is a podspec charm"):
-        require_fit_charms(checks.installer, "4.1-beta2")
+        require_fit_charms(checks.release.selected_charms.deployed, "4.1-beta2")
 
 
 def test_a_charm_that_nothing_is_deployed_from_is_not_judged(checks: Checks) -> None:
     checks.model.versions_ = JujuVersions("4.0.1", "4.0.1")
-    checks.installer.charms_ += (charm("other", is_podspec=True),)
+    checks.release.charms_ += (charm("other", is_podspec=True),)
     assert checks.found(Level.ERROR) == []
     (warning,) = checks.found(Level.WARNING)
     assert "charm other belongs to no application" in warning
@@ -292,14 +297,14 @@ def test_a_charm_that_nothing_is_deployed_from_is_not_judged(checks: Checks) -> 
 def test_a_charm_that_assumes_another_juju(checks: Checks) -> None:
     assumes = Assumption.of_charm({"assumes": ["juju >= 3.4.3", "juju < 3.5"]})
     database = charm("mysql-k8s", "a/db:1", assumes=assumes)
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s demands (juju >= 3.4.3 and juju < 3.5), and this is Juju 3.6.8" in error
 
 
 def test_a_base_that_juju_has_no_image_for(checks: Checks) -> None:
     old = charm("mysql-k8s", "a/db:1", bases=("ubuntu@22.04",))
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), old)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), old)
     (error,) = checks.found(Level.ERROR)
     assert "registry.corp:5000/juju lacks charm-base:ubuntu-22.04, in which Juju runs" in error
 
@@ -310,7 +315,7 @@ def test_the_operator_of_a_podspec_charm_runs_on_an_old_base(
     held = FakeRegistry.held - {("juju/charm-base", "ubuntu-20.04")}
     monkeypatch.setattr(FakeRegistry, "held", held)
     podspec = charm("mysql-k8s", "a/db:1", is_podspec=True, bases=())
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), podspec)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), podspec)
     (error,) = checks.found(Level.ERROR)
     assert "lacks charm-base:ubuntu-20.04, in which Juju runs" in error
 
@@ -341,7 +346,7 @@ def test_storage_without_a_default_class(checks: Checks) -> None:
     checks.cluster = ClusterFacts((NODE,), "")
     assert checks.found(Level.ERROR) == []
     database = charm("mysql-k8s", "a/db:1", has_storage=True)
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
     assert "no storage class is the default one, and mysql-k8s need storage" in error
 
@@ -361,14 +366,14 @@ def test_a_node_in_trouble(checks: Checks) -> None:
 def test_damage_is_named_member_by_member(checks: Checks) -> None:
     whole = (image("a/api:1"), image("a/db:1"), ArchivedImage("x.tar", (), "sha256:1", "amd64"))
     damaged = (ArtifactError("y.tar is damaged", "save it again"),)
-    checks.installer.inventory_ = Inventory(whole, damaged)
+    checks.release.inventory_ = Inventory(whole, damaged)
     assert checks.found(Level.ERROR) == ["error  images: y.tar is damaged: save it again"]
     assert "x.tar has no name" in checks.found(Level.WARNING)[0]
 
 
 def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
     long = image(f"{'a' * 126}/{'b' * 126}:1")
-    checks.installer.inventory_ = Inventory((image("a/api:1"), image("a/db:1"), long))
+    checks.release.inventory_ = Inventory((image("a/api:1"), image("a/db:1"), long))
     (error,) = checks.found(Level.ERROR)
     assert "its repository below the prefix has a name of" in error
     assert "give the option registry a shorter path" in error
@@ -376,15 +381,15 @@ def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
 
 def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path: Path) -> None:
     """Juju makes pull secrets for resources alone."""
-    checks.installer.wants_credentials = True
+    checks.release.wants_credentials = True
     assert checks.found(Level.WARNING) == []
     api = Charm(
         "kfp-api",
         (Resource("oci-image", "oci-image", "a/api:1"),),
         (Option("launcher-image", "string", "a/db:1"),),
     )
-    (_, database) = checks.installer.charms_
-    checks.installer.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
+    (_, database) = checks.release.charms_
+    checks.release.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
         "warning  pull: registry.corp:5000 wants credentials, and options that name images carry "
@@ -395,14 +400,14 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
 
 def test_a_charm_that_cannot_be_read_is_named_once(checks: Checks) -> None:
     damaged = ArtifactError("db.charm is not a readable charm", "download it again")
-    (api, _) = checks.installer.charms_
-    checks.installer.charms_ = (api,)
-    checks.installer.unreadable_ = (UnreadableCharm("db.charm", "mysql-k8s", damaged),)
+    (api, _) = checks.release.charms_
+    checks.release.charms_ = (api,)
+    checks.release.unreadable_ = (UnreadableCharm("db.charm", "mysql-k8s", damaged),)
     assert checks.found(Level.ERROR) == [f"error  charms: {damaged}"]
 
 
 def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:
-    checks.installer.inventory_ = Inventory((image("a/api:1"),))
+    checks.release.inventory_ = Inventory((image("a/api:1"),))
     errors = checks.found(Level.ERROR)
     assert "images.tar.gz lacks a/db:1 (for db/image)" in errors[0]
     assert "db cannot be deployed: no image for image" in errors[1]
@@ -419,14 +424,14 @@ def test_a_full_disk(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_that_a_charm_does_not_run_in(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", required_model="other")
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s runs only in a model of the name other, and the model is kubeflow" in error
 
 
 def test_operators_without_a_default_storage_class(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", is_podspec=True, needs_operator_storage=True)
-    checks.installer.charms_ = (charm("kfp-api", "a/api:1"), database)
+    checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     assert checks.found(Level.WARNING) == []
     checks.cluster = ClusterFacts((NODE,), "")
     (warning,) = checks.found(Level.WARNING)

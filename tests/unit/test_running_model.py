@@ -10,7 +10,7 @@ from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.deployment.running_model import (
     ClusterState,
     ModelReader,
-    look_at_cluster,
+    read_cluster_state,
     running_relations,
 )
 from ckf_airgap.errors import ClusterError
@@ -136,6 +136,7 @@ def running() -> RunningModel:
     model = FakeModel()
     reader = ModelReader(
         model=model,
+        state=model.state(),
         record=DeploymentRecord(Store()),
         account=None,
         cluster=ClusterState(
@@ -169,10 +170,10 @@ def test_the_oldest_node_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     def names(namespace: str) -> frozenset[str]:
         return frozenset({f"one of {namespace}"})
 
-    monkeypatch.setattr(cluster, "look", lambda: ClusterFacts(nodes, ""))
+    monkeypatch.setattr(cluster, "describe", lambda: ClusterFacts(nodes, ""))
     monkeypatch.setattr(cluster, "deployments", names)
     monkeypatch.setattr(cluster, "podspec_applications", names)
-    found = look_at_cluster("kubeflow")
+    found = read_cluster_state("kubeflow")
     assert found == ClusterState(
         kubernetes=Version(1, 9),
         deployments=frozenset({"one of kubeflow"}),
@@ -186,8 +187,8 @@ def test_a_cluster_that_cannot_be_looked_at_tells_nothing(
     def refuse() -> ClusterFacts:
         raise ClusterError("the Kubernetes API refused", "juju trust")
 
-    monkeypatch.setattr(cluster, "look", refuse)
-    found = look_at_cluster("kubeflow")
+    monkeypatch.setattr(cluster, "describe", refuse)
+    found = read_cluster_state("kubeflow")
     assert found.problem and found.kubernetes is None
 
 
@@ -212,7 +213,10 @@ def test_what_runs_is_compared_with_the_plan_for_that_very_charm(tmp_path: Path)
             had = before.options["image-configuration"]
             return {k: v for k, v in application.options.items() if v != had}
 
-    reader = ModelReader(model=Model(), record=DeploymentRecord(Store()), account=None)
+    model = Model()
+    reader = ModelReader(
+        model=model, state=model.state(), record=DeploymentRecord(Store()), account=None
+    )
     running = reader.read(target).applications["istio-pilot"]
     assert running.version == Version(1, 18, 7)
     assert "1.18.7" in str(running.other_options["image-configuration"])

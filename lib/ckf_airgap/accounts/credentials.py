@@ -42,7 +42,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, completely or not at all.
 
     Args:
-        path: The file. Its folder must exist.
+        path: The file. Its directory must exist.
         text: Its content.
     """
     temporary = path.with_name(f".{path.name}.new")

@@ -21,7 +21,7 @@ class DockerImages(Generic[Layer]):
     Attributes:
         layer_paths: The paths of all layers that are described.
         failed: The names of the images of which something is lacking or damaged.
-        failed_folders: The folders of manifests that are damaged as a whole.
+        failed_folders: The directories of manifests that are damaged as a whole.
     """
 
     def __init__(self, scope: Scope[Layer], architecture: str) -> None:

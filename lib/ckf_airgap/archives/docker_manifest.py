@@ -16,7 +16,7 @@ from ckf_airgap.files.untrusted_json import items_of, parse_json, text_of
 MANIFEST = "manifest.json"
 """The name of the document."""
 LAYER_FILE = "layer.tar"
-"""The name of a layer in the folders that docker before 25 makes for them."""
+"""The name of a layer in the directories that docker before 25 makes for them."""
 RESAVE = "save this image again (docker save), then make the archive again"
 """What to do about a damaged image of such an archive."""
 _SHOWN = 200
@@ -66,7 +66,7 @@ def read_docker_manifest(
         return None
     if isinstance(entries, dict) and "schemaVersion" in entries:
         raise ArtifactError(
-            f"{archive} is a folder as skopeo copy writes it to dir:, which is not read",
+            f"{archive} is a directory as skopeo copy writes it to dir:, which is not read",
             "copy the image to docker-archive: or oci-archive: instead",
         )
     if not any(isinstance(entry, dict) for entry in listed):

@@ -57,7 +57,7 @@ class FileContent:
         return bool(_IMAGE_MEMBER.fullmatch(self.first))
 
 
-def tell_content(head: bytes, size: int) -> FileContent:
+def classify_content(head: bytes, size: int) -> FileContent:
     """Return what a file is.
 
     Args:

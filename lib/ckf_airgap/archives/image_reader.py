@@ -25,8 +25,8 @@ from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.file_content import (
     FileContent,
     Shape,
+    classify_content,
     read_head,
-    tell_content,
 )
 from ckf_airgap.archives.file_outcomes import NO_IMAGES, is_chart
 from ckf_airgap.archives.image_scope import ImageScope, Reading
@@ -179,7 +179,7 @@ class ImageReader(Generic[Layer]):
             scope.add(file)
             return
         head = read_head(member, member.size)
-        content = tell_content(head, member.size)
+        content = classify_content(head, member.size)
         file.is_tar = content.shape is Shape.TAR
         file.is_plain = content.compression is Compression.NONE
         file.what = content.what

@@ -90,7 +90,7 @@ class ReadImage(Generic[Layer]):
     Attributes:
         key: Tells it from the archive's others, the same each time that the archive is read.
         member: The file that holds it, for messages.
-        file_name: The base name of that file or folder without what tells its kind: tools name
+        file_name: The base name of that file or directory without what tells its kind: tools name
             it after the image.
         names: What the archive calls it; empty where it does not.
         config: Its config, byte for byte.

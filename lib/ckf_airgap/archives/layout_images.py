@@ -52,7 +52,7 @@ class LayoutEntry:
     """What the index of a layout lists under one name.
 
     Attributes:
-        folder: The folder of the layout.
+        folder: The directory of the layout.
         descriptors: What the index says; several where it lists several platforms by itself.
         is_done: Whether its image was given to the sink already.
     """
@@ -126,7 +126,7 @@ class LayoutImages:
 
     Attributes:
         entries: What the indexes list.
-        counts: How much each of them lists, by the folder of its layout.
+        counts: How much each of them lists, by the directory of its layout.
     """
 
     def __init__(self, archive: str, documents: Mapping[str, bytes], architecture: str) -> None:
@@ -150,7 +150,7 @@ class LayoutImages:
 
         Returns:
             What its index lists; None where the document is something else, for files of this
-            name stand in other folders too.
+            name stand in other directories too.
 
         Raises:
             ArtifactError: It is damaged.

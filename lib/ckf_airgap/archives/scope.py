@@ -121,7 +121,7 @@ class Scope(Generic[Layer]):
         self._kept = 0
 
     def add_link(self, path: str, target: str, *, is_hard: bool) -> None:
-        """Add a link; a symbolic one is relative to its folder."""
+        """Add a link; a symbolic one is relative to its directory."""
         folder = "" if is_hard else posixpath.dirname(path)
         self.keep(path, target)
         self.links[path] = posixpath.normpath(posixpath.join(folder, target))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ckf_airgap.juju.juju_version import release_numbers
+
 _FEATURE = re.compile(
     r"(?P<name>[a-z][a-z0-9-]*)\s*(?:(?P<operator>>=|<)\s*(?P<version>[0-9][\w.+~-]*))?", re.ASCII
 )
@@ -62,7 +64,9 @@ class Assumption:
         match = _FEATURE.fullmatch(self.feature)
         if match is None or match["name"] != "juju" or not match["operator"]:
             return True
-        return _OPERATORS[match["operator"]](_version(juju), _version(match["version"]))
+        return _OPERATORS[match["operator"]](
+            release_numbers(juju), release_numbers(match["version"])
+        )
 
     def __str__(self) -> str:
         if not self.parts:
@@ -88,9 +92,3 @@ def _parse(item: object) -> Assumption:
 
 def _list(value: object) -> list[object]:
     return cast(list[object], value) if isinstance(value, list) else []
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """Return major, minor and patch; missing parts count as 0, a pre-release as its release."""
-    numbers = [int(number) for number in re.findall(r"\d{1,9}", text.partition("-")[0])]
-    return tuple([*numbers, 0, 0, 0][:3])

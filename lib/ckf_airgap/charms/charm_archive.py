@@ -66,7 +66,8 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
     """Unpack charms.tar.gz, for the juju client, which takes charms only as files.
 
     Args:
-        archive: charms.tar.gz. Its members may stand in folders; only the ``.charm`` files count.
+        archive: charms.tar.gz. Its members may stand in directories; only the ``.charm`` files
+            count.
         folder: Where to put the charms; made if need be. What another archive left there is
             removed. A file is named by charm and content, so that a new one never stands under
             the name of an old one.
@@ -77,7 +78,7 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
     Raises:
         ArtifactError: The archive is damaged, holds no charm, none that can be read, more than
             any release has, or two of one name that run the same version, or do not tell theirs.
-        StorageError: The folder cannot be written to.
+        StorageError: The directory cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

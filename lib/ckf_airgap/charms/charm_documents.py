@@ -44,7 +44,7 @@ class BoundedFile(io.FileIO):
     """A file with a limit for each read: a zip itself states the size of its directory.
 
     Raises:
-        OSError: It is no file: a pipe, a folder or a device can be none of the charms.
+        OSError: It is no file: a pipe, a directory or a device can be none of the charms.
     """
 
     def __init__(self, path: Path) -> None:

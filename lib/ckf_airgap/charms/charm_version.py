@@ -79,7 +79,7 @@ def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) ->
     return None
 
 
-def told_versions(charms: Iterable[CharmFile]) -> list[tuple[str, Version]]:
+def known_versions(charms: Iterable[CharmFile]) -> list[tuple[str, Version]]:
     """List the names of charms with the version of each; those that tell none are left out."""
     versions = ((charm.name, version_of(charm)) for charm in charms)
     return [(name, version) for name, version in versions if version]

@@ -10,8 +10,11 @@ from typing import Any, Protocol, cast
 from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.images.reference import ImageReference
 
-Find = Callable[[str], str | None]
+Find = Callable[[str], ImageReference | None]
 """Gives the reference in the air-gapped registry for an image, or None where it is missing."""
+
+OptionImages = str | list[str] | dict[str, Any]
+"""The value of an option that names images, before Juju is given it as text."""
 
 
 class ImageOption(Protocol):
@@ -27,7 +30,7 @@ class ImageOption(Protocol):
         """The images of its default value, as written there."""
         ...
 
-    def value(self, find: Find) -> str | None:
+    def value(self, find: Find) -> OptionImages | None:
         """Return the value that names the images in the air-gapped registry.
 
         Args:
@@ -54,7 +57,8 @@ class PlainImageOption:
 
     def value(self, find: Find) -> str | None:
         """Return the reference in the registry."""
-        return find(self.image)
+        found = find(self.image)
+        return str(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,9 @@ class ImageListOption:
     name: str
     images: tuple[str, ...]
 
-    def value(self, find: Find) -> str | None:
-        """Return the list of the images that were found, as JSON, which is YAML."""
-        found = [reference for image in self.images if (reference := find(image))]
-        return json.dumps(found) if found else None
+    def value(self, find: Find) -> list[str] | None:
+        """Return the list of the images that were found."""
+        return [str(reference) for image in self.images if (reference := find(image))] or None
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ class ImageMapOption:
         """The images in the order of the default."""
         return tuple(image for _, image in self.entries)
 
-    def value(self, find: Find) -> str | None:
-        """Return the map of the images that were found, as JSON, which is YAML."""
-        found = {key: reference for key, image in self.entries if (reference := find(image))}
-        return json.dumps({**dict(self.others), **found}) if found or self.others else None
+    def value(self, find: Find) -> dict[str, Any] | None:
+        """Return the map of the images that were found."""
+        found = {key: str(item) for key, image in self.entries if (item := find(image))}
+        return {**dict(self.others), **found} or None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class HubImageOption:
         """The images that hub, name and tag make up, each once."""
         return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
 
-    def value(self, find: Find) -> str | None:
+    def value(self, find: Find) -> dict[str, Any] | None:
         """Return the settings with the registry's hub and tag.
 
         There is one hub and one tag for all names, so that nothing can be set where an image is
@@ -121,16 +124,15 @@ class HubImageOption:
         settings = dict(self.settings)
         places: set[tuple[str, str]] = set()
         for key in self._image_keys:
-            reference = find(self._image(key))
-            parsed = ImageReference.parse(reference) if reference else None
-            if parsed is None or parsed.tag is None:
+            found = find(self._image(key))
+            if found is None or found.tag is None:
                 return None
-            hub, _, settings[key] = parsed.name.rpartition("/")
-            places.add((hub, parsed.tag))
+            hub, _, settings[key] = found.name.rpartition("/")
+            places.add((hub, found.tag))
         if len(places) != 1:
             return None
         settings["global-hub"], settings["global-tag"] = places.pop()
-        return json.dumps(settings)
+        return settings
 
     @property
     def _image_keys(self) -> list[str]:
@@ -139,6 +141,11 @@ class HubImageOption:
     def _image(self, key: str) -> str:
         settings = dict(self.settings)
         return f"{settings['global-hub']}/{settings[key]}:{settings['global-tag']}"
+
+
+def option_text(value: OptionImages) -> str:
+    """Write the value of an option as Juju is given it: lists and maps as JSON, which is YAML."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def parsed_value(value: object, budget: Budget | None = None) -> object:

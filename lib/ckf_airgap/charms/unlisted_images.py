@@ -11,7 +11,7 @@ import yaml
 
 
 @dataclass(frozen=True)
-class MapException:
+class MapImages:
     """Images for the keys of a map option that the charm gives none for.
 
     Attributes:
@@ -77,7 +77,7 @@ class FixedImages:
         charm: str,
         options: Collection[str],
         code: Collection[str] | None,
-        own_options: Mapping[str, object] = MappingProxyType({}),
+        option_overrides: Mapping[str, object] = MappingProxyType({}),
     ) -> bool:
         """Return whether a charm uses these images.
 
@@ -85,12 +85,12 @@ class FixedImages:
             charm: Its name.
             options: The names of the options that it has.
             code: Which of ``code_marks`` its code has; None where that cannot be read.
-            own_options: The options that the operator sets.
+            option_overrides: The options that the operator sets.
         """
         return (
             self.charm == charm
             and self.unless_option not in options
-            and all(own_options.get(option) for option in self.if_options)
+            and all(option_overrides.get(option) for option in self.if_options)
             and self._is_of(code)
         )
 
@@ -103,21 +103,21 @@ class FixedImages:
 
 
 @dataclass(frozen=True)
-class Exceptions:
+class UnlistedImages:
     """All of them."""
 
-    maps: tuple[MapException, ...]
+    maps: tuple[MapImages, ...]
     aliases: tuple[Alias, ...]
     fixed: tuple[FixedImages, ...]
 
 
 @cache
-def load_exceptions() -> Exceptions:
+def load_unlisted_images() -> UnlistedImages:
     """Read the table that comes with this package."""
     text = files("ckf_airgap.charms").joinpath("unlisted_images.yaml").read_text("utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
-    return Exceptions(
-        maps=tuple(MapException(**entry) for entry in document["maps"]),
+    return UnlistedImages(
+        maps=tuple(MapImages(**entry) for entry in document["maps"]),
         aliases=tuple(Alias(**entry) for entry in document["aliases"]),
         fixed=tuple(
             FixedImages(
@@ -140,7 +140,7 @@ def code_marks(charm: str) -> frozenset[str]:
     """List the texts by which versions of a charm's code are told from each other."""
     marks = (
         fixed.if_code | fixed.unless_code
-        for fixed in load_exceptions().fixed
+        for fixed in load_unlisted_images().fixed
         if fixed.charm == charm
     )
     return frozenset[str]().union(*marks)
@@ -158,7 +158,7 @@ def required_images(
     """
     return tuple(
         image
-        for fixed in load_exceptions().fixed
+        for fixed in load_unlisted_images().fixed
         if fixed.is_required and fixed.concerns(charm, options, code)
         for image in fixed.images
     )

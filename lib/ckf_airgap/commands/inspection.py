@@ -6,7 +6,7 @@ from typing import Any
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.charm_version import told_versions
+from ckf_airgap.charms.charm_version import known_versions
 from ckf_airgap.upgrades.rules import load_rules
 
 UNNAMED_CURE = (
@@ -77,7 +77,7 @@ def attention(inventory: Inventory) -> Iterator[str]:
 
 def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
     """List the releases that charms can upgrade: their own, and the one before."""
-    return load_rules().starts_of(told_versions(unpacked.readable))
+    return load_rules().starts_of(known_versions(unpacked.readable))
 
 
 def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:

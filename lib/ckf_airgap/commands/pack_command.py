@@ -31,7 +31,7 @@ from ckf_airgap.upgrades.rules import load_rules
 
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
-  ckf-airgap pack --charms FOLDER --output release --add-images workloads.txt
+  ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --dry-run
 
 Charms are downloaded with juju download, images with skopeo: mirrors, accounts and proxies that
@@ -61,13 +61,16 @@ def define(add_parser: AddParser) -> None:
         help="YAML with CHARM: CHANNEL, or CHARM: {channel, base, revision}, for each charm",
     )
     pack.add_argument(
-        "--charms", type=Path, metavar="FOLDER", help="take the .charm files from this folder"
+        "--charms",
+        type=Path,
+        metavar="DIRECTORY",
+        help="take the .charm files from this directory",
     )
     pack.add_argument(
         "--output",
         type=Path,
         default=Path(),
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         help="where to write the two files (default: here)",
     )
     pack.add_argument(

@@ -15,8 +15,9 @@ from ckf_airgap.commands.arguments import (
 from ckf_airgap.commands.output import Answer
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.juju.juju_images import JujuVersion
-from ckf_airgap.planning.plan import make_plan, select_charms
+from ckf_airgap.juju.juju_version import JujuVersion
+from ckf_airgap.planning.charm_selection import select_charms
+from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
 from ckf_airgap.upgrades.from_archives import walk_between

@@ -9,7 +9,7 @@ architectures, and so has another digest.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ckf_airgap.charms.unlisted_images import load_exceptions
+from ckf_airgap.charms.unlisted_images import load_unlisted_images
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -41,7 +41,7 @@ def sort_out_mirrored(
     names = set(charms)
     known = {
         (host, path.repository)
-        for fixed in load_exceptions().fixed
+        for fixed in load_unlisted_images().fixed
         if fixed.charm in names
         for reference in map(ImageReference.parse, fixed.images)
         if reference

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.pull_secrets import ResourceFiles
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_values import OptionValue, Relation
@@ -65,7 +64,7 @@ class RecordedModel:
     def refresh(self, target: TargetApplication, base: str | None) -> list[str]:
         """Bring an application to another charm, with its images and options at once."""
         with self._files([target.planned]) as files:
-            local = local_application(target.planned, files)
+            local = target.planned.local(files)
             changes = self._model.refresh_application(local, base=base)
         self._remember([target.planned])
         # A controller that takes no options with a refresh gets them now.
@@ -74,7 +73,7 @@ class RecordedModel:
     def attach_images(self, target: TargetApplication, resources: Sequence[str]) -> list[str]:
         """Give an application other images."""
         with self._files([target.planned]) as files:
-            sources = local_application(target.planned, files).resources
+            sources = target.planned.local(files).resources
             changes = [
                 change
                 for each in resources

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.deployer import Deployer
+from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
-    juju_version,
     require_admin,
     require_fitting_client,
     unfit_charms,
 )
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.images.registry_location import SHORTER_PATH
+from ckf_airgap.juju.juju_images import controller_images, default_repository, model_images
 from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.network.proxies import model_proxy
 from ckf_airgap.planning.plan import Plan
@@ -86,7 +88,7 @@ class Preflight:
 
     def __init__(
         self,
-        installer: Installer,
+        release: Release,
         login: Callable[[], JujuModel],
         permissions: Permissions,
         report: Callable[[str], None] = lambda _: None,
@@ -94,22 +96,23 @@ class Preflight:
         """Prepare; nothing is checked yet.
 
         Args:
-            installer: Knows the inputs.
+            release: What is to be deployed.
             login: Logs in to the model.
             permissions: What the operator allows in an upgrade of what runs.
             report: Called with a line of text at each step.
         """
-        self._installer = installer
+        self._release = release
         self._login = login
         self._permissions = permissions
         self._report = report
         self._findings: list[Finding] = []
         self._walk: Walk | None = None
+        self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
         """Check everything."""
-        self._findings, self._walk = [], None
-        settings = self._installer.inputs.settings
+        self._findings, self._walk, self._model = [], None, None
+        settings = self._release.inputs.settings
         self._report("checking the registry")
         with self._as_finding("registry"):
             self._check_registry()
@@ -120,11 +123,11 @@ class Preflight:
         with self._as_finding("disk"):
             self._check_disk()
         with self._as_finding("charms"):
-            missing = self._installer.missing_charms
+            missing = self._release.selected_charms.require_readable().missing
             for charm in missing:
                 self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
             if not missing:
-                count = len(self._installer.charms)
+                count = len(self._release.unpacked_charms.charms)
                 self._ok("charms", f"{count} charms, all that belong to the deployment")
         inventory = self._look_at_images()
         self._report("checking Kubernetes")
@@ -133,7 +136,7 @@ class Preflight:
         if inventory is not None:
             self._report(f"checking the plan for {settings.location}")
             with self._as_finding("plan"):
-                plan = self._installer.plan_from(inventory)
+                plan = self._release.plan_from(inventory)
                 self._check_plan(plan)
                 self._check_pull(plan)
                 self._report("checking the way from what runs")
@@ -141,19 +144,19 @@ class Preflight:
         return PreflightResult(tuple(self._findings), self._walk)
 
     def _check_registry(self) -> None:
-        location = self._installer.inputs.settings.location
-        self._installer.check_registry()
+        location = self._release.inputs.settings.location
+        self._release.check_registry()
         self._ok("registry", f"{location} answers over TLS and takes pushes")
 
     def _check_juju(self) -> None:
-        model = self._login()
+        self._model = model = self._login()
         versions = model.versions()
         self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
         with self._as_finding("juju"):
             require_admin(model)
         with self._as_finding("juju"):
             require_fitting_client(versions)
-        for problem, cure in unfit_charms(self._installer, versions.model):
+        for problem, cure in unfit_charms(self._release.selected_charms.deployed, versions.model):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
         with self._as_finding("juju"):
@@ -176,23 +179,24 @@ class Preflight:
 
     def _check_agents(self, repository: str | None, version: str) -> None:
         """Check that there are the images that Juju takes for itself; no charm names those."""
-        juju = juju_version(version)
-        wanted = juju.images_of(self._installer.deployed_charms)
+        juju = JujuVersion.of_controller(version)
+        wanted = model_images(juju, self._release.selected_charms.deployed)
+        public = default_repository(juju)
         if repository is None:
             self._warning(
                 "juju",
                 "the controller takes the images of its agents from the internet "
-                f"({juju.repository}: {', '.join(wanted)})",
+                f"({public}: {', '.join(wanted)})",
                 "let the nodes' container runtime mirror them, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",
             )
             return
         host, _, path = repository.partition("/")
-        if host != self._installer.inputs.settings.location.host:
+        if host != self._release.inputs.settings.location.host:
             self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
             return
         cure = (
-            f"pull them where there is internet ({juju.repository}), or pack with "
+            f"pull them where there is internet ({public}), or pack with "
             f"--juju-version {juju}, and push them there"
         )
         lacking = self._lacking(path, wanted)
@@ -207,7 +211,7 @@ class Preflight:
             self._ok("juju", f"{repository} holds {', '.join(wanted)}")
         # It runs already; a node that it moves to pulls them again.
         lacking = self._lacking(
-            path, [name for name in juju.controller_images if name not in wanted]
+            path, [name for name in controller_images(juju) if name not in wanted]
         )
         if lacking:
             self._warning(
@@ -219,7 +223,7 @@ class Preflight:
 
     def _lacking(self, path: str, names: Iterable[str]) -> list[str]:
         """List the images that the registry does not have in a repository."""
-        registry = self._installer.registry
+        registry = self._release.registry
         parts = [(name, *name.split(":")) for name in names]
         return [
             name
@@ -228,8 +232,8 @@ class Preflight:
         ]
 
     def _check_disk(self) -> None:
-        folder = self._installer.folder
-        needed = self._installer.inputs.charms.size + _SPARE_BYTES
+        folder = self._release.folder
+        needed = self._release.inputs.charms.size + _SPARE_BYTES
         free = shutil.disk_usage(folder).free
         if free < needed:
             self._error(
@@ -243,7 +247,7 @@ class Preflight:
 
     def _look_at_images(self) -> Inventory | None:
         try:
-            inventory = self._installer.inventory()
+            inventory = self._release.inventory()
         except AirgapError as error:
             self._error("images", error.problem, error.cure)
             return None
@@ -257,7 +261,7 @@ class Preflight:
             )
         for entry in inventory.perhaps_lost:
             self._warning("images", entry.problem, entry.cure)
-        location = self._installer.inputs.settings.location
+        location = self._release.inputs.settings.location
         for image in (*inventory.images, *inventory.artifacts):
             for problem in filter(None, map(location.length_problem, image.paths)):
                 self._error("images", f"{image.description}: {problem}", SHORTER_PATH)
@@ -266,14 +270,15 @@ class Preflight:
         return inventory
 
     def _check_cluster(self, inventory: Inventory | None) -> None:
-        facts = cluster.look()
+        facts = cluster.describe()
         self._ok("kubernetes", f"{', '.join(sorted(facts.versions))} on {len(facts.nodes)} nodes")
         for node in facts.nodes:
             for problem in node.problems:
                 self._warning(
                     "kubernetes", f"the node {node.name} reports {problem}", "look into that node"
                 )
-        with_storage = sorted(c.name for c in self._installer.deployed_charms if c.has_storage)
+        charms = self._release.selected_charms.deployed
+        with_storage = sorted(c.name for c in charms if c.has_storage)
         if facts.default_storage_class:
             self._ok("kubernetes", f"default storage class {facts.default_storage_class}")
         elif with_storage:
@@ -283,9 +288,7 @@ class Preflight:
                 "kubectl annotate storageclass NAME "
                 "storageclass.kubernetes.io/is-default-class=true",
             )
-        operators = sorted(
-            c.name for c in self._installer.deployed_charms if c.needs_operator_storage
-        )
+        operators = sorted(c.name for c in charms if c.needs_operator_storage)
         if operators and not facts.default_storage_class:
             self._warning(
                 "kubernetes",
@@ -330,17 +333,19 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        model = self._login()
-        if not model.state().applications & {item.name for item in plan.applications}:
+        # Where there was no login, it has been told.
+        if self._model is None:
             return
-        self._walk = self._installer.walk(plan, model, self._permissions)
-        self._ok("upgrade", walk_title(self._walk))
+        state = self._model.state()
+        if state.applications & {item.name for item in plan.applications}:
+            self._walk = Deployer(self._release, self._model).walk(plan, self._permissions, state)
+            self._ok("upgrade", walk_title(self._walk))
 
     def _check_pull(self, plan: Plan) -> None:
-        host = self._installer.inputs.settings.location.host
-        if self._installer.inputs.registry_credentials is None:
+        host = self._release.inputs.settings.location.host
+        if self._release.inputs.registry_credentials is None:
             return
-        if not self._installer.pull_needs_credentials(plan):
+        if self._release.pull_account(plan) is None:
             self._ok("pull", f"{host} gives images without credentials")
             return
         self._ok("pull", "the oci-image resources are given with credentials to pull them")

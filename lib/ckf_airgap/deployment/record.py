@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.charms.charm_file import CharmFile
@@ -41,7 +42,7 @@ class Deployed:
 
     Attributes:
         item: The application as planned.
-        charm: The charm that it runs.
+        charm: The charm that it runs; None where it is about to be deployed.
         file: The file of that charm, as it was read.
     """
 
@@ -218,6 +219,24 @@ class DeploymentRecord:
                 deployed.file.fixed,
             )
         self._write()
+
+    def complete(self, running: Mapping[str, DeployedCharm]) -> None:
+        """Complete the entries of applications that a killed run was about to deploy.
+
+        Args:
+            running: The charms of the applications in the model. An application that was not there
+                when it was announced, and is there now, runs what it was announced with.
+
+        Raises:
+            AirgapError: The record cannot be written.
+        """
+        announced = [name for name, each in self._document.applications.items() if not each.charm]
+        for name in announced:
+            entry = self._document.applications.pop(name)
+            if name in running:
+                self._document.applications[name] = structs.replace(entry, charm=running[name])
+        if announced:
+            self._write()
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a charm's file; it is read once."""

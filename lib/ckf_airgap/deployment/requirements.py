@@ -1,11 +1,11 @@
 """What a deployment requires of Juju, found before anything is done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ckf_airgap.deployment.installer import Installer
-from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, JujuError, PlanError
-from ckf_airgap.juju.juju_images import JujuVersion
+from ckf_airgap.charms.charm_file import CharmFile
+from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, PlanError
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_version import JujuVersion
 
 
 def require_fitting_client(versions: JujuVersions) -> None:
@@ -47,11 +47,11 @@ def require_admin(model: JujuModel) -> None:
         )
 
 
-def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
+def unfit_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, str]]:
     """List the charms that a controller does not take.
 
     Args:
-        installer: Knows the charms.
+        charms: The charms that applications are deployed from.
         juju: The controller's version.
 
     Yields:
@@ -60,8 +60,8 @@ def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
     Raises:
         JujuError: The version is none.
     """
-    version = juju_version(juju)
-    for charm in installer.deployed_charms:
+    version = JujuVersion.of_controller(juju)
+    for charm in charms:
         if charm.is_podspec and not version.has_podspec:
             yield (
                 f"{charm.name} is a podspec charm, which Juju {juju} no longer deploys",
@@ -75,25 +75,11 @@ def unfit_charms(installer: Installer, juju: str) -> Iterator[tuple[str, str]]:
             )
 
 
-def juju_version(text: str) -> JujuVersion:
-    """Read the version that a controller gives.
-
-    Raises:
-        JujuError: It is none.
-    """
-    try:
-        return JujuVersion.parse(text)
-    except ValueError as error:
-        raise JujuError(
-            f"Juju's version is given as {text!r}, which is none", "see what juju status says"
-        ) from error
-
-
-def require_deployable(installer: Installer, model: JujuModel) -> None:
+def require_deployable(charms: Iterable[CharmFile], model: JujuModel) -> None:
     """Refuse to go on where user, client or charms do not fit the model.
 
     Args:
-        installer: Knows the charms.
+        charms: The charms that applications are deployed from.
         model: The model, logged in to.
 
     Raises:
@@ -102,20 +88,20 @@ def require_deployable(installer: Installer, model: JujuModel) -> None:
     require_admin(model)
     versions = model.versions()
     require_fitting_client(versions)
-    require_fit_charms(installer, versions.model)
+    require_fit_charms(charms, versions.model)
 
 
-def require_fit_charms(installer: Installer, juju: str) -> None:
+def require_fit_charms(charms: Iterable[CharmFile], juju: str) -> None:
     """Refuse to go on with charms that a controller does not take.
 
     Args:
-        installer: Knows the charms.
+        charms: The charms that applications are deployed from.
         juju: The controller's version.
 
     Raises:
         PlanError: There are some; the message names all of them.
     """
-    unfit = list(unfit_charms(installer, juju))
+    unfit = list(unfit_charms(charms, juju))
     if unfit:
         raise PlanError(
             "; ".join(problem for problem, _ in unfit),

@@ -7,7 +7,6 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import Version, version_in
 from ckf_airgap.charms.image_options import image_option, parsed_value
-from ckf_airgap.deployment.local_application import local_application
 from ckf_airgap.deployment.record import DeploymentRecord, KnownCharm
 from ckf_airgap.errors import ClusterError
 from ckf_airgap.juju.juju_model import JujuModel
@@ -44,14 +43,14 @@ class ClusterState:
     problem: ClusterError | None = None
 
 
-def look_at_cluster(namespace: str) -> ClusterState:
+def read_cluster_state(namespace: str) -> ClusterState:
     """Look at the cluster; where it cannot be looked at, nothing is known of it.
 
     Args:
         namespace: The model's namespace.
     """
     try:
-        versions = map(Version.find, cluster.look().versions)
+        versions = map(Version.find, cluster.describe().versions)
         return ClusterState(
             kubernetes=min(filter(None, versions), default=None),
             deployments=cluster.deployments(namespace),
@@ -67,12 +66,14 @@ class ModelReader:
 
     Attributes:
         model: The model, logged in to.
+        state: What it holds.
         record: What it was deployed from.
         account: What the images are pulled with; None for nothing.
         cluster: What the cluster tells of it.
     """
 
     model: JujuModel
+    state: ModelState
     record: DeploymentRecord
     account: Credentials | None
     cluster: ClusterState = field(default_factory=ClusterState)
@@ -86,11 +87,11 @@ class ModelReader:
         Raises:
             AirgapError: Juju cannot be asked.
         """
-        state = self.model.state()
+        state = self.state
         return RunningModel(
             name=self.model.name.rpartition("/")[2],
             applications={
-                name: self._application(name, state, target) for name in sorted(state.applications)
+                name: self._application(name, target) for name in sorted(state.applications)
             },
             relations=frozenset(running_relations(state, target.relations)),
             juju=self.model.versions().model,
@@ -98,12 +99,11 @@ class ModelReader:
             deployments=self.cluster.deployments,
         )
 
-    def _application(
-        self, name: str, state: ModelState, target: UpgradeTarget
-    ) -> RunningApplication:
+    def _application(self, name: str, target: UpgradeTarget) -> RunningApplication:
+        state = self.state
         runs = state.charms[name]
         known = self.record.known_charm(name, runs)
-        version = (known and known.version) or self._told_version(name, runs.name)
+        version = (known and known.version) or self._default_version(name, runs.name)
         wanted = target.applications.get(name)
         is_current = wanted is not None and known is not None and known.digest == wanted.digest
         is_leaving = name in state.leaving
@@ -125,12 +125,12 @@ class ModelReader:
             other_images=tuple(self.record.other_images(wanted.planned, self.account))
             if wanted and is_current
             else (),
-            other_options=self.model.changed_options(local_application(planned))
+            other_options=self.model.changed_options(planned.local())
             if planned and planned.options and not is_leaving
             else {},
         )
 
-    def _told_version(self, name: str, charm: str) -> Version | None:
+    def _default_version(self, name: str, charm: str) -> Version | None:
         """Tell a version from the defaults of the charm that runs, whoever has deployed it."""
         if charm not in load_rules().charms_with_versions:
             return None

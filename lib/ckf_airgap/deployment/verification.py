@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ckf_airgap.deployment.installer import Installer
+from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
 from ckf_airgap.errors import listed
 from ckf_airgap.juju.juju_model import JujuModel
@@ -89,7 +89,7 @@ def verify(
     own_application: str,
     timeout: float,
     report: Callable[[str], None],
-    installer: Installer | None,
+    deployer: Deployer | None,
     not_compared: str = "",
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -103,7 +103,7 @@ def verify(
         own_application: The application that runs this: it is not active meanwhile.
         timeout: For how many seconds to wait for the units.
         report: Called with a line of text while it waits.
-        installer: Knows the plan that Juju's options are compared with: an image that only an
+        deployer: Knows the plan that Juju's options are compared with: an image that only an
             option names is pulled when a user starts something, and no pod shows it before.
             None where the plan cannot be known.
         not_compared: Why it cannot.
@@ -139,21 +139,22 @@ def verify(
         if not images.not_pulled or clock() >= deadline:
             break
         sleep(_POLL_SECONDS)
+    release = deployer.release if deployer else None
     images = sort_out_mirrored(
         images,
         (charm.name for charm in state.charms.values()),
-        installer.inputs.settings.location if installer and images.foreign else None,
-        lambda repository, tag: installer and installer.registry.manifest_digest(repository, tag),
+        release.inputs.settings.location if release and images.foreign else None,
+        lambda repository, tag: release and release.registry.manifest_digest(repository, tag),
     )
-    plan = installer.known_plan() if installer else None
-    if installer and plan is None:
+    plan = release.known_plan() if release else None
+    if release and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
     return Verification(
         host=host,
         namespaces=namespaces,
         not_active=waiting,
         images=images,
-        not_as_planned=tuple(installer.differences(plan, model) if installer and plan else ()),
+        not_as_planned=tuple(deployer.differences(plan, state) if deployer and plan else ()),
         not_compared=not_compared,
         agent_images=agent_images,
         image_options={

@@ -110,7 +110,7 @@ class Journal:
         """Read what is there.
 
         Args:
-            path: The file. It need not exist; its folder must.
+            path: The file. It need not exist; its directory must.
             head: Tells this work from other work. What is there of other work does not count, and
                 is replaced when the first line is written.
             take: Called with each record, of those that are there and of those that are added;

@@ -1,4 +1,4 @@
-"""Opens what the operator names as a file: no pipe, folder or device, which may never end."""
+"""Opens what the operator names as a file: no pipe, directory or device, which may never end."""
 
 import errno
 import os

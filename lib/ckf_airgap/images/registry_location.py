@@ -10,6 +10,7 @@ from ckf_airgap.images.reference import (
     LONGEST_NAME,
     LONGEST_REPOSITORY,
     ImagePath,
+    ImageReference,
     registry_host,
 )
 
@@ -71,9 +72,13 @@ class RegistryLocation:
             f"take {LONGEST_REPOSITORY}"
         )
 
-    def reference(self, path: ImagePath) -> str:
+    def image(self, path: ImagePath) -> ImageReference:
         """Return the reference with which Kubernetes pulls an image from this registry."""
-        return f"{self.host}/{self.repository(path)}:{path.tag}"
+        return ImageReference(f"{self.host}/{self.repository(path)}", path.tag)
+
+    def reference(self, path: ImagePath) -> str:
+        """Return the same as text."""
+        return str(self.image(path))
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}" if self.path else self.host

@@ -75,7 +75,7 @@ def download_charm(
     except OSError as error:
         raise ConfigurationError(
             f"the juju client {client} cannot be run ({error.strerror})",
-            "snap install juju, or name the client with --juju; with --charms FOLDER none is "
+            "snap install juju, or name the client with --juju; with --charms DIRECTORY none is "
             "needed",
         ) from error
     if done.returncode:

@@ -96,8 +96,7 @@ class JujuModel:
     def versions(self) -> JujuVersions:
         """Return the versions of client and model."""
         with client_errors():
-            client = self._juju.cli("version", include_model=False).strip()
-            return JujuVersions(client, self._information.agent_version)
+            return JujuVersions(self._client, self._information.agent_version)
 
     @property
     def access(self) -> str:
@@ -110,12 +109,6 @@ class JujuModel:
             users = self._information.users
             found = users.get(self.user) or users.get(f"{self.user}@local")
             return found.access if found else ""
-
-    @property
-    def uuid(self) -> str:
-        """The model's UUID."""
-        with client_errors():
-            return self._information.model_uuid
 
     def secret(self, name: str) -> ModelSecret:
         """Return a secret of the model by its name; nothing is requested yet."""
@@ -190,6 +183,10 @@ class JujuModel:
                 for name, option in settings.get("settings", {}).items()
                 if "default" in option or option.get("source") == "default"
             }
+
+    @cached_property
+    def _client(self) -> str:
+        return self._juju.cli("version", include_model=False).strip()
 
     @cached_property
     def _information(self) -> jubilant.ModelInfo:

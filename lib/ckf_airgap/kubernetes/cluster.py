@@ -145,7 +145,7 @@ class ClusterFacts:
         return frozenset(node.version for node in self.nodes)
 
 
-def look() -> ClusterFacts:
+def describe() -> ClusterFacts:
     """Return nodes, version and default storage class of the cluster.
 
     Raises:

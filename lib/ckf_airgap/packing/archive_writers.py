@@ -56,7 +56,7 @@ class ImageArchiveWriter:
         """Find out what is already there.
 
         Args:
-            path: The file. Its folder must exist.
+            path: The file. Its directory must exist.
             parts: What is to stand in it. Where an earlier run had other parts, it counts for
                 nothing.
         """

@@ -32,7 +32,7 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
             failures.append(
                 ConfigurationError(
                     f"the bundle deploys {item.name} from a file, not from Charmhub",
-                    "give the folder of the charms with --charms",
+                    "give the directory of the charms with --charms",
                 )
             )
             continue

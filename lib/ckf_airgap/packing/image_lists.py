@@ -8,7 +8,8 @@ from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.files.untrusted_yaml import DocumentError, read_all_texts
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
-from ckf_airgap.juju.juju_images import JujuVersion
+from ckf_airgap.juju.juju_images import all_images, default_repository
+from ckf_airgap.juju.juju_version import JujuVersion
 
 
 def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
@@ -22,7 +23,8 @@ def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReferen
         ConfigurationError: It is not a version.
     """
     juju = JujuVersion.of_option(version)
-    return tuple(parse_image(f"{juju.repository}/{name}") for name in juju.all_images(charms))
+    repository = default_repository(juju)
+    return tuple(parse_image(f"{repository}/{name}") for name in all_images(juju, charms))
 
 
 def images_in(text: str, name: str) -> tuple[ImageReference, ...]:

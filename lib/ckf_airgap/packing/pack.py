@@ -1,6 +1,6 @@
 """The pack: charms and images from outside into charms.tar.gz and images.tar.gz.
 
-All is done in the folder ``partial`` beside the two files, which get their names at the end. A
+All is done in the directory ``partial`` beside the two files, which get their names at the end. A
 pack that is killed goes on from there: charms and layers that have been fetched are not fetched
 again, and a tag that has moved meanwhile is not looked at again.
 """
@@ -48,7 +48,7 @@ from ckf_airgap.packing.packed_charms import (
 )
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.skopeo import Skopeo
-from ckf_airgap.planning.charms_at_hand import require_readable
+from ckf_airgap.planning.charm_selection import require_readable
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 
@@ -220,7 +220,7 @@ class Packer:
                 start.require_next(charm.file for charm in found)
                 if lacking := start.origins_between(charm.file for charm in found):
                     raise ConfigurationError(
-                        f"the folder of the charms lacks {', '.join(map(str, lacking))}, which "
+                        f"the directory of the charms lacks {', '.join(map(str, lacking))}, which "
                         f"the upgrade from {start.name} goes through",
                         "download them into it (juju download CHARM --channel CHANNEL)",
                     )
@@ -232,7 +232,7 @@ class Packer:
             if lacking := start.origins_between(charm.file for charm in found):
                 raise ConfigurationError(
                     f"{', '.join(map(str, lacking))} has another version than its channel says",
-                    "see with juju info what is there; give the charms with --charms FOLDER",
+                    "see with juju info what is there; give the charms with --charms DIRECTORY",
                 )
         return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file))
 
@@ -322,7 +322,8 @@ class Packer:
         if needed > free and not dry_run:
             raise StorageError(
                 f"{self._request.output} has {free:,} bytes free, and {needed:,} are needed",
-                "make space there, or name another folder with --output; --format oci needs less",
+                "make space there, or name another directory with --output; --format oci needs "
+                "less",
             )
 
     def _publish(self) -> None:
@@ -351,7 +352,7 @@ class Packer:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """Keep another pack out of the folder, for as long as this one runs."""
+        """Keep another pack out of the directory, for as long as this one runs."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._folder, os.O_RDONLY)
@@ -363,7 +364,7 @@ class Packer:
         except BlockingIOError as error:
             raise ConfigurationError(
                 f"another pack is at work in {self._request.output}",
-                "wait for it, or name another folder with --output",
+                "wait for it, or name another directory with --output",
             ) from error
         finally:
             os.close(descriptor)
@@ -410,7 +411,7 @@ def _only(
     require_readable([charm for charm in unreadable if charm.name in wanted.keys() - there])
     if lacking := sorted(wanted.keys() - there):
         raise ConfigurationError(
-            f"the folder of the charms lacks {', '.join(lacking)}",
+            f"the directory of the charms lacks {', '.join(lacking)}",
             "download them (juju download CHARM --channel CHANNEL), or leave --charms out",
         )
     newest = {charm.path for charm in _versions(charms).newest}

@@ -15,9 +15,9 @@ class PackRequest:
     """What to pack.
 
     Attributes:
-        output: The folder for the two files; made if need be.
+        output: The directory for the two files; made if need be.
         origins: The charms to download, or none.
-        folder: A folder with charms, or None. With ``origins`` too, only those that they name
+        folder: A directory with charms, or None. With ``origins`` too, only those that they name
             count.
         bundle: The text of the bundle that the charms are for; empty for none.
         images: Images beside those of the charms.

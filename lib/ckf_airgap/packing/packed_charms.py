@@ -43,7 +43,7 @@ class FetchedCharm:
 
 
 class CharmDownloads:
-    """Downloads charms into a folder, each once."""
+    """Downloads charms into a directory, each once."""
 
     def __init__(
         self,
@@ -140,22 +140,23 @@ class CharmDownloads:
 
 
 def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
-    """Read the charms of a folder.
+    """Read the charms of a directory.
 
     Args:
-        folder: The folder; its ``.charm`` files count, folders below it do not.
+        folder: The directory; its ``.charm`` files count, directories below it do not.
 
     Returns:
         The charms, sorted by name, and the files that cannot be read.
 
     Raises:
-        ConfigurationError: The folder is not there, or has no charm.
+        ConfigurationError: The directory is not there, or has no charm.
         ArtifactError: No charm can be read, or two have one name and no version tells them
             apart; the message names all of these.
     """
     if not folder.is_dir():
         raise ConfigurationError(
-            f"{folder} is not a folder", "give with --charms the folder of the .charm files"
+            f"{folder} is not a directory",
+            "give with --charms the directory of the .charm files",
         )
     found: list[FetchedCharm] = []
     versions = CharmVersions(str(folder))

@@ -81,7 +81,7 @@ class RemoteImage:
 
 
 class RemoteImages:
-    """Looks images up, and remembers what it found in a folder."""
+    """Looks images up, and remembers what it found in a directory."""
 
     def __init__(self, skopeo: Skopeo, architecture: str, folder: Path) -> None:
         """Prepare.

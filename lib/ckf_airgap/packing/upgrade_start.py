@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.charm_version import Version, told_versions
+from ckf_airgap.charms.charm_version import Version, known_versions
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.planning.bundle_and_overlay import read_bundle
@@ -76,7 +76,7 @@ class UpgradeStart:
             ConfigurationError: A release lies between, or it is older.
         """
         rules = load_rules()
-        after = rules.release_in(told_versions(charms))
+        after = rules.release_in(known_versions(charms))
         if self.release is None or after is None:
             return
         first, last = map(rules.releases.index, (self.release, after))
@@ -104,7 +104,7 @@ class UpgradeStart:
         Returns:
             What is to be downloaded beside these.
         """
-        told = told_versions(charms)
+        told = known_versions(charms)
         origins: list[CharmOrigin] = []
         for rule in load_rules().minors:
             there = [version for name, version in told if name == rule.charm]

@@ -23,7 +23,7 @@ def render_bundle(
 
     Args:
         plan: The plan; its excluded applications are left out.
-        templates: The folder that holds ``bundle.yaml.j2``.
+        templates: The directory that holds ``bundle.yaml.j2``.
         resource_files: For application and resource the file to give in place of the image's
             reference: it holds the credentials to pull it with.
 

@@ -146,7 +146,7 @@ class BundleReader:
             self._settings(plain, body),
             options=self._options(name, body.get("options")),
             # Charmhub's numbers of resources, and files, are no images.
-            own_resources={
+            resource_overrides={
                 resource: image
                 for resource, image in resources.items()
                 if isinstance(image, str) and ImageReference.parse(image)
@@ -162,8 +162,11 @@ class BundleReader:
         plain = self._of_charm(before, body["charm"]) if "charm" in body else before
         return dataclasses.replace(
             self._settings(plain, body),
-            own_options={**before.own_options, **self._options(before.name, body.get("options"))},
-            own_resources={**before.own_resources, **resources},
+            option_overrides={
+                **before.option_overrides,
+                **self._options(before.name, body.get("options")),
+            },
+            resource_overrides={**before.resource_overrides, **resources},
         )
 
     def relations(self, document: Mapping[str, Any]) -> tuple[Relation, ...]:

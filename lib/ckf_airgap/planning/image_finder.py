@@ -1,6 +1,5 @@
 """The images of each application, found in the archive, and who asked for what is not there."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,14 +7,19 @@ from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.image_options import PlainImageOption, parsed_value
-from ckf_airgap.charms.unlisted_images import FixedImages, MapException, load_exceptions
+from ckf_airgap.charms.image_options import (
+    OptionImages,
+    PlainImageOption,
+    option_text,
+    parsed_value,
+)
+from ckf_airgap.charms.unlisted_images import FixedImages, MapImages, load_unlisted_images
 from ckf_airgap.errors import listed
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
-from ckf_airgap.planning.own_images import own_image_options
+from ckf_airgap.planning.image_overrides import overridden_image_options
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
 _DIFFERENT_PLACES = (
@@ -153,9 +157,9 @@ class ImageFinder:
         Raises:
             ConfigurationError: The operator gives something else where the charm takes images.
         """
-        values: dict[str, str] = {}
+        values: dict[str, OptionImages] = {}
         missing: set[str] = set()
-        for option in own_image_options(application, charm, own):
+        for option in overridden_image_options(application, charm, own):
             wanted_by = f"{application}/{option.name}"
             default = charm.image_option(option.name)
             self._own.update(set(option.images) - set(default.images if default else ()))
@@ -172,19 +176,20 @@ class ImageFinder:
             if value is not None:
                 values[option.name] = value
         missing |= self._complete_maps(application, charm, values)
-        for alias in load_exceptions().aliases:
+        for alias in load_unlisted_images().aliases:
             if (
                 alias.charm == charm.name
                 and alias.option in charm.options
                 and not own.get(alias.option)
             ):
-                images = json.loads(values.get(alias.of, "{}"))
-                if alias.key in images:
+                images = values.get(alias.of)
+                if isinstance(images, dict) and alias.key in images:
                     values[alias.option] = images[alias.key]
-        return FoundOptions(values, frozenset(missing))
+        texts = {name: option_text(value) for name, value in values.items()}
+        return FoundOptions(texts, frozenset(missing))
 
     def report_fixed(
-        self, application: str, charm: CharmFile, own_options: Mapping[str, object]
+        self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
     ) -> tuple[str, ...]:
         """Warn of the images of an application that no option can change.
 
@@ -193,14 +198,14 @@ class ImageFinder:
         Args:
             application: The application.
             charm: Its charm.
-            own_options: The options that the operator demands.
+            option_overrides: The options that the operator demands.
 
         Returns:
             The missing images without which it does not run.
         """
         lacking: list[str] = []
-        for fixed in load_exceptions().fixed:
-            if not fixed.concerns(charm.name, charm.options, charm.code, own_options):
+        for fixed in load_unlisted_images().fixed:
+            if not fixed.concerns(charm.name, charm.options, charm.code, option_overrides):
                 continue
             if fixed.is_required:
                 lacking += [i for i in fixed.images if not self._find(i, application)]
@@ -253,7 +258,7 @@ class ImageFinder:
         return (*self._warnings, *stood_in)
 
     def _complete_maps(
-        self, application: str, charm: CharmFile, values: dict[str, str]
+        self, application: str, charm: CharmFile, values: dict[str, OptionImages]
     ) -> set[str]:
         """Add the images of keys that neither the charm nor the operator gives one for.
 
@@ -261,25 +266,30 @@ class ImageFinder:
             The options for which the archive does not hold all of them.
         """
         return {
-            exception.option
-            for exception in load_exceptions().maps
-            if exception.charm == charm.name
-            and exception.option in charm.options
-            and not self._complete(application, charm, exception, values)
+            unlisted.option
+            for unlisted in load_unlisted_images().maps
+            if unlisted.charm == charm.name
+            and unlisted.option in charm.options
+            and not self._complete(application, charm, unlisted, values)
         }
 
     def _complete(
-        self, application: str, charm: CharmFile, exception: MapException, values: dict[str, str]
+        self,
+        application: str,
+        charm: CharmFile,
+        unlisted: MapImages,
+        values: dict[str, OptionImages],
     ) -> bool:
-        images: dict[str, str] = json.loads(values.get(exception.option, "{}"))
-        is_plain = charm.image_option(exception.option) is None
+        given = values.get(unlisted.option)
+        images = given if isinstance(given, dict) else dict[str, Any]()
+        is_plain = charm.image_option(unlisted.option) is None
         # A charm that names some of its images names all that it must have.
-        required: Mapping[str, str] = exception.keys if is_plain else {}
-        listed = parsed_value(charm.options[exception.option]) if is_plain else None
+        required: Mapping[str, str] = unlisted.keys if is_plain else {}
+        listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
         is_whole = True
-        for key, tail in {**required, **exception.extra_keys}.items():
-            image = f"{exception.registry}/{tail}"
+        for key, tail in {**required, **unlisted.extra_keys}.items():
+            image = f"{unlisted.registry}/{tail}"
             expected = self._expected(image)
             if key in images or expected is None:
                 continue
@@ -289,23 +299,23 @@ class ImageFinder:
                 continue
             # Whatever is missing, nothing is left to the internet.
             if key in required or key in perhaps:
-                images[key] = expected
+                images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
             if key in required:
                 is_whole = False
                 note = resolution.note or f"the charm names none: that of the version {version}"
-                place = f"{application}/{exception.option}"
+                place = f"{application}/{unlisted.option}"
                 self._unplaceable.append(MissingImage(image, (place,), note))
             elif key in perhaps:
                 self._warnings.append(
                     (
-                        f"{application}/{exception.option} has no image in the archive for {key}, "
+                        f"{application}/{unlisted.option} has no image in the archive for {key}, "
                         "which not every version of Knative deploys",
                         f"if the version {version} does, add {image} of that version",
                     )
                 )
         if images:
-            values[exception.option] = json.dumps(images)
+            values[unlisted.option] = images
         return is_whole
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
@@ -352,19 +362,19 @@ class ImageFinder:
         self._wanted_by[image][wanted_by] = None
         return self._location.reference(resolution.path) if resolution.path else None
 
-    def _found_or_expected(self, image: str) -> str | None:
+    def _found_or_expected(self, image: str) -> ImageReference | None:
         """Return the reference of an image that was asked for, found or not."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
-            return self._location.reference(resolution.path)
+            return self._location.image(resolution.path)
         return self._expected(image)
 
-    def _expected(self, image: str) -> str | None:
+    def _expected(self, image: str) -> ImageReference | None:
         """Return the reference under which an image stands, or would stand, by its own name."""
-        if self._is_in_registry(image):
-            return image
         reference = ImageReference.parse(image)
-        return self._location.reference(image_path(reference)) if reference else None
+        if reference is None or self._is_in_registry(image):
+            return reference
+        return self._location.image(image_path(reference))
 
     def _is_in_registry(self, image: str) -> bool:
         """Return whether the operator names an image where it stands inside the air gap."""

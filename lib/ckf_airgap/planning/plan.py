@@ -9,13 +9,10 @@ from typing import Any
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
-from ckf_airgap.juju.juju_values import OptionValue, Relation
-from ckf_airgap.planning.charms_at_hand import (
-    CharmSelection,
+from ckf_airgap.juju.juju_values import LocalApplication, OptionValue, Relation
+from ckf_airgap.planning.charm_selection import (
     MissingCharm,
-    missing_charms,
-    needed_charms,
-    require_readable,
+    select_charms,
     unreadable_warnings,
 )
 from ckf_airgap.planning.image_finder import (
@@ -84,6 +81,31 @@ class PlannedApplication:
     def lacking_in_words(self) -> str:
         """What it lacks, as many as fit into a message."""
         return listed(self.lacking, separator=", ")
+
+    def local(
+        self, resource_files: Mapping[tuple[str, str], Path] | None = None
+    ) -> LocalApplication:
+        """Return the application as the juju client is given it.
+
+        Args:
+            resource_files: For application and resource the file to give in place of the image's
+                reference: it holds the credentials to pull it with.
+        """
+        files = resource_files or {}
+        return LocalApplication(
+            name=self.name,
+            file=self.file,
+            base=self.base,
+            resources={
+                resource: str(files.get((self.name, resource), reference))
+                for resource, reference in self.resources.items()
+            },
+            options=self.options,
+            constraints=self.constraints,
+            scale=self.scale,
+            trust=self.trust,
+            storage=self.settings.get("storage"),
+        )
 
 
 @dataclass(frozen=True)
@@ -198,8 +220,8 @@ def make_plan(
         PlanError: None of the charms belongs to the topology.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
-    require_readable(needed_charms(topology, by_name, unreadable))
+    selection = select_charms(by_name.values(), settings, unreadable).require_readable()
+    topology = selection.topology
     deployed = sorted(
         (item for item in topology.applications if item.charm in by_name),
         key=lambda item: item.name,
@@ -232,7 +254,7 @@ def make_plan(
         resolved=finder.resolved,
         missing=finder.missing,
         fixed_images=finder.fixed,
-        missing_charms=missing_charms(topology, by_name),
+        missing_charms=selection.missing,
         warnings=(
             *map(PlanWarning, topology.warnings),
             *unreadable_warnings(unreadable),
@@ -251,30 +273,6 @@ def make_plan(
     )
 
 
-def select_charms(
-    charms: Iterable[CharmFile],
-    settings: PlanSettings,
-    unreadable: Sequence[UnreadableCharm] = (),
-) -> CharmSelection:
-    """Sort out the charms, which needs no look at the images.
-
-    Args:
-        charms: The charms at hand.
-        settings: What the operator says.
-        unreadable: What of charms.tar.gz cannot be read.
-    """
-    by_name = {charm.name: charm for charm in charms}
-    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
-    used = {item.charm for item in topology.applications}
-    needed = needed_charms(topology, by_name, unreadable)
-    named = {charm.name for charm in needed}
-    return CharmSelection(
-        tuple(charm for name, charm in by_name.items() if name in used),
-        tuple(charm for charm in missing_charms(topology, by_name) if charm.name not in named),
-        needed,
-    )
-
-
 def _lacking_charms(missing: Sequence[MissingCharm]) -> str:
     return f"charms.tar.gz lacks {len(missing)} charms: {'; '.join(map(str, missing))}"
 
@@ -287,9 +285,9 @@ def _planned(
     settings: PlanSettings,
 ) -> PlannedApplication:
     _require_known(item, charm)
-    resources = finder.resources(item.name, charm, item.own_resources)
+    resources = finder.resources(item.name, charm, item.resource_overrides)
     images = finder.options(item.name, charm, item.given_options)
-    fixed = finder.report_fixed(item.name, charm, item.own_options)
+    fixed = finder.report_fixed(item.name, charm, item.option_overrides)
     return PlannedApplication(
         name=item.name,
         charm=item.charm,
@@ -300,7 +298,7 @@ def _planned(
         trust=item.trust,
         constraints=item.constraints,
         resources=resources,
-        options={**_options(item, charm, settings), **item.own_options, **images.values},
+        options={**_options(item, charm, settings), **item.option_overrides, **images.values},
         image_options=tuple(images.values),
         lacking=(
             *sorted({*charm.resources} - {*resources}),
@@ -317,17 +315,21 @@ def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplicati
     return dataclasses.replace(
         item,
         options={name: each for name, each in item.options.items() if name in charm.options},
-        own_options={k: each for k, each in item.own_options.items() if k in charm.options},
-        own_resources={k: each for k, each in item.own_resources.items() if k in charm.resources},
+        option_overrides={
+            k: each for k, each in item.option_overrides.items() if k in charm.options
+        },
+        resource_overrides={
+            k: each for k, each in item.resource_overrides.items() if k in charm.resources
+        },
     )
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
     """Check that the charm has what the operator sets; Juju would refuse it in the middle."""
-    options = [*item.own_options, *(() if item.is_template else item.options)]
+    options = [*item.option_overrides, *(() if item.is_template else item.options)]
     for what, given, known in (
         ("option", options, charm.options),
-        ("resource", list(item.own_resources), charm.resources),
+        ("resource", list(item.resource_overrides), charm.resources),
     ):
         unknown = sorted(set(given) - set(known))
         if unknown:

@@ -1,5 +1,6 @@
 """What the operator says about the deployment, read once."""
 
+import functools
 from dataclasses import dataclass, field
 
 from ckf_airgap.errors import ConfigurationError
@@ -67,6 +68,8 @@ class PlanSettings:
         )
 
 
+# Checked, and then planned with, in one run of the charm.
+@functools.lru_cache(maxsize=1)
 def read_topology(bundle: str, overlay: str) -> Topology:
     """Read which applications and relations the operator wants.
 

@@ -38,8 +38,8 @@ class TopologyApplication:
         scale: The number of units.
         trust: Whether it may use the cluster.
         settings: Further keys of the application in a bundle, which are passed on.
-        own_resources: Images that the operator gives: resource -> reference.
-        own_options: Options of an overlay, which take precedence over those of a bundle.
+        resource_overrides: Images that the operator gives: resource -> reference.
+        option_overrides: Options of an overlay, which take precedence over those of a bundle.
         reference: How the operator's bundle or overlay names the charm, with its revision; None
             where neither does.
         channel: The channel of Charmhub that they take it from, or None.
@@ -63,15 +63,15 @@ class TopologyApplication:
     scale: int = 1
     trust: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    own_resources: Mapping[str, str] = field(default_factory=dict[str, str])
-    own_options: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
+    resource_overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+    option_overrides: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue])
     reference: CharmReference | None = None
     channel: str | None = None
 
     @property
     def given_options(self) -> Mapping[str, OptionValue]:
         """What the operator sets: an overlay takes precedence over a bundle."""
-        return {**({} if self.is_template else self.options), **self.own_options}
+        return {**({} if self.is_template else self.options), **self.option_overrides}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Topology:
             for item in self.applications
             if item.mesh in (None, mesh)
             # What the operator sets options or images of is wanted, where its charm is there.
-            or (item.charm in charms and (item.own_options or item.own_resources))
+            or (item.charm in charms and (item.option_overrides or item.resource_overrides))
         ]
         names = {item.name for item in kept}
         return replace(

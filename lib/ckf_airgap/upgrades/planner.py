@@ -11,6 +11,7 @@ from ckf_airgap.errors import AirgapError, join_errors
 from ckf_airgap.juju.juju_values import Relation
 from ckf_airgap.planning.topology import load_topology
 from ckf_airgap.upgrades import refusals
+from ckf_airgap.upgrades import walk_steps as steps
 from ckf_airgap.upgrades.bases import CharmRefresh
 from ckf_airgap.upgrades.changes import Change, Changes
 from ckf_airgap.upgrades.rules import MinorRule, ReleaseRule, UpgradeRules, load_rules
@@ -22,26 +23,9 @@ from ckf_airgap.upgrades.start_and_target import (
     UpgradeTarget,
     WalkMemory,
 )
-from ckf_airgap.upgrades.walk_steps import (
-    AddRelation,
-    AttachImages,
-    Backup,
-    Deploy,
-    Phase,
-    Refresh,
-    Remove,
-    RemoveRelation,
-    ScaleDown,
-    ScaleUp,
-    SetOptions,
-    Step,
-    WaitActive,
-    WaitGone,
-    WaitRemoved,
-    Walk,
-)
+from ckf_airgap.upgrades.walk_steps import Phase, Step, Walk
 
-_Kind = TypeVar("_Kind", ScaleUp, Remove)
+_Kind = TypeVar("_Kind", steps.ScaleUp, steps.Remove)
 
 
 def plan_walk(
@@ -128,7 +112,7 @@ class _Planner:
             steps=tuple(self._steps),
             backups=tuple(self._backups()) if self._steps else (),
             memory=WalkMemory(
-                scales={step.application: step.units for step in self._all(ScaleUp)},
+                scales={step.application: step.units for step in self._all(steps.ScaleUp)},
                 replacing=frozenset(self._changes.replaced),
                 relations=tuple(restored),
             ),
@@ -158,9 +142,9 @@ class _Planner:
             if not item.is_leaving:
                 self._drop_relations(Phase.MESH, self._changes.relations_of(item.name))
                 why = f"it makes way for the {self._rules.mesh.name} mesh"
-                self._add(Phase.MESH, Remove(item.name, False, why))
+                self._add(Phase.MESH, steps.Remove(item.name, False, why))
         for item in going:
-            self._add(Phase.MESH, WaitRemoved(item.name))
+            self._add(Phase.MESH, steps.WaitRemoved(item.name))
         order = self._rules.mesh.deployed
         new = [item for item in self._changes.new if item.charm.name in order]
         for item in sorted(new, key=lambda each: order.index(each.charm.name)):
@@ -180,7 +164,7 @@ class _Planner:
             # Of a refresh that was interrupted: without them it never becomes active.
             self._set_options(phase, change)
         if (running.other_options or not running.is_active) and (chain or off):
-            self._add(phase, WaitActive(change.name, running.version, rule.minutes))
+            self._add(phase, steps.WaitActive(change.name, running.version, rule.minutes))
         self._drop_relations(
             phase,
             self._changes.broken_by(each.name for each in [*off, *([change] if chain else [])]),
@@ -188,12 +172,12 @@ class _Planner:
         downed = [other for other in off if chain or other.is_other_version]
         for other in downed:
             if other.running.scale:
-                self._add(phase, ScaleDown(other.name, other.running.scale))
+                self._add(phase, steps.ScaleDown(other.name, other.running.scale))
         for other in downed:
             workload = rule.deployment_of(other.target.charm.name, _options_of(other.target))
             is_there = other.running.scale or other.running.units
             if is_there or workload in self._running.deployments:
-                self._add(phase, WaitGone(other.name, workload))
+                self._add(phase, steps.WaitGone(other.name, workload))
         self._through(change, chain, rule.minutes)
         for other in off:
             if other.is_outdated:
@@ -212,8 +196,8 @@ class _Planner:
             # Between, an application moves only where it cannot stay.
             stays = item is not chain[-1] and base in item.charm.bases
             moved = self._base(change, item, base, base if stays else item.planned.base)
-            self._add(Phase.VERSIONS, Refresh(item, before, moved))
-            self._add(Phase.VERSIONS, WaitActive(change.name, item.version, minutes))
+            self._add(Phase.VERSIONS, steps.Refresh(item, before, moved))
+            self._add(Phase.VERSIONS, steps.WaitActive(change.name, item.version, minutes))
             base, before = moved or base, item.version
         if chain:
             self._done.add(change.name)
@@ -224,9 +208,9 @@ class _Planner:
             change = self._changes.changes.get(name)
             if change and not change.running.is_leaving:
                 self._drop_relations(phase, self._changes.relations_of(name))
-                self._add(phase, Remove(name, change.loses_data, change.why_replaced))
+                self._add(phase, steps.Remove(name, change.loses_data, change.why_replaced))
             if change:
-                self._add(phase, WaitRemoved(name))
+                self._add(phase, steps.WaitRemoved(name))
             self._deploy(phase, self._target.applications[name])
 
     def _podspec(self) -> None:
@@ -235,10 +219,10 @@ class _Planner:
         self._drop_relations(phase, self._changes.broken_by(each.name for each in going))
         for each in going:
             if each.running.scale:
-                self._add(phase, ScaleDown(each.name, each.running.scale))
+                self._add(phase, steps.ScaleDown(each.name, each.running.scale))
         for each in going:
             if each.running.scale or each.running.units:
-                self._add(phase, WaitGone(each.name))
+                self._add(phase, steps.WaitGone(each.name))
         for each in going:
             self._refresh(phase, each)
         for each in self._changes.staying:
@@ -257,7 +241,7 @@ class _Planner:
         current = [each for each in self._changes.staying if not each.is_outdated]
         for each in current:
             if each.running.other_images:
-                self._add(phase, AttachImages(each.target, each.running.other_images))
+                self._add(phase, steps.AttachImages(each.target, each.running.other_images))
         for item in self._changes.new:
             if item.name not in self._done:
                 self._deploy(phase, item)
@@ -269,16 +253,16 @@ class _Planner:
         present = {each.key for each in self._running.relations - self._removed}
         for pair in [*self._target.relations, *restored]:
             if frozenset(pair) not in present:
-                self._add(Phase.RELATIONS, AddRelation(pair))
+                self._add(Phase.RELATIONS, steps.AddRelation(pair))
 
     def _refresh(self, phase: Phase, change: Change) -> None:
         item, running = change.target, change.running
         base = self._base(change, item, running.base, item.planned.base)
-        self._add(phase, Refresh(item, running.version, base))
+        self._add(phase, steps.Refresh(item, running.version, base))
         self._done.add(change.name)
 
     def _set_options(self, phase: Phase, change: Change) -> None:
-        self._add(phase, SetOptions(change.name, change.running.other_options))
+        self._add(phase, steps.SetOptions(change.name, change.running.other_options))
         self._set.add(change.name)
 
     def _base(
@@ -298,18 +282,18 @@ class _Planner:
         units = self._memory.scales.get(change.name) or change.running.scale
         units = units or change.target.planned.scale
         if units and (was_down or not change.running.scale):
-            self._add(phase, ScaleUp(change.name, units))
+            self._add(phase, steps.ScaleUp(change.name, units))
         self._done.add(change.name)
 
     def _deploy(self, phase: Phase, item: TargetApplication) -> None:
-        self._add(phase, Deploy(item))
+        self._add(phase, steps.Deploy(item))
         self._done.add(item.name)
 
     def _drop_relations(self, phase: Phase, relations: Iterable[RunningRelation]) -> None:
         for relation in relations:
             if relation not in self._removed:
                 self._removed.add(relation)
-                self._add(phase, RemoveRelation(relation.sides))
+                self._add(phase, steps.RemoveRelation(relation.sides))
 
     def _add(self, phase: Phase, step: Step) -> None:
         self._steps.append((phase, step))
@@ -317,8 +301,8 @@ class _Planner:
     def _all(self, kind: type[_Kind]) -> list[_Kind]:
         return [step for _, step in self._steps if isinstance(step, kind)]
 
-    def _backups(self) -> Iterator[Backup]:
-        lost = {step.application for step in self._all(Remove) if step.destroys_storage}
+    def _backups(self) -> Iterator[steps.Backup]:
+        lost = {step.application for step in self._all(steps.Remove) if step.destroys_storage}
         for name, item in sorted(self._running.applications.items()):
             target = self._target.applications.get(name)
             has_storage = item.has_storage or (target and target.charm.has_storage)
@@ -326,7 +310,7 @@ class _Planner:
                 continue
             rule = self._rules.backup(item.charm)
             data, command, note = (rule.data, rule.command, rule.note) if rule else ("", "", "")
-            yield Backup(
+            yield steps.Backup(
                 application=name,
                 data=data or "what is on its storage",
                 command=command.format(application=name, model=self._running.name),
@@ -337,7 +321,7 @@ class _Planner:
     def _left(self) -> Iterator[str]:
         known = {item.charm for item in load_topology().applications}
         known |= {item.charm.name for item in self._target.applications.values()}
-        going = {step.application for step in self._all(Remove)}
+        going = {step.application for step in self._all(steps.Remove)}
         for name, item in sorted(self._running.applications.items()):
             if name not in self._target.applications and name not in going and item.charm in known:
                 yield name

@@ -9,34 +9,19 @@ from typing import Protocol
 from ckf_airgap.errors import JujuError
 from ckf_airgap.juju.juju_values import OptionValue, Relation
 from ckf_airgap.juju.rollout import AT_ONCE, roll_out
+from ckf_airgap.upgrades import walk_steps as steps
 from ckf_airgap.upgrades.rendering import in_words
 from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
-from ckf_airgap.upgrades.walk_steps import (
-    AddRelation,
-    AttachImages,
-    Deploy,
-    Phase,
-    Refresh,
-    Remove,
-    RemoveRelation,
-    ScaleDown,
-    ScaleUp,
-    SetOptions,
-    Step,
-    WaitActive,
-    WaitGone,
-    WaitRemoved,
-    Walk,
-)
+from ckf_airgap.upgrades.walk_steps import Phase, Step, Walk
 
 _POLL_SECONDS = 5.0
 # Units go within a minute (the guides); a node that does not answer keeps them longer.
 _MINUTES_TO_GO = 10
 # Of these, several may be starting at once; no other step comes between them.
-_ROLLED_OUT = (Refresh, AttachImages, Deploy)
+_ROLLED_OUT = (steps.Refresh, steps.AttachImages, steps.Deploy)
 
 Numbered = tuple[int, Step]
-_Wait = WaitGone | WaitActive | WaitRemoved
+_Wait = steps.WaitGone | steps.WaitActive | steps.WaitRemoved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,18 +148,18 @@ class Walker:
         self._remember(None)
         return changes
 
-    def _roll_out(self, steps: Sequence[Numbered]) -> list[str]:
-        by_name = {str(number): (number, step) for number, step in steps}
+    def _roll_out(self, numbered: Sequence[Numbered]) -> list[str]:
+        by_name = {str(number): (number, step) for number, step in numbered}
         changes: list[str] = []
 
         def take(names: Sequence[str]) -> None:
             for number, step in map(by_name.__getitem__, names):
                 self._report(number, step)
             chosen = [step for _, step in _chosen(by_name, names)]
-            if deployed := [step.target for step in chosen if isinstance(step, Deploy)]:
+            if deployed := [step.target for step in chosen if isinstance(step, steps.Deploy)]:
                 changes.extend(self._model.deploy(deployed))
             for step in chosen:
-                if not isinstance(step, Deploy):
+                if not isinstance(step, steps.Deploy):
                     changes.extend(self._change(step))
 
         def starting() -> list[str]:
@@ -203,27 +188,27 @@ class Walker:
     def _change(self, step: Step) -> list[str]:
         model = self._model
         match step:
-            case ScaleDown():
+            case steps.ScaleDown():
                 return model.scale(step.application, 0)
-            case ScaleUp():
+            case steps.ScaleUp():
                 return model.scale(step.application, step.units)
-            case Refresh():
+            case steps.Refresh():
                 return model.refresh(step.target, step.base)
-            case AttachImages():
+            case steps.AttachImages():
                 return model.attach_images(step.target, step.resources)
-            case Remove():
+            case steps.Remove():
                 return model.remove(step.application, destroy_storage=step.destroys_storage)
-            case SetOptions():
+            case steps.SetOptions():
                 return model.set_options(step.application, step.options)
-            case AddRelation():
+            case steps.AddRelation():
                 return model.relate(step.relation)
-            case RemoveRelation():
+            case steps.RemoveRelation():
                 return model.unrelate(step.relation)
             case _:
                 raise TypeError(f"{step} changes nothing")
 
     def _wait(self, number: int, step: _Wait) -> None:
-        minutes = step.minutes if isinstance(step, WaitActive) else _MINUTES_TO_GO
+        minutes = step.minutes if isinstance(step, steps.WaitActive) else _MINUTES_TO_GO
         deadline = self._clock() + minutes * 60
         while lacking := self._lacking(step):
             if self._clock() >= deadline:
@@ -240,13 +225,13 @@ class Walker:
         """Say what a wait is for; an empty text where it is over."""
         condition = self._model.conditions().get(step.application)
         match step:
-            case WaitRemoved():
+            case steps.WaitRemoved():
                 return f"{step.application} is there" if condition else ""
-            case WaitActive():
+            case steps.WaitActive():
                 if condition is None:
                     return f"{step.application} is not in the model"
                 return "" if condition.is_active else condition.status or "it is not active"
-            case WaitGone():
+            case steps.WaitGone():
                 if condition and condition.units:
                     return f"{step.application} has {condition.units} units"
                 if step.deployment and step.deployment in self._model.deployments():
@@ -278,7 +263,7 @@ def _chosen(by_name: Mapping[str, Numbered], names: Sequence[str]) -> list[Numbe
 def _look_at(step: _Wait) -> str:
     name = step.application
     look = f"see juju status {name} and juju debug-log --include {name}"
-    if isinstance(step, WaitGone) and step.deployment:
+    if isinstance(step, steps.WaitGone) and step.deployment:
         return f"{look}, and kubectl get deployment {step.deployment} in the model's namespace"
     return look
 

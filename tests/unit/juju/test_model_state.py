@@ -105,7 +105,6 @@ def test_access_and_versions_are_told(fake: FakeJuju, model: JujuModel) -> None:
     fake.answer("version", "3.6.9-ubuntu-amd64\n")
     assert model.versions() == JujuVersions("3.6.9-ubuntu-amd64", "3.6.8")
     assert (model.user, model.access) == ("deployer", "write")
-    assert model.uuid == "uuid"
 
 
 def test_bases_are_told_as_charms_name_them(fake: FakeJuju, model: JujuModel) -> None:

@@ -19,7 +19,7 @@ from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.juju_values import OptionValue
 
 
-def own_image_options(
+def overridden_image_options(
     application: str, charm: CharmFile, own: Mapping[str, OptionValue]
 ) -> Iterator[ImageOption]:
     """Return the options of an application that name images, with the operator's values.

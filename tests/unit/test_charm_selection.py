@@ -12,7 +12,8 @@ from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.packing.packed_charms import charms_in
-from ckf_airgap.planning.plan import Plan, make_plan, select_charms
+from ckf_airgap.planning.charm_selection import select_charms
+from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, charm_file
 from tests.sample_release.release import Endpoint

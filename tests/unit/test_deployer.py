@@ -1,4 +1,4 @@
-"""The order of the steps, and that only what is missing is done."""
+"""What is done to a model, in which order, and that only what is missing is done."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.deployment.installer import Inputs, Installer
+from ckf_airgap.deployment.deployer import Deployer
+from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.errors import ConfigurationError, JujuError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
@@ -68,6 +69,7 @@ class FakeModel(JujuModel):
         self.pairs: set[Relation] = set()
         self.done: list[str] = []
         self.fails_at = ""
+        self.dies_after = ""
         self.leaving: frozenset[str] = frozenset()
         self.version = "3.6.25"
         self.bases: dict[str, str] = {}
@@ -134,10 +136,6 @@ class FakeModel(JujuModel):
         self.applications |= set(names)
         return self._note(f"bundle of {len(names)}")
 
-    @property
-    def uuid(self) -> str:
-        return "model-uuid"
-
     def deploy_application(self, application: LocalApplication) -> list[str]:
         assert application.name not in self.applications
         if application.name == self.fails_at:
@@ -148,6 +146,8 @@ class FakeModel(JujuModel):
         for source in application.resources.values():
             if source.startswith("/"):
                 self._read(Path(source))
+        if application.name == self.dies_after:
+            raise RuntimeError(application.name)
         return self._note(f"deploy {application.name}")
 
     def versions(self) -> JujuVersions:
@@ -197,18 +197,18 @@ class FakeModel(JujuModel):
         return [text]
 
 
-class OpenRegistry(Installer):
-    """An installer whose registry gives images to everybody."""
+class OpenRegistry(Release):
+    """A release whose registry gives images to everybody."""
 
-    def pull_needs_credentials(self, plan: Plan) -> bool:
-        return False
+    def pull_account(self, plan: Plan) -> Credentials | None:
+        return None
 
 
-class PrivateRegistry(Installer):
-    """An installer whose registry gives nothing without credentials."""
+class PrivateRegistry(Release):
+    """A release whose registry gives nothing without credentials."""
 
-    def pull_needs_credentials(self, plan: Plan) -> bool:
-        return True
+    def pull_account(self, plan: Plan) -> Credentials | None:
+        return self.inputs.registry_credentials
 
 
 def inputs(made: SampleRelease) -> Inputs:
@@ -222,20 +222,20 @@ def inputs(made: SampleRelease) -> Inputs:
     )
 
 
-def next_run(given: Inputs, folder: Path) -> Installer:
-    """Make an installer that knows nothing but what the model and the folder keep."""
+def next_run(given: Inputs, folder: Path) -> Release:
+    """Make a release that knows nothing but what the folder keeps."""
     return OpenRegistry(given, folder=folder, templates=TEMPLATES)
 
 
 @pytest.fixture
-def installer(builtin: SampleRelease, tmp_path: Path) -> Installer:
+def release(builtin: SampleRelease, tmp_path: Path) -> Release:
     return next_run(inputs(builtin), tmp_path / "work")
 
 
-def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Installer) -> None:
+def test_the_applications_come_a_few_at_a_time_then_the_relations(release: Release) -> None:
     model = FakeModel()
-    plan = installer.plan()
-    changes = installer.deploy(plan, model).changes
+    plan = release.plan()
+    changes = Deployer(release, model).deploy(plan).changes
     assert list(changes) == model.done
     relations = len(plan.relations)
     assert model.done[-relations:] == ["relate"] * relations
@@ -248,48 +248,76 @@ def test_the_applications_come_a_few_at_a_time_then_the_relations(installer: Ins
     assert model.applications == {application.name for application in plan.applications}
 
 
-def test_a_second_time_nothing_is_done(installer: Installer) -> None:
+def test_a_second_time_nothing_is_done(release: Release) -> None:
     model = FakeModel()
-    installer.deploy(installer.plan(), model)
-    assert installer.deploy(installer.plan(), model).changes == ()
+    Deployer(release, model).deploy(release.plan())
+    assert Deployer(release, model).deploy(release.plan()).changes == ()
 
 
-def test_what_was_interrupted_continues(installer: Installer) -> None:
+def test_what_was_interrupted_continues(release: Release) -> None:
     model = FakeModel()
-    plan = installer.plan()
+    plan = release.plan()
     model.fails_at = "minio"
     with pytest.raises(RuntimeError):
-        installer.deploy(plan, model)
+        Deployer(release, model).deploy(plan)
     model.fails_at = ""
     model.done.clear()
-    installer.deploy(plan, model)
+    Deployer(release, model).deploy(plan)
     assert model.done == ["deploy minio", *["relate"] * len(plan.relations)]
 
 
-def test_an_application_that_was_removed_by_hand_comes_back(installer: Installer) -> None:
+def test_what_was_deployed_when_the_run_was_killed_is_not_refreshed(release: Release) -> None:
+    """Between an application and the record of what it was deployed from a run can be killed."""
     model = FakeModel()
-    plan = installer.plan()
-    installer.deploy(plan, model)
+    plan = release.plan()
+    model.dies_after = "minio"
+    with pytest.raises(RuntimeError):
+        Deployer(release, model).deploy(plan)
+    model.dies_after = ""
+    model.done.clear()
+    outcome = Deployer(release, model).deploy(plan)
+    assert outcome.outdated == ()
+    assert not {"deploy minio", "refresh minio"} & set(model.done)
+    model.done.clear()
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
+    assert Deployer(release, model).differences(plan, model.state()) == []
+
+
+def test_what_was_announced_and_is_not_there_is_forgotten(release: Release) -> None:
+    model = FakeModel()
+    plan = release.plan()
+    model.fails_at = "minio"
+    with pytest.raises(RuntimeError):
+        Deployer(release, model).deploy(plan)
+    assert "minio" in json.loads(model.record.content["record"])["applications"]
+    Deployer(release, model).differences(plan, model.state())
+    assert "minio" not in json.loads(model.record.content["record"])["applications"]
+
+
+def test_an_application_that_was_removed_by_hand_comes_back(release: Release) -> None:
+    model = FakeModel()
+    plan = release.plan()
+    Deployer(release, model).deploy(plan)
     model.applications.remove("kfp-api")
     model.pairs = {
         pair for pair in model.pairs if "kfp-api" not in (pair[0].application, pair[1].application)
     }
     model.done.clear()
-    installer.deploy(plan, model)
+    Deployer(release, model).deploy(plan)
     assert model.done[0] == "bundle of 1"
     assert set(model.done[1:]) == {"relate"}
 
 
 def test_an_application_that_is_being_removed_is_not_taken_for_there(
-    installer: Installer,
+    release: Release,
 ) -> None:
     model = FakeModel()
     model.leaving = frozenset({"kfp-api", "of-the-operator"})
     with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed") as raised:
-        installer.deploy(installer.plan(), model)
+        Deployer(release, model).deploy(release.plan())
     assert "run the action again" in raised.value.cure
     with pytest.raises(JujuError, match=r"^kfp-api cannot be deployed .* being removed"):
-        installer.check_model(model, None)
+        Deployer(release, model).check(None)
     assert model.done == []
 
 
@@ -304,11 +332,11 @@ def test_a_value_that_no_command_can_have_is_told_before_anything_is_pushed(
     given = replace(inputs(builtin), settings=settings)
     model = FakeModel()
     with pytest.raises(ConfigurationError, match=r"^the option mode of minio has 140,005 bytes"):
-        Installer(given, folder=tmp_path / "work", templates=TEMPLATES).check_model(model, None)
+        Deployer(Release(given, folder=tmp_path / "work", templates=TEMPLATES), model).check(None)
     assert model.done == []
     # Of a bundle the client takes it.
     given = replace(given, settings=replace(settings, excluded_charms=()))
-    Installer(given, folder=tmp_path / "other", templates=TEMPLATES).check_model(model, None)
+    Deployer(Release(given, folder=tmp_path / "other", templates=TEMPLATES), model).check(None)
 
 
 def test_credentials_to_pull_are_in_files_that_do_not_stay(
@@ -316,9 +344,9 @@ def test_credentials_to_pull_are_in_files_that_do_not_stay(
 ) -> None:
     model = FakeModel()
     work = tmp_path / "work"
-    installer = PrivateRegistry(inputs(builtin), folder=work, templates=TEMPLATES)
-    plan = installer.plan()
-    installer.deploy(plan, model)
+    release = PrivateRegistry(inputs(builtin), folder=work, templates=TEMPLATES)
+    plan = release.plan()
+    Deployer(release, model).deploy(plan)
     resources = [(i.name, name) for i in plan.applications for name in i.resources]
     assert set(model.files) == {f"{application}.{name}.yaml" for application, name in resources}
     kfam = yaml.safe_load(model.files["kubeflow-profiles.kfam-image.yaml"])
@@ -329,7 +357,7 @@ def test_credentials_to_pull_are_in_files_that_do_not_stay(
     }
     assert not (work / "resources").exists()
     assert "pass-phrase" not in "".join(model.bundles)
-    assert "pass-phrase" not in installer.render(plan)
+    assert "pass-phrase" not in release.render(plan)
 
 
 def test_a_refresh_gives_another_account_to_every_resource(
@@ -338,58 +366,60 @@ def test_a_refresh_gives_another_account_to_every_resource(
     """The pull secrets would keep the old password: a pod that moves could not start."""
     model = FakeModel()
     given = inputs(builtin)
-    installer = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES)
-    plan = installer.plan()
-    installer.deploy(plan, model)
-    assert installer.refresh(plan, model, NOTHING).changes == ()
+    release = PrivateRegistry(given, folder=tmp_path, templates=TEMPLATES)
+    plan = release.plan()
+    Deployer(release, model).deploy(plan)
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
     changed = replace(given, registry_credentials=Credentials("pusher", "another"))
-    installer = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES)
+    release = PrivateRegistry(changed, folder=tmp_path, templates=TEMPLATES)
     resources = [f"{i.name}/{name}" for i in plan.applications for name in i.resources]
-    changes = installer.refresh(plan, model, NOTHING).changes
+    changes = Deployer(release, model).refresh(plan, NOTHING).changes
     assert sorted(changes) == sorted(f"attach {name}" for name in resources)
     assert "another" in model.files["kubeflow-profiles.kfam-image.yaml"]
-    assert installer.refresh(plan, model, NOTHING).changes == ()
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
     assert "another" not in str(model.record.content)
 
 
 class TestDifferences:
     """What the model holds otherwise than planned."""
 
-    def test_of_a_deployment_there_are_none(self, installer: Installer) -> None:
+    def test_of_a_deployment_there_are_none(self, release: Release) -> None:
         model = FakeModel()
-        installer.deploy(installer.plan(), model)
-        assert installer.differences(installer.plan(), model) == []
+        Deployer(release, model).deploy(release.plan())
+        assert Deployer(release, model).differences(release.plan(), model.state()) == []
 
-    def test_an_option_that_names_an_image_is_named(self, installer: Installer) -> None:
+    def test_an_option_that_names_an_image_is_named(self, release: Release) -> None:
         model = FakeModel()
-        plan = installer.plan()
-        installer.deploy(plan, model)
+        plan = release.plan()
+        Deployer(release, model).deploy(plan)
         del model.options["argo-controller"]["executor-image"]
         image = next(i for i in plan.applications if i.name == "argo-controller")
-        assert installer.differences(plan, model) == [
+        assert Deployer(release, model).differences(plan, model.state()) == [
             f"argo-controller: the option executor-image is not {image.options['executor-image']}"
         ]
 
-    def test_what_is_not_deployed_is_named(self, installer: Installer) -> None:
+    def test_what_is_not_deployed_is_named(self, release: Release) -> None:
         model = FakeModel()
-        plan = installer.plan()
-        installer.deploy(plan, model)
+        plan = release.plan()
+        Deployer(release, model).deploy(plan)
         model.applications.remove("minio")
-        assert installer.differences(plan, model) == ["minio is not deployed"]
+        assert Deployer(release, model).differences(plan, model.state()) == [
+            "minio is not deployed"
+        ]
 
-    def test_a_charm_or_an_image_of_another_release_is_named(self, installer: Installer) -> None:
+    def test_a_charm_or_an_image_of_another_release_is_named(self, release: Release) -> None:
         model = FakeModel()
-        plan = installer.plan()
-        installer.deploy(plan, model)
+        plan = release.plan()
+        Deployer(release, model).deploy(plan)
         other = _changed(plan, "kfp-api", resources={"oci-image": "h:5/api:2"})
-        assert installer.differences(other, model) == [
+        assert Deployer(release, model).differences(other, model.state()) == [
             "kfp-api runs another charm, image or pull account than planned"
         ]
 
 
-def test_where_everybody_may_pull_no_credentials_are_given(installer: Installer) -> None:
+def test_where_everybody_may_pull_no_credentials_are_given(release: Release) -> None:
     model = FakeModel()
-    installer.deploy(installer.plan(), model)
+    Deployer(release, model).deploy(release.plan())
     assert model.files == {}
 
 
@@ -403,72 +433,72 @@ def _changed(plan: Plan, name: str, **changes: object) -> Plan:
 
 class TestRefresh:
     @pytest.fixture
-    def model(self, installer: Installer) -> FakeModel:
+    def model(self, release: Release) -> FakeModel:
         model = FakeModel()
-        installer.deploy(installer.plan(), model)
+        Deployer(release, model).deploy(release.plan())
         model.done.clear()
         return model
 
-    def test_of_nothing_changes_nothing(self, installer: Installer, model: FakeModel) -> None:
-        assert installer.refresh(installer.plan(), model, NOTHING).changes == ()
-        assert installer.deploy(installer.plan(), model).outdated == ()
+    def test_of_nothing_changes_nothing(self, release: Release, model: FakeModel) -> None:
+        assert Deployer(release, model).refresh(release.plan(), NOTHING).changes == ()
+        assert Deployer(release, model).deploy(release.plan()).outdated == ()
 
-    def test_of_another_charm(
-        self, installer: Installer, model: FakeModel, tmp_path: Path
-    ) -> None:
+    def test_of_another_charm(self, release: Release, model: FakeModel, tmp_path: Path) -> None:
         other = tmp_path / "other.charm"
         other.write_bytes(b"another revision")
         charms = tuple(
             replace(charm, path=other) if charm.name == "kfp-api" else charm
-            for charm in installer.charms
+            for charm in release.unpacked_charms.charms
         )
-        installer.unpacked_charms = UnpackedCharms(charms)
-        plan = _changed(installer.plan(), "kfp-api", file=other, options={"a": 1})
-        assert installer.deploy(plan, model).outdated == ("kfp-api",)
+        release.unpacked_charms = UnpackedCharms(charms)
+        plan = _changed(release.plan(), "kfp-api", file=other, options={"a": 1})
+        assert Deployer(release, model).deploy(plan).outdated == ("kfp-api",)
         # Until then its options stay: they may be of the other charm.
-        assert installer.deploy(plan, model).changes == ()
-        assert installer.refresh(plan, model, NOTHING).changes == ("refresh kfp-api",)
+        assert Deployer(release, model).deploy(plan).changes == ()
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == ("refresh kfp-api",)
         assert model.options["kfp-api"] == {"a": 1}
-        assert installer.refresh(plan, model, NOTHING).changes == ()
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
 
-    def test_of_another_image(self, installer: Installer, model: FakeModel) -> None:
-        plan = _changed(installer.plan(), "kfp-api", resources={"oci-image": "h:5/api:2"})
-        assert installer.refresh(plan, model, NOTHING).changes == ("attach kfp-api/oci-image",)
-        assert installer.refresh(plan, model, NOTHING).changes == ()
+    def test_of_another_image(self, release: Release, model: FakeModel) -> None:
+        plan = _changed(release.plan(), "kfp-api", resources={"oci-image": "h:5/api:2"})
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == (
+            "attach kfp-api/oci-image",
+        )
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
 
-    def test_of_another_option(self, installer: Installer, model: FakeModel) -> None:
-        installer.refresh(installer.plan(), model, NOTHING)
-        plan = _changed(installer.plan(), "kfp-api", options={"a": 1})
-        assert installer.refresh(plan, model, NOTHING).changes == ("options of kfp-api",)
+    def test_of_another_option(self, release: Release, model: FakeModel) -> None:
+        Deployer(release, model).refresh(release.plan(), NOTHING)
+        plan = _changed(release.plan(), "kfp-api", options={"a": 1})
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == ("options of kfp-api",)
 
-    def test_of_an_application_that_is_new(self, installer: Installer, model: FakeModel) -> None:
+    def test_of_an_application_that_is_new(self, release: Release, model: FakeModel) -> None:
         model.applications.remove("kfp-ui")
         model.pairs = {
             pair for pair in model.pairs if "kfp-ui" not in {side.application for side in pair}
         }
-        changes = installer.refresh(installer.plan(), model, NOTHING).changes
+        changes = Deployer(release, model).refresh(release.plan(), NOTHING).changes
         assert changes[0] == "bundle of 1"
         assert set(changes[1:]) == {"relate"}
 
     def test_by_another_pod_of_nothing_changes_nothing(
-        self, installer: Installer, model: FakeModel, tmp_path: Path
+        self, release: Release, model: FakeModel, tmp_path: Path
     ) -> None:
-        installer = next_run(installer.inputs, tmp_path / "another pod")
-        assert installer.refresh(installer.plan(), model, NOTHING).changes == ()
+        release = next_run(release.inputs, tmp_path / "another pod")
+        assert Deployer(release, model).refresh(release.plan(), NOTHING).changes == ()
 
     def test_after_a_pod_that_was_killed_is_of_what_it_left(
-        self, installer: Installer, tmp_path: Path
+        self, release: Release, tmp_path: Path
     ) -> None:
         """What it had deployed by then is known."""
         model = FakeModel()
         model.fails_at = "katib-controller"
         with pytest.raises(RuntimeError):
-            installer.deploy(installer.plan(), model)
+            Deployer(release, model).deploy(release.plan())
         known = set(model.applications)
         model.fails_at = ""
         model.done.clear()
-        installer = next_run(installer.inputs, tmp_path / "another pod")
-        installer.refresh(installer.plan(), model, NOTHING)
+        release = next_run(release.inputs, tmp_path / "another pod")
+        Deployer(release, model).refresh(release.plan(), NOTHING)
         refreshed = {line.split()[1] for line in model.done if line.startswith("refresh ")}
         # The part in which it was killed is not: at most as many as start at a time.
         assert known - refreshed
@@ -476,82 +506,84 @@ class TestRefresh:
 
     @pytest.mark.parametrize("kept", ["", "no record", "{}", '{"salt": 1}', "[" * 100_000])
     def test_of_what_nobody_remembers(
-        self, installer: Installer, model: FakeModel, tmp_path: Path, kept: str
+        self, release: Release, model: FakeModel, tmp_path: Path, kept: str
     ) -> None:
         model.record.content = {"record": kept}
-        installer = next_run(installer.inputs, tmp_path / "another pod")
-        plan = installer.plan()
+        release = next_run(release.inputs, tmp_path / "another pod")
+        plan = release.plan()
         # Nothing says that anything is wrong.
-        assert installer.deploy(plan, model).outdated == ()
-        assert installer.deploy(plan, model).changes == ()
-        changes = installer.refresh(plan, model, NOTHING).changes
+        assert Deployer(release, model).deploy(plan).outdated == ()
+        assert Deployer(release, model).deploy(plan).changes == ()
+        changes = Deployer(release, model).refresh(plan, NOTHING).changes
         assert sorted(changes) == sorted(f"refresh {item.name}" for item in plan.applications)
-        assert installer.refresh(plan, model, NOTHING).changes == ()
+        assert Deployer(release, model).refresh(plan, NOTHING).changes == ()
 
 
 class TestRefreshToAnotherBase:
     @pytest.fixture
-    def model(self, installer: Installer, tmp_path: Path) -> FakeModel:
+    def model(self, release: Release, tmp_path: Path) -> FakeModel:
         """A model in which kfp-api is the one application of which the charm is another."""
         model = FakeModel()
-        before = next_run(installer.inputs, tmp_path / "before")
-        before.deploy(before.plan(), model)
+        before = next_run(release.inputs, tmp_path / "before")
+        Deployer(before, model).deploy(before.plan())
         model.record.forget_charm("kfp-api")
         model.done.clear()
         model.bases = {"kfp-api": "ubuntu@18.04", "kfp-ui": "ubuntu@18.04"}
         return model
 
     @pytest.fixture
-    def plan(self, installer: Installer) -> Plan:
-        return _changed(installer.plan(), "kfp-api", base="ubuntu@24.04")
+    def plan(self, release: Release) -> Plan:
+        return _changed(release.plan(), "kfp-api", base="ubuntu@24.04")
 
-    def test_moves_it_on_juju_3(self, installer: Installer, model: FakeModel, plan: Plan) -> None:
-        changes = installer.refresh(plan, model, NOTHING).changes
+    def test_moves_it_on_juju_3(self, release: Release, model: FakeModel, plan: Plan) -> None:
+        changes = Deployer(release, model).refresh(plan, NOTHING).changes
         assert changes == ("refresh kfp-api on ubuntu@24.04",)
 
     def test_is_refused_on_juju_4_before_anything_changes(
-        self, installer: Installer, model: FakeModel, plan: Plan
+        self, release: Release, model: FakeModel, plan: Plan
     ) -> None:
         model.version = "4.1-beta2"
         model.applications.remove("kfp-ui")
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
-            installer.refresh(plan, model, NOTHING)
+            Deployer(release, model).refresh(plan, NOTHING)
         assert model.done == []
 
     def test_is_refused_before_any_image_is_looked_at(
-        self, installer: Installer, model: FakeModel, tmp_path: Path
+        self, release: Release, model: FakeModel, tmp_path: Path
     ) -> None:
         model.version = "4.1-beta2"
         charms = tuple(
             replace(charm, bases=("ubuntu@24.04",)) if charm.name == "kfp-api" else charm
-            for charm in installer.charms
+            for charm in release.unpacked_charms.charms
         )
         images = FileSource(tmp_path / "not there yet")
-        installer = next_run(replace(installer.inputs, images=images), tmp_path / "another pod")
-        installer.unpacked_charms = UnpackedCharms(charms)
-        installer.check_model(model, None)
+        release = next_run(replace(release.inputs, images=images), tmp_path / "another pod")
+        release.unpacked_charms = UnpackedCharms(charms)
+        Deployer(release, model).check(None)
         with pytest.raises(JujuError, match=r"to another base: kfp-api \(on ubuntu@18\.04, "):
-            installer.check_model(model, NOTHING)
+            Deployer(release, model).check(NOTHING)
         assert model.done == []
 
 
 def test_a_podspec_charm_becomes_a_sidecar_charm_while_it_has_no_units(
-    installer: Installer, tmp_path: Path
+    release: Release, tmp_path: Path
 ) -> None:
     model = FakeModel()
-    plan = installer.plan()
-    charms = tuple(replace(each, has_storage=False, fixed="") for each in installer.charms)
+    plan = release.plan()
+    charms = tuple(
+        replace(each, has_storage=False, fixed="") for each in release.unpacked_charms.charms
+    )
     podspec = tuple(replace(each, is_podspec=each.name == "minio") for each in charms)
     sidecar = tuple(replace(each, is_podspec=False) for each in charms)
-    installer.unpacked_charms = UnpackedCharms(podspec)
-    installer.deploy(plan, model)
+    release.unpacked_charms = UnpackedCharms(podspec)
+    Deployer(release, model).deploy(plan)
     model.done.clear()
     model.record.forget_charm("minio")
     model.scales["minio"] = 3
     model.refuses_units = frozenset({"minio"})
-    installer = next_run(installer.inputs, tmp_path / "another pod")
-    installer.unpacked_charms = UnpackedCharms(sidecar)
-    assert installer.refresh(plan, model, NOTHING).changes == (
+    release = next_run(release.inputs, tmp_path / "another pod")
+    release.unpacked_charms = UnpackedCharms(sidecar)
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == (
         "scale minio to 0",
         "refresh minio",
         "scale minio to 3",
@@ -559,15 +591,15 @@ def test_a_podspec_charm_becomes_a_sidecar_charm_while_it_has_no_units(
     # The charm that runs now is no podspec charm.
     model.record.forget_charm("minio")
     model.refuses_units = frozenset()
-    installer = next_run(installer.inputs, tmp_path / "yet another pod")
-    installer.unpacked_charms = UnpackedCharms(sidecar)
-    assert installer.refresh(plan, model, NOTHING).changes == ("refresh minio",)
+    release = next_run(release.inputs, tmp_path / "yet another pod")
+    release.unpacked_charms = UnpackedCharms(sidecar)
+    assert Deployer(release, model).refresh(plan, NOTHING).changes == ("refresh minio",)
 
 
-def test_what_lacks_an_image_is_left_out_with_its_relations(installer: Installer) -> None:
+def test_what_lacks_an_image_is_left_out_with_its_relations(release: Release) -> None:
     model = FakeModel()
-    plan = _changed(installer.plan(), "kfp-api", lacking=("oci-image",))
-    installer.deploy(plan, model)
+    plan = _changed(release.plan(), "kfp-api", lacking=("oci-image",))
+    Deployer(release, model).deploy(plan)
     assert "kfp-api" not in model.applications
     assert not [p for p in model.pairs if "kfp-api" in {side.application for side in p}]
     assert len(model.applications) == len(plan.applications) - 1

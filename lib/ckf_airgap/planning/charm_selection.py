@@ -1,12 +1,13 @@
 """Which charms the deployment needs: those at hand, the missing ones, and the unreadable ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import join_errors
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.planning.relations import lacking_partners
+from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.planning.topology import Topology
 
 
@@ -35,11 +36,13 @@ class CharmSelection:
     Attributes:
         deployed: Those that an application is deployed from.
         missing: Those that are not at hand.
+        topology: The applications and relations, for the mesh that the charms at hand are of.
         unreadable: Those that are needed and cannot be read.
     """
 
     deployed: tuple[CharmFile, ...]
     missing: tuple[MissingCharm, ...]
+    topology: Topology
     unreadable: tuple[UnreadableCharm, ...] = ()
 
     def require_readable(self) -> "CharmSelection":
@@ -52,7 +55,33 @@ class CharmSelection:
         return self
 
 
-def missing_charms(
+def select_charms(
+    charms: Iterable[CharmFile],
+    settings: PlanSettings,
+    unreadable: Sequence[UnreadableCharm] = (),
+) -> CharmSelection:
+    """Sort out the charms, which needs no look at the images.
+
+    Args:
+        charms: The charms at hand.
+        settings: What the operator says.
+        unreadable: What of charms.tar.gz cannot be read.
+    """
+    by_name = {charm.name: charm for charm in charms}
+    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    used = {item.charm for item in topology.applications}
+    # Of a charm that is there a second time, and can be read there, nothing is needed.
+    needed = tuple(charm for charm in unreadable if charm.name in used - by_name.keys())
+    named = {charm.name for charm in needed}
+    return CharmSelection(
+        tuple(charm for name, charm in by_name.items() if name in used),
+        tuple(charm for charm in _missing_charms(topology, by_name) if charm.name not in named),
+        topology,
+        needed,
+    )
+
+
+def _missing_charms(
     topology: Topology, charms: Mapping[str, CharmFile]
 ) -> tuple[MissingCharm, ...]:
     """List the charms of a topology that are not at hand although they should be.
@@ -73,21 +102,6 @@ def missing_charms(
     return tuple(
         MissingCharm(name, tuple(applications[name]), reasons[name]) for name in sorted(reasons)
     )
-
-
-def needed_charms(
-    topology: Topology, charms: Collection[str], unreadable: Iterable[UnreadableCharm]
-) -> tuple[UnreadableCharm, ...]:
-    """Find the unreadable charms that an application is deployed from.
-
-    Args:
-        topology: The topology.
-        charms: The names of the charms that can be read.
-        unreadable: The charms that cannot. Of one that is there a second time, and can be read
-            there, nothing is needed.
-    """
-    used = {item.charm for item in topology.applications} - set(charms)
-    return tuple(charm for charm in unreadable if charm.name in used)
 
 
 def require_readable(needed: Sequence[UnreadableCharm]) -> None:

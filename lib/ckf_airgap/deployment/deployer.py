@@ -1,0 +1,296 @@
+"""What is done to a model with a release: deploy, refresh, relate, compare."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.deployment.model_operations import RecordedModel
+from ckf_airgap.deployment.pull_secrets import resource_files
+from ckf_airgap.deployment.record import Deployed, DeploymentRecord
+from ckf_airgap.deployment.refresh_checks import outdated_applications, require_staying
+from ckf_airgap.deployment.release import Release
+from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, read_cluster_state
+from ckf_airgap.juju.juju_command import require_values
+from ckf_airgap.juju.juju_model import JujuModel
+from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.juju.juju_values import DeployedCharm
+from ckf_airgap.juju.rollout import AT_ONCE, PATIENCE, roll_out
+from ckf_airgap.planning.plan import Plan, PlannedApplication
+from ckf_airgap.upgrades.start_and_target import Permissions
+from ckf_airgap.upgrades.walk_steps import Walk
+from ckf_airgap.upgrades.walker import Walker
+
+# The secret of the model that tells what it was deployed from.
+_RECORD = "ckf-airgap-record"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a deployment or a refresh has done.
+
+    Attributes:
+        changes: What was changed in the model, in words; empty where all was there.
+        outdated: The applications that still run other charms or images than planned.
+    """
+
+    changes: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
+
+
+class Deployer:
+    """Deploys, refreshes and relates a release in a model. Each step can be run again.
+
+    Attributes:
+        release: The release.
+        model: The model.
+    """
+
+    def __init__(
+        self,
+        release: Release,
+        model: JujuModel,
+        report: Callable[[str], None] = lambda _: None,
+        *,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        """Prepare; Juju is not asked yet.
+
+        Args:
+            release: The release.
+            model: The model, logged in to.
+            report: Called with a line of text at each step.
+            at_once: How many applications may be starting at any time.
+        """
+        self.release = release
+        self.model = model
+        self._report = report
+        self._at_once = at_once
+
+    def deploy(self, plan: Plan) -> Outcome:
+        """Deploy missing applications, update the options of the others, and add relations.
+
+        Args:
+            plan: The plan. Applications whose resources have no image are left out.
+
+        Returns:
+            What was changed, and what a refresh would change.
+        """
+        self._report_incomplete(plan)
+        plan = plan.without_incomplete()
+        state = self.model.state()
+        require_staying(plan, state)
+        self._record.complete(state.charms)
+        outdated = self._outdated(plan, state)
+        changes = self._deploy_applications(plan, state)
+        changes += self._update_options(plan, outdated)
+        changes += self._relate(plan, self.model.state() if changes else state)
+        return Outcome(tuple(changes), tuple(outdated))
+
+    def walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
+        """Plan how a running deployment is brought to new artifacts, or the rest of that.
+
+        Args:
+            plan: The plan of the new artifacts. What cannot be deployed is left out.
+            permissions: What the operator allows.
+            state: What the model holds; looked at where it is not given.
+
+        Returns:
+            The steps; none where the model is as planned.
+
+        Raises:
+            AirgapError: It cannot go well; the message has the reasons. Nothing has changed.
+        """
+        plan = plan.without_incomplete()
+        account = self.release.pull_account(plan)
+        return self._walk(plan, permissions, account, state or self.model.state())
+
+    def refresh(self, plan: Plan, permissions: Permissions) -> Outcome:
+        """Bring a running deployment to new artifacts, in the order that the charms need.
+
+        Args and errors are those of ``walk``. A step may fail, too; the next run goes on there.
+
+        Returns:
+            What was changed.
+        """
+        self._report_incomplete(plan)
+        plan = plan.without_incomplete()
+        account = self.release.pull_account(plan)
+        walk = self._walk(plan, permissions, account, self.model.state())
+        operations = RecordedModel(
+            self.model,
+            namespace=self.release.inputs.settings.model,
+            files=lambda items: resource_files(items, self._resources, account),
+            deploy=lambda names: self._deploy_announced(plan.only(names), account),
+            remember=lambda items: self._remember(items, account, self.model.state().charms),
+        )
+        walker = Walker(
+            operations,
+            report=self._report,
+            remember=self._record.remember_walk,
+            at_once=self._at_once,
+        )
+        changes = walker.walk(walk)
+        for name in walk.left:
+            self._report(f"{name} is not part of this deployment: left as it is")
+        return Outcome(tuple(changes))
+
+    def check(self, permissions: Permissions | None) -> None:
+        """Check what Juju would refuse to deploy or to refresh, for which no image is needed.
+
+        Args:
+            permissions: What the operator allows in a refresh; None for a deployment.
+
+        Raises:
+            ConfigurationError: The juju client cannot be given an option of an application.
+            AirgapError: There is something else; the message names all that it concerns.
+        """
+        # Which charms go where does not depend on the images.
+        plan = self.release.plan_from(Inventory(()))
+        state = self.model.state()
+        for item in plan.applications:
+            if item.is_excluded or (permissions and item.name in state.applications):
+                require_values(item.name, item.options)
+        if permissions is None:
+            require_staying(plan, state)
+        else:
+            self._walk(plan, permissions, None, state)
+
+    def differences(self, plan: Plan, state: ModelState) -> list[str]:
+        """List how the model differs from the plan: applications, charms, image options.
+
+        Args:
+            plan: The plan. What cannot be deployed does not count.
+            state: What the model holds.
+
+        Returns:
+            A line for each difference.
+        """
+        plan = plan.without_incomplete()
+        self._record.complete(state.charms)
+        outdated = self._outdated(plan, state)
+        problem = "runs another charm, image or pull account than planned"
+        lines = [f"{name} {problem}" for name in outdated]
+        for item in plan.applications:
+            if item.name not in state.applications:
+                lines.append(f"{item.name} is not deployed")
+                continue
+            changed = self.model.changed_options(item.local()) if item.image_options else {}
+            lines += [
+                f"{item.name}: the option {name} is not {changed[name]}"
+                for name in item.image_options
+                if name in changed
+            ]
+        return lines
+
+    def add_relations(self, plan: Plan) -> list[str]:
+        """Add the missing relations.
+
+        Args:
+            plan: The plan.
+
+        Returns:
+            What was changed; empty where all was there already.
+        """
+        return self._relate(plan.without_incomplete(), self.model.state())
+
+    def _relate(self, plan: Plan, state: ModelState) -> list[str]:
+        self._report(f"relating: {len(plan.relations)} relations")
+        return [change for pair in plan.relations for change in self.model.relate(pair, state)]
+
+    def _report_incomplete(self, plan: Plan) -> None:
+        for item in plan.incomplete:
+            self._report(f"leaving out {item.name}: no image for {item.lacking_in_words}")
+
+    def _walk(
+        self,
+        plan: Plan,
+        permissions: Permissions,
+        account: Credentials | None,
+        state: ModelState,
+    ) -> Walk:
+        self._record.complete(state.charms)
+        reader = ModelReader(
+            model=self.model,
+            state=state,
+            record=self._record,
+            account=account,
+            cluster=read_cluster_state(self.release.inputs.settings.model),
+        )
+        charms = self.release.unpacked_charms.readable
+        return plan_model_walk(plan, charms, reader, permissions)
+
+    def _deploy_applications(self, plan: Plan, state: ModelState) -> list[str]:
+        new = [item.name for item in plan.applications if item.name not in state.applications]
+        account = self.release.pull_account(plan)
+        changes: list[str] = []
+
+        def deploy(names: Sequence[str]) -> None:
+            done = len(new) - len(waiting)
+            self._report(f"deploying {', '.join(names)} ({done + len(names)} of {len(new)})")
+            waiting.difference_update(names)
+            changes.extend(self._deploy_part(plan.only(names), account))
+
+        self._announce(plan.only(new), account)
+        waiting = set(new)
+        late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
+        if names := ", ".join(sorted(late)):
+            self._report(f"no agent yet after {PATIENCE:.0f} s, going on: {names}")
+        return changes
+
+    def _announce(self, part: Plan, account: Credentials | None) -> None:
+        """Record what is about to be deployed, for the run after one that is killed meanwhile."""
+        self._remember(part.applications, account, {})
+
+    def _deploy_announced(self, part: Plan, account: Credentials | None) -> list[str]:
+        self._announce(part, account)
+        return self._deploy_part(part, account)
+
+    def _deploy_part(self, part: Plan, account: Credentials | None) -> list[str]:
+        """Deploy the applications of a part of the plan; none of them may be there yet."""
+        changes: list[str] = []
+        with resource_files(part.applications, self._resources, account) as files:
+            # Juju takes no local charm a second time through a bundle: it holds what is new alone.
+            if part.bundled:
+                bundle = self.release.folder / "bundle.yaml"
+                bundle.write_text(self.release.render(part, files))
+                changes += self.model.deploy_bundle(bundle)
+            for item in part.excluded:
+                changes += self.model.deploy_application(item.local(files))
+        self._remember(part.applications, account, self.model.state().charms)
+        return changes
+
+    def _update_options(self, plan: Plan, outdated: Sequence[str]) -> list[str]:
+        """Update the options of the applications that run the planned charm."""
+        if outdated:
+            self._report(f"left to a refresh: {', '.join(outdated)}")
+        return [
+            change
+            for item in plan.applications
+            if item.name not in outdated
+            for change in self.model.update_options(item.local())
+        ]
+
+    @property
+    def _resources(self) -> Path:
+        return self.release.folder / "resources"
+
+    @cached_property
+    def _record(self) -> DeploymentRecord:
+        return DeploymentRecord(self.model.secret(_RECORD))
+
+    def _outdated(self, plan: Plan, state: ModelState) -> list[str]:
+        account = self.release.pull_account(plan)
+        return outdated_applications(plan, state, self._record, account)
+
+    def _remember(
+        self,
+        items: Sequence[PlannedApplication],
+        account: Credentials | None,
+        runs: Mapping[str, DeployedCharm],
+    ) -> None:
+        files = {charm.path: charm for charm in self.release.unpacked_charms.readable}
+        deployed = [Deployed(item, runs.get(item.name), files[item.file]) for item in items]
+        self._record.remember(deployed, account)

@@ -1,0 +1,211 @@
+"""A release: its charms, its images, their plan, and the push. Nothing here needs Juju."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.archives.byte_stream import report_reading
+from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
+from ckf_airgap.files.journal import sealing_key
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.kubernetes.node_architecture import node_architecture
+from ckf_airgap.planning.bundle import render_bundle
+from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
+from ckf_airgap.planning.plan import Plan, make_plan
+from ckf_airgap.planning.settings import PlanSettings
+from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.pusher import ImagePusher, PushResult
+from ckf_airgap.registry.client import RegistryClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the operator gives.
+
+    Attributes:
+        images: images.tar.gz.
+        charms: charms.tar.gz.
+        settings: What the operator says about the deployment.
+        registry_ca: PEM certificates of the registry's authority, or None.
+        registry_credentials: For the registry, or None.
+    """
+
+    images: Source
+    charms: Source
+    settings: PlanSettings
+    registry_ca: str | None = None
+    registry_credentials: Credentials | None = None
+
+
+class Release:
+    """What is deployed: the two archives, and the registry that the images go to.
+
+    Attributes:
+        inputs: What the operator gives.
+        folder: Where to keep unpacked charms and what is known of the push.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        folder: Path,
+        templates: Path,
+        push_state: Path | None = None,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is read or sent yet.
+
+        Args:
+            inputs: What the operator gives.
+            folder: Where to keep unpacked charms and what is known of the push.
+            templates: The directory of the bundle's template.
+            push_state: Where to remember what has been pushed; in the directory where not given.
+            report: Called with a line of text at each step.
+        """
+        self.inputs = inputs
+        self.folder = folder
+        self._templates = templates
+        self._push_state = push_state or folder / "images.pushed"
+        self._report = report
+        self._pull_account: tuple[Credentials | None] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def unpacked_charms(self) -> UnpackedCharms:
+        """What charms.tar.gz holds, unpacked when first asked for."""
+        unpacked = unpack_charms(self.inputs.charms, self.folder / "charms")
+        self._report(f"{self.inputs.charms.name}: {len(unpacked.charms)} charms")
+        for charm in unpacked.unreadable:
+            self._report(str(charm.error))
+        return unpacked
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        """The registry."""
+        return RegistryClient(
+            self.inputs.settings.location.host,
+            ca=self.inputs.registry_ca,
+            credentials=self.inputs.registry_credentials,
+        )
+
+    @cached_property
+    def selected_charms(self) -> CharmSelection:
+        """Which charms applications are deployed from, and which are missing."""
+        unpacked = self.unpacked_charms
+        return select_charms(unpacked.charms, self.inputs.settings, unpacked.unreadable)
+
+    def check_registry(self) -> None:
+        """Check that the registry accepts pushes, with an upload that is cancelled at once.
+
+        Raises:
+            RegistryError: It does not.
+        """
+        self.registry.check()
+        # Where the push begins, as far as it is known without the archive.
+        if wanted := self.unpacked_charms.wanted_images:
+            location = self.inputs.settings.location
+            self.registry.check_write(location.repository(image_path(wanted[0])))
+
+    def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
+        """Push the images that the registry does not have.
+
+        Args:
+            on_progress: Called after each member of images.tar.gz.
+
+        Raises:
+            ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
+            RegistryError: The registry fails or refuses.
+        """
+        self.check_registry()
+        result = self._pusher(on_progress).push(
+            self.inputs.images, self.unpacked_charms.wanted_images
+        )
+        for notice in result.notices:
+            self._report(notice)
+        for image in result.inventory.unnamed:
+            self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
+        for entry in result.inventory.perhaps_lost:
+            self._report(f"{entry.problem}: {entry.cure}")
+        result.inventory.require_sound(self.inputs.images.name)
+        return result
+
+    def inventory(self) -> Inventory:
+        """Return the content of images.tar.gz, including damaged members.
+
+        An archive that has not been pushed is read to its end for it, without being pushed.
+        """
+        images = self.inputs.images
+        if (known := self._pusher().known_inventory(images)) is not None:
+            return known
+        self._report(f"reading {images.name} to see what it holds")
+        return read_inventory(
+            images,
+            self.unpacked_charms.wanted_images,
+            architecture=node_architecture(),
+            on_read=report_reading(images, self._report),
+        )
+
+    def plan(self) -> Plan:
+        """Resolve what the charms need against what the archive holds."""
+        inventory = self.inventory()
+        inventory.require_sound(self.inputs.images.name)
+        return self.plan_from(inventory)
+
+    def known_plan(self) -> Plan | None:
+        """Plan from what an earlier push has found; None where the archive was not pushed."""
+        known = self._pusher().known_inventory(self.inputs.images)
+        return None if known is None else self.plan_from(known)
+
+    def plan_from(self, inventory: Inventory) -> Plan:
+        """Resolve what the charms need against an inventory."""
+        unpacked, settings = self.unpacked_charms, self.inputs.settings
+        return make_plan(
+            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
+        )
+
+    def render(self, plan: Plan, files: Mapping[tuple[str, str], Path] | None = None) -> str:
+        """Render the bundle of a plan.
+
+        Args:
+            plan: The plan.
+            files: For resources, by application and name, the file that Juju is given in the
+                place of the image reference.
+        """
+        return render_bundle(plan, self._templates, files or {})
+
+    def pull_account(self, plan: Plan) -> Credentials | None:
+        """Return the account that images are pulled with; None if everybody may pull them.
+
+        Args:
+            plan: A plan of this release; the registry is asked about one image of the first one.
+
+        Raises:
+            RegistryError: The registry fails.
+        """
+        if self._pull_account is None:
+            needed = self._pull_needs_credentials(plan)
+            self._pull_account = (self.inputs.registry_credentials if needed else None,)
+        return self._pull_account[0]
+
+    def _pull_needs_credentials(self, plan: Plan) -> bool:
+        path = next((item.path for item in plan.resolved if item.path), None)
+        if path is None or self.inputs.registry_credentials is None:
+            return False
+        repository = self.inputs.settings.location.repository(path)
+        return not self.registry.allows_anonymous_pull(repository, path.tag)
+
+    def _pusher(self, on_progress: Callable[[Progress], None] = lambda _: None) -> ImagePusher:
+        return ImagePusher(
+            self.registry,
+            self.inputs.settings.location,
+            self._push_state,
+            on_progress,
+            architecture=node_architecture(),
+            # Beside the journal: on a volume, both outlive the pod.
+            key=sealing_key(self._push_state.parent),
+        )
