@@ -38,7 +38,7 @@ class Decompressor(Protocol):
         ...
 
 
-def compress_block(data: Iterable[bytes]) -> bytes:
+def compress_block(data: Iterable[bytes | memoryview]) -> bytes:
     """Compress one block independently, so that blocks can be compressed in parallel.
 
     Args:

@@ -234,7 +234,7 @@ class _Run:
         """
         archive, meter = self._archive, self._meter
         with (
-            open_archive(archive, meter.read) as stream,
+            open_archive(archive, meter.read, with_segments=True) as stream,
             make_compressors() as compressors,
             Uploads(
                 self._target.client, carefully=carefully, on_sent=meter.sent, on_step=meter.tick
