@@ -19,6 +19,7 @@ What becomes a segment depends on the bytes of the member alone, not on how they
 """
 
 import os
+import re
 import struct
 import zlib
 from collections import deque
@@ -38,18 +39,19 @@ _OVERHEAD = 8
 # 20 KiB, and looking for markers a tenth of decoding.
 _SHORTEST = 512 * 1024
 _MARKER = b"\x00\x00\xff\xff"
+_MARKERS = re.compile(_MARKER)
 # So far apart are the markers that are looked at, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# From here of the shortest segment on, markers are looked for, where the content is compressed as
-# well as that of the segment before.
-_FREE_SHARE = 0.75
+# Markers are looked for behind so many bytes for each byte of the shortest segment, or of what it
+# took in the segment before where that is less: behind fewer than it will take, mostly.
+_FREE_SHARE = 0.2
 # What the decoder is fed again behind a marker that was none, at the most, and the content of it.
 # Where no place was proven for so long, none is looked for any more.
 _MOST_HELD = 8 * _MIB
 _MOST_HELD_CONTENT = 32 * _MIB
-# How much of the content of a member may be decoded twice.
+# How much of a stream may be decoded twice: as part of it, and besides.
 _REPEATED_SHARE = 8
-_REPEATED_ALWAYS = 4 * _MIB
+_REPEATED_ALWAYS = _MOST_HELD_CONTENT
 _MOST_DECODED = _MIB
 _PROBE_SIZE = 16 * 1024
 _TRAILER_SIZE = 8
@@ -84,11 +86,13 @@ class Tape:
 
     Attributes:
         decoded: How many bytes have been decoded.
+        repeated: How many of them have been decoded twice.
     """
 
     def __init__(self) -> None:
         """Begin at the start of the stream."""
         self.decoded = 0
+        self.repeated = 0
         self._segments: deque[Segment] = deque()
 
     def add(self, segment: Segment) -> None:
@@ -182,13 +186,13 @@ class SegmentedMember:
         self._held: list[memoryview] = []
         self._held_size = 0
         self._begun = tape.decoded
-        self._repeated = 0
         self._has_places = True
 
     @property
     def needs_input(self) -> bool:
         """Whether nothing more comes out before more is given."""
-        return self._decoder.needs_input and self._at == len(self._given)
+        is_waiting = self._trailer is not None or self._decoder.needs_input
+        return is_waiting and self._at == len(self._given)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Decode some bytes.
@@ -247,8 +251,9 @@ class SegmentedMember:
             found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
             if found >= 0:
                 return found + len(_MARKER) - len(self._before)
-        found = self._given.find(_MARKER, max(0, lowest - len(_MARKER)))
-        return found + len(_MARKER) if found >= 0 else None
+        # Quicker than bytes.find.
+        marker = _MARKERS.search(self._given, max(0, lowest - len(_MARKER)))
+        return marker.end() if marker else None
 
     def _hold(self, part: memoryview) -> None:
         self._held.append(part)
@@ -271,7 +276,8 @@ class SegmentedMember:
         """Prove a place between two blocks, and go on with a new decoder."""
         content = self._tape.decoded - self._begun
         size = self._tape.decoded - self._first
-        if self._repeated + content > _REPEATED_ALWAYS + size // _REPEATED_SHARE:
+        most = _REPEATED_ALWAYS + self._tape.decoded // _REPEATED_SHARE
+        if self._tape.repeated + content > most:
             return
         if not self._is_between_blocks(size):
             self._repeat(content)
@@ -281,7 +287,7 @@ class SegmentedMember:
         elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
             blocks = b"".join(self._held)
             self._tape.add(Segment(self._begun, self._tape.decoded, blocks))
-        self._to_next_marker = int(_FREE_SHARE * _SHORTEST * self._held_size / content)
+        self._to_next_marker = int(_SHORTEST * min(_FREE_SHARE, self._held_size / content / 2))
         self._window = self._tail[-WINDOW_SIZE:]
         self._begun = self._tape.decoded
         self._held, self._held_size = [], 0
@@ -303,7 +309,7 @@ class SegmentedMember:
 
     def _repeat(self, content: int) -> None:
         """Make the decoder as it was before the probe."""
-        self._repeated += content
+        self._tape.repeated += content
         self._decoder = self._new_decoder()
         for part in self._held:
             self._decoder.decompress(part, _MOST_DECODED)
