@@ -12,12 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckf_airgap.archives import decoding, segments
-from ckf_airgap.archives.byte_stream import DecodedStream, decoded
+from ckf_airgap.archives import segments
+from ckf_airgap.archives.byte_stream import decoded
 from ckf_airgap.archives.decoding import Compression, DecodingError, GzipDecoder
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, Tape
-from ckf_airgap.registry import layer_parts
 from ckf_airgap.registry.layer_parts import LayerParts
 from tests.support.compressed import gzip_members, gzipped
 from tests.support.flushed import MARKER, flushed, pigz, stored
@@ -75,7 +74,7 @@ RECIPES = st.lists(st.tuples(st.integers(0, len(KINDS) - 1), st.integers(0, 99))
 
 
 def made(recipe: Recipe) -> bytes:
-    """Make a few hundred KiB of content: parts of some kinds, each without its first hundredths."""
+    """Make a few hundred KiB of content: parts of kinds, each without its first hundredths."""
     return b"".join(KINDS[kind][len(KINDS[kind]) * start // 100 :] for kind, start in recipe)
 
 
@@ -214,9 +213,8 @@ def test_damage_is_found_as_without_segments(
 
 def test_a_trailer_in_many_pieces_is_read() -> None:
     archive = pigz(TEXT * 2, "-b", "32")
-    whole, taken = decode(
-        [archive[:-20], *(archive[at : at + 1] for at in range(-20, -1))] + [archive[-1:]]
-    )
+    last = len(archive) - 20
+    whole, taken = decode([archive[:last], *(bytes([each]) for each in archive[last:])])
     assert whole == TEXT * 2
     assert taken
 

@@ -25,6 +25,7 @@ from ckf_airgap.registry.progress import Meter
 from ckf_airgap.registry.push_records import PushedImage, StoredLayer
 from ckf_airgap.registry.push_target import Outcomes, Target
 from ckf_airgap.registry.refusals import LostBlobError, RefusedError, TagTakenError
+from ckf_airgap.registry.same_image import present_image
 from ckf_airgap.registry.uploads import Finisher, Uploads
 
 # So many images are refused, and none is taken, before the rest is not tried any more.
@@ -342,8 +343,21 @@ class PushSink:
             try:
                 published[path] = self._publish(manifests, image, layers, path)
             except RefusedError as error:
-                refusal = refusal or error
+                is_taken = isinstance(error, TagTakenError)
+                if is_taken and (present := self._present(image, path)):
+                    published[path] = present
+                else:
+                    refusal = refusal or error
         return published, refusal
+
+    def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
+        """Return what a tag stands for that cannot be changed, if that is the same image."""
+        if image.keeps_manifest:
+            return None
+        repository = self._target.location.repository(path)
+        return present_image(
+            self._target.client, repository, path.tag, image.image_id, image.diff_ids
+        )
 
     def _publish(
         self,
