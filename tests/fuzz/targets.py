@@ -85,7 +85,7 @@ def member_segments(data: bytes) -> None:
     found = tape.take(tape.decoded)
     if plain is None:
         return
-    assert pieces.take(pieces.decoded) == found
+    assert list(map(_spread, pieces.take(pieces.decoded))) == list(map(_spread, found))
     for segment in found:
         window = plain[max(0, segment.start - segments.WINDOW_SIZE) : segment.start]
         other = zlib.decompressobj(-15, zdict=window)
@@ -94,6 +94,10 @@ def member_segments(data: bytes) -> None:
         assert content == plain[segment.start : segment.end]
         assert other.eof
         assert not other.unused_data
+
+
+def _spread(segment: segments.Segment) -> tuple[int, int, bytes]:
+    return segment.start, segment.end, segment.blocks
 
 
 def _decoded(decoder: GzipDecoder, *pieces: bytes) -> bytes | None:

@@ -72,13 +72,20 @@ class Segment:
     Attributes:
         start: Where their content begins in the decoded stream, in bytes from its start.
         end: Where it ends.
-        blocks: Their bytes. Behind the ``WINDOW_SIZE`` bytes of content before ``start``, they
-            decode to the content.
+        pieces: Their bytes, in pieces as they were read.
     """
 
     start: int
     end: int
-    blocks: bytes
+    pieces: tuple[memoryview, ...]
+
+    @property
+    def blocks(self) -> bytes:
+        """Their bytes: behind the ``WINDOW_SIZE`` bytes of content before, they give the content.
+
+        It is made anew each time.
+        """
+        return b"".join(self.pieces)
 
 
 class Tape:
@@ -285,8 +292,7 @@ class SegmentedMember:
         if self._window is None:
             self._checksum = self._checksum_of_first
         elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
-            blocks = b"".join(self._held)
-            self._tape.add(Segment(self._begun, self._tape.decoded, blocks))
+            self._tape.add(Segment(self._begun, self._tape.decoded, tuple(self._held)))
         self._to_next_marker = int(_SHORTEST * min(_FREE_SHARE, self._held_size / content / 2))
         self._window = self._tail[-WINDOW_SIZE:]
         self._begun = self._tape.decoded

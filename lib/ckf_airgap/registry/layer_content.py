@@ -105,5 +105,6 @@ def _pieces(part: Content | Segment, compressors: Executor) -> Iterator[Piece]:
     if not isinstance(part, Segment):
         yield compressors.submit(compress_block, part)
         return
-    for start in range(0, len(part.blocks), READ_SIZE):
-        yield part.blocks[start : start + READ_SIZE]
+    blocks = part.blocks
+    for start in range(0, len(blocks), READ_SIZE):
+        yield blocks[start : start + READ_SIZE]
