@@ -108,6 +108,7 @@ def test_a_layer_is_known_by_its_content_in_the_next_push(path: Path) -> None:
     assert state.layer_of(OTHER) == kept
     state.forget_layer(CONFIG)
     assert state.layer_of(OTHER) is None
+    state.close()
 
 
 def test_the_end_of_one_archive_is_not_that_of_another(path: Path) -> None:
