@@ -57,6 +57,7 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take segments of any length, so that little content has many."""
     monkeypatch.setattr(segments, "_SHORTEST", 1)
     monkeypatch.setattr(segments, "_MARKER_DISTANCE", 0)
+    monkeypatch.setattr(segments, "_STORED_DISTANCE", 0)
 
 
 # Content of many kinds; among them markers, and content that is compressed itself.
@@ -237,12 +238,12 @@ def test_a_checksum_that_is_wrong_is_found() -> None:
 
 def test_most_of_a_layer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    # What cannot be compressed is stored, without markers.
-    content = TEXT * 30 + _SEED.randbytes(5 * MIB) + TEXT * 90
+    # What cannot be compressed is stored, without markers; more than is kept to decode it again.
+    content = TEXT * 30 + _SEED.randbytes(20 * MIB) + TEXT * 90
     archive = pigz(content)
     _, taken = decode([archive])
     size = sum(segment.end - segment.start for segment in taken)
-    assert size > 0.9 * (len(content) - 5 * MIB)
+    assert size > 0.9 * len(content)
     blob, count = blob_of(archive, 0, len(content), [MIB])
     assert count == len(taken)
     assert gzip.decompress(blob) == content
@@ -252,6 +253,7 @@ def test_markers_in_the_content_are_no_places(monkeypatch: pytest.MonkeyPatch) -
     # What stands behind each of them is what a block could begin with.
     inner = pigz(TEXT * 20, "-b", "32")
     content = inner * 8
+    monkeypatch.setattr(segments, "_STORED_DISTANCE", len(content))
     tape = Tape()
     decoder = GzipDecoder(tape)
     assert b"".join(decoder.decode(stored(content))) == content

@@ -5,15 +5,18 @@ last four bytes are 00 00 FF FF and end at a byte boundary (RFC 1951, section 3.
 between two such places refers back 32 KiB of content at the most (section 2). Behind the same
 32 KiB it can therefore be part of another member.
 
-The four bytes occur elsewhere too, by chance or on purpose, so that each place is proven. When the
-decoder has been fed exactly to the end of such a marker, it is fed a last stored block of random
-bytes, the probe. Only between two blocks can it give those bytes, take all of them and be at its
-end. In a stored block it would give the header of the probe as well; in a block of codes it would
-have to read these very bytes, and the end of the block behind them, from bytes that nobody knew.
-Behind a proven place a new decoder goes on, which knows nothing but the 32 KiB of content before
-it. So each segment has been decoded from nothing but its bytes and these 32 KiB, into the content
-that is counted in the checksum of the member, and it ends between two blocks: any other decoder
-does the same with it. Behind a place that was none, the decoder is made again as it was before.
+Content that cannot be compressed stands in stored blocks, without markers; these begin with their
+length, twice, and end at a byte boundary.
+
+All of these bytes occur elsewhere too, by chance or on purpose, so that each place is proven. When
+the decoder has been fed exactly to such a place, it is fed a last stored block of random bytes, the
+probe. Only between two blocks can it give those bytes, take all of them and be at its end. In a
+stored block it would give the header of the probe as well; in a block of codes it would have to
+read these very bytes, and the end of the block behind them, from bytes that nobody knew. Behind a
+proven place a new decoder goes on, which knows nothing but the 32 KiB of content before it. So each
+segment has been decoded from nothing but its bytes and these 32 KiB, into the content that is
+counted in the checksum of the member, and it ends between two blocks: any other decoder does the
+same with it. Behind a place that was none, the decoder is made again as it was before.
 
 What becomes a segment depends on the bytes of the member alone, not on how they are read.
 """
@@ -40,6 +43,12 @@ _OVERHEAD = 8
 _SHORTEST = 512 * 1024
 _MARKER = b"\x00\x00\xff\xff"
 _MARKERS = re.compile(_MARKER)
+# The header of a stored block, not the last one, of about the length that zlib makes: 16 KiB, or
+# 64 KiB where nothing is to be compressed (RFC 1951, section 3.2.4).
+_STORED_HEADERS = re.compile(rb"\x00(?=(.[\x3f\x40\xff])(.[\xc0\xbf\x00]))", re.DOTALL)
+_STORED_HEADER_SIZE = 5
+# They are looked for where no marker was found in so many bytes.
+_STORED_DISTANCE = 512 * 1024
 # So far apart are the markers that are looked at, so that millions of them cost little.
 _MARKER_DISTANCE = 512
 # Markers are looked for behind so many bytes for each byte of the shortest segment, or of what it
@@ -186,8 +195,10 @@ class SegmentedMember:
         self._trailer: bytes | None = None
         self._given = b""
         self._at = 0
-        # The three bytes before those given: a marker may begin there.
+        # The last bytes before those given: a marker or a header may begin there.
         self._before = b""
+        # How much is left of the stored block to the end of which it is fed.
+        self._stored_left = 0
         self._to_next_marker = 0
         self._is_at_marker = False
         self._held: list[memoryview] = []
@@ -215,7 +226,8 @@ class SegmentedMember:
             Exception: The member is damaged: ``igzip_lib.error`` or ``zlib.error``.
         """
         if data:
-            self._before = (self._before + self._given[-3:])[-3:]
+            before = _STORED_HEADER_SIZE - 1
+            self._before = (self._before + self._given[-before:])[-before:]
             self._given, self._at = data, 0
         if self._trailer is not None:
             self._read_trailer()
@@ -237,11 +249,8 @@ class SegmentedMember:
         return _igzip.IgzipDecompressor(_igzip.DECOMP_DEFLATE, 15, self._window)
 
     def _next_part(self) -> memoryview:
-        """Return what is to be fed next: to the end of a marker, or all."""
-        end = self._marker_end() if self._has_places else None
-        self._is_at_marker = end is not None
-        if end is None:
-            end = len(self._given)
+        """Return what is to be fed next: to the end of a marker or of a stored block, or all."""
+        end = self._next_end() if self._has_places else len(self._given)
         part = memoryview(self._given)[self._at : end]
         self._to_next_marker -= len(part)
         self._at = end
@@ -251,10 +260,41 @@ class SegmentedMember:
             self._hold(part)
         return part
 
+    def _next_end(self) -> int:
+        self._is_at_marker = False
+        if self._stored_left:
+            end = min(self._at + self._stored_left, len(self._given))
+            self._stored_left -= end - self._at
+            self._is_at_marker = not self._stored_left
+            return end
+        end = self._marker_end()
+        stored = self._stored_block(len(self._given) if end is None else end)
+        if stored:
+            # First the header alone.
+            end, self._stored_left = stored
+        elif end is not None:
+            self._is_at_marker = True
+        return len(self._given) if end is None else end
+
+    def _stored_block(self, before: int) -> tuple[int, int] | None:
+        """Find the header of a stored block; give where it ends, and the length of the block."""
+        lowest = self._at + max(_STORED_DISTANCE - self._held_size, self._to_next_marker, 1)
+        seam = self._before + self._given[: _STORED_HEADER_SIZE - 1]
+        for data, offset in ((seam, len(self._before)), (self._given, 0)):
+            start = max(0, lowest + offset - _STORED_HEADER_SIZE)
+            for header in _STORED_HEADERS.finditer(data, start):
+                end = header.start() + _STORED_HEADER_SIZE - offset
+                if end > before:
+                    break
+                length, complement = struct.unpack("<HH", header[1] + header[2])
+                if length ^ complement == 0xFFFF and end >= lowest:
+                    return end, length
+        return None
+
     def _marker_end(self) -> int | None:
         lowest = self._at + max(self._to_next_marker, 1)
-        if lowest <= 3:
-            head = self._before + self._given[:3]
+        if lowest < len(_MARKER):
+            head = self._before + self._given[: len(_MARKER) - 1]
             found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
             if found >= 0:
                 return found + len(_MARKER) - len(self._before)
