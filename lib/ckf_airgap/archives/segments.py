@@ -9,12 +9,12 @@ Content that cannot be compressed stands in stored blocks, without markers; thes
 length, twice, and end at a byte boundary.
 
 All of these bytes occur elsewhere too, by chance or on purpose, so that each place is proven. When
-the decoder has been fed exactly to such a place, it is fed a last stored block of random bytes, the
-probe. Only between two blocks can it give those bytes, take all of them and be at its end. In a
-stored block it would give the header of the probe as well; in a block of codes it would have to
+the decoder has been fed exactly to such a place, it is fed a last stored block of random bytes,
+the probe. Only between two blocks can it give those bytes, take all of them and be at its end. In
+a stored block it would give the header of the probe as well; in a block of codes it would have to
 read these very bytes, and the end of the block behind them, from bytes that nobody knew. Behind a
-proven place a new decoder goes on, which knows nothing but the 32 KiB of content before it. So each
-segment has been decoded from nothing but its bytes and these 32 KiB, into the content that is
+proven place a new decoder goes on, which knows nothing but the 32 KiB of content before it. So
+each segment has been decoded from nothing but its bytes and these 32 KiB, into the content that is
 counted in the checksum of the member, and it ends between two blocks: any other decoder does the
 same with it. Behind a place that was none, the decoder is made again as it was before.
 
