@@ -18,11 +18,11 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.sample_images import make_archive
+from benchmarks.sample_images import KINDS, make_archive
 from benchmarks.tools import (
     Cost,
     DockerDaemon,
@@ -47,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python3 -m benchmarks.push", description=__doc__)
     parser.add_argument("--images", type=int, default=12, help="(default: %(default)s)")
     parser.add_argument("--layer-mib", type=int, default=170, help="(default: %(default)s)")
+    parser.add_argument("--layers", choices=KINDS, default="plain", help="(default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="compare the memory of two sizes")
     parser.add_argument("--before", type=Path, help="a checkout of the product, to compare with")
     parser.add_argument("--rounds", type=int, default=5, help="of that (default: %(default)s)")
@@ -61,7 +62,7 @@ def main() -> int:
     for count in counts:
         with tempfile.TemporaryDirectory(prefix="ckf-airgap-benchmark-") as name:
             bench = _Bench(Path(name))
-            archive = bench.make(count, arguments.layer_mib * 1024**2)
+            bench.make(count, arguments.layer_mib * 1024**2, arguments.layers)
             if arguments.memory:
                 cost = bench.measure("this push", bench.push)
                 again = bench.measure("again", bench.push)
@@ -74,7 +75,7 @@ def main() -> int:
             elif arguments.before:
                 bench.compare_with(arguments.before, arguments.rounds)
             else:
-                bench.compare(archive)
+                bench.compare()
     return 0
 
 
@@ -87,18 +88,17 @@ class _Bench:
         self._authority = Authority(folder / "pki")
         self._registry = self._new_registry("none")
 
-    def make(self, count: int, layer_size: int) -> Path:
-        size = make_archive(self._archive, self._folder, count, layer_size)
+    def make(self, count: int, layer_size: int, kind: str) -> None:
+        size = make_archive(self._archive, self._folder, count, layer_size, kind=kind)
         print(
-            f"{count} images, {size / 1e9:.2f} GB of archives, "
+            f"{count} images, {kind} layers, {size / 1e9:.2f} GB of archives, "
             f"{self._archive.stat().st_size / 1e9:.2f} GB compressed",
             flush=True,
         )
-        return self._archive
 
-    def compare(self, archive: Path) -> None:
+    def compare(self) -> None:
         ways: list[tuple[str, Callable[[], Cost]]] = [
-            ("decode alone", lambda: child("-m", "benchmarks.push", "--decode", archive)),
+            ("decode alone", self._decode),
             ("this push", self.push),
             ("this push, again", self.push),
             ("untar and skopeo", self._skopeo),
@@ -120,20 +120,24 @@ class _Bench:
     def compare_with(self, before: Path, rounds: int) -> None:
         """Push as this checkout does it and as another one, in turns, and print the ratios."""
         pairs: list[tuple[Cost, Cost]] = []
+        decoded: list[tuple[Cost, Cost]] = []
         for number in range(rounds):
-            ways = [("this push", self.push), ("before", lambda: self.push(before))]
+            ways = [
+                ("this push", self.push),
+                ("decode alone", self._decode),
+                ("before", lambda: self.push(before)),
+            ]
             if number % 2:
                 ways.reverse()
             costs = {name: self.measure(name, way) for name, way in ways}
             pairs.append((costs["this push"], costs["before"]))
+            decoded.append((costs["this push"], costs["decode alone"]))
             print("  " + ", ".join(f"{name}: {c.seconds:.1f} s" for name, c in costs.items()))
         self.stop()
-        for what in ("seconds", "cpu", "registry_cpu", "peak_mib"):
-            ratios = sorted(getattr(after, what) / getattr(first, what) for after, first in pairs)
-            print(
-                f"{what:>13}, this to before: median {statistics.median(ratios):.3f} "
-                f"(from {ratios[0]:.3f} to {ratios[-1]:.3f})"
-            )
+        for what in ("seconds", "cpu", "registry_cpu", "peak_mib", "stored_mib"):
+            _print_ratios(f"{what}, this to before", what, pairs)
+        for what in ("seconds", "cpu"):
+            _print_ratios(f"{what}, this to decoding", what, decoded)
 
     def measure(self, name: str, way: Callable[[], Cost]) -> Cost:
         """Take one way, with a registry that is empty unless it is the same way again."""
@@ -154,6 +158,9 @@ class _Bench:
         """Stop the registry and remove what it holds."""
         self._registry.stop()
         shutil.rmtree(self._registry.data.parent, ignore_errors=True)
+
+    def _decode(self) -> Cost:
+        return child("-m", "benchmarks.push", "--decode", self._archive)
 
     def push(self, product: Path | None = None) -> Cost:
         """Push as this project does it, or another checkout of it."""
@@ -228,6 +235,15 @@ class _Bench:
             same += (manifest["config"]["digest"], layers) == (config, diff_ids)
             shutil.rmtree(target)
         return f"{same} of {len(saved)} images have the config and the diff ids of the archive"
+
+
+def _print_ratios(name: str, what: str, pairs: Sequence[tuple[Cost, Cost]]) -> None:
+    ratios = sorted(getattr(after, what) / getattr(first, what) for after, first in pairs)
+    print(
+        f"{name:>28}: median {statistics.median(ratios):.3f} "
+        f"(from {ratios[0]:.3f} to {ratios[-1]:.3f})",
+        flush=True,
+    )
 
 
 def _print_table(costs: list[Cost]) -> None:

@@ -12,10 +12,19 @@ from pathlib import Path
 
 _SOURCES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
 _IMAGES_OF_A_FAMILY = 4
+_NOISE_SIZE = 16 * 1024 * 1024
+KINDS = ("plain", "noise", "gzip")
+"""The kinds of layers: of real files; of files that cannot be compressed; compressed by gzip."""
 
 
 def make_archive(
-    path: Path, folder: Path, images: int, layer_size: int, *, shared_layers: int = 1
+    path: Path,
+    folder: Path,
+    images: int,
+    layer_size: int,
+    *,
+    shared_layers: int = 1,
+    kind: str = "plain",
 ) -> int:
     """Write images.tar.gz by the way of the public scripts.
 
@@ -25,11 +34,12 @@ def make_archive(
         images: How many. Their names are ``docker.io/benchmark/image-0:1`` and so on.
         layer_size: The size of a layer, in bytes, about.
         shared_layers: How many layers four images share. Each has one of its own, too.
+        kind: What the layers are, one of ``KINDS``.
 
     Returns:
         The size of the ``docker save`` archives, in bytes.
     """
-    layers = _layers(folder / "layers", layer_size)
+    layers = _layers(folder / "layers", layer_size, kind)
     total = 0
     shared: list[tuple[Path, str]] = []
     with (
@@ -55,10 +65,10 @@ def make_archive(
     return total
 
 
-def _layers(folder: Path, size: int) -> Iterator[tuple[Path, str]]:
-    """Give layers of about a size, made of real files, each different from the others."""
+def _layers(folder: Path, size: int, kind: str) -> Iterator[tuple[Path, str]]:
+    """Give layers of about a size, each different from the others, with their diff ids."""
     folder.mkdir(exist_ok=True)
-    real = _real_files()
+    real = _noise_files(folder / "noise") if kind == "noise" else _real_files()
     for number in range(10_000):
         path = folder / f"{number}.tar"
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -75,7 +85,18 @@ def _layers(folder: Path, size: int) -> Iterator[tuple[Path, str]]:
                     archive.addfile(entry, content)
                 written += entry.size
         with path.open("rb") as file:
-            yield path, hashlib.file_digest(file, "sha256").hexdigest()
+            diff_id = hashlib.file_digest(file, "sha256").hexdigest()
+        if kind == "gzip":
+            subprocess.run(["pigz", "-f", path], check=True)
+            path.with_name(f"{path.name}.gz").rename(path)
+        yield path, diff_id
+
+
+def _noise_files(path: Path) -> Iterator[Path]:
+    """Give a file that cannot be compressed, with other content each time."""
+    while True:
+        path.write_bytes(os.urandom(_NOISE_SIZE))
+        yield path
 
 
 def _real_files() -> Iterator[Path]:
@@ -102,12 +123,12 @@ def _save(path: Path, name: str, layers: list[tuple[Path, str]]) -> None:
         {
             "Config": config_name,
             "RepoTags": [name],
-            "Layers": [f"blobs/sha256/{digest}" for _, digest in layers],
+            "Layers": [f"blobs/sha256/{_digest(layer)}" for layer, _ in layers],
         }
     ]
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for layer, digest in layers:
-            archive.add(layer, f"blobs/sha256/{digest}")
+        for layer, _ in layers:
+            archive.add(layer, f"blobs/sha256/{_digest(layer)}")
         for member, content in (
             (config_name, config),
             ("manifest.json", json.dumps(manifest).encode()),
@@ -115,3 +136,8 @@ def _save(path: Path, name: str, layers: list[tuple[Path, str]]) -> None:
             entry = tarfile.TarInfo(member)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -169,7 +169,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers of a few hundred kilobytes be large ones."""
     monkeypatch.setattr("ckf_airgap.registry.blob_upload.CHUNK_SIZE", 65536)
-    monkeypatch.setattr("ckf_airgap.push.layer_content._BLOCK_SIZE", 16384)
+    monkeypatch.setattr("ckf_airgap.push.layer_parts._BLOCK_SIZE", 16384)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,14 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from unittest import mock
 
+from ckf_airgap.archives import segments
 from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.decoding import DecodingError, GzipDecoder
 from ckf_airgap.archives.inventory import read_inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charms.charm_file import CharmFile
@@ -23,6 +27,7 @@ CORPUS = Path(__file__).parent / "corpus"
 # What parts the files of a charm in the input.
 _NEXT_FILE = b"\x00\x00"
 _CHARM_FILES = ("metadata.yaml", "config.yaml", "manifest.yaml", "src/default-some-image.json")
+_LONGEST_CONTENT = 8 * 1024 * 1024
 _BUNDLE = "applications: {minio: {charm: minio}, kfp-db: {charm: mysql-k8s}}"
 
 
@@ -57,6 +62,48 @@ def compressed(data: bytes) -> None:
         with open_archive(FileSource(Path(file.name))) as archive:
             while archive.read(1024 * 1024):
                 pass
+
+
+def member_segments(data: bytes) -> None:
+    """Segments of a gzip member: they change nothing, and decode to what they stand for."""
+    # So that a few bytes have several.
+    with mock.patch.multiple(segments, _SHORTEST=1, _MARKER_DISTANCE=0, _STORED_DISTANCE=0):
+        tape = segments.Tape()
+        plain = _decoded(GzipDecoder(), data)
+        assert _decoded(GzipDecoder(tape), data) == plain
+        pieces = segments.Tape()
+        half = len(data) // 2
+        assert _decoded(GzipDecoder(pieces), data[:half], data[half:]) == plain
+    found = tape.take(tape.decoded)
+    if plain is None:
+        return
+    assert list(map(_spread, pieces.take(pieces.decoded))) == list(map(_spread, found))
+    for segment in found:
+        window = plain[max(0, segment.start - segments.WINDOW_SIZE) : segment.start]
+        other = zlib.decompressobj(-15, zdict=window)
+        # A last block, so that it is known to end between two.
+        content = other.decompress(segment.blocks + b"\x03\x00")
+        assert content == plain[segment.start : segment.end]
+        assert other.eof
+        assert not other.unused_data
+
+
+def _spread(segment: segments.Segment) -> tuple[int, int, bytes]:
+    return segment.start, segment.end, segment.blocks
+
+
+def _decoded(decoder: GzipDecoder, *pieces: bytes) -> bytes | None:
+    """Decode, but for bombs; None where it is damaged, or does not end."""
+    content = b""
+    try:
+        for piece in pieces:
+            for block in decoder.decode(piece):
+                content += block
+                if len(content) > _LONGEST_CONTENT:
+                    return None
+    except DecodingError:
+        return None
+    return content if decoder.is_complete else None
 
 
 def charm(data: bytes) -> None:
@@ -113,7 +160,17 @@ def documents(data: bytes) -> None:
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (names, tar, compressed, charm, charm_file, bundle, request, documents)
+    for target in (
+        names,
+        tar,
+        compressed,
+        member_segments,
+        charm,
+        charm_file,
+        bundle,
+        request,
+        documents,
+    )
 }
 
 

@@ -117,6 +117,12 @@ def layer_of(word: str, size: int = 3000) -> bytes:
     return tar([Entry(f"srv/{word}", word.encode() + b"\n" + noise)])
 
 
+def text_layer_of(word: str, size: int) -> bytes:
+    """Make a layer of one file that compresses to about half of its size."""
+    noise = random.Random(word).randbytes(size // 2)
+    return tar([Entry(f"srv/{word}", word.encode() + b"\n" + noise.hex().encode())])
+
+
 def image_of(layers: Sequence[bytes], architecture: str = "amd64") -> SampleImage:
     """Make an image of layers."""
     diff_ids = [digest_of(layer) for layer in layers]

@@ -97,6 +97,20 @@ def test_of_another_archive_only_the_layers_are_known(path: Path) -> None:
     assert open_state(path).layer_of(SOURCE) == LAYER
 
 
+def test_a_layer_is_known_by_its_content_in_the_next_push(path: Path) -> None:
+    kept = StoredLayer(Blob(CONFIG, 9), CONFIG, OTHER, Compression.GZIP)
+    state = open_state(path)
+    state.add_layer(kept, "4/layer.tar", [REPOSITORY])
+    # When it is there in this push, is a matter of time: that must not decide anything.
+    assert state.layer_of(OTHER) is None
+    state.close()
+    state = open_state(path, archive="another")
+    assert state.layer_of(OTHER) == kept
+    state.forget_layer(CONFIG)
+    assert state.layer_of(OTHER) is None
+    state.close()
+
+
 def test_the_end_of_one_archive_is_not_that_of_another(path: Path) -> None:
     state = open_state(path)
     state.complete([])

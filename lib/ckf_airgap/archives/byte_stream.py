@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from ckf_airgap.archives.decoding import (
@@ -15,6 +16,7 @@ from ckf_airgap.archives.decoding import (
     compression_of,
     make_decoder,
 )
+from ckf_airgap.archives.segments import Tape, TapePosition, tape_position
 from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
@@ -85,6 +87,12 @@ class FileStream:
         self._unread_head = head
         self._rest = rest
 
+    @property
+    def tape_position(self) -> TapePosition | None:
+        """The place of the next byte in the decoded stream, if there is a tape of it."""
+        found = tape_position(self._rest)
+        return replace(found, offset=found.offset - len(self._unread_head)) if found else None
+
     def read(self, size: int, /) -> bytes:
         """Read up to ``size`` bytes; none at the end."""
         if self._unread_head:
@@ -117,15 +125,20 @@ class DecodedStream:
     call.
     """
 
-    def __init__(self, blocks: Generator[bytes], decoder: Decoder) -> None:
+    def __init__(
+        self, blocks: Generator[bytes], decoder: Decoder, tape: Tape | None = None
+    ) -> None:
         """Begin to read.
 
         Args:
             blocks: The blocks; none of them is empty.
             decoder: Makes them, and knows what follows.
+            tape: What the decoder puts segments on, or None.
         """
         self._blocks = blocks
         self._decoder = decoder
+        self._tape = tape
+        self._block_at = 0
         self._block = b""
         self._start = 0
         self._failure: BaseException | None = None
@@ -134,6 +147,11 @@ class DecodedStream:
     def garbage(self) -> bool:
         """Whether something uncompressed follows the compressed data; known at the end."""
         return self._decoder.garbage
+
+    @property
+    def tape_position(self) -> TapePosition | None:
+        """The place of the next byte in the decoded stream, if there is a tape of it."""
+        return TapePosition(self._tape, self._block_at + self._start) if self._tape else None
 
     def read(self, size: int, /) -> bytes:
         """Read between one and ``size`` bytes; none at the end."""
@@ -164,7 +182,11 @@ class DecodedStream:
     def _next_block(self) -> bytes:
         if self._failure:
             raise self._failure
+        self._block_at += len(self._block)
         self._block, self._start = b"", 0
+        if self._tape:
+            # Nobody has taken these.
+            self._tape.take(self._block_at)
         try:
             self._block = next(self._blocks, b"")
         except BaseException as error:
@@ -173,25 +195,29 @@ class DecodedStream:
         return self._block
 
 
-def decoded(stream: ByteStream, compression: Compression, name: str) -> DecodedStream:
+def decoded(
+    stream: ByteStream, compression: Compression, name: str, *, with_segments: bool = False
+) -> DecodedStream:
     """Decode a stream in the calling thread, as it is read.
 
     Args:
         stream: The stream, for example a member of an archive.
         compression: How it is compressed.
         name: What to call it in messages.
+        with_segments: Whether its segments are to be on a tape, where it is compressed with gzip.
 
     Returns:
         The decoded bytes, to be closed. Its ``read`` and ``skip`` raise ArtifactError where the
         stream is damaged or ends in the middle.
     """
-    decoder = make_decoder(compression)
+    tape = Tape() if with_segments and compression is Compression.GZIP else None
+    decoder = make_decoder(compression, tape)
 
     def pieces() -> Iterator[bytes]:
         while data := stream.read(_PIECE):
             yield data
 
-    return DecodedStream(_blocks(pieces(), decoder, name), decoder)
+    return DecodedStream(_blocks(pieces(), decoder, name), decoder, tape)
 
 
 def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[bytes]:
@@ -265,7 +291,10 @@ class _Reported:
 
 @contextmanager
 def open_archive(
-    source: Source, on_read: Callable[[int], None] = lambda _: None
+    source: Source,
+    on_read: Callable[[int], None] = lambda _: None,
+    *,
+    with_segments: bool = False,
 ) -> Generator[ArchiveStream]:
     """Open an archive as a stream; its first bytes decide how it is decoded.
 
@@ -274,6 +303,7 @@ def open_archive(
             or more frames (RFC 8878, section 3.1), or not compressed.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
+        with_segments: Whether its segments are to be on a tape, where it is compressed with gzip.
 
     Yields:
         The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated archive.
@@ -294,9 +324,10 @@ def open_archive(
             # What nobody wants of it is not even read.
             yield FileStream(head, _Reported(stored, on_read))
             return
-        decoder = make_decoder(compression)
+        tape = Tape() if with_segments and compression is Compression.GZIP else None
+        decoder = make_decoder(compression, tape)
         blocks = _blocks(_pieces(head, stored, on_read), decoder, source.name)
-        with closing(DecodedStream(_made_ahead(blocks), decoder)) as stream:
+        with closing(DecodedStream(_made_ahead(blocks), decoder, tape)) as stream:
             yield stream
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from backports import zstd
 from isal import igzip_lib
 
+from ckf_airgap.archives.segments import SegmentedMember, Tape
 from ckf_airgap.errors import ArtifactError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -191,17 +192,18 @@ class Decoder(Protocol):
         ...
 
 
-def make_decoder(compression: Compression) -> Decoder:
+def make_decoder(compression: Compression, tape: Tape | None = None) -> Decoder:
     """Make the decoder for a compression.
 
     Args:
         compression: The compression; with ``NONE`` bytes come out as they went in.
+        tape: Gets the segments of gzip members; None where nobody wants them.
     """
     match compression:
         case Compression.NONE:
             return _PlainDecoder()
         case Compression.GZIP:
-            return GzipDecoder()
+            return GzipDecoder(tape)
         case Compression.ZSTD:
             return ZstdDecoder()
 
@@ -342,11 +344,17 @@ class GzipDecoder(_MembersDecoder):
     _library_errors = (cast(type[Exception], igzip_lib.error), zlib.error)
     _name = "gzip"
 
+    def __init__(self, tape: Tape | None = None) -> None:
+        super().__init__()
+        self._tape = tape
+
     def _open(self, head: bytes) -> _Member | None:
         if not head.startswith(GZIP_MAGIC[: len(head)]):
             raise _NotAMemberError
         if len(head) < len(GZIP_MAGIC):
             return None
+        if self._tape:
+            return SegmentedMember(self._tape)
         library: Any = igzip_lib
         return library.IgzipDecompressor(library.DECOMP_GZIP)
 

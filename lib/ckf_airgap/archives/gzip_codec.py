@@ -38,7 +38,7 @@ class Decompressor(Protocol):
         ...
 
 
-def compress_block(data: Iterable[bytes]) -> bytes:
+def compress_block(data: Iterable[bytes | memoryview]) -> bytes:
     """Compress one block independently, so that blocks can be compressed in parallel.
 
     Args:
@@ -48,8 +48,8 @@ def compress_block(data: Iterable[bytes]) -> bytes:
         Deflate blocks that end at a byte, and are not the last ones (RFC 1951, section 3.2.4).
     """
     blocks = _library.compressobj(_LEVEL, _library.DEFLATED, -15)
-    pieces = [blocks.compress(piece) for piece in data]
-    return b"".join((*pieces, blocks.flush(_library.Z_SYNC_FLUSH)))
+    # In one piece: what comes out depends on the pieces, which depend on how the data was read.
+    return blocks.compress(b"".join(data)) + blocks.flush(_library.Z_SYNC_FLUSH)
 
 
 class GzipMember:

@@ -214,7 +214,10 @@ class ImageReader(Generic[Layer]):
             return
         inner = ImageScope(scope.at.inside(file.path, file.place), self._reading)
         try:
-            with _decompressed(stream, content.compression, label) as unpacked:
+            opened = _decompressed(
+                stream, content.compression, label, with_segments=self._sink.sends
+            )
+            with opened as unpacked:
                 self._walk(inner, unpacked)
                 read_end(unpacked, label)
             if not inner.files and not inner.links:
@@ -247,12 +250,12 @@ class ImageReader(Generic[Layer]):
 
 
 def _decompressed(
-    stream: FileStream, compression: Compression, label: str
+    stream: FileStream, compression: Compression, label: str, *, with_segments: bool
 ) -> AbstractContextManager[ByteStream]:
     if compression is Compression.NONE:
         # Passing over what nobody wants of it costs nothing.
         return nullcontext(stream)
-    return closing(decoded(stream, compression, label))
+    return closing(decoded(stream, compression, label, with_segments=with_segments))
 
 
 def _damaged(member: str, error: ArtifactError) -> ArtifactError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream, skip
+from ckf_airgap.archives.segments import TapePosition, tape_position
 from ckf_airgap.archives.sparse import (
     SparseMap,
     SparseStream,
@@ -116,6 +117,11 @@ class TarMember:
             raise ArtifactError(f"{self._archive} ends in the middle of {self.name}", MAKE_AGAIN)
         self._left -= wanted
         return wanted
+
+    @property
+    def tape_position(self) -> TapePosition | None:
+        """The place of its next byte in the decoded stream, if there is a tape of it."""
+        return tape_position(self._content)
 
     def finish(self) -> None:
         """Skip the rest of the content and its padding."""

@@ -15,11 +15,10 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.docker_manifest import RESAVE
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
+from ckf_airgap.archives.segments import Segment
 from ckf_airgap.errors import ArtifactError
+from ckf_airgap.push.layer_parts import Content, LayerParts
 
-# Each of these is compressed by itself, so that several cores can work at one layer. Its size
-# decides the bytes that come out, and so the digest of the blob.
-_BLOCK_SIZE = 1024 * 1024
 _MOST_COMPRESSORS = 4
 
 Piece = bytes | Future[bytes]
@@ -71,22 +70,17 @@ class HashedLayer:
     def _compress(self, compressors: Executor) -> Iterator[Piece]:
         digest = hashlib.sha256()
         member = GzipMember()
+        parts = LayerParts(self._content.tape_position)
         yield member.header
-        while block := self._read_block():
-            for data in block:
-                digest.update(data)
-                member.add(data)
-            yield compressors.submit(compress_block, block)
+        while data := self._content.read(READ_SIZE):
+            digest.update(data)
+            member.add(data)
+            for part in parts.add(data):
+                yield from _pieces(part, compressors)
+        for part in parts.finish():
+            yield from _pieces(part, compressors)
         yield member.trailer
         self.diff_id = f"sha256:{digest.hexdigest()}"
-
-    def _read_block(self) -> list[bytes]:
-        block: list[bytes] = []
-        size = 0
-        while size < _BLOCK_SIZE and (data := self._content.read(_BLOCK_SIZE - size)):
-            block.append(data)
-            size += len(data)
-        return block
 
     def _keep(self, decoder: Decoder) -> Iterator[Piece]:
         """Keep the bytes, and decode them for the digest of what they hold."""
@@ -105,3 +99,12 @@ class HashedLayer:
         finally:
             decoder.close()
         self.diff_id = f"sha256:{digest.hexdigest()}"
+
+
+def _pieces(part: Content | Segment, compressors: Executor) -> Iterator[Piece]:
+    if not isinstance(part, Segment):
+        yield compressors.submit(compress_block, part)
+        return
+    blocks = part.blocks
+    for start in range(0, len(blocks), READ_SIZE):
+        yield blocks[start : start + READ_SIZE]

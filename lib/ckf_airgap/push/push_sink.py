@@ -24,6 +24,7 @@ from ckf_airgap.push.layer_uploads import LayerUpload
 from ckf_airgap.push.progress import Meter
 from ckf_airgap.push.push_records import PushedImage, StoredLayer
 from ckf_airgap.push.push_target import Outcomes, Target
+from ckf_airgap.push.same_image import present_image
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import Manifest, Published
@@ -344,8 +345,21 @@ class PushSink:
             try:
                 published[path] = self._publish(manifests, image, layers, path)
             except RefusedError as error:
-                refusal = refusal or error
+                is_taken = isinstance(error, TagTakenError)
+                if is_taken and (present := self._present(image, path)):
+                    published[path] = present
+                else:
+                    refusal = refusal or error
         return published, refusal
+
+    def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
+        """Return what a tag stands for that cannot be changed, if that is the same image."""
+        if image.keeps_manifest:
+            return None
+        repository = self._target.location.repository(path)
+        return present_image(
+            self._target.client, repository, path.tag, image.image_id, image.diff_ids
+        )
 
     def _publish(
         self,

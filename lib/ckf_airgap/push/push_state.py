@@ -60,6 +60,12 @@ class PushState:
         self._unwritten_archive = archive if archive != self._known.archive else None
         if self._unwritten_archive is not None:
             ArchiveRecord(archive).apply(self._known)
+        # What this push adds does not count: when it is there, is a matter of time.
+        self._of_content = {
+            layer.diff_id: layer
+            for layer in self._known.layers.values()
+            if layer.diff_id and layer.compression is Compression.GZIP
+        }
 
     @property
     def is_complete(self) -> bool:
@@ -93,12 +99,14 @@ class PushState:
     def layer_of(self, digest: str) -> StoredLayer | None:
         """Find a layer of known content by its digest in the archive.
 
-        What another archive has compressed otherwise does not count: the same archive is to give
-        the same registry, whatever was pushed before it.
+        Several archives have the same content compressed otherwise, or at other places in what
+        they were compressed to. Whatever an earlier push has stored of it serves all of them.
         """
         found = self._known.compressed.get(digest) or self._known.layers.get(digest)
-        is_known = found and found.diff_id and found.compression is not Compression.NONE
-        return found if is_known else None
+        if found and found.diff_id and found.compression is not Compression.NONE:
+            return found
+        before = self._of_content.get(digest)
+        return before if before and before.blob.digest in self._known.layers else None
 
     def blob(self, digest: str) -> StoredLayer | None:
         """Find a layer by the digest of its blob."""

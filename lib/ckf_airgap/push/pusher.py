@@ -146,9 +146,10 @@ class _LookAhead:
 
     def repository(self, refused: Collection[str]) -> str | None:
         """Find the repository of the first image that has one, except some."""
-        return next(iter(self._repositories(refused)), None)
+        return next(iter(self._tags(refused)), None)
 
-    def _repositories(self, refused: Collection[str]) -> list[str]:
+    def _tags(self, refused: Collection[str]) -> dict[str, set[str]]:
+        """Find repositories of the archive, except some, each with tags of it."""
         paths = first_paths(
             self.archive,
             self.names,
@@ -159,16 +160,19 @@ class _LookAhead:
             architecture=self.architecture,
             on_step=self.meter.tick,
         )
-        return list(dict.fromkeys(map(self.location.repository, paths)))
+        tags: dict[str, set[str]] = {}
+        for path in paths:
+            tags.setdefault(self.location.repository(path), set()).add(path.tag)
+        return tags
 
     def recall(self, target: Target) -> None:
         """Look up which parts of the archive the registry has, if any."""
-        known = self._repositories(())
+        known = self._tags(())
         # So that it is not looked for once more.
         target.destinations.is_exhausted = not known
-        for repository in known[:1]:
+        for repository in list(known)[:1]:
             target.destinations.add(repository)
-        if any(has_images(target.client, repository) for repository in known):
+        if any(has_images(target.client, *each) for each in known.items()):
             recall(target, self.archive, architecture=self.architecture, on_step=self.meter.tick)
 
 
@@ -236,7 +240,7 @@ class _Run:
         """
         archive, meter = self._archive, self._meter
         with (
-            open_archive(archive, meter.read) as stream,
+            open_archive(archive, meter.read, with_segments=True) as stream,
             make_compressors() as compressors,
             Uploads(
                 self._target.client, carefully=carefully, on_sent=meter.sent, on_step=meter.tick

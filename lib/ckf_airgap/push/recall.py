@@ -7,7 +7,7 @@ has written count. An archive tells this of its layers only at the end of each i
 once more for it, and only where the registry has something of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -191,7 +191,7 @@ class _Places:
         """List the layers of a repository's images: of some tags, and of the latest others."""
         found: list[_Found] = []
         try:
-            there = self.target.client.tags(repository)
+            there = _tags(self.target.client, repository, tags)
             others = [tag for tag in there if tag not in tags]
             for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
                 found += _layers_of(self.target.client, repository, tag)
@@ -201,12 +201,31 @@ class _Places:
         return found
 
 
-def has_images(client: RegistryClient, repository: str) -> bool:
-    """Return whether a repository has any image."""
+def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -> bool:
+    """Return whether a repository has any image, as far as the registry tells.
+
+    Args:
+        client: The registry.
+        repository: The repository.
+        tags: Those that the archive has for it: where the registry does not list any, they are
+            looked for.
+    """
     try:
         return bool(client.tags(repository))
     except RegistryError:
+        pass
+    try:
+        return any(client.manifest_digest(repository, tag) for tag in tags)
+    except RegistryError:
         return False
+
+
+def _tags(client: RegistryClient, repository: str, known: Collection[str]) -> list[str]:
+    """List the tags of a repository; where the registry refuses that, those that may be there."""
+    try:
+        return client.tags(repository)
+    except RegistryError:
+        return sorted(known)
 
 
 _Found = tuple[str, StoredLayer]
