@@ -43,10 +43,9 @@ def releases(request: pytest.FixtureRequest, facts: Path | None) -> tuple[Releas
     lacking = [name for name in NAMES if facts is None or not (facts / name).is_dir()]
     if facts is None or lacking:
         pytest.skip(f"no facts about CKF {', '.join(lacking)}: set CKF_FACTS")
-    if request.param == "part":
-        return with_later_endpoints([Release.from_folder(facts / name, PART) for name in NAMES])
-    whole = [Release.from_folder(facts / name) for name in NAMES]
-    return with_later_endpoints([_with_all_images(release, facts) for release in whole])
+    names = PART if request.param == "part" else None
+    found = [Release.from_folder(facts / name, names) for name in NAMES]
+    return with_later_endpoints([_with_all_images(release, facts) for release in found])
 
 
 def _with_all_images(release: Release, facts: Path) -> Release:
