@@ -42,12 +42,14 @@ class FakeSecret(ModelSecret):
 
     def __init__(self) -> None:
         self.content: dict[str, str] = {}
+        self.writes = 0
 
     def read(self) -> Mapping[str, str]:
         return dict(self.content)
 
     def write(self, content: Mapping[str, str], info: str) -> None:
         self.content = dict(content)
+        self.writes += 1
 
     def forget_charm(self, application: str) -> None:
         """Change what is kept of the charm that an application was deployed from."""
@@ -251,7 +253,9 @@ def test_the_applications_come_a_few_at_a_time_then_the_relations(release: Relea
 def test_a_second_time_nothing_is_done(release: Release) -> None:
     model = FakeModel()
     Deployer(release, model).deploy(release.plan())
+    writes = model.record.writes
     assert Deployer(release, model).deploy(release.plan()).changes == ()
+    assert model.record.writes == writes
 
 
 def test_what_was_interrupted_continues(release: Release) -> None:

@@ -233,7 +233,8 @@ class Deployer:
             waiting.difference_update(names)
             changes.extend(self._deploy_part(plan.only(names), account))
 
-        self._announce(plan.only(new), account)
+        if new:
+            self._announce(plan.only(new), account)
         waiting = set(new)
         late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
         if names := ", ".join(sorted(late)):
