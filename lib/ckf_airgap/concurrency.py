@@ -20,16 +20,16 @@ def map_concurrently(
     """Run a function on each of several items, several at a time.
 
     Args:
-        items: The things.
-        do: What to do; called in several threads.
-        at_once: How many are done at a time.
-        failed: What to say of those that failed, in words that follow their number.
+        items: The items.
+        do: The function; called in several threads.
+        at_once: The number of threads.
+        failed: What the message says after the number of failures.
 
     Returns:
-        The results, in the order of the things.
+        The results, in the order of the items.
 
     Raises:
-        AirgapError: It failed for some; the message names all of these.
+        AirgapError: The function raised it for some items; the message names them all.
     """
     results: list[Result] = []
     failures: list[AirgapError] = []
@@ -47,9 +47,9 @@ def map_concurrently(
 def use_one_arena() -> None:
     """Make all threads of this process allocate from one arena, if the C library is glibc.
 
-    It would keep one for each thread (mallopt(3), "M_ARENA_MAX"). A push hands large blocks from
-    thread to thread; with an arena for each, what is free in one is of no use to the others, and
-    the process grows for as long as the push lasts.
+    By default it has one arena per thread (mallopt(3), "M_ARENA_MAX"). A push passes large blocks
+    between threads; no thread can reuse memory that is free in another arena, so the process would
+    grow throughout the push.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""The errors of this package: each says what happened, to what, and what to do."""
+"""The errors of this package: each states the problem and the cure."""
 
 import errno
 import os
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-# Juju sets it for every hook and action (Juju documentation, "Hook environment variables").
+# Juju sets this for every hook and action (Juju documentation, "Hook environment variables").
 _UNIT = os.environ.get("JUJU_UNIT_NAME", "")
 OWN_APPLICATION = _UNIT.partition("/")[0] or "ckf-airgap"
-"""The application that the commands in cures name: this unit's; on a workstation, the charm."""
+"""The application named in the commands of cures: this unit's, or the charm's default name."""
 
 MOST_MESSAGE_BYTES = 2_000
-"""The size of a message, in UTF-8: what it quotes of others has no limit of its own."""
+"""The maximum size of a message, in UTF-8 bytes: the text it quotes may have any size."""
 _MOST_CURE_BYTES = 1_000
 _MOST_LIST_BYTES = 1_000
-# Of a reason among several, and of the names that it is given for.
+# What each reason of several gets at least, and the names that share it.
 _LEAST_PART_BYTES = 300
 _LEAST_NAMES_BYTES = 100
 _ELLIPSIS = " ... "
@@ -25,11 +25,7 @@ _Error = TypeVar("_Error", bound="AirgapError")
 
 
 def printable(text: str) -> str:
-    """Replace control characters and what cannot be encoded: names may contain anything.
-
-    A tab becomes a space. A line feed is replaced like every other control character: a name must
-    not make lines of its own.
-    """
+    """Replace unprintable characters, line feeds and surrogates included; tabs become spaces."""
     if text.isprintable():
         return text
     return "".join(
@@ -44,36 +40,36 @@ def listed(
     """Join as many items as fit, and count the rest.
 
     Args:
-        items: Any number of them, of any length.
-        most_bytes: The size of the result in UTF-8; at least 50.
-        separator: What stands between two.
+        items: Texts of any number and length.
+        most_bytes: The maximum size of the result in UTF-8; at least 50.
+        separator: Goes between two items.
 
     Returns:
-        One printable line. It ends with ``and N more`` where items had to be left out.
+        One printable line, which ends with ``and N more`` if items are left out.
     """
-    room = most_bytes - len(f"{separator}and {len(items)} more")
+    limit = most_bytes - len(f"{separator}and {len(items)} more")
     shown: list[str] = []
     size = fitting = 0
     for item in items:
-        text = _shown(item, most_bytes)
+        text = _one_line(item, most_bytes)
         size += _size(text) + (len(separator) if shown else 0)
         if size > most_bytes:
             break
         shown.append(text)
-        if size <= room:
+        if size <= limit:
             fitting = len(shown)
     else:
         return separator.join(shown)
     if not fitting:
-        shown = [_shown(items[0], room)]
+        shown = [_one_line(items[0], limit)]
         fitting = 1
     return separator.join([*shown[:fitting], f"and {len(items) - fitting} more"])
 
 
-def _shown(text: str, most_bytes: int) -> str:
-    """Turn a text into one printable line; a long one is cut in the middle."""
+def _one_line(text: str, most_bytes: int) -> str:
+    """Turn a text into one printable line; cut the middle out of a long one."""
     if len(text) > 2 * most_bytes:
-        # Nothing between these can be left in the end, and it may be very much.
+        # The middle would be cut out anyway; do not process what may be megabytes.
         text = f"{text[:most_bytes]}{_ELLIPSIS}{text[-most_bytes:]}"
     if "\n" in text:
         text = " ".join(line for each in text.split("\n") if (line := each.strip()))
@@ -81,10 +77,10 @@ def _shown(text: str, most_bytes: int) -> str:
     data = text.encode()
     if len(data) <= most_bytes:
         return text
-    room = max(0, most_bytes - len(_ELLIPSIS))
-    # At a cut in the middle of a character its bytes are dropped.
-    head = data[: room - room // 2].decode(errors="ignore")
-    tail = data[len(data) - room // 2 :].decode(errors="ignore")
+    left = max(0, most_bytes - len(_ELLIPSIS))
+    # A character that is cut in two is dropped.
+    head = data[: left - left // 2].decode(errors="ignore")
+    tail = data[len(data) - left // 2 :].decode(errors="ignore")
     return f"{head}{_ELLIPSIS}{tail}"
 
 
@@ -95,8 +91,8 @@ def _size(text: str) -> int:
 class AirgapError(Exception):
     """Base of every error that this package raises on purpose.
 
-    Problem and cure are made printable, one line each, and both together have at most
-    ``MOST_MESSAGE_BYTES``: they may quote what others have named.
+    Problem and cure become one printable line each, with at most ``MOST_MESSAGE_BYTES`` together,
+    because they may quote text of unknown origin.
 
     Args:
         problem: What happened, and to what. One sentence without a full stop.
@@ -104,26 +100,25 @@ class AirgapError(Exception):
     """
 
     def __init__(self, problem: str, cure: str) -> None:
-        self.cure = _shown(cure, _MOST_CURE_BYTES)
-        self.problem = _shown(problem, MOST_MESSAGE_BYTES - _size(f": {self.cure}"))
+        self.cure = _one_line(cure, _MOST_CURE_BYTES)
+        self.problem = _one_line(problem, MOST_MESSAGE_BYTES - _size(f": {self.cure}"))
         super().__init__(f"{self.problem}: {self.cure}")
 
 
-def kept(error: _Error) -> _Error:
-    """Return a copy that can be kept for long, without its traceback.
+def without_traceback(error: _Error) -> _Error:
+    """Return a copy that can be stored for long.
 
-    An exception keeps alive whatever was in memory where it was raised, documents of megabytes
-    among it.
+    A traceback keeps the local variables of its frames alive, such as documents of megabytes.
     """
     return type(error)(error.problem, error.cure)
 
 
 class ConfigurationError(AirgapError):
-    """An operator's input is missing or not valid."""
+    """An operator's input is missing or invalid."""
 
 
 class ArtifactError(AirgapError):
-    """An artifact (images.tar.gz, charms.tar.gz or a part of one) is damaged or not readable."""
+    """An artifact (images.tar.gz, charms.tar.gz or a part of one) is damaged or unreadable."""
 
 
 class StorageError(AirgapError):
@@ -134,24 +129,24 @@ def disk_error(path: Path | str, error: OSError) -> StorageError:
     """Return the error for a file or directory that cannot be written.
 
     Args:
-        path: The file or directory, or what to call it.
-        error: What the system says.
+        path: The file or directory, or its description.
+        error: The system's error.
     """
     return StorageError(
         f"{path} cannot be written ({error.strerror})",
-        "make space there, or name another place; then run it again: it continues",
+        "make space there, or give another directory, then run it again: it continues",
     )
 
 
 @contextmanager
 def disk_errors(disk: str) -> Generator[None]:
-    """Raise ``StorageError`` where a disk is full, broken or not writable.
+    """Turn an ``OSError`` about a full, broken or read-only disk into a ``StorageError``.
 
     Args:
-        disk: What to call it where the system does not name the file.
+        disk: Describes the disk if the system does not name the file.
 
     Raises:
-        StorageError: In place of such an ``OSError``; others pass.
+        StorageError: The disk is full, broken or not writable.
     """
     try:
         yield
@@ -162,28 +157,28 @@ def disk_errors(disk: str) -> Generator[None]:
 
 
 class PlanError(AirgapError):
-    """No complete plan can be made from the charms and the images."""
+    """The charms and the images do not make a complete plan."""
 
 
 class RegistryError(AirgapError):
-    """The registry does not answer, refuses, or answers something unexpected."""
+    """The registry does not answer, refuses a request, or gives an unexpected answer."""
 
 
 class DownloadError(AirgapError):
-    """Something outside cannot be fetched.
+    """A download failed.
 
     Args:
-        what: What it is. The problem begins with it.
-        problem: What is wrong with it.
+        what: The subject of the problem, for example a URL.
+        problem: The rest of the problem.
         cure: As for every error.
-        may_pass: Whether it could go better in a while.
+        is_transient: Whether a later attempt may succeed.
     """
 
-    def __init__(self, what: str, problem: str, cure: str, *, may_pass: bool = False) -> None:
+    def __init__(self, what: str, problem: str, cure: str, *, is_transient: bool = False) -> None:
         super().__init__(f"{what} {problem}", cure)
         self.what = what
         self.reason = problem
-        self.may_pass = may_pass
+        self.is_transient = is_transient
 
 
 class JujuError(AirgapError):
@@ -199,14 +194,14 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
 
     Args:
         errors: One or more.
-        what: What they have in common, in words that follow their number.
+        what: The noun phrase after their number, for example ``images are refused``.
 
     Returns:
-        An error of their class, where they have one.
+        An error of the class that they share, if any.
     """
     if len(errors) == 1:
         return errors[0]
-    # What is wrong with many for one reason is said once.
+    # A reason that many downloads share appears once.
     by_reason: dict[str, list[str]] = {}
     for error in errors:
         if isinstance(error, DownloadError):
@@ -215,17 +210,17 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
             by_reason[error.problem] = []
     cure = listed(list(dict.fromkeys(error.cure for error in errors)))
     count = f"{len(errors)} {what}: "
-    room = max(MOST_MESSAGE_BYTES - _size(f"{count}: {cure}"), _LEAST_PART_BYTES)
-    # Where there are few reasons, all of them are shown, if need be in part.
-    part = max(room // len(by_reason) - len("; "), _LEAST_PART_BYTES)
+    limit = max(MOST_MESSAGE_BYTES - _size(f"{count}: {cure}"), _LEAST_PART_BYTES)
+    # A few reasons all appear, shortened if necessary.
+    part = max(limit // len(by_reason) - len("; "), _LEAST_PART_BYTES)
     problems: list[str] = []
     for reason, names in by_reason.items():
         if names:
-            left = part - _size(_shown(reason, part)) - 1
+            left = part - _size(_one_line(reason, part)) - 1
             shown = listed(names, most_bytes=max(left, _LEAST_NAMES_BYTES), separator=", ")
             reason = f"{shown} {reason}"
-        problems.append(_shown(reason, part))
+        problems.append(_one_line(reason, part))
     kinds = {type(error) for error in errors}
-    # A DownloadError is about one thing.
+    # A DownloadError is about one download.
     kind = kinds.pop() if len(kinds) == 1 and DownloadError not in kinds else AirgapError
-    return kind(f"{count}{listed(problems, most_bytes=room)}", cure)
+    return kind(f"{count}{listed(problems, most_bytes=limit)}", cure)

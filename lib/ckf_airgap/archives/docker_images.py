@@ -11,7 +11,7 @@ from ckf_airgap.archives.image_sink import Layer, ReadImage, Verdict
 from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.archives.scope import File, Found, Scope
-from ckf_airgap.errors import ArtifactError, kept
+from ckf_airgap.errors import ArtifactError, without_traceback
 from ckf_airgap.images.oci import sha256_of
 
 
@@ -76,7 +76,7 @@ class DockerImages(Generic[Layer]):
                 try:
                     image = self._image(entry, folder, is_single=len(entries) == 1)
                 except ArtifactError as error:
-                    problems.append(kept(error))
+                    problems.append(without_traceback(error))
                     self.failed.update(entry.names)
                 else:
                     found.setdefault(image.image.key, image)

@@ -24,7 +24,7 @@ from ckf_airgap.archives.image_sink import (
 from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
 from ckf_airgap.archives.scope import File, Found, Position, Scope
-from ckf_airgap.errors import ArtifactError, kept
+from ckf_airgap.errors import ArtifactError, without_traceback
 
 # Where the tools put layers: docker, podman and buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
@@ -158,7 +158,7 @@ class ImageScope(Scope[Layer]):
             elif name == INDEX:
                 self._expect(self._layouts.add_index(content, folder) or [])
         except ArtifactError as error:
-            self._problems.append(kept(error))
+            self._problems.append(without_traceback(error))
 
     def layer_file(self, file: File[Layer], content: FileStream) -> LayerFile:
         """Describe a file as a layer."""
@@ -221,7 +221,7 @@ class ImageScope(Scope[Layer]):
         try:
             file.layer = self._sink.layer(layer, image)
         except ArtifactError as error:
-            file.error = kept(error)
+            file.error = without_traceback(error)
 
     def _expect(self, entries: Sequence[LayoutEntry]) -> None:
         """Expect the layers of images of which everything else is known and no layer was read."""
@@ -264,7 +264,7 @@ class ImageScope(Scope[Layer]):
                 candidate, others = self._layouts.choose(entry, self._lacks)
             except ArtifactError as error:
                 if name not in names:
-                    self._problems.append(kept(error))
+                    self._problems.append(without_traceback(error))
                 continue
             self._pass_over(others)
             found = self._layout_found(entry, candidate)

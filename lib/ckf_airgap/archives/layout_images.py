@@ -14,7 +14,7 @@ from ckf_airgap.archives.oci_layout import (
     read_manifest,
 )
 from ckf_airgap.archives.parsed_once import ParsedOnce
-from ckf_airgap.errors import ArtifactError, kept, listed
+from ckf_airgap.errors import ArtifactError, listed, without_traceback
 from ckf_airgap.images.oci import sha256_of
 
 # An index in an index is common, a third one is not.
@@ -275,7 +275,7 @@ class LayoutImages:
             except TooManyLayersError:
                 raise
             except ArtifactError as error:
-                problems.append(kept(error))
+                problems.append(without_traceback(error))
                 continue
             if isinstance(candidate, Candidate):
                 yield candidate

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ckf_airgap.errors import ArtifactError, kept
+from ckf_airgap.errors import ArtifactError, without_traceback
 
 Value = TypeVar("Value")
 
@@ -29,7 +29,7 @@ class ParsedOnce(Generic[Value]):
             try:
                 self._results[key] = parse()
             except ArtifactError as error:
-                self._results[key] = kept(error)
+                self._results[key] = without_traceback(error)
         found = self._results[key]
         if isinstance(found, ArtifactError):
             raise found

@@ -23,7 +23,7 @@ from ckf_airgap.charms.charm_reference import CharmReference
 from ckf_airgap.charms.fixed_declarations import digest_of_fixed
 from ckf_airgap.charms.image_options import ImageOption, image_option, parsed_value
 from ckf_airgap.charms.unlisted_images import code_marks, required_images
-from ckf_airgap.errors import ArtifactError, kept
+from ckf_airgap.errors import ArtifactError, without_traceback
 from ckf_airgap.files.untrusted_yaml import Budget
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju import juju_names
@@ -182,7 +182,7 @@ class UnreadableCharm:
                 name = _name(documents, documents.mapping("metadata.yaml", required=True))
         except ArtifactError:
             name = CharmReference.parse(label).name
-        return cls(label, name, kept(error))
+        return cls(label, name, without_traceback(error))
 
 
 def size_of_documents(path: Path) -> int:

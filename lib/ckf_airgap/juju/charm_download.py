@@ -85,7 +85,7 @@ def download_charm(
             f"cannot be downloaded ({said or 'juju says nothing'})",
             "see with juju info what there is, and that Charmhub can be reached; then run it "
             "again: it continues",
-            may_pass=True,
+            is_transient=True,
         )
     found = re.search(r"revision (\d{1,18})\b", done.stderr + done.stdout)
     return int(found[1]) if found else None

@@ -290,7 +290,7 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
         try:
             return fetch()
         except DownloadError as error:
-            if not error.may_pass or attempts.are_over:
+            if not error.is_transient or attempts.are_over:
                 raise
         attempts.wait()
 
@@ -305,7 +305,7 @@ def other_bytes(what: str) -> DownloadError:
         what,
         "cannot be fetched: its registry gives other bytes than its digest says",
         "see whether a proxy or a mirror stands in between, then run it again: it continues",
-        may_pass=True,
+        is_transient=True,
     )
 
 
@@ -370,5 +370,5 @@ def _failure(image: str, message: str) -> DownloadError:
         image,
         f"cannot be fetched ({message[-300:]})",
         f"see that {host} can be reached, then run it again: it continues",
-        may_pass=True,
+        is_transient=True,
     )

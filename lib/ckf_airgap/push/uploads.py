@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ckf_airgap.errors import AirgapError, kept
+from ckf_airgap.errors import AirgapError, without_traceback
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.push.layer_content import Piece
 from ckf_airgap.registry.client import RegistryClient
@@ -104,7 +104,7 @@ class Uploads:
                 self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
             )
         except AirgapError as error:
-            failure = kept(error)
+            failure = without_traceback(error)
         # It is kept with this frame, and many may be: not with what was to be sent.
         del pieces, waiting
         raise failure

@@ -137,7 +137,7 @@ class BlobUpload:
                 if answer.status in (200, 201, 204):
                     return blob
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
-                if attempts.are_over or not (is_lost or answer.may_pass):
+                if attempts.are_over or not (is_lost or answer.is_transient):
                     raise self._connection.refused("PUT", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
             # The answer to what arrived may have been lost.
@@ -164,7 +164,7 @@ class BlobUpload:
             return self._location(answer)
         if is_tried and _is_not_this_way(answer):
             self._takes_streams = False
-        elif answer.may_pass:
+        elif answer.is_transient:
             https.pause(0, answer.asked_pause)
         elif answer.status not in (202, 401, 404):
             raise self._connection.refused("PATCH", answer, _path(repository))
@@ -213,7 +213,7 @@ class BlobUpload:
                 # What had arrived already is out of order when it comes again.
                 if is_lost or (attempts.past and answer.status == 416):
                     raise self._lost(self._connection.words(answer))
-                if not answer.may_pass or attempts.are_over:
+                if not answer.is_transient or attempts.are_over:
                     raise self._connection.refused("PATCH", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
             state = self._connection.request(

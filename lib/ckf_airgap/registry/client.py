@@ -362,7 +362,7 @@ class RegistryClient:
                     if answer.status == 200:
                         yield from self._taken(pieces, repository, blob)
                         return
-                    if not answer.may_pass:
+                    if not answer.is_transient:
                         raise _NotThereError
                     if attempts.are_over:
                         raise self._connection.refused("GET", answer, path)

@@ -49,7 +49,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may succeed later."""
         return https.is_transient(self.status) and not refusals.is_out_of_space(
             self.status, self.body
@@ -162,7 +162,7 @@ class RegistryConnection:
             else:
                 if answer.status in expected:
                     return answer
-                if not answer.may_pass or patience.are_over:
+                if not answer.is_transient or patience.are_over:
                     raise self.refused(method, answer, about or path)
             patience.wait(answer and answer.asked_pause)
 
