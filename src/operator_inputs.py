@@ -13,7 +13,7 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.deployment.release import Inputs
 from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
-from ckf_airgap.files.plain_files import read_plain
+from ckf_airgap.files.regular_files import read_regular
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
@@ -286,7 +286,7 @@ class OperatorInputs:
         bundle = self._optional_resource("bundle")
         cure = f"juju attach-resource {self._charm.app.name} bundle=./bundle.yaml"
         try:
-            return read_plain(bundle, LARGEST_BUNDLE).decode("utf-8") if bundle else ""
+            return read_regular(bundle, LARGEST_BUNDLE).decode("utf-8") if bundle else ""
         except OSError as error:
             raise ConfigurationError(
                 f"the bundle cannot be read ({error.strerror})", cure

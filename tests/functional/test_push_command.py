@@ -116,7 +116,7 @@ def test_an_archive_from_a_file_server(
         (["--images", "/none.tar.gz"], "/none.tar.gz cannot be read"),
         (["--images", "http://x/y"], "--images is not the HTTPS address"),
         (["--authfile", "/none"], "/none cannot be read"),
-        (["--state", "/none/state"], "cannot be remembered"),
+        (["--state", "/none/state"], "cannot be recorded"),
         (["--registry", "https://x"], "registry"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from ckf_airgap.errors import ConfigurationError, StorageError
-from ckf_airgap.files.journal import Journal, sealing_key, state_folder
+from ckf_airgap.files.journal import Journal, sealing_key, state_directory
 
 HEAD = {"format": 1}
 KEY = b"k" * 32
@@ -162,7 +162,7 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
             os.link(target, link)
         else:
             link.symlink_to(target if link.name == "soft" else tmp_path / "nothing")
-        with pytest.raises(ConfigurationError, match="not a plain file") as raised:
+        with pytest.raises(ConfigurationError, match="not a regular file") as raised:
             Kept(link)
         assert str(link) in raised.value.problem
         assert "--state" in raised.value.cure
@@ -174,7 +174,7 @@ def test_a_link_put_in_its_place_later_is_not_followed(path: Path, tmp_path: Pat
     kept = Kept(path)
     path.unlink()
     path.symlink_to(tmp_path / "nothing")
-    with pytest.raises(ConfigurationError, match="not a plain file"):
+    with pytest.raises(ConfigurationError, match="not a regular file"):
         kept.add(4)
     assert not (tmp_path / "nothing").exists()
 
@@ -184,7 +184,7 @@ def test_nothing_but_a_plain_file_is_opened(tmp_path: Path) -> None:
     folder.mkdir()
     os.mkfifo(pipe)
     for path in (folder, pipe, Path("/dev/null"), Path("/dev/zero")):
-        with pytest.raises(ConfigurationError, match="not a plain file"):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
             Kept(path)
 
 
@@ -238,6 +238,6 @@ def test_what_follows_a_write_that_failed_counts(
 def test_state_is_kept_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/operator")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    assert state_folder() == Path("/home/operator/.local/state/ckf-airgap")
+    assert state_directory() == Path("/home/operator/.local/state/ckf-airgap")
     monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
-    assert state_folder() == Path("/var/state/ckf-airgap")
+    assert state_directory() == Path("/var/state/ckf-airgap")

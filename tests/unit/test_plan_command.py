@@ -157,7 +157,7 @@ def unknown_excluded(words: list[str], _: Path) -> None:
         (another_file, "text"),
         (not_text, "is not text"),
         *(
-            (no_plain_file(option, place), "cannot be read (it is not a plain file)")
+            (no_plain_file(option, place), "cannot be read (it is not a regular file)")
             for option in ("--bundle", "--overlay", "--images", "--charms")
             for place in ("pipe", "/dev/zero")
         ),

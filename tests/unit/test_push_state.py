@@ -165,7 +165,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         return Path("/dev/full").open("wb")
 
     monkeypatch.setattr(Journal, "_open", full)
-    with pytest.raises(StorageError, match="cannot be remembered") as raised:
+    with pytest.raises(StorageError, match="cannot be recorded") as raised:
         state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
     assert "make space" in raised.value.cure
     # What had been written before is not lost.
@@ -174,7 +174,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     state = open_state(tmp_path / "none" / "pushed")
-    with pytest.raises(StorageError, match="cannot be remembered"):
+    with pytest.raises(StorageError, match="cannot be recorded"):
         state.add_layer(LAYER, "0/layer.tar", [REPOSITORY])
 
 

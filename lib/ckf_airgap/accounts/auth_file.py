@@ -15,7 +15,7 @@ from typing import Any, cast
 from ckf_airgap.accounts.credential_helpers import ask_helper, helper_program
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import ArtifactError, ConfigurationError, listed
-from ckf_airgap.files.plain_files import read_plain
+from ckf_airgap.files.regular_files import read_regular
 from ckf_airgap.files.untrusted_json import parse_object
 from ckf_airgap.images.registry_location import RegistryLocation
 
@@ -138,7 +138,7 @@ class _AuthFile:
 
 def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
     try:
-        content = read_plain(path, LARGEST_FILE)
+        content = read_regular(path, LARGEST_FILE)
     except OSError as error:
         if is_optional and isinstance(error, FileNotFoundError | NotADirectoryError):
             return None

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.files.temporary_files import removed_on_exit
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def write_private(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with removed_in_the_end(temporary):
+    with removed_on_exit(temporary):
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)

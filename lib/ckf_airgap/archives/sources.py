@@ -14,7 +14,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap.errors import ArtifactError, ConfigurationError
-from ckf_airgap.files.plain_files import open_plain
+from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.network import https
 from ckf_airgap.network.addresses import without_query
 
@@ -110,7 +110,7 @@ class FileSource(Source):
     def open(self) -> Generator[StoredStream]:
         """Open it from its start."""
         with self._failing():
-            file = os.fdopen(open_plain(self.path), "rb")
+            file = os.fdopen(open_regular(self.path), "rb")
         with file:
             yield _FileStream(file, self)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.files.plain_files import open_plain
+from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, read_json_texts, read_texts
 from ckf_airgap.juju import juju_names
 
@@ -48,7 +48,7 @@ class BoundedFile(io.FileIO):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(open_plain(path))
+        super().__init__(open_regular(path))
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read bytes; fewer only at the end of the file."""

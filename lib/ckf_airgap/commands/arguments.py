@@ -12,7 +12,7 @@ from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource, Source, UrlSource
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.files.plain_files import open_plain, read_plain
+from ckf_airgap.files.regular_files import open_regular, read_regular
 
 LARGEST_TEXT = 16 * 1024 * 1024
 """The most bytes that a text file of the operator may have."""
@@ -131,7 +131,7 @@ def require_file(path: Path) -> Path:
         ConfigurationError: It cannot.
     """
     try:
-        os.close(open_plain(path))
+        os.close(open_regular(path))
         return path
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -146,7 +146,7 @@ def read_text(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        return read_plain(path, LARGEST_TEXT).decode("utf-8")
+        return read_regular(path, LARGEST_TEXT).decode("utf-8")
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:

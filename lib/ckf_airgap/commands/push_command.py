@@ -22,7 +22,7 @@ from ckf_airgap.commands.arguments import (
 from ckf_airgap.commands.inspection import attention, findings_document
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
 from ckf_airgap.errors import StorageError
-from ckf_airgap.files.journal import sealing_key, state_folder
+from ckf_airgap.files.journal import sealing_key, state_directory
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import ImagePusher
@@ -79,7 +79,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
             state,
             show,
             architecture=arguments.architecture,
-            key=sealing_key(state_folder()),
+            key=sealing_key(state_directory()),
         )
         result = pusher.push(images, wanted)
     inventory = result.inventory
@@ -125,7 +125,7 @@ def _state_file(images: Source) -> Path:
     """Return where to remember a push: beside the archive, or where programs keep their state."""
     if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
         return images.path.with_name(f"{images.name}.pushed")
-    folder = state_folder()
+    folder = state_directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

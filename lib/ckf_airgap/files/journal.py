@@ -1,8 +1,8 @@
 """A journal of long work that may be killed at any point: a file of JSON lines.
 
-Each line ends with a seal: a code (HMAC, RFC 2104) over this line and those before it, under a key
-that only the user who runs this has. So a line that somebody else has written, or that has been
-damaged, does not count, nor does what follows it.
+Each line ends with a seal: an HMAC (RFC 2104) of this line and all lines before it, with a key
+that only the current user has. Reading stops at the first line that is damaged or that somebody
+else has written.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from ckf_airgap.errors import ConfigurationError, StorageError
 _LONGEST_LINE = 16 * 1024 * 1024
 _SEAL = re.compile(rb'(.*), "seal": "([0-9a-f]{64})"\}\n', re.DOTALL)
 _KEY_BYTES = 32
-# What comes of content that is not of the shape that is expected.
-_MEANS_NOTHING = (
+# What a record of an unexpected shape raises.
+_INVALID_RECORD = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -34,36 +34,36 @@ _MEANS_NOTHING = (
 )
 
 
-def sealing_key(folder: Path) -> bytes:
-    """Return the key that seals the journals of this user; make it on first use.
+def sealing_key(directory: Path) -> bytes:
+    """Return the key that seals the journals of this user; create it on first use.
 
     Args:
-        folder: Where it is kept, readable for nobody else.
+        directory: Holds the key in a file that only its owner can read.
 
     Returns:
-        The key. Where it cannot be kept, one that nobody knows later: then what is sealed with it
-        counts only as long as this program runs.
+        The key, 32 bytes. If it cannot be stored, a random one: journals sealed with it are valid
+        only until this program ends.
     """
-    path = folder / "journal.key"
+    path = directory / "journal.key"
     key = secrets.token_bytes(_KEY_BYTES)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
             with suppress(FileNotFoundError):
                 with _open_own(path, os.O_RDONLY) as file:
-                    kept = file.read(_KEY_BYTES)
-                if len(kept) == _KEY_BYTES:
-                    return kept
-                # Of a disk that was full, say.
+                    stored = file.read(_KEY_BYTES)
+                if len(stored) == _KEY_BYTES:
+                    return stored
+                # Cut off, for example by a full disk.
                 path.unlink()
-            _make_key(path, key)
+            _store_key(path, key)
     except (OSError, ConfigurationError):
         pass
     return key
 
 
-def _make_key(path: Path, key: bytes) -> None:
-    """Write a key, completely or not at all, unless there is one."""
+def _store_key(path: Path, key: bytes) -> None:
+    """Write a key, completely or not at all, unless the file exists."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -75,62 +75,61 @@ def _make_key(path: Path, key: bytes) -> None:
         unfinished.unlink()
 
 
-def state_folder() -> Path:
-    """Return the directory where programs of this user keep state (XDG Base Directory)."""
+def state_directory() -> Path:
+    """Return the directory for this user's state (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_STATE_HOME")
     if base:
         return Path(base, "ckf-airgap")
     try:
         home = Path.home()
     except RuntimeError:
-        # The system does not know this user.
+        # This user has no home directory.
         home = Path("/")
     return home / ".local" / "state" / "ckf-airgap"
 
 
 class Journal:
-    """A header line that identifies the work, then one line for each finished item.
+    """A header line that identifies the job, then one line for each finished item.
 
-    A last line that was not written to its end does not count; it is cut off when the next is
-    written.
+    An incomplete last line is ignored, and overwritten by the next one.
 
     Attributes:
-        problem: Why something that is there does not count; empty where all of it does.
+        problem: Why a part of the file is ignored; empty if all of it is valid.
     """
 
     def __init__(
         self,
         path: Path,
-        head: Mapping[str, object],
-        take: Callable[[Mapping[str, Any]], None],
+        header: Mapping[str, object],
+        apply: Callable[[Mapping[str, Any]], None],
         what: str,
         *,
         key: bytes = b"",
     ) -> None:
-        """Read what is there.
+        """Read the file.
 
         Args:
             path: The file. It need not exist; its directory must.
-            head: Tells this work from other work. What is there of other work does not count, and
-                is replaced when the first line is written.
-            take: Called with each record, of those that are there and of those that are added;
-                one thread at a time. A record that it cannot take ends the reading.
-            what: What cannot be remembered where the file cannot be written, for the message.
-            key: Of the seals; without one they only show damage.
+            header: Identifies the job. A file with another header is ignored, and replaced by the
+                first ``add``.
+            apply: Called with each record that is read or added, by one thread at a time. Reading
+                stops at a record for which it raises.
+            what: What the file records, for the message if it cannot be written.
+            key: Makes the seals; without a key they only detect damage.
 
         Raises:
-            ConfigurationError: Something stands there that is no file of this user's own.
+            ConfigurationError: The path is not a regular file of this user.
         """
         self._path = path
-        self._head = json.dumps(head).encode()
-        self._take = take
+        self._header = json.dumps(header).encode()
+        self._apply = apply
         self._what = what
         self._key = key
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._end = 0
-        # Of the last line that counts, and of the last that was looked at.
-        self._seal = self._sealed = b""
+        # The seals of the last valid line, and of the last line that was read.
+        self._seal = self._seal_read = b""
         self._has_whole_line = False
         self.problem = ""
         self._read()
@@ -139,17 +138,17 @@ class Journal:
         """Add a record; from any thread.
 
         Args:
-            record: What JSON can hold; one value at the least.
+            record: JSON values; at least one.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
-        # As it will be read, and not as it was made: both must be the same.
         text = json.dumps(record).encode()
         with self._lock:
-            self._take(json.loads(text))
+            # Exactly what a later run will read.
+            self._apply(json.loads(text))
             if len(text) > _LONGEST_LINE // 2:
-                # It would not be read either.
+                # Too long to be read back.
                 return
             seal = self._seal
             try:
@@ -159,19 +158,19 @@ class Journal:
                 self._file.flush()
                 self._end = self._file.tell()
             except OSError as error:
-                # What is there in part is cut off when it is opened again.
+                # Opening the file again cuts off the incomplete line.
                 self._seal = seal
                 if self._file:
                     with suppress(OSError):
                         self._file.close()
                     self._file = None
                 raise StorageError(
-                    f"{self._what} cannot be remembered in {self._path} ({error.strerror})",
+                    f"{self._what} cannot be recorded in {self._path} ({error.strerror})",
                     "make space there; then run it again: it continues",
                 ) from error
 
     def close(self) -> None:
-        """Close the file; it is opened again when something is added."""
+        """Close the file; the next ``add`` opens it again."""
         with self._lock:
             if self._file:
                 self._file.close()
@@ -181,27 +180,27 @@ class Journal:
         try:
             file = _open_own(self._path, os.O_RDONLY)
         except OSError:
-            # What is not there, or cannot be read, tells nothing.
+            # Without a readable file the job starts from the beginning.
             return
         with file:
-            head = self._line(file)
-            if head is None:
+            header = self._line(file)
+            if header is None:
                 if self._path.stat().st_size:
-                    self.problem = "it is not of this work, this user or this version"
+                    self.problem = "it belongs to another job, user or version"
                 return
-            if head != self._head:
-                self.problem = "it is of other work"
+            if header != self._header:
+                self.problem = "it belongs to another job"
                 return
             while True:
                 self._end = file.tell()
-                self._seal = self._sealed
+                self._seal = self._seal_read
                 line = self._line(file)
                 if line is None:
                     break
                 try:
-                    self._take(json.loads(line))
-                # Whatever its content is: what could be read before holds.
-                except _MEANS_NOTHING:
+                    self._apply(json.loads(line))
+                # The records before it stay valid.
+                except _INVALID_RECORD:
                     self.problem = "a part of it cannot be read"
                     return
             if file.tell() != self._end and self._has_whole_line:
@@ -218,7 +217,7 @@ class Journal:
         seal = self._seal_of(text)
         if not hmac.compare_digest(seal.hex().encode(), match[2]):
             return None
-        self._sealed = seal
+        self._seal_read = seal
         return text
 
     def _seal_of(self, text: bytes) -> bytes:
@@ -235,18 +234,18 @@ class Journal:
         file.seek(self._end)
         if not self._end:
             self._seal = b""
-            self._write(file, self._head)
+            self._write(file, self._header)
         return file
 
 
 def _open_own(path: Path, flags: int) -> IO[bytes]:
-    """Open or create a file, and refuse one that is not a regular file of this user.
+    """Open or create a regular file of this user.
 
     Raises:
         ConfigurationError: It is a link, a device, or somebody else's.
         OSError: It cannot be opened.
     """
-    # Nothing is waited for: a pipe without a writer would hold it up.
+    # O_NONBLOCK: opening a pipe without a writer would block.
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)
@@ -264,6 +263,6 @@ def _open_own(path: Path, flags: int) -> IO[bytes]:
 
 def _not_own(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is not a plain file of the user who runs this, and is left alone",
+        f"{path} is not a regular file of the current user, and is not touched",
         "remove it, or give another file (on a workstation --state FILE)",
     )

@@ -1,4 +1,4 @@
-"""Files that are written under another name until they are whole."""
+"""Files that are written under another name until they are complete."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -6,12 +6,8 @@ from pathlib import Path
 
 
 @contextmanager
-def removed_in_the_end(path: Path) -> Generator[None]:
-    """Remove a file in the end, whatever happens, unless it has got its final name by then.
-
-    Args:
-        path: The file, which need not be there.
-    """
+def removed_on_exit(path: Path) -> Generator[None]:
+    """Remove a file on exit, if it still exists under this name; renaming it keeps it."""
     try:
         yield
     finally:

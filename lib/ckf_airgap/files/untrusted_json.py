@@ -7,12 +7,12 @@ from typing import Any, cast
 from ckf_airgap.errors import ArtifactError, printable
 
 LARGEST_DOCUMENT = 4 * 1024 * 1024
-"""The most bytes that a document of an image has: what registries take of a manifest."""
-# What a document becomes in memory is bounded by the number of its values, about 100 bytes each.
-# The manifest.json of 500 images with 60 layers each has 32,000.
+"""The maximum size of a document of an image, in bytes: the limit of registries for manifests."""
+# Each value takes about 100 bytes of memory. The manifest.json of 500 images with 60 layers each
+# has 32,000 values.
 _MOST_VALUES = 250_000
 _LONGEST_CAUSE = 100
-# A CPU architecture, an operating system, a media type.
+# For a CPU architecture, an operating system or a media type.
 _LONGEST_WORD = 255
 
 
@@ -21,20 +21,20 @@ def parse_json(content: bytes, what: str, cure: str, *, is_unique: bool = False)
 
     Args:
         content: The document.
-        what: What to call it in messages.
-        cure: What to do where it is not one.
-        is_unique: Whether no key may be given twice. Of an image's documents the last one counts,
-            as in all tools; of maps Go's reader joins both.
+        what: Describes the document in messages.
+        cure: What to do if the document is invalid.
+        is_unique: Whether a repeated key is an error. In the documents of images the last value
+            wins, as in all tools; but Go merges two maps under one key.
 
     Returns:
-        What ``json.loads`` gives.
+        The result of ``json.loads``.
 
     Raises:
-        ArtifactError: It is not JSON, or has more values than any sound document.
+        ArtifactError: It is not JSON, or has too many values.
     """
     values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
     if values > _MOST_VALUES:
-        raise ArtifactError(f"{what} has {values:,} values, too many for what it is", cure)
+        raise ArtifactError(f"{what} has {values:,} values, which is too many", cure)
     try:
         return json.loads(content, object_pairs_hook=_unique if is_unique else None)
     except (ValueError, RecursionError) as error:
@@ -46,7 +46,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"it gives {keys.most_common(1)[0][0]} twice")
+        raise ValueError(f"it has the key {keys.most_common(1)[0][0]} twice")
     return found
 
 
@@ -57,12 +57,12 @@ def parse_object(
 
     Args:
         content: The document.
-        what: What to call it in messages.
-        cure: What to do where it is not one.
+        what: Describes the document in messages.
+        cure: What to do if the document is invalid.
         is_unique: As for ``parse_json``.
 
     Raises:
-        ArtifactError: It is not JSON, or not an object.
+        ArtifactError: As for ``parse_json``, or it is not an object.
     """
     document = parse_json(content, what, cure, is_unique=is_unique)
     if not isinstance(document, dict):
@@ -71,7 +71,7 @@ def parse_object(
 
 
 def member_of(document: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the object under a key; an empty one if there is none."""
+    """Return the object under a key; an empty one if the value is anything else."""
     value = document.get(key)
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
@@ -80,7 +80,7 @@ def items_of(document: dict[str, Any], key: str) -> list[Any]:
     """Return the list under a key; an empty one if it is absent or null, as Go writes it.
 
     Raises:
-        TypeError: Something else stands there.
+        TypeError: The value is not a list.
     """
     value = document.get(key)
     if value is None:
@@ -91,11 +91,11 @@ def items_of(document: dict[str, Any], key: str) -> list[Any]:
 
 
 def text_of(document: dict[str, Any], key: str) -> str:
-    """Return the string under a key; an empty one if there is none."""
+    """Return the string under a key; an empty one if the value is anything else."""
     value = document.get(key)
     return value if isinstance(value, str) else ""
 
 
 def word_of(document: dict[str, Any], key: str) -> str:
-    """Return a word under a key that is to be shown: printable, and of the length of a word."""
+    """Return the string under a key for a message: printable, at most 255 characters."""
     return printable(text_of(document, key)[:_LONGEST_WORD])

@@ -17,7 +17,7 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
-from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
@@ -82,7 +82,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
             yield piece
 
     stored = pieces()
-    with removed_in_the_end(incoming):
+    with removed_on_exit(incoming):
         damage: DecodingError | None = None
         try:
             with closing(_decoder(layer)) as decoder, incoming.open("wb") as file:

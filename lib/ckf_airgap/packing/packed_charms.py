@@ -21,7 +21,7 @@ from ckf_airgap.errors import (
     disk_error,
     join_errors,
 )
-from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
 from ckf_airgap.packing.assembly import Text, TextWriter
 from ckf_airgap.packing.skopeo import retried
@@ -107,7 +107,7 @@ class CharmDownloads:
         # Several versions of one charm may come at the same time.
         which = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
         incoming = self._folder / f"{origin.name}_{which}.incoming"
-        with removed_in_the_end(incoming):
+        with removed_on_exit(incoming):
             revision = retried(
                 lambda: download_charm(
                     self._client,

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ckf_airgap.archives.image_config import read_config
 from ckf_airgap.concurrency import map_concurrently
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
-from ckf_airgap.files.temporary_files import removed_in_the_end
+from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.packing.skopeo import Skopeo, other_bytes, retried
@@ -233,7 +233,7 @@ class RemoteImages:
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 incoming = Path(file.name)
-                with removed_in_the_end(incoming):
+                with removed_on_exit(incoming):
                     file.write(content)
                     file.flush()
                     os.replace(incoming, path)

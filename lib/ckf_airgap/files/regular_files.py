@@ -1,0 +1,36 @@
+"""Opens regular files that the operator names; pipes and devices could block or never end."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading; return its descriptor.
+
+    Raises:
+        OSError: It does not exist, is not readable, or is not a regular file.
+    """
+    # O_NONBLOCK: opening a pipe without a writer would block.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Read a regular file of at most ``largest`` bytes.
+
+    Raises:
+        OSError: As for ``open_regular``, or it is larger.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", str(path))
+    return content
