@@ -135,11 +135,11 @@ CHARMS: Mapping[str, tuple[Charms, str]] = {
     ),
     "aliases that explode": (
         one(lambda: charm({"metadata.yaml": f"{METADATA}{LAUGHS}"})),
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "merge keys that explode": (
         one(lambda: charm({"metadata.yaml": f"{METADATA}{MERGES}"})),
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "100,000 lists in each other": (
         one(lambda: charm({"metadata.yaml": "name: " + "[" * 100_000})),
@@ -211,12 +211,12 @@ PLANS: Mapping[str, tuple[Charms, str, str]] = {
     "a bundle of aliases that explode": (
         one(lambda: charm({})),
         f"{SOUND}{LAUGHS}",
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "a scale of 5,000 hexadecimal digits": (
         one(lambda: charm({})),
         f"applications: {{some: {{scale: 0x{'f' * 5000}}}}}",
-        "has a number too long to be one",
+        "has a number of too many digits",
     ),
     "names that a terminal obeys": (
         one(lambda: charm({})),
@@ -226,7 +226,7 @@ PLANS: Mapping[str, tuple[Charms, str, str]] = {
     "an application given twice": (
         one(lambda: charm({})),
         "applications:\n  some: {}\n  some: {scale: 2}\n",
-        r"is not valid YAML \(line 3 gives some again\)",
+        r"is not valid YAML \(line 3 repeats the key some\)",
     ),
     "a bundle in UTF-16": (one(lambda: charm({})), SOUND.encode("utf-16").decode("latin-1"), ""),
 }

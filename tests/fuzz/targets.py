@@ -14,7 +14,7 @@ from ckf_airgap.archives.inventory import read_inventory
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import AirgapError
-from ckf_airgap.files.untrusted_yaml import DocumentError, read_all_texts, read_values
+from ckf_airgap.files.untrusted_yaml import DocumentError, load_all_strings, load_values
 from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImageReference, registry_host
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -152,8 +152,8 @@ def request(data: bytes) -> None:
 def documents(data: bytes) -> None:
     """YAML."""
     try:
-        read_values(data)
-        read_all_texts(data)
+        load_values(data)
+        load_all_strings(data)
     except DocumentError:
         return
 

@@ -172,13 +172,13 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "metadata that explodes": (
         lambda: charm(metadata_yaml=f"{METADATA}{LAUGHS}"),
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "options that explode": (
         lambda: charm(
             config_yaml=f"{LAUGHS}\noptions: {{some-image: {{default: *a9}}}}",
         ),
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "metadata that holds itself": (
         lambda: charm(metadata_yaml="name: some\na: &a [*a]"),
@@ -207,11 +207,11 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "a name that is a map": (lambda: charm(metadata_yaml="name: {a: b}"), "names no charm"),
     "a key given twice": (
         lambda: charm(metadata_yaml=f"{METADATA}name: other"),
-        r"metadata\.yaml of \S+ is not valid YAML \(line 3 gives name again\)",
+        r"metadata\.yaml of \S+ is not valid YAML \(line 3 repeats the key name\)",
     ),
     "an option given twice": (
         lambda: charm(config_yaml="options: {a: {default: x}, a: {default: y}}"),
-        r"config\.yaml of \S+ is not valid YAML \(line 1 gives a again\)",
+        r"config\.yaml of \S+ is not valid YAML \(line 1 repeats the key a\)",
     ),
     "a merge of itself": (
         lambda: charm(metadata_yaml=f"{METADATA}a: &a {{<<: *a}}"),
@@ -219,7 +219,7 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "merges that explode": (
         lambda: charm(metadata_yaml=f"{METADATA}{MERGES}"),
-        "stands for more than 200000 values",
+        "expands to more than 200000 values",
     ),
     "metadata in UTF-16": (
         lambda: charm(metadata_yaml=METADATA.encode("utf-16-le")),

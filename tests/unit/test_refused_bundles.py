@@ -21,7 +21,7 @@ from tests.unit.bundles import APP, PUBLIC, bundle_of, one, overlaid
                 ["a0: &a0 [x]"]
                 + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
             ),
-            "is not valid YAML (it stands for more than 200000 values)",
+            "is not valid YAML (it expands to more than 200000 values)",
         ),
         ("a: &a {<<: [*a, *a]}", "is not valid YAML"),
         (
@@ -131,7 +131,7 @@ from tests.unit.bundles import APP, PUBLIC, bundle_of, one, overlaid
             'applications: {app: {constraints: "mem=1G\\n--x"}}',
             "gives app constraints that are not",
         ),
-        ("applications: {a: {}, b: {}, a: {}}", "is not valid YAML (line 1 gives a again)"),
+        ("applications: {a: {}, b: {}, a: {}}", "is not valid YAML (line 1 repeats the key a)"),
         (f"{APP}saas: {{'--x': {{}}}}", "has a saas with the name '--x'"),
         (
             f"applications: {{{', '.join(f'a{n}x: {{}}' for n in range(2_001))}}}",

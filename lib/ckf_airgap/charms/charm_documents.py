@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.regular_files import open_regular
-from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, read_json_texts, read_texts
+from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, load_json_strings, load_strings
 from ckf_airgap.juju import juju_names
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
@@ -118,7 +118,7 @@ class CharmDocuments:
                 raise ArtifactError(f"{self.label} has no {name}: it is not a charm", CURE)
             return {}
         try:
-            document = read_texts(self._content(name), self.budget)
+            document = load_strings(self._content(name), self.budget)
         except DocumentError as error:
             raise self._not_valid(name, "YAML", error) from error
         if document is None:
@@ -133,8 +133,8 @@ class CharmDocuments:
         content = self._content(name)
         try:
             if is_json:
-                return read_json_texts(content, self.budget)
-            return read_texts(content, self.budget, takes_last=True)
+                return load_json_strings(content, self.budget)
+            return load_strings(content, self.budget, last_wins=True)
         except DocumentError as error:
             raise self._not_valid(name, "JSON" if is_json else "YAML", error) from error
 

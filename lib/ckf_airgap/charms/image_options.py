@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, read_json_texts, read_texts
+from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, load_json_strings, load_strings
 from ckf_airgap.images.reference import ImageReference
 
 Find = Callable[[str], ImageReference | None]
@@ -158,9 +158,9 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
     if not isinstance(value, str):
         return None
     with suppress(DocumentError):
-        return read_json_texts(value, budget)
+        return load_json_strings(value, budget)
     with suppress(DocumentError):
-        return read_texts(value, budget, takes_last=True)
+        return load_strings(value, budget, last_wins=True)
     return value
 
 

@@ -1,9 +1,9 @@
-"""Reads YAML and JSON of unknown origin within limits.
+"""Parses YAML and JSON of unknown origin within limits.
 
-A short text can stand for endless data, by anchors that refer to each other, and can be nested
-deeper than Python calls functions; both are refused here, once for all. So is a key that is given
-twice, unless who reads the document elsewhere is known to take the last one: of two values, one
-reader takes the first, one the last, and one, like Juju for bundles, none.
+A short text can expand to endless data through aliases, or be nested deeper than Python's stack;
+both are refused. So are repeated keys: some readers take the first value, some the last, and some,
+like Juju for bundles, refuse them. Callers that parse a document whose real reader takes the last
+value say so.
 """
 
 import json
@@ -15,20 +15,20 @@ import yaml
 from ckf_airgap.errors import printable
 
 _MOST_NODES = 200_000
-"""How many values a document may have; the largest bundle of a release has some thousands."""
+"""The most values of a document; the largest bundle of a release has some thousands."""
 _MOST_NODES_OF_STREAM = 1_000_000
-"""How many values a stream may have: all manifests of a release have some 300,000."""
+"""The most values of a stream; all manifests of a release have some 300,000."""
 _DEEPEST = 100
-"""How many maps and lists may be inside each other; bundles, charms and manifests have 20."""
+"""The most nested maps and lists; bundles, charms and manifests have up to 20."""
 _CHARACTERS_OF_NODE = 64
-"""For how many characters a text counts once more, where it is referred to again and again."""
+"""A string counts as one more value for each so many characters: aliases can repeat it."""
 _MOST_DIGITS = 64
-"""How long a number may be; Python refuses to write one of more than 4,300 digits."""
+"""The longest number; Python refuses to write one of more than 4,300 digits."""
 _SHOWN_CHARACTERS = 80
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
-# Those of libyaml, where PyYAML has it, are ten times as fast. Both accept the same.
-_TEXTS: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# The loaders of libyaml accept the same and are ten times as fast, but PyYAML may lack them.
+_STRINGS: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SAFE: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = (
     yaml.YAMLError,
@@ -42,9 +42,9 @@ _UNREADABLE = (
 
 
 class DocumentError(ValueError):
-    """A text is not YAML or JSON, or is not safe to read.
+    """A document is invalid, or exceeds a limit.
 
-    Its message is what goes behind "is not valid YAML": where, or why.
+    The message is a suffix of "is not valid YAML": `` (line 3)``, for example.
     """
 
 
@@ -52,8 +52,8 @@ class Budget:
     """A limit for the values of several documents together.
 
     Args:
-        most: Their number, counted as they are written: each key, scalar, map and list is one.
-        within: A larger budget that they count in, too.
+        most: The number of values as written, without aliases: keys, scalars, maps and lists.
+        within: A larger budget, charged as well.
     """
 
     def __init__(self, most: int, within: "Budget | None" = None) -> None:
@@ -65,7 +65,7 @@ class Budget:
         """Count values.
 
         Raises:
-            DocumentError: There are more than there may be.
+            DocumentError: The limit is exceeded.
         """
         self._left -= count
         if self._left < 0:
@@ -75,21 +75,21 @@ class Budget:
 
 
 class _Maps(yaml.constructor.SafeConstructor):
-    """Reads maps: merge keys (``<<``) count, and no key may be given twice."""
+    """Constructs maps: applies merge keys (``<<``) and refuses repeated keys."""
 
-    takes_last = False
+    last_wins = False
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Read a map."""
+        """Construct a map."""
         if isinstance(node, yaml.MappingNode):
             self._mark_merges(node)
-            if not self.takes_last:
+            if not self.last_wins:
                 self._require_unique(node)
         return super().construct_mapping(node, deep=deep)
 
     @staticmethod
     def _mark_merges(node: yaml.MappingNode) -> None:
-        """Tell merge keys from others, which a loader of texts does not do."""
+        """Tag merge keys, which the base loader does not do."""
         for key, _ in node.value:
             if key.tag == _TEXT and key.value == "<<" and key.style in ("", None):
                 key.tag = _MERGE
@@ -102,22 +102,19 @@ class _Maps(yaml.constructor.SafeConstructor):
                 continue
             if (key.tag, key.value) in seen:
                 name = printable(key.value[:_SHOWN_CHARACTERS])
-                raise DocumentError(f" (line {key.start_mark.line + 1} gives {name} again)")
+                raise DocumentError(f" (line {key.start_mark.line + 1} repeats the key {name})")
             seen.add((key.tag, key.value))
 
 
-class _TextsLoader(_Maps, _TEXTS):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
-    """Reads every scalar as it is written."""
+class _StringsLoader(_Maps, _STRINGS):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
+    """Loads every scalar as a string."""
 
 
-class _LastTextsLoader(_TextsLoader):
-    """The same, and takes the last value of a key that is given several times."""
-
-    takes_last = True
+class _LastWinsLoader(_StringsLoader):
+    last_wins = True
 
 
-def _any_as_written(loader: Any, node: yaml.Node) -> Any:
-    """Read a node whatever its tag says."""
+def _ignore_tag(loader: Any, node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
@@ -125,21 +122,21 @@ def _any_as_written(loader: Any, node: yaml.Node) -> Any:
     return loader.construct_scalar(node)
 
 
-# Tags stand for types, of which a text has none.
-_TextsLoader.yaml_constructors = {None: _any_as_written}
+# Tags name types; here every scalar is a string.
+_StringsLoader.yaml_constructors = {None: _ignore_tag}
 
 
 class _ValuesLoader(_Maps, _SAFE):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
-    """Reads values as Juju's library does, and no number that is too long to be one."""
+    """Loads values as Juju's library does, and refuses overlong numbers."""
 
     def short_number(self, node: yaml.ScalarNode) -> Any:
-        """Read a number."""
+        """Construct a number."""
         if len(node.value) > _MOST_DIGITS:
             raise DocumentError(
-                f" (line {node.start_mark.line + 1} has a number too long to be one)"
+                f" (line {node.start_mark.line + 1} has a number of too many digits)"
             )
         if ":" in node.value:
-            # To base 60, which Juju's library takes for text (resolve.go of gopkg.in/yaml.v2).
+            # Base 60, which Juju's library reads as a string (resolve.go of gopkg.in/yaml.v2).
             return node.value
         is_int = node.tag.endswith(":int")
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
@@ -147,71 +144,65 @@ class _ValuesLoader(_Maps, _SAFE):  # pyright: ignore[reportGeneralTypeIssues, r
 
 for _kind in ("int", "float"):
     _ValuesLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _ValuesLoader.short_number)
-# A date is text where no date is expected (decode.go of gopkg.in/yaml.v2).
-_ValuesLoader.add_constructor("tag:yaml.org,2002:timestamp", _any_as_written)
+# Juju's library reads a date as a string (decode.go of gopkg.in/yaml.v2).
+_ValuesLoader.add_constructor("tag:yaml.org,2002:timestamp", _ignore_tag)
 
 
-def read_texts(
-    text: str | bytes, budget: Budget | None = None, *, takes_last: bool = False
+def load_strings(
+    text: str | bytes, budget: Budget | None = None, *, last_wins: bool = False
 ) -> Any:
-    """Read a YAML document (YAML 1.1) with every scalar as a string: 1.10 is not a number.
+    """Load a YAML 1.1 document with every scalar as a string: 1.10 is not a number.
 
     Args:
         text: The document.
-        budget: What it may have, together with others.
-        takes_last: Whether the last value counts of a key that is given several times, as
-            Python's readers do it.
+        budget: A limit that it shares with other documents.
+        last_wins: Whether the last value of a repeated key wins, as in Python's readers;
+            otherwise a repeated key is an error.
 
     Returns:
         Dictionaries, lists and strings; None for an empty document.
 
     Raises:
-        DocumentError: It is not valid, or not safe to read.
+        DocumentError: It is invalid, or exceeds a limit.
     """
-    kind = _LastTextsLoader if takes_last else _TextsLoader
-    return next(_read(text, kind, budget or Budget(_MOST_NODES), is_single=True))
+    kind = _LastWinsLoader if last_wins else _StringsLoader
+    return next(_load(text, kind, budget or Budget(_MOST_NODES), is_single=True))
 
 
-def read_values(text: str | bytes) -> Any:
-    """Read a YAML document (YAML 1.1) with numbers, truth values and nulls.
+def load_values(text: str | bytes) -> Any:
+    """Load a YAML 1.1 document with numbers, booleans and nulls; None if it is empty.
+
+    Raises:
+        DocumentError: It is invalid, or exceeds a limit.
+    """
+    return next(_load(text, _ValuesLoader, Budget(_MOST_NODES), is_single=True))
+
+
+def load_all_strings(text: str | bytes) -> list[Any]:
+    """Load a stream of YAML documents, like ``load_strings``.
+
+    The last value of a repeated key wins, as in Kubernetes.
+
+    Raises:
+        DocumentError: One is invalid, or exceeds a limit.
+    """
+    return list(_load(text, _LastWinsLoader, Budget(_MOST_NODES_OF_STREAM), is_single=False))
+
+
+def load_json_strings(text: str | bytes, budget: Budget | None = None) -> Any:
+    """Load a JSON document (RFC 8259) with every number as a string.
+
+    A YAML 1.1 loader would refuse some JSON, for example if tabs indent it.
 
     Args:
         text: The document.
+        budget: A limit that it shares with other documents.
 
     Returns:
-        The value; None for an empty document.
+        Dictionaries, lists, strings, booleans and None.
 
     Raises:
-        DocumentError: It is not valid, or not safe to read.
-    """
-    return next(_read(text, _ValuesLoader, Budget(_MOST_NODES), is_single=True))
-
-
-def read_all_texts(text: str | bytes) -> list[Any]:
-    """Read a stream of YAML documents, like ``read_texts``.
-
-    The last value of a key counts that is given several times, as in Kubernetes.
-
-    Raises:
-        DocumentError: One is not valid, or not safe to read.
-    """
-    return list(_read(text, _LastTextsLoader, Budget(_MOST_NODES_OF_STREAM), is_single=False))
-
-
-def read_json_texts(text: str | bytes, budget: Budget | None = None) -> Any:
-    """Read a JSON document (RFC 8259) with every number as it is written.
-
-    Not all JSON is YAML 1.1: tabs may indent it, for one.
-
-    Args:
-        text: The document.
-        budget: What it may have, together with others.
-
-    Returns:
-        Dictionaries, lists, strings, truth values, and None.
-
-    Raises:
-        DocumentError: It is not valid, or not safe to read.
+        DocumentError: It is invalid, or exceeds a limit.
     """
     marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
     budget = budget or Budget(_MOST_NODES)
@@ -226,7 +217,7 @@ def read_json_texts(text: str | bytes, budget: Budget | None = None) -> Any:
         raise DocumentError(" (it is not in UTF-8)") from error
 
 
-def _read(
+def _load(
     text: str | bytes,
     kind: type[yaml.BaseLoader] | type[yaml.SafeLoader],
     budget: Budget,
@@ -246,21 +237,21 @@ def _read(
             loader.dispose()
     except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" (line {min(mark.line + 1, _lines(text))})" if mark else ""
+        detail = f" (line {min(mark.line + 1, _lines(text))})" if mark else ""
         if isinstance(error, RecursionError):
-            place = " (it is nested too deeply)"
-        raise DocumentError(str(error) if isinstance(error, DocumentError) else place) from error
+            detail = " (it is nested too deeply)"
+        raise DocumentError(str(error) if isinstance(error, DocumentError) else detail) from error
 
 
 def _lines(text: str | bytes) -> int:
-    """Count lines; libyaml counts the end of a text as one more, PyYAML itself does not."""
+    """Count lines; the marks of libyaml, but not of PyYAML, may be one behind the last."""
     return 1 + (text.count("\n") if isinstance(text, str) else text.count(b"\n"))
 
 
 def _spend_events(
     text: str | bytes, kind: type[yaml.BaseLoader] | type[yaml.SafeLoader], budget: Budget
 ) -> None:
-    """Count the values of a text before they are built, which takes much more memory."""
+    """Count the values before they are constructed, which takes much more memory."""
     depth = 0
     one = Budget(_MOST_NODES)
     for event in yaml.parse(text, kind):
@@ -281,20 +272,17 @@ def _value(loader: yaml.BaseLoader | yaml.SafeLoader, node: yaml.Node | None) ->
     if node is None:
         return None
     if _count(node, {}) > _MOST_NODES:
-        raise DocumentError(f" (it stands for more than {_MOST_NODES} values)")
+        raise DocumentError(f" (it expands to more than {_MOST_NODES} values)")
     return cast(Any, loader).construct_document(node)
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the nodes below one, each as often as it is referenced.
-
-    A long text counts for several.
-    """
+    """Count a node and all below it, each as often as it is referenced; long texts count more."""
     if not isinstance(node, yaml.CollectionNode):
         return 1 + len(node.value) // _CHARACTERS_OF_NODE
     if id(node) in known:
         return known[id(node)]
-    # One that holds itself has no end.
+    # Infinite, if the node contains itself.
     known[id(node)] = _MOST_NODES + 1
     count = 1
     for child in cast(list[yaml.Node | tuple[yaml.Node, yaml.Node]], node.value):

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from ckf_airgap.charms.charm_reference import REVISION
 from ckf_airgap.errors import AirgapError, ConfigurationError, join_errors
-from ckf_airgap.files.untrusted_yaml import DocumentError, read_texts
+from ckf_airgap.files.untrusted_yaml import DocumentError, load_strings
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.juju.juju_names import is_charm
 from ckf_airgap.planning.bundle_and_overlay import read_bundle
@@ -81,7 +81,7 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
 
 def _document(text: str, what: str) -> Mapping[str, Any]:
     try:
-        document = read_texts(text)
+        document = load_strings(text)
     except DocumentError as error:
         raise ConfigurationError(f"{what} is not valid YAML{error}", "correct it") from error
     if not isinstance(document, dict) or not document:

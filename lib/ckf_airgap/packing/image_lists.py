@@ -5,7 +5,7 @@ from typing import cast
 
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.files.untrusted_yaml import DocumentError, read_all_texts
+from ckf_airgap.files.untrusted_yaml import DocumentError, load_all_strings
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.juju.juju_images import all_images, default_repository
@@ -47,7 +47,7 @@ def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
         return tuple(dict.fromkeys(parse_image(word) for word in words))
     found: dict[ImageReference, None] = {}
     try:
-        for document in read_all_texts(text):
+        for document in load_all_strings(text):
             found |= dict.fromkeys(_images_below(document))
     except DocumentError as error:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from ckf_airgap.charms.charm_reference import REVISION, SERIES, CharmReference
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.files.untrusted_yaml import DocumentError, read_texts, read_values
+from ckf_airgap.files.untrusted_yaml import DocumentError, load_strings, load_values
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.juju_names import (
     Grammar,
@@ -83,7 +83,7 @@ class BundleReader:
         if len(text) > LARGEST_BUNDLE:
             raise self.error(f"has {len(text)} characters, which is too many for a bundle")
         try:
-            document: object = read_values(text)
+            document: object = load_values(text)
         except DocumentError as error:
             raise self.error(f"is not valid YAML{error}") from error
         self._text = text
@@ -233,7 +233,7 @@ class BundleReader:
             return application.channel
         if not isinstance(value, str):
             # Of 3.10, YAML makes the number 3.1.
-            self._texts = self._texts or read_texts(self._text)
+            self._texts = self._texts or load_strings(self._text)
             value = self._texts["applications"][application.name]["channel"]
         if not _is_line(value):
             raise self.error(f"gives {application.name} a channel that is not text")
