@@ -63,7 +63,7 @@ def test_a_number_without_end_is_refused(number: str) -> None:
         ("a: 1\n'a': 2", "line 2 repeats the key a"),
         ("{a: {b: 1, b: 2}}", "line 1 repeats the key b"),
         ("- {c: 1}\n- d: 1\n  d: 1", "line 3 repeats the key d"),
-        ('"\\e[2J": 1\n"\\e[2J": 2', "gives �.2J again"),
+        ('"\\e[2J": 1\n"\\e[2J": 2', "repeats the key �.2J"),
     ],
 )
 def test_a_key_that_is_given_twice_is_refused(text: str, problem: str) -> None:
