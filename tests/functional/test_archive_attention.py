@@ -300,6 +300,6 @@ def test_a_name_that_is_too_long_below_the_prefix(
     answer = case.push(gzipped(tar_of(a=tar(form([LONG])), b=tar(form([JUPYTER])))))
     assert answer.status == 2, answer.said
     assert f"{LONG.names[0]} is not pushed: its repository below the prefix" in answer.error
-    assert "registries take 255" in answer.error
+    assert "registries allow 255" in answer.error
     assert "give the option registry a shorter path" in answer.error
     assert list(case.tags()) == ["kubeflow/jupyter:1.8"]

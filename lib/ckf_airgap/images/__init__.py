@@ -1,1 +1,1 @@
-"""Image references, the names of images below the registry prefix, digests and media types."""
+"""Image references, image names below the registry prefix, digests and media types."""

@@ -1,6 +1,6 @@
 """The rule that names an image below the registry prefix.
 
-An image keeps its path there: ``docker.io/istio/proxyv2:1.17.3`` is found at
+An image keeps its path: ``docker.io/istio/proxyv2:1.17.3`` becomes
 ``<prefix>/istio/proxyv2:1.17.3``.
 """
 
@@ -14,35 +14,32 @@ from ckf_airgap.images.reference import LONGEST_REFERENCE, ImagePath, ImageRefer
 def image_path(reference: ImageReference) -> ImagePath:
     """Return the path of an image below the registry prefix.
 
-    The rule is that of the public retag script: with three components or more the first is
-    dropped, be it a host or not; with fewer, the whole name is kept. A registry with a port or an
-    address for a host, which that script would turn into an invalid name, is dropped as well.
+    The rule is that of the public retag script: of three or more components the first is dropped,
+    host or not; a shorter name is kept. A host with a port or an IP address is dropped as well;
+    the script would make an invalid name of it.
 
     Args:
         reference: The image, under its original name or as retagged for a cache registry.
-
-    Returns:
-        The path below the prefix.
     """
     components = reference.components
     drop_first = len(components) >= 3 or (len(components) == 2 and _is_cache_host(components[0]))
     if not drop_first:
-        # A host may be in upper case, a repository may not.
+        # A host may have upper case letters, a repository may not.
         components = [components[0].lower(), *components[1:]]
     return ImagePath("/".join(components[1:] if drop_first else components), reference.version)
 
 
 def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
-    """List the paths by which an image of the archive can be found.
+    """List the paths that match an image of the archive.
 
-    A name in the archive is either the original one or one already retagged for some registry; the
-    two cannot be told apart, so that both readings count.
+    The name in the archive is the original one, or one retagged for some registry. It does not
+    show which, so both readings count.
 
     Args:
         reference: A name from the archive (one of its RepoTags).
 
     Returns:
-        One path or more.
+        One or more paths.
     """
     components = reference.components
     paths = {image_path(reference)}
@@ -52,7 +49,7 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
         # The public script keeps a host that has one component below it.
         paths.add(ImagePath(components[2], reference.version))
     if not may_be_host(components[0]):
-        # Docker shortens the names of its own hub: docker.io/library/ubuntu is saved as ubuntu.
+        # Docker shortens the names of Docker Hub: it saves docker.io/library/ubuntu as ubuntu.
         for hub in ("docker.io", "docker.io/library"):
             full = ImageReference(f"{hub}/{reference.name}", reference.tag, reference.digest)
             paths.add(image_path(full))
@@ -60,17 +57,17 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
 
 
 class MemberNames:
-    """Names images without a name after their files.
+    """Recognises wanted images by file names, for images that the archive does not name.
 
-    The public scripts name a file after its image with ``/`` and ``:`` turned into ``-``. That
-    cannot be turned back, so the wanted names are turned forward and compared.
+    The public scripts name a file after its image, with ``-`` for each ``/`` and ``:``. That
+    cannot be reversed, so the file names of the wanted images are computed and compared.
     """
 
     def __init__(self, wanted: Iterable[ImageReference]) -> None:
-        """Prepare.
+        """Index the wanted images by their possible file names.
 
         Args:
-            wanted: The images that the charms take.
+            wanted: The images that the charms use.
         """
         self._originals: dict[str, set[ImageReference]] = {}
         self._retagged: dict[str, set[ImageReference]] = {}
@@ -88,15 +85,15 @@ class MemberNames:
         """Find the wanted image that a file is named after.
 
         Args:
-            file_name: The base name of the file, without its ending.
+            file_name: The base name of the file, without its extension.
 
         Returns:
-            The image with the longest matching name, or None where none or more than one matches.
+            The image with the longest matching name; None if no image matches, or several do.
         """
         if len(file_name) > LONGEST_REFERENCE:
             return None
         found = self._originals.get(file_name)
-        # What stands in front of the name is the registry that it was retagged for.
+        # The name may follow the registry that it was retagged for.
         rest: str | None = file_name
         while not found and rest is not None:
             found = self._retagged.get(rest)
@@ -104,13 +101,13 @@ class MemberNames:
             rest = rest if hyphen else None
         if not found:
             return None
-        # Two ways to write one image are no two images.
+        # Two references to the same path are the same image.
         is_one = len({image_path(reference) for reference in found}) == 1
         return min(found, key=str) if is_one else None
 
 
 def _is_cache_host(component: str) -> bool:
-    """Tell a pull-through cache from a public registry, which has a name and no port."""
+    """Return whether a host is a cache registry; a public one has a name and no port."""
     if ":" in component or component == "localhost":
         return True
     try:

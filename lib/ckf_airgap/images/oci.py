@@ -16,19 +16,19 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_GZIP_LAYER = f"{DOCKER_LAYER}.gzip"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-"""A layer that is not compressed; ``+gzip`` or ``+zstd`` behind it where it is."""
+"""An uncompressed layer; with the suffix ``+gzip`` or ``+zstd`` a compressed one."""
 OCTETS = "application/octet-stream"
-"""What a blob is sent as."""
+"""The content type of an upload."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Content by its digest and size.
+    """The digest and the size of some content.
 
     Attributes:
         digest: ``sha256:`` and 64 hexadecimal digits.
-        size: Their number.
+        size: In bytes.
     """
 
     digest: str
@@ -36,15 +36,15 @@ class Blob:
 
 
 def is_digest(text: str) -> bool:
-    """Return whether a text is a SHA-256 digest, the only algorithm that is accepted."""
+    """Return whether a text is a SHA-256 digest; no other algorithm is accepted."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def sha256_of(content: bytes) -> str:
-    """Return the digest of some bytes."""
+    """Return the digest of some content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def blob_of(content: bytes) -> Blob:
-    """Return the descriptor of some bytes."""
+    """Return the digest and the size of some content."""
     return Blob(sha256_of(content), len(content))

@@ -19,9 +19,9 @@ _REFERENCE = re.compile(
 _REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*", re.ASCII)
 _DEFAULT_TAG = "latest"
 _LONGEST_TAG = 128
-# The length that the distribution project allows for a name, host included.
+# The distribution project's limit for a name, host included.
 LONGEST_NAME = 255
-# How many characters the name of a repository may have in a registry (of the same project).
+# The limit of its registry for the name of a repository, in characters.
 LONGEST_REPOSITORY = 255
 LONGEST_REFERENCE = 1024
 
@@ -31,7 +31,7 @@ class ImageReference:
     """An image reference.
 
     Attributes:
-        name: Host (where given) and repository, without tag and digest.
+        name: Host (if given) and repository, without tag and digest.
         tag: The tag, or None.
         digest: The digest with its algorithm (``sha256:...``), or None.
     """
@@ -42,14 +42,7 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str) -> "ImageReference | None":
-        """Read a reference.
-
-        Args:
-            text: For example ``docker.io/istio/proxyv2:1.17.3``.
-
-        Returns:
-            The reference, or None where the text is not one.
-        """
+        """Parse a reference, for example ``docker.io/istio/proxyv2:1.17.3``; None if invalid."""
         match = _REFERENCE.fullmatch(text) if len(text) <= LONGEST_REFERENCE else None
         if match is None or len(match["name"]) > LONGEST_NAME:
             return None
@@ -59,8 +52,8 @@ class ImageReference:
     def version(self) -> str:
         """The tag below the registry prefix.
 
-        An image loses its digest when it is saved and pushed again, so the digest's hexadecimal
-        part serves as the tag, as the public scripts do it.
+        An image loses its digest when it is saved and pushed again, so the hexadecimal part of
+        the digest becomes the tag, as in the public scripts.
         """
         if self.tag:
             return self.tag
@@ -78,9 +71,9 @@ class ImageReference:
 
     @property
     def upstream(self) -> "tuple[str, ImagePath]":
-        """The registry that a container runtime asks for it, and the path that it asks for.
+        """The registry that a container runtime pulls it from, and its path there.
 
-        The names of Docker Hub are complete there: ``busybox`` is ``library/busybox``.
+        Paths on Docker Hub are complete: ``busybox`` is ``library/busybox``.
         """
         host = registry_host(self.name)
         repository = self.name.removeprefix(f"{host}/")
@@ -108,7 +101,7 @@ class ImagePath:
 
     @property
     def last_component(self) -> str:
-        """The last component of the repository: what an operator would call the image."""
+        """The last component of the repository, the usual short name of the image."""
         return self.repository.rpartition("/")[2]
 
 
@@ -118,14 +111,14 @@ def is_repository(text: str) -> bool:
 
 
 def registry_host(reference: str) -> str:
-    """Return the registry that an image reference of a pod is pulled from.
+    """Return the registry that Kubernetes pulls an image from.
 
     Args:
-        reference: As it stands in the pod. A first component without a dot, a colon and not
-            ``localhost`` is not a host: such an image comes from Docker Hub.
+        reference: The image reference in the pod. If its first component has neither a dot nor a
+            colon and is not ``localhost``, it is not a host, and the image is on Docker Hub.
 
     Returns:
-        Host and port, ``docker.io`` where the reference names none.
+        Host and port; ``docker.io`` if the reference has no host.
     """
     first, slash, _ = reference.partition("/")
     if slash and may_be_host(first):

@@ -16,7 +16,7 @@ from ckf_airgap.images.reference import (
 
 _LOCATION = re.compile(rf"(?P<host>{HOST})(?P<path>(?:/{COMPONENT})*)", re.ASCII)
 SHORTER_PATH = "give the option registry a shorter path"
-"""What to do where the names of repositories are too long."""
+"""The cure for repository names that are too long."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RegistryLocation:
 
     Attributes:
         host: Host and port, for example ``registry.corp:5000``.
-        path: The path below it without slashes at its ends, or an empty string.
+        path: The path below it, without leading and trailing slashes; may be empty.
     """
 
     host: str
@@ -33,19 +33,16 @@ class RegistryLocation:
 
     @classmethod
     def parse(cls, text: str) -> "RegistryLocation":
-        """Read a registry prefix.
-
-        Args:
-            text: For example ``registry.corp:5000/ckf``.
+        """Parse a registry prefix, for example ``registry.corp:5000/ckf``.
 
         Raises:
-            ConfigurationError: The text is not of that form; the message says in what.
+            ConfigurationError: It is invalid; the message says why.
         """
         if "@" in text:
-            # Perhaps a password; it is not repeated.
+            # The message must not repeat what may be a password.
             raise ConfigurationError(
                 "registry has an account in it",
-                "take out what stands before the @; give it as the secret registry-credentials",
+                "remove the part before the @; give it as the secret registry-credentials",
             )
         problem = _location_problem(text)
         if problem:
@@ -63,13 +60,13 @@ class RegistryLocation:
         return f"{self.path}/{path.repository}" if self.path else path.repository
 
     def length_problem(self, path: ImagePath) -> str:
-        """Describe how the repository of an image is too long; an empty string if it is not."""
+        """Describe why the repository name of an image is too long; empty if it is not."""
         length = len(self.repository(path))
         if length <= LONGEST_REPOSITORY:
             return ""
         return (
             f"its repository below the prefix has a name of {length} characters, and registries "
-            f"take {LONGEST_REPOSITORY}"
+            f"allow {LONGEST_REPOSITORY}"
         )
 
     def image(self, path: ImagePath) -> ImageReference:
@@ -77,7 +74,7 @@ class RegistryLocation:
         return ImageReference(f"{self.host}/{self.repository(path)}", path.tag)
 
     def reference(self, path: ImagePath) -> str:
-        """Return the same as text."""
+        """Return ``image`` as text."""
         return str(self.image(path))
 
     def __str__(self) -> str:
@@ -85,7 +82,7 @@ class RegistryLocation:
 
 
 def _location_problem(text: str) -> str:
-    """Describe what is wrong with a registry prefix; an empty string if nothing is."""
+    """Describe what is wrong with a registry prefix; empty if nothing is."""
     if not text:
         return "is empty"
     if "://" in text:
@@ -103,7 +100,7 @@ def _location_problem(text: str) -> str:
             "has upper case letters in its path" if path != path.lower() else "is not a valid name"
         )
     if registry_host(f"{match['host']}/image") != match["host"]:
-        # Container runtimes would look for it on Docker Hub.
+        # Container runtimes would pull from Docker Hub.
         return "begins with a host that has neither a dot nor a port"
     port = re.search(r":([0-9]+)$", match["host"])
     if port and not 0 < int(port[1]) < 65536:

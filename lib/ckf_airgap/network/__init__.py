@@ -1,1 +1,1 @@
-"""HTTPS to the registry and to file servers: trust, proxies, attempts, addresses."""
+"""HTTPS to the registry and to file servers: trust, proxies, retries, addresses."""

@@ -1,4 +1,4 @@
-"""Addresses from servers, checked once, and shown in messages without secrets."""
+"""Checked HTTPS addresses, and addresses in messages without secrets."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -8,12 +8,7 @@ _DEFAULT_PORT = 443
 
 @dataclass(frozen=True)
 class Origin:
-    """A server (RFC 6454): its addresses can be written in several ways.
-
-    Attributes:
-        host: In lower case.
-        port: Its port.
-    """
+    """The host, in lower case, and the port of a server (RFC 6454)."""
 
     host: str
     port: int
@@ -21,27 +16,22 @@ class Origin:
 
 @dataclass(frozen=True)
 class Address:
-    """An address from a server: over HTTPS, and valid.
-
-    Attributes:
-        url: The address.
-        origin: The server.
-    """
+    """A valid HTTPS address, and the server that it is on."""
 
     url: str
     origin: Origin
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Read an absolute address.
+        """Parse an absolute address.
 
         Raises:
-            ValueError: It is not one of HTTPS, or has an account in it.
+            ValueError: It is not a valid HTTPS address, or it contains an account.
         """
         parts = urlsplit(url)
         if parts.scheme.lower() != "https":
             raise ValueError("not over HTTPS")
-        # The port is looked at only here: out of range, it raises ValueError.
+        # A port that is out of range raises ValueError only when it is read.
         port = parts.port or _DEFAULT_PORT
         if not parts.hostname or "@" in parts.netloc or not url.isascii() or not url.isprintable():
             raise ValueError("no address")
@@ -50,10 +40,10 @@ class Address:
         return cls(url, Origin(parts.hostname, port))
 
     def resolve(self, reference: str) -> "Address":
-        """Read what a ``Location`` of its answer refers to (RFC 9110, section 10.2.2).
+        """Resolve the ``Location`` of an answer from this address (RFC 9110, section 10.2.2).
 
         Raises:
-            ValueError: It is not one of HTTPS, or has an account in it.
+            ValueError: As for ``parse``.
         """
         return self.parse(urljoin(self.url, reference))
 
@@ -62,8 +52,8 @@ class Address:
 
 
 def without_query(url: str) -> str:
-    """Return an address for a message, without what may be a secret."""
+    """Return an address for a message, without its query and account: they may be secrets."""
     address, _, _ = url.partition("?")
     scheme, separator, rest = address.partition("://")
-    account, at, place = rest.partition("@")
-    return f"{scheme}{separator}{place if at and '/' not in account else rest}"[:300]
+    account, at, location = rest.partition("@")
+    return f"{scheme}{separator}{location if at and '/' not in account else rest}"[:300]
