@@ -156,7 +156,7 @@ def test_a_helper_without_a_name_means_no_store_for_this_registry(helpers: Helpe
         (answering('{"Username":' * 5_000), "does not answer with"),
         ("yes the-word", "does not answer with"),
         (answering(ANSWER) + f"; printf '%{LARGEST_ANSWER}s' ''", "does not answer with"),
-        (answering('{"Username": "<token>", "Secret": "the-word"}'), "keeps an identity token"),
+        (answering('{"Username": "<token>", "Secret": "the-word"}'), "has an identity token"),
     ],
 )
 def test_a_helper_that_gives_no_account_is_told_without_its_words(
@@ -256,7 +256,7 @@ def test_a_helper_that_does_not_end_is_ended_with_all_it_started(
     helpers.add("corp", f"echo $$ > {tmp_path}/group; {commands}")
     begin = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"not answered within 0\.5 s") as raised:
-        ask_helper("corp", HOST, helpers.file, patience_seconds=0.5)
+        ask_helper("corp", HOST, helpers.file, timeout_seconds=0.5)
     assert time.monotonic() - begin < 30
     assert "the-word" not in str(raised.value)
     group = int((tmp_path / "group").read_text())

@@ -1,1 +1,1 @@
-"""User names and passwords, and where skopeo and docker store them."""
+"""Accounts of registries: user names and passwords, and where skopeo and docker store them."""

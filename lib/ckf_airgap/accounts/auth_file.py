@@ -1,6 +1,6 @@
 """Auth files: where ``skopeo login`` and ``docker login`` store accounts.
 
-containers-auth.json(5) describes them, and ``docker login`` what docker has in its own.
+The format is described in containers-auth.json(5), and for docker's file under ``docker login``.
 """
 
 import errno
@@ -20,78 +20,77 @@ from ckf_airgap.files.untrusted_json import parse_object
 from ckf_airgap.images.registry_location import RegistryLocation
 
 LARGEST_FILE = 1024 * 1024
-"""The most bytes that an auth file may have."""
+"""The largest auth file, in bytes."""
 
 _VARIABLE = "REGISTRY_AUTH_FILE"
 _LOGIN_AGAIN = "skopeo login --authfile FILE HOST, and give that file with --authfile"
 _KEY = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/]*)(?P<path>.*)", re.DOTALL | re.IGNORECASE)
-# docker login has once written the address of the registry's API.
-_VERSIONS = ("v1", "v2")
+# Old versions of docker login stored the address of the registry's API.
+_API_VERSIONS = ("v1", "v2")
 _ACCOUNT_FIELDS = ("auth", "username", "password", "identitytoken")
 
 
 def read_auth_file(
-    path: Path | None, location: RegistryLocation, tell: Callable[[str], None] = lambda _: None
+    path: Path | None, location: RegistryLocation, report: Callable[[str], None] = lambda _: None
 ) -> Credentials | None:
     """Find the account for a registry that ``skopeo login`` or ``docker login`` stored.
 
-    A credential helper for the registry counts first, then the entry with the longest path, then
-    the credential store for all registries.
+    A credential helper for the registry takes precedence, then the entry with the longest path,
+    then the credential store for all registries.
 
     Args:
-        path: The file; None for those that these tools use themselves, in their order, as far as
-            the first with an account for this registry.
-        location: The registry, and the path under which it is used.
-        tell: Is called with a line where there are accounts, but none for this registry.
+        path: The file; None for the default files of these tools, searched in order.
+        location: The registry prefix.
+        report: Called with a line of text if there are accounts, but none for this registry.
 
     Returns:
-        The account, or None where there is none for this registry.
+        The account, or None if no file has one for this registry.
 
     Raises:
-        ConfigurationError: A file is not readable, or what it has for this registry is not an
+        ConfigurationError: A file is not readable, or its entry for this registry is not an
             account with a password.
     """
     searched: list[str] = []
-    for place in [path] if path else _usual_places():
-        file = _read(place, is_optional=path is None)
+    for candidate in [path] if path else _default_paths():
+        file = _read(candidate, is_optional=path is None)
         if file is None:
             continue
         credentials = file.account(location)
         if credentials:
             return credentials
-        if path or file.names_any:
-            searched.append(file.searched(location))
-        if str(place) == os.environ.get(_VARIABLE):
+        if path or file.has_accounts:
+            searched.append(file.description(location))
+        if str(candidate) == os.environ.get(_VARIABLE):
             break
     if searched:
         have = "has" if len(searched) == 1 else "have"
-        places = listed(searched, separator=", ")
-        tell(f"{places} {have} no account for {location}: going on without one")
+        files = listed(searched, separator=", ")
+        report(f"{files} {have} no account for {location}: going on without one")
     return None
 
 
-def _usual_places() -> list[Path]:
-    """List where the tools keep their accounts, in their order."""
+def _default_paths() -> list[Path]:
+    """List the files that the tools search, in their order."""
     environment = os.environ
     home = Path(environment.get("HOME", "/"))
     named = environment.get(_VARIABLE)
     runtime = environment.get("XDG_RUNTIME_DIR")
-    places = [
+    paths = [
         *([Path(named)] if named else []),
         *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
         Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
         Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
     ]
-    return list(dict.fromkeys(places))
+    return list(dict.fromkeys(paths))
 
 
 @dataclass(frozen=True)
 class _AuthFile:
-    """What an auth file holds.
+    """The content of an auth file.
 
     Attributes:
         path: The file.
-        entries: Accounts, by what they are for.
+        entries: Accounts, by registry or registry prefix.
         helpers: Names of credential helpers, by registry.
         store: The name of the helper for all other registries.
     """
@@ -102,8 +101,8 @@ class _AuthFile:
     store: object
 
     @property
-    def names_any(self) -> bool:
-        """Whether there is an account for any registry, as far as the file shows."""
+    def has_accounts(self) -> bool:
+        """Whether the file has an account for any registry, or names a helper."""
         return bool(self.entries or self.helpers or self.store)
 
     def account(self, location: RegistryLocation) -> Credentials | None:
@@ -111,15 +110,15 @@ class _AuthFile:
         helper = self._helper(location)
         if helper:
             return ask_helper(helper, location.host, self.path)
-        for key in _fitting(self.entries, location):
+        for key in _matching(self.entries, location):
             entry = self.entries[key]
             if _is_filled(entry):
                 return _account_in(entry, self.path)
         store = self._store(location)
         return ask_helper(store, location.host, self.path) if store else None
 
-    def searched(self, location: RegistryLocation) -> str:
-        """Describe where the account for a registry was searched."""
+    def description(self, location: RegistryLocation) -> str:
+        """Name the file, and the helper that it has for a registry."""
         helper = self._helper(location) or self._store(location)
         return f"{self.path} ({helper_program(helper, self.path)})" if helper else str(self.path)
 
@@ -128,12 +127,12 @@ class _AuthFile:
         return self.helpers[keys[0]] if keys else None
 
     def _store(self, location: RegistryLocation) -> object:
-        # A helper without a name means: none for this registry.
+        # An empty helper name switches the store off for this registry.
         return None if self._helper_keys(location) else self.store
 
     def _helper_keys(self, location: RegistryLocation) -> list[str]:
         # Helpers are for whole registries.
-        return _fitting(self.helpers, RegistryLocation(location.host))
+        return _matching(self.helpers, RegistryLocation(location.host))
 
 
 def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
@@ -148,14 +147,14 @@ def _read(path: Path, *, is_optional: bool) -> _AuthFile | None:
             ) from None
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror})",
-            "with --authfile, give a file that is there and that you may read",
+            "give a readable file with --authfile",
         ) from error
     try:
         document = parse_object(content, str(path), _LOGIN_AGAIN, is_unique=True)
     except ArtifactError:
-        # Nothing of the file goes into a message.
+        # The message must not quote the file.
         raise ConfigurationError(
-            f"{path} is not an auth file: it is not JSON, or gives a key twice", _LOGIN_AGAIN
+            f"{path} is not an auth file: it is not JSON, or repeats a key", _LOGIN_AGAIN
         ) from None
     return _AuthFile(
         path,
@@ -174,14 +173,14 @@ def _object(document: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
-def _fitting(keys: Iterable[str], location: RegistryLocation) -> list[str]:
-    """List the keys that match a registry, the best first."""
+def _matching(keys: Iterable[str], location: RegistryLocation) -> list[str]:
+    """List the keys that match a registry, the best match first."""
     ranks = {key: rank for key in keys if (rank := _rank(key, location))}
     return sorted(ranks, key=lambda key: ranks[key], reverse=True)
 
 
 def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None:
-    """Rank how well a key matches: by its path, then by how plainly it is written."""
+    """Rank a match by the length of the key's path, then by its form; None for no match."""
     match = _KEY.fullmatch(key)
     if match is None or match["host"].lower() != location.host.lower():
         return None
@@ -191,12 +190,12 @@ def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None
         return 0, True, not has_scheme
     if f"{location.path}/".startswith(f"{path}/"):
         return path.count("/") + 1, True, not has_scheme
-    # Of an address the tools take the host alone.
-    return (0, False, not has_scheme) if has_scheme or path in _VERSIONS else None
+    # The tools use only the host of an address.
+    return (0, False, not has_scheme) if has_scheme or path in _API_VERSIONS else None
 
 
 def _is_filled(entry: object) -> bool:
-    """Return whether an entry is more than the mark that a helper keeps the account."""
+    """Return whether an entry has an account; an empty one says that a helper stores it."""
     if isinstance(entry, dict):
         fields = cast(dict[str, Any], entry)
         return any(fields.get(name) for name in _ACCOUNT_FIELDS)
@@ -204,7 +203,7 @@ def _is_filled(entry: object) -> bool:
 
 
 def _account_in(entry: object, path: Path) -> Credentials:
-    # Nothing of the entry goes into a message.
+    # The messages must not quote the entry.
     fields = cast(dict[str, Any], entry) if isinstance(entry, dict) else {}
     credentials = _decoded(fields.get("auth")) or Credentials.checked(
         fields.get("username"), fields.get("password")
@@ -216,11 +215,11 @@ def _account_in(entry: object, path: Path) -> Credentials:
             f"{path} has an identity token for this registry, which is not supported",
             f"use an account with a password: {_LOGIN_AGAIN}",
         )
-    raise ConfigurationError(f"{path} has an entry without an account in it", _LOGIN_AGAIN)
+    raise ConfigurationError(f"{path} has an entry without an account", _LOGIN_AGAIN)
 
 
 def _decoded(auth: object) -> Credentials | None:
-    """Decode base64 of ``user:password``; like the tools, ignore line breaks."""
+    """Decode base64 of ``user:password``; ignore line breaks, as the tools do."""
     if not isinstance(auth, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""User names and passwords, and the only ways in which they leave this process."""
+"""User names and passwords, and files that only their owner can read."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ckf_airgap.files.temporary_files import removed_on_exit
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user name and a password. No text form shows the password."""
+    """A user name and a password; ``str`` and ``repr`` hide the password."""
 
     username: str
     password: str
@@ -19,15 +19,7 @@ class Credentials:
 
     @classmethod
     def checked(cls, username: object, password: object) -> "Credentials | None":
-        """Make an account from input of unknown origin.
-
-        Args:
-            username: Anything.
-            password: Anything.
-
-        Returns:
-            The account, or None where these are not two texts that a registry can be told.
-        """
+        """Make an account from values of unknown type; None if no registry could accept it."""
         if not (isinstance(username, str) and isinstance(password, str)):
             return None
         try:
@@ -41,9 +33,7 @@ class Credentials:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, completely or not at all.
 
-    Args:
-        path: The file. Its directory must exist.
-        text: Its content.
+    Its directory must exist.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
