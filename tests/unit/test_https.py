@@ -118,7 +118,7 @@ def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
 def _count(attempts: Attempts, failure: Failure) -> int:
     """Count how often something is tried that always fails."""
     count = 1
-    while not attempts.end(failure):
+    while not attempts.must_stop(failure):
         attempts.wait()
         count += 1
     return count
@@ -144,7 +144,7 @@ def test_what_no_waiting_mends(cause: Cause) -> None:
 def test_a_pause_that_was_asked_for(pauses: list[tuple[int, str | None]]) -> None:
     attempts = Attempts()
     attempts.wait("7")
-    assert (attempts.past, attempts.are_over, pauses) == (1, False, [(0, "7")])
+    assert (attempts.failures, attempts.is_last, pauses) == (1, False, [(0, "7")])
 
 
 class _Response(urllib3.HTTPResponse):
@@ -196,7 +196,7 @@ def test_a_file_is_fetched(answers: Answers, pauses: list[tuple[int, str | None]
         (_Response.of(200, b"12345678"), 1, "has more than 7 bytes"),
         (_Response.of(404), 1, "answers 404"),
         (_Response.of(503), 5, "answers 503"),
-        (_Response.of(302, Location="?x"), 6, "refers to others without end"),
+        (_Response.of(302, Location="?x"), 6, "too many redirects"),
         (_Response.of(302, Location="http://x/y?z"), 1, "not given over HTTPS, but at http://x/y"),
         (_Response.of(302, Location="https://[::1"), 1, "cannot be fetched"),
         (ProtocolError("gone"), 5, "cannot be fetched"),

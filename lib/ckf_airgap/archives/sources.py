@@ -237,30 +237,29 @@ class UrlSource(Source):
         return int(size), headers.get("ETag") or headers.get("Last-Modified", "")
 
     def request(self, method: str, position: int = 0) -> urllib3.BaseHTTPResponse:
-        """Ask for the file, again after what passes; return any answer that is not transient."""
+        """Request the file from a position, with retries; return any answer.
+
+        Raises:
+            ArtifactError: No answer comes.
+        """
         headers = dict(https.HEADERS)
         if position:
             headers["Range"] = f"bytes={position}-"
-        attempts = https.Attempts()
-        while True:
-            asked = None
-            try:
-                response = self._connections.request(
-                    method,
-                    self.url,
-                    headers=headers,
-                    preload_content=False,
-                    redirect=False,
-                    timeout=https.QUICK_ANSWER,
-                )
-            except HTTPError as error:
-                self.give_up(error, attempts)
-            else:
-                if not https.is_transient(response.status) or attempts.are_over:
-                    return response
-                asked = response.headers.get("Retry-After")
-                response.close()
-            attempts.wait(asked)
+
+        def send() -> urllib3.BaseHTTPResponse:
+            return self._connections.request(
+                method,
+                self.url,
+                headers=headers,
+                preload_content=False,
+                redirect=False,
+                timeout=https.QUICK_ANSWER,
+            )
+
+        try:
+            return https.retry(send)
+        except HTTPError as error:
+            raise self.no_answer(https.Failure.of(error)) from error
 
     def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
         """Raise ArtifactError where an answer is not one of those expected."""
@@ -276,16 +275,14 @@ class UrlSource(Source):
             cure,
         )
 
-    def give_up(self, error: HTTPError, attempts: https.Attempts) -> None:
-        """Raise ArtifactError where it is of no use, or was tried often enough, to try again."""
-        failure = https.Failure.of(error)
-        if not attempts.end(failure):
-            return
+    def no_answer(self, failure: https.Failure) -> ArtifactError:
+        """Return the error for a request without an answer."""
         problem, cure = _FAILURES[failure.cause]
-        raise ArtifactError(
-            f"the server of {self._option} {problem}{https.way_to(self.url)} ({failure.detail})",
+        note = https.proxy_note(self.url)
+        return ArtifactError(
+            f"the server of {self._option} {problem}{note} ({failure.detail})",
             cure.format(option=self._option),
-        ) from error
+        )
 
 
 _FAILURES = {
@@ -325,10 +322,12 @@ class _UrlStream:
                 data = self._take(size)
             except HTTPError as error:
                 self.close()
-                self._source.give_up(error, self._attempts)
+                failure = https.Failure.of(error)
+                if self._attempts.must_stop(failure):
+                    raise self._source.no_answer(failure) from error
                 self._attempts.wait()
             else:
-                if self._attempts.past:
+                if self._attempts.failures:
                     self._attempts = https.Attempts()
                 self.position += len(data)
                 return data

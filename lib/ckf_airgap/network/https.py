@@ -1,4 +1,4 @@
-"""HTTPS to the registry and the file server: trust, timeouts, retries, causes of failures."""
+"""HTTPS to registries and file servers: trust, timeouts, retries, causes of failures."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -33,36 +33,35 @@ from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError
 from ckf_airgap.network.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
-"""How often a request is tried before it has failed: for a minute and a half, about."""
+"""The attempts for a request, over about a minute and a half."""
 HEADERS = {"User-Agent": "ckf-airgap", "Accept-Encoding": "identity"}
-"""What every request says: who asks, and that answers are to come as they are."""
+"""The headers of every request; answers are wanted as they are stored."""
 CA_CURE = (
     f"give its authority's certificate (juju config {OWN_APPLICATION} registry-ca=@ca.crt; on a "
     "workstation --registry-ca ca.crt)"
 )
-"""What to do about a certificate that is not trusted."""
+"""The cure for a certificate that is not trusted."""
 _LONGEST_PAUSE = 20.0
-# What a server asks for may be longer than what is waited without being asked; but not an hour.
-_LONGEST_ASKED_PAUSE = 120.0
+_LONGEST_RETRY_AFTER = 120.0
 MOST_REDIRECTS = 6
-"""How often a request is referred to another address (RFC 9110, section 15.4)."""
+"""The most redirects of a request (RFC 9110, section 15.4)."""
 REDIRECTS = (301, 302, 303, 307, 308)
-"""The statuses that refer to another address."""
+"""The statuses of redirects."""
 QUICK_ANSWER = urllib3.Timeout(connect=10, read=60)
-"""How long a server may take for an answer, in seconds: for its whole head, not only a byte."""
-# A registry that has got a large blob may be busy with it before it answers.
+"""The time for the complete head of an answer, in seconds."""
+# A registry may process a large blob before it answers.
 SLOW_ANSWER = urllib3.Timeout(connect=10, read=300)
-"""The same for a request that brings data."""
-# How little may come of a body in the time of an answer.
+"""The same for a request with a body."""
+# A body must bring so many bytes in so many seconds.
 _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
 _SLOW_ATTEMPTS = 3
 _ENDLESS = "the answer does not end"
 _PIECE = 256 * 1024
 _SENT_AT_ONCE = 64 * 1024
-# It writes whole addresses, and what a server sends in place of headers, with a traceback.
+# It logs whole addresses and malformed headers, with tracebacks.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
-# Of answers, for what is not done by their own methods.
+# The sockets of answers, which urllib3 does not expose.
 _sockets: "WeakKeyDictionary[urllib3.BaseHTTPResponse, socket.socket]" = WeakKeyDictionary()
 
 
@@ -71,7 +70,7 @@ class Cause(Enum):
 
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
-    OTHER_NAME = "other name"
+    WRONG_NAME = "wrong name"
     NO_TLS = "no TLS"
     UNKNOWN_NAME = "unknown name"
     UNREACHABLE = "unreachable"
@@ -82,21 +81,21 @@ class Cause(Enum):
 _VERIFICATIONS = {
     9: Cause.EXPIRED,
     10: Cause.EXPIRED,
-    62: Cause.OTHER_NAME,
-    64: Cause.OTHER_NAME,
+    62: Cause.WRONG_NAME,
+    64: Cause.WRONG_NAME,
 }
 CERTIFICATE_FAILURES = {
     Cause.UNTRUSTED: ("has a certificate that is not trusted", CA_CURE),
     Cause.EXPIRED: (
-        "has a certificate, or one of its authority, that is not valid now",
-        "renew it where it is used, or set the clock that is wrong",
+        "has a certificate that is not valid now, or its CA has one",
+        "renew that certificate, or set the clock that is wrong",
     ),
-    Cause.OTHER_NAME: (
+    Cause.WRONG_NAME: (
         "has a certificate for another name",
-        "use the name that its certificate is for, or give it one for this name",
+        "use the name in its certificate, or give it a certificate for this name",
     ),
 }
-"""What is wrong with a certificate, and what to do about it."""
+"""The problem and the cure for each failure of a certificate."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ class Failure:
     """A request that got no answer.
 
     Attributes:
-        cause: Of what kind the failure is.
-        detail: What the network said.
+        cause: The kind of failure.
+        detail: The error message.
     """
 
     cause: Cause
@@ -113,14 +112,14 @@ class Failure:
 
     @classmethod
     def of(cls, error: HTTPError) -> "Failure":
-        """Return why a request failed."""
+        """Classify the error of a request."""
         reason: object = error.reason if isinstance(error, MaxRetryError) else error
         if isinstance(reason, SSLError):
             for cause in reason.args:
                 if isinstance(cause, ssl.SSLCertVerificationError):
                     kind = _VERIFICATIONS.get(cause.verify_code, Cause.UNTRUSTED)
                     return cls(kind, str(reason))
-            # The other side hung up, as a proxy does while the server behind it restarts.
+            # An EOF: the peer hung up, as a proxy does while the server behind it restarts.
             if not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args):
                 return cls(Cause.NO_TLS, str(reason))
         if isinstance(reason, NameResolutionError):
@@ -142,49 +141,68 @@ class Failure:
 class Attempts:
     """Counts the attempts of a request, and waits between them.
 
-    Args:
-        count: How often at the most.
+    Attributes:
+        failures: How many attempts have failed.
     """
 
     def __init__(self, count: int = ATTEMPTS) -> None:
+        """Allow ``count`` attempts."""
         self._count = count
-        self._past = 0
-        self._slow = 0
+        self._timeouts = 0
+        self.failures = 0
 
     @property
-    def past(self) -> int:
-        """How many attempts have failed."""
-        return self._past
+    def is_last(self) -> bool:
+        """Whether the current attempt is the last one."""
+        return self.failures + 1 >= self._count
 
-    @property
-    def are_over(self) -> bool:
-        """Whether the present attempt is the last."""
-        return self._past + 1 >= self._count
+    def must_stop(self, failure: Failure) -> bool:
+        """Return whether to stop after this failure; timeouts are retried less often."""
+        self._timeouts += failure.cause is Cause.SLOW
+        return failure.is_final or self.is_last or self._timeouts >= _SLOW_ATTEMPTS
 
-    def end(self, failure: Failure) -> bool:
-        """Return whether a failure is the last one; timeouts are retried less often."""
-        self._slow += failure.cause is Cause.SLOW
-        return failure.is_final or self.are_over or self._slow >= _SLOW_ATTEMPTS
+    def wait(self, retry_after: str | None = None) -> None:
+        """Wait before the next attempt; see ``pause``."""
+        pause(self.failures, retry_after)
+        self.failures += 1
 
-    def wait(self, asked: str | None = None) -> None:
-        """Wait before the next attempt.
 
-        Args:
-            asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
-                understood.
-        """
-        pause(self._past, asked)
-        self._past += 1
+def retry(
+    send: Callable[[], urllib3.BaseHTTPResponse], count: int = ATTEMPTS
+) -> urllib3.BaseHTTPResponse:
+    """Send a request until its answer is not transient, or no attempts are left.
+
+    Args:
+        send: Sends the request once.
+        count: The most attempts.
+
+    Raises:
+        HTTPError: The last attempt got no answer.
+    """
+    attempts = Attempts(count)
+    while True:
+        retry_after = None
+        try:
+            response = send()
+        except HTTPError as error:
+            if attempts.must_stop(Failure.of(error)):
+                raise
+        else:
+            if not is_transient(response.status) or attempts.is_last:
+                return response
+            retry_after = response.headers.get("Retry-After")
+            response.close()
+        attempts.wait(retry_after)
 
 
 @contextmanager
-def _ended_after(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
-    """Close a connection if something takes too long; yield an event that is set then."""
+def _time_limit(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
+    """Shut a connection down after a time; yield an event that is set then."""
     expired = threading.Event()
 
     def end() -> None:
         expired.set()
-        # Not the method of a TLS socket: that one must not be pulled from under its reader.
+        # Not SSLSocket.shutdown, which drops the TLS state that the reading thread still uses.
         with suppress(OSError):
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
@@ -197,13 +215,13 @@ def _ended_after(connected: socket.socket, seconds: float) -> Generator[threadin
         timer.cancel()
 
 
-# Of this name: messages of the library have it.
+# urllib3 shows the name of this class in messages.
 class HTTPSConnection(_HTTPSConnection):
-    """A connection whose time limit is for the whole answer, not for each byte."""
+    """A connection whose timeout is for the complete head of an answer, not for each byte."""
 
     def request(self, *args: Any, **more: Any) -> None:
         """Send a request."""
-        # The limit for connecting is not one for sending; that for the answer is set afterwards.
+        # Not the timeout for connecting; urllib3 sets the one for the answer afterwards.
         self.timeout = _SECONDS_FOR_A_PIECE
         super().request(*args, **more)
 
@@ -212,19 +230,19 @@ class HTTPSConnection(_HTTPSConnection):
         if not isinstance(data, bytes):
             super().send(data)
             return
-        # A TLS socket has one limit for all that it is given at a time.
+        # The timeout of a TLS socket is for one call of send, whatever its size.
         view = memoryview(data)
         for start in range(0, len(view), _SENT_AT_ONCE):
             super().send(view[start : start + _SENT_AT_ONCE])
 
     def getresponse(self) -> HTTPResponse:
         """Wait for the head of the answer."""
-        # The socket's own limit begins anew with every byte.
+        # The socket's own timeout restarts with every byte.
         connected = self.sock
         seconds = self.timeout
         if not isinstance(connected, socket.socket) or not isinstance(seconds, (int, float)):
             return super().getresponse()
-        with _ended_after(connected, seconds) as expired:
+        with _time_limit(connected, seconds) as expired:
             try:
                 response = super().getresponse()
             except Exception as error:
@@ -232,7 +250,7 @@ class HTTPSConnection(_HTTPSConnection):
                     raise TimeoutError(_ENDLESS) from error
                 raise
         if expired.is_set():
-            # What came of it was taken for a whole one.
+            # The part that arrived was parsed as a complete head.
             response.close()
             raise TimeoutError(_ENDLESS)
         _sockets[response] = connected
@@ -244,14 +262,14 @@ class _Pool(urllib3.HTTPSConnectionPool):
 
 
 class Connections:
-    """Keeps connections, through the proxy that the environment names for an address, or none."""
+    """Connection pools for HTTPS, through the proxy that the environment names for an address."""
 
     def __init__(self, ca: str | None, *, count: int = 1) -> None:
-        """Prepare; certificates are verified always.
+        """Create the pools; certificates are always verified.
 
         Args:
-            ca: PEM certificates of the authorities to trust beside those of the system.
-            count: How many connections to a host are kept open.
+            ca: PEM certificates of CAs to trust besides those of the system.
+            count: How many connections per host stay open.
 
         Raises:
             ConfigurationError: ``ca`` is not a PEM certificate.
@@ -269,20 +287,15 @@ class Connections:
                 ) from error
 
     def request(self, method: str, url: str, **more: Any) -> urllib3.BaseHTTPResponse:
-        """Send a request.
-
-        Args:
-            method: Its method.
-            url: Its address.
-            more: As urllib3's managers take it.
+        """Send a request without retries, as ``urllib3.PoolManager.request`` does.
 
         Raises:
-            ConfigurationError: ``HTTPS_PROXY`` is no proxy.
-            HTTPError: No answer comes.
+            ConfigurationError: ``HTTPS_PROXY`` is not the address of a proxy.
+            HTTPError: No answer came.
         """
         proxy = proxy_for(url, os.environ)
         if proxy not in self._managers:
-            # In one step: other threads look meanwhile.
+            # Atomic: several threads send.
             self._managers.setdefault(proxy, self._manager(proxy))
         return self._managers[proxy].request(method, url, **more)
 
@@ -296,33 +309,26 @@ class Connections:
         if proxy is None:
             manager = urllib3.PoolManager(**more)
         else:
-            # It sees no more than the host's name (RFC 9110, section 9.3.6, "CONNECT").
+            # The proxy sees no more than the host's name (RFC 9110, section 9.3.6, "CONNECT").
             account = urllib3.make_headers(proxy_basic_auth=proxy.account or None)
             manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **more)
-        # There is none for http: nothing goes in the clear.
+        # No pool for http: nothing is sent in the clear.
         pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
         manager.pool_classes_by_scheme = pools
         return manager
 
 
-def way_to(url: str) -> str:
-    """Say through which proxy an address is reached; empty where it is reached directly.
-
-    Args:
-        url: The address.
-    """
+def proxy_note(url: str) -> str:
+    """Return " through the proxy ..." for a message, or "" if an address needs no proxy."""
     proxy = proxy_for(url, os.environ)
     return f" through the proxy {proxy}" if proxy else ""
 
 
 def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """Read a body as it was sent, without decoding.
-
-    Args:
-        response: An answer of which nothing was read.
+    """Read an unread body as it was sent, without decoding.
 
     Raises:
-        HTTPError: It breaks off, or comes too slowly.
+        HTTPError: It breaks off, or arrives too slowly.
     """
     since, received = time.monotonic(), 0
     while data := _piece(response):
@@ -334,18 +340,18 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
             response.close()
             raise ServerTimeoutError(_ENDLESS)
         yield data
-        # What is done with it is not the server's time.
+        # The time of the caller is not the server's.
         since += time.monotonic() - now
 
 
 def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
     connected = _sockets.get(response)
     if connected is None or "Transfer-Encoding" not in response.headers:
-        # It is read once from the connection, which has its own limit.
+        # A single read of the socket, which has its own timeout.
         return response.read1(_PIECE, decode_content=False)
-    # What stands between chunks, and after the last, is read until it ends.
+    # Chunk headers and trailers of any length may take many reads.
     data = b""
-    with _ended_after(connected, _SECONDS_FOR_A_PIECE) as expired:
+    with _time_limit(connected, _SECONDS_FOR_A_PIECE) as expired:
         try:
             data = response.read1(_PIECE, decode_content=False)
         except HTTPError:
@@ -358,14 +364,10 @@ def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
-    """Read a body, or only its first bytes if it is larger, and free the connection.
-
-    Args:
-        response: An answer of which nothing was read.
-        largest: How many bytes are of use.
+    """Read the first ``largest`` bytes of an unread body, and free the connection.
 
     Raises:
-        HTTPError: It breaks off, or comes too slowly.
+        HTTPError: It breaks off, or arrives too slowly.
     """
     body = bytearray()
     for piece in pieces(response):
@@ -377,7 +379,7 @@ def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
 
 
 def release(response: urllib3.BaseHTTPResponse) -> None:
-    """Return a connection to the pool if the body was read to the end; else close it."""
+    """Return a connection to the pool if the body was read to the end, else close it."""
     if response.closed:
         response.release_conn()
     else:
@@ -389,16 +391,16 @@ def is_transient(status: int) -> bool:
     return status == 429 or (status >= 500 and status not in (501, 505, 507))
 
 
-def pause(attempt: int, asked: str | None = None) -> None:
-    """Wait before a request is tried again.
+def pause(failures: int, retry_after: str | None = None) -> None:
+    """Wait before the next attempt.
 
     Args:
-        attempt: How many times it has been, less one.
-        asked: The answer's ``Retry-After`` (RFC 9110, section 10.2.3), of which seconds are
-            understood.
+        failures: How many attempts failed before the current one.
+        retry_after: The answer's ``Retry-After`` (RFC 9110, section 10.2.3); only a number of
+            seconds is used.
     """
-    if asked and asked.isdecimal():
-        time.sleep(min(float(asked), _LONGEST_ASKED_PAUSE) + random.uniform(0, 1))
+    if retry_after and retry_after.isdecimal():
+        time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))
         return
-    # Random, so that clients which failed together do not come back together.
-    time.sleep(random.uniform(0.5, 1) * min(2.0**attempt, _LONGEST_PAUSE))
+    # Random, so that clients that failed together do not retry together.
+    time.sleep(random.uniform(0.5, 1) * min(2.0**failures, _LONGEST_PAUSE))

@@ -1,7 +1,7 @@
-"""The proxy that an address is reached through: ``HTTPS_PROXY`` and ``NO_PROXY``.
+"""The proxy for an address: ``HTTPS_PROXY`` and ``NO_PROXY``.
 
-The rules are those that Juju and skopeo share (Go, ``golang.org/x/net/http/httpproxy``). A model's
-``juju-https-proxy`` and ``juju-no-proxy`` reach its charms under names of Juju's own.
+The rules are those of Juju and skopeo (Go, ``golang.org/x/net/http/httpproxy``). Juju passes a
+model's ``juju-https-proxy`` and ``juju-no-proxy`` to charms as ``JUJU_CHARM_...``.
 """
 
 import ipaddress
@@ -12,10 +12,10 @@ from urllib.parse import unquote, urlsplit
 from ckf_airgap.errors import ConfigurationError
 
 NO_PROXY_CURE = (
-    "where it is to be reached directly, name its host in NO_PROXY; for a charm with juju "
-    "model-config no-proxy=... or juju-no-proxy=..., beside what stands there"
+    "to reach it directly, add its host to NO_PROXY; for a charm, to no-proxy or juju-no-proxy "
+    "of the model (juju model-config)"
 )
-"""What to do where a proxy does not reach what is inside."""
+"""The cure if a proxy does not reach a host inside the air gap."""
 
 _PROXY = ("HTTPS_PROXY", "https_proxy", "JUJU_CHARM_HTTPS_PROXY")
 _EXCEPTIONS = ("NO_PROXY", "no_proxy", "JUJU_CHARM_NO_PROXY")
@@ -26,8 +26,8 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        url: Its address, without an account: for messages too.
-        account: User and password, with a colon between; empty for none.
+        url: Its address without an account, so that messages may show it.
+        account: ``user:password``; empty for none.
     """
 
     url: str
@@ -38,12 +38,12 @@ class Proxy:
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for an HTTPS address, or None where it is reached directly.
+    """Return the proxy for an HTTPS address, or None for a direct connection.
 
     Args:
         url: The address.
-        environment: The environment; names in capitals count before those in small letters, and
-            either before Juju's.
+        environment: The environment variables; upper case names take precedence over lower case
+            ones, and both over Juju's.
 
     Raises:
         ConfigurationError: ``HTTPS_PROXY`` is not the address of an HTTP or HTTPS proxy.
@@ -61,11 +61,11 @@ def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) ->
     """Return the proxy through which the charms of a model reach a host over HTTPS.
 
     Args:
-        settings: The model's options; Juju gives ``https-proxy`` and ``no-proxy`` to hooks as
-            ``HTTPS_PROXY`` and ``NO_PROXY``.
-        host: The host, or its address.
-        networks: Whether networks such as ``10.0.0.0/8`` in ``no-proxy`` count. The HTTP client
-            of lightkube (httpx) knows none.
+        settings: The model's configuration; Juju gives ``https-proxy`` and ``no-proxy`` to hooks
+            as ``HTTPS_PROXY`` and ``NO_PROXY``.
+        host: A host name or an IP address.
+        networks: Whether networks such as ``10.0.0.0/8`` in ``no-proxy`` apply. The HTTP client
+            of lightkube (httpx) ignores them.
 
     Raises:
         ConfigurationError: ``https-proxy`` is not the address of a proxy.
@@ -83,7 +83,7 @@ def _parse(text: str) -> Proxy:
     except ValueError:
         is_usable, parts = False, urlsplit("")
     if not is_usable:
-        # It may have a password in it: it is not repeated.
+        # The message must not repeat what may be a password.
         raise ConfigurationError(
             "HTTPS_PROXY is not the address of a proxy", "set it as http://HOST:PORT"
         )
@@ -95,7 +95,7 @@ def _parse(text: str) -> Proxy:
 
 def _is_excepted(host: str, port: int, exceptions: str) -> bool:
     address = _address(host)
-    # Go never asks a proxy for this machine.
+    # Go never uses a proxy for this machine.
     if host == "localhost" or (address and address.is_loopback):
         return True
     return any(

@@ -18,33 +18,33 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
 
     Args:
         url: Its address.
-        ca: PEM certificates of the authorities to trust beside those of the system.
-        largest: How many bytes it may have.
+        ca: PEM certificates of CAs to trust besides those of the system.
+        largest: The most bytes that it may have.
 
     Raises:
-        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is no proxy.
-        DownloadError: The file cannot be had.
+        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is not a proxy.
+        DownloadError: The file cannot be fetched, or is too large.
     """
-    cure = "see that the address is right and that its server can be reached"
-    place, name = url, without_query(url)
+    cure = "check the address, and that its server can be reached"
+    target, name = url, without_query(url)
     connections = https.Connections(ca)
     for _ in range(https.MOST_REDIRECTS):
         try:
-            address = Address.parse(place)
+            address = Address.parse(target)
         except ValueError:
-            where = without_query(place)
+            shown = without_query(target)
             raise DownloadError(
-                name, f"is not given over HTTPS, but at {where}", "give the file"
+                name, f"is not given over HTTPS, but at {shown}", "give the file"
             ) from None
         try:
             response, content = _get(connections, address, largest + 1)
-            target = response.headers.get("Location")
-            if target and response.status in https.REDIRECTS:
-                place = urljoin(address.url, target)
+            location = response.headers.get("Location")
+            if location and response.status in https.REDIRECTS:
+                target = urljoin(address.url, location)
                 continue
         except (HTTPError, ValueError) as error:
-            through = https.way_to(address.url)
-            raise DownloadError(name, f"cannot be fetched{through} ({error})", cure) from error
+            note = https.proxy_note(address.url)
+            raise DownloadError(name, f"cannot be fetched{note} ({error})", cure) from error
         if response.status != HTTPStatus.OK:
             raise DownloadError(
                 name, f"cannot be fetched: its server answers {response.status}", cure
@@ -52,30 +52,27 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
         if len(content) > largest:
             raise DownloadError(name, f"has more than {largest:,} bytes", "give another address")
         return content
-    raise DownloadError(name, "cannot be fetched: its server refers to others without end", cure)
+    raise DownloadError(name, "cannot be fetched: too many redirects", cure)
 
 
 def _get(
     connections: https.Connections, address: Address, largest: int
 ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-    """Request a small file, with retries; return the first bytes of its content."""
-    attempts = https.Attempts(_ATTEMPTS)
-    while True:
-        asked = None
-        try:
-            response = connections.request(
-                "GET",
-                address.url,
-                redirect=False,
-                preload_content=False,
-                headers=https.HEADERS,
-                timeout=https.QUICK_ANSWER,
-            )
-            content = https.read_body(response, largest)
-            if not https.is_transient(response.status) or attempts.are_over:
-                return response, content
-            asked = response.headers.get("Retry-After")
-        except HTTPError as error:
-            if attempts.end(https.Failure.of(error)):
-                raise
-        attempts.wait(asked)
+    """Request a small file; return the first ``largest`` bytes of its content."""
+    content = b""
+
+    def send() -> urllib3.BaseHTTPResponse:
+        nonlocal content
+        response = connections.request(
+            "GET",
+            address.url,
+            redirect=False,
+            preload_content=False,
+            headers=https.HEADERS,
+            timeout=https.QUICK_ANSWER,
+        )
+        content = https.read_body(response, largest)
+        return response
+
+    response = https.retry(send, _ATTEMPTS)
+    return response, content

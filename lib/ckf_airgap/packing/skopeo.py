@@ -290,7 +290,7 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
         try:
             return fetch()
         except DownloadError as error:
-            if not error.is_transient or attempts.are_over:
+            if not error.is_transient or attempts.is_last:
                 raise
         attempts.wait()
 

@@ -137,7 +137,7 @@ class BlobUpload:
                 if answer.status in (200, 201, 204):
                     return blob
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
-                if attempts.are_over or not (is_lost or answer.is_transient):
+                if attempts.is_last or not (is_lost or answer.is_transient):
                     raise self._connection.refused("PUT", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
             # The answer to what arrived may have been lost.
@@ -206,14 +206,14 @@ class BlobUpload:
                 if answer.status in (202, 204):
                     return self._location(answer)
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
-                is_first = not (sent or attempts.past)
+                is_first = not (sent or attempts.failures)
                 if is_first and is_tried and _is_not_this_way(answer):
                     self._takes_chunks = False
                     is_lost = True
                 # What had arrived already is out of order when it comes again.
-                if is_lost or (attempts.past and answer.status == 416):
+                if is_lost or (attempts.failures and answer.status == 416):
                     raise self._lost(self._connection.words(answer))
-                if not answer.is_transient or attempts.are_over:
+                if not answer.is_transient or attempts.is_last:
                     raise self._connection.refused("PATCH", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
             state = self._connection.request(

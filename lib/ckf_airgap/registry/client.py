@@ -314,7 +314,7 @@ class RegistryClient:
         attempts = Attempts(_FEW_ATTEMPTS)
         # Where several servers share a storage, one may not see yet what another has stored.
         while (stored := self.manifest_digest(repository, tag)) != digest:
-            if attempts.are_over:
+            if attempts.is_last:
                 raise RegistryError(
                     f"registry {self._connection.host} says that it has stored {digest} as "
                     f"{repository}:{tag}, and has {stored or 'nothing'} there",
@@ -364,7 +364,7 @@ class RegistryClient:
                         return
                     if not answer.is_transient:
                         raise _NotThereError
-                    if attempts.are_over:
+                    if attempts.is_last:
                         raise self._connection.refused("GET", answer, path)
                 attempts.wait(answer.asked_pause)
         except HTTPError as error:

@@ -162,7 +162,7 @@ class RegistryConnection:
             else:
                 if answer.status in expected:
                     return answer
-                if not answer.is_transient or patience.are_over:
+                if not answer.is_transient or patience.is_last:
                     raise self.refused(method, answer, about or path)
             patience.wait(answer and answer.asked_pause)
 
@@ -222,13 +222,13 @@ class RegistryConnection:
         failure = replace(failure, detail=self.shown(failure.detail))
         origin = path.origin if isinstance(path, Address) else self._base.origin
         is_elsewhere = origin != self._base.origin
-        is_over = attempts.end(failure)
+        is_over = attempts.must_stop(failure)
         # An address that clients have never reached is seldom an outage.
         is_unknown = is_elsewhere and origin not in self._reached
-        if is_over or (is_unknown and attempts.past):
+        if is_over or (is_unknown and attempts.failures):
             elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
             asked = path.url if isinstance(path, Address) else server or self._base.url
-            way = https.way_to(asked)
+            way = https.proxy_note(asked)
             raise refusals.failed(self.host, failure, elsewhere, way) from error
 
     def refused(
@@ -355,7 +355,7 @@ class RegistryConnection:
             except HTTPError as error:
                 self.give_up(error, patience, server=url)
             else:
-                if not https.is_transient(status) or patience.are_over:
+                if not https.is_transient(status) or patience.is_last:
                     return status, body
             patience.wait(asked)
 
