@@ -80,7 +80,7 @@ def test_a_part_that_nobody_wants_is_not_read(authority: Authority, tmp_path: Pa
         (Faults(statuses=[404]), "answered 404", "see that the file is there"),
         (Faults(statuses=[401]), "answered 401", "without an account"),
         (Faults(location="https://other.corp/x"), "answered 302", "https://other.corp/x"),
-        (Faults(has_length=False), "does not tell the size", "Content-Length"),
+        (Faults(has_length=False), "does not give the size", "Content-Length"),
         (Faults(statuses=[503] * 20), "answered 503", "see that the file is there"),
         (Faults(cuts=[0] * 20), "cannot be reached", "run it again"),
     ],

@@ -199,10 +199,12 @@ KINDS: Mapping[str, Kind] = {
     "a bit in a layer": Kind(gz(lambda s: flipped(s, 0.6)), "digest|damaged|is not"),
     "a window of 2 GiB": Kind(zstd_window, "a window of 2048 MiB"),
     # Tar that lies.
-    "two archives joined": Kind(lambda s: gzip.compress(s) * 2, "goes on behind its end", True),
+    "two archives joined": Kind(
+        lambda s: gzip.compress(s) * 2, "continues after its end marker", True
+    ),
     "zeros without end": Kind(
         lambda s: gzip.compress(s, 1) + gzip.compress(bytes(MIB)) * 80,
-        "goes on behind its end",
+        "continues after its end marker",
         True,
     ),
     "a member of a terabyte": Kind(
@@ -272,7 +274,7 @@ KINDS: Mapping[str, Kind] = {
         "lacks the layer",
     ),
     "layers that are numbers": Kind(
-        gz(lambda _: image({}, Layers=[1])), "Layers is not a list of texts"
+        gz(lambda _: image({}, Layers=[1])), "Layers is not a list of strings"
     ),
     "names that are numbers": Kind(
         gz(lambda _: image({"rootfs": {"diff_ids": []}}, RepoTags=[1])), "RepoTags is not a list"
@@ -287,8 +289,8 @@ KINDS: Mapping[str, Kind] = {
         ),
         "100000 layers are too many",
     ),
-    "a config that is deep": Kind(gz(lambda _: image(b"{" + DEEP)), "is not that of an image"),
-    "a config of nothing": Kind(gz(lambda _: image({})), "is not that of an image"),
+    "a config that is deep": Kind(gz(lambda _: image(b"{" + DEEP)), "is not an image config"),
+    "a config of nothing": Kind(gz(lambda _: image({})), "is not an image config"),
     "a config of other kinds": Kind(
         gz(lambda _: image({"rootfs": {"diff_ids": 5}})), "diff_ids is not a list"
     ),

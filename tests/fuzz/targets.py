@@ -74,10 +74,10 @@ def member_segments(data: bytes) -> None:
         pieces = segments.Tape()
         half = len(data) // 2
         assert _decoded(GzipDecoder(pieces), data[:half], data[half:]) == plain
-    found = tape.take(tape.decoded)
+    found = tape.pop_until(tape.decoded)
     if plain is None:
         return
-    assert list(map(_spread, pieces.take(pieces.decoded))) == list(map(_spread, found))
+    assert list(map(_spread, pieces.pop_until(pieces.decoded))) == list(map(_spread, found))
     for segment in found:
         window = plain[max(0, segment.start - segments.WINDOW_SIZE) : segment.start]
         other = zlib.decompressobj(-15, zdict=window)

@@ -10,8 +10,8 @@ import pytest
 
 from ckf_airgap.archives.gzip_codec import (
     StoredMember,
-    filled_member,
-    filled_size,
+    least_padded_size,
+    padded_member,
     stored_size,
 )
 from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
@@ -72,7 +72,7 @@ def write(parts: list[Part], layers: Layers) -> bytes:
     output = b""
     for part in parts:
         if isinstance(part, Text):
-            data = filled_member(part.content, part.length)
+            data = padded_member(part.content, part.length)
         elif part.is_stored:
             blob = layers.blobs[part.layer.blob.digest]
             member = StoredMember(len(blob))
@@ -94,8 +94,8 @@ def test_stored_members_have_the_length_that_is_said_before(size: int) -> None:
     content = bytes(range(256)) * (size // 256 + 1)
     content = content[:size]
     for filling in (0, 1, 511):
-        data = filled_member(content, filled_size(size) + filling)
-        assert len(data) == filled_size(size) + filling
+        data = padded_member(content, least_padded_size(size) + filling)
+        assert len(data) == least_padded_size(size) + filling
         assert gzip.decompress(data) == content
     if size:
         member = StoredMember(size)

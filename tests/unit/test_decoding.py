@@ -42,7 +42,7 @@ BOTH = pytest.mark.parametrize("compression", MEMBERS)
 @pytest.fixture(autouse=True)
 def all_windows_are_given_back() -> Iterator[None]:
     yield
-    assert WINDOWS.taken == 0
+    assert WINDOWS.reserved == 0
 
 
 def windowed(content: bytes, window_log: int) -> bytes:
@@ -190,7 +190,7 @@ def test_damage_changes_no_content(
             read = decode(decoder, [bytes(data)])
         except DecodingError as error:
             assert error.reason
-            assert WINDOWS.taken == 0
+            assert WINDOWS.reserved == 0
         else:
             assert read == content or not decoder.is_complete
 
@@ -255,7 +255,7 @@ def test_a_window_is_taken_while_its_frame_is_open(window_log: int) -> None:
     taken: list[int] = []
     for piece in one_by_one(frame * 2):
         decode(decoder, [piece])
-        taken.append(WINDOWS.taken)
+        taken.append(WINDOWS.reserved)
     header_size = 6
     frame_taken = [0] * (header_size - 1) + [2**window_log] * (len(frame) - header_size) + [0]
     assert taken == frame_taken * 2
@@ -264,10 +264,10 @@ def test_a_window_is_taken_while_its_frame_is_open(window_log: int) -> None:
 def test_a_window_is_given_back_when_a_decoder_is_closed() -> None:
     decoder = ZstdDecoder()
     decode(decoder, [windowed(b"content", 20)[:-1]])
-    assert WINDOWS.taken == MIB
+    assert WINDOWS.reserved == MIB
     decoder.close()
     decoder.close()
-    assert WINDOWS.taken == 0
+    assert WINDOWS.reserved == 0
 
 
 @pytest.mark.parametrize(("window_log", "size"), [(28, 256), (31, 2048)])
@@ -276,7 +276,7 @@ def test_a_larger_window_is_refused_with_its_cure(window_log: int, size: int) ->
         decode(ZstdDecoder(), [windowed(b"content", window_log)])
     error = raised.value.as_artifact_error("images.tar.zst", "copy it again")
     assert error.problem == (
-        f"images.tar.zst is whole, but it was made with a window of {size} MiB "
+        f"images.tar.zst is not damaged, but it was made with a window of {size} MiB "
         f"(zstd --long={window_log} or --ultra)"
     )
     assert "--long=27" in error.cure
@@ -297,7 +297,7 @@ def test_archive_and_layer_share_the_windows() -> None:
         with pytest.raises(DecodingError, match="archive and layer both") as raised:
             decode(layer, [windowed(b"z", 24)])
         assert "19" in (raised.value.cure or "")
-        assert WINDOWS.taken == 128 * MIB
+        assert WINDOWS.reserved == 128 * MIB
         archive.close()
         assert decode(ZstdDecoder(), [windowed(b"z", 24)]) == b"z"
 
@@ -377,9 +377,9 @@ def test_a_member_that_is_not_read_to_its_end_gives_its_window_back() -> None:
     frame = windowed(bytes(3 * MIB), 27)
     stream = decoded(io.BytesIO(frame), Compression.ZSTD, "a")
     assert stream.read(1) == b"\0"
-    assert WINDOWS.taken == 128 * MIB
+    assert WINDOWS.reserved == 128 * MIB
     stream.close()
-    assert WINDOWS.taken == 0
+    assert WINDOWS.reserved == 0
 
 
 def test_an_archive_that_is_not_read_to_its_end_gives_its_window_back(tmp_path: Path) -> None:
@@ -387,8 +387,8 @@ def test_an_archive_that_is_not_read_to_its_end_gives_its_window_back(tmp_path: 
     path.write_bytes(windowed(bytes(64 * MIB), 27))
     with open_archive(FileSource(path)) as stream:
         assert stream.read(1) == b"\0"
-        assert WINDOWS.taken == 128 * MIB
-    assert WINDOWS.taken == 0
+        assert WINDOWS.reserved == 128 * MIB
+    assert WINDOWS.reserved == 0
 
 
 READ = """

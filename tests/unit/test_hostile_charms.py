@@ -60,7 +60,7 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
         (header("a.charm", 0, tarfile.CHRTYPE) + bytes(1024), r"holds no \.charm file"),
         (header("a.charm", 0, tarfile.FIFOTYPE) + bytes(1024), r"holds no \.charm file"),
         (header("a.charm", 0, tarfile.DIRTYPE) + bytes(1024), r"holds no \.charm file"),
-        (bytes(1024) + b"more" * 512, "goes on behind its end"),
+        (bytes(1024) + b"more" * 512, "continues after its end marker"),
     ],
     ids=["a terabyte", "a link", "a device", "a pipe", "a folder", "joined"],
 )

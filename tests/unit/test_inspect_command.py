@@ -89,7 +89,7 @@ def test_inspect_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert ["._app.tar", "a", "file", "that", "desktops", "add"] in rows
     for told in (
         "damaged: broken.tar is empty",
-        "two images, one path: two different images would be team/app:1 in the registry",
+        "two images, one path: two different images have the path team/app:1 in the registry",
         "perhaps an image: elsewhere.tar: a link to /mnt/usb/elsewhere.tar",
         "2 images, 1 damaged, 1 conflicts, 1 perhaps images, 1 passed over",
     ):

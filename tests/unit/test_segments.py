@@ -93,7 +93,7 @@ def decode(pieces: Sequence[bytes]) -> tuple[bytes, list[Segment]]:
     for piece in pieces:
         for block in decoder.decode(piece):
             content.append(block)
-        taken += tape.take(tape.decoded)
+        taken += tape.pop_until(tape.decoded)
     assert decoder.is_complete
     return b"".join(content), taken
 
@@ -257,7 +257,7 @@ def test_markers_in_the_content_are_no_places(monkeypatch: pytest.MonkeyPatch) -
     tape = Tape()
     decoder = GzipDecoder(tape)
     assert b"".join(decoder.decode(stored(content))) == content
-    assert not tape.take(tape.decoded)
+    assert not tape.pop_until(tape.decoded)
     assert tape.repeated
     # Other content is not decoded twice much more often than this.
     monkeypatch.setattr(segments, "_REPEATED_ALWAYS", 0)

@@ -192,5 +192,5 @@ def test_an_archive_that_is_incomplete_before_the_garbage_is_told(tmp_path: Path
 def test_tar_archives_behind_each_other_are_told() -> None:
     stream = io.BytesIO(archive({"a": b""}) * 2)
     list(read_members(stream, "x"))
-    with pytest.raises(ArtifactError, match="x goes on behind its end"):
+    with pytest.raises(ArtifactError, match="x continues after its end marker"):
         read_end(stream, "x")

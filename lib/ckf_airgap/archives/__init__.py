@@ -1,1 +1,1 @@
-"""The two artifacts, read as streams: images.tar.gz and charms.tar.gz."""
+"""The two artifacts, images.tar.gz and charms.tar.gz, read as streams."""

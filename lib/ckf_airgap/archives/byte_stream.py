@@ -1,4 +1,4 @@
-"""Streams of bytes: what every reader of an artifact reads from."""
+"""Byte streams, from which artifacts are read."""
 
 import queue
 import threading
@@ -21,18 +21,18 @@ from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
-# What is read to be decoded at a time.
+# How much is read and decoded at a time.
 _PIECE = 128 * 1024
 _REPORT_SECONDS = 30.0
-# Decoded blocks ahead of the reader, of MOST_DECODED bytes each at the most: 8 MiB. They are some
-# milliseconds of work for either.
+# Blocks of at most MOST_DECODED bytes (together 8 MiB) that the decoder may be ahead of the
+# reader: some milliseconds of work for either.
 _BLOCKS_AHEAD = 8
 COPY_AGAIN = "copy it again and compare its checksum with the original"
-"""What to do about compressed data that is damaged."""
+"""The cure for damaged compressed data."""
 
 
 class ByteStream(Protocol):
-    """Anything that bytes can be read from in order."""
+    """A stream of bytes that is read in order."""
 
     def read(self, size: int, /) -> bytes:
         """Read between one and ``size`` bytes; none at the end."""
@@ -49,14 +49,10 @@ class Skippable(Protocol):
 
 
 def skip(stream: ByteStream, size: int) -> int:
-    """Skip bytes of a stream as cheaply as it can.
-
-    Args:
-        stream: The stream.
-        size: How many bytes.
+    """Skip ``size`` bytes of a stream, by reading them only if necessary.
 
     Returns:
-        How many were passed; fewer than ``size`` only where the stream ends.
+        The number of bytes skipped; less than ``size`` only at the end of the stream.
     """
     if isinstance(stream, Skippable):
         return stream.skip(size)
@@ -67,29 +63,24 @@ def skip(stream: ByteStream, size: int) -> int:
 
 
 class FileStream:
-    """A stream over a file whose first bytes were already read, from its start.
+    """A file from its start, although its first bytes were already read.
 
     Attributes:
-        head: Those first bytes.
-        garbage: Whether something else follows what is compressed: nothing is, here.
+        head: The first bytes.
+        garbage: As for ``ArchiveStream``; False, because the data is not compressed.
     """
 
     garbage = False
 
     def __init__(self, head: bytes, rest: ByteStream | None) -> None:
-        """Begin at the start.
-
-        Args:
-            head: The first bytes, which were read.
-            rest: The bytes behind these; None where there are none.
-        """
+        """Start with ``head``, followed by ``rest`` if it is not None."""
         self.head = head
         self._unread_head = head
         self._rest = rest
 
     @property
     def tape_position(self) -> TapePosition | None:
-        """The place of the next byte in the decoded stream, if there is a tape of it."""
+        """The position of the next byte in the decoded stream; None without a tape."""
         found = tape_position(self._rest)
         return replace(found, offset=found.offset - len(self._unread_head)) if found else None
 
@@ -102,56 +93,55 @@ class FileStream:
 
     def skip(self, size: int, /) -> int:
         """Skip ``size`` bytes, or what is left; return how many."""
-        passed = min(size, len(self._unread_head))
-        self._unread_head = self._unread_head[passed:]
-        if size > passed and self._rest:
-            passed += skip(self._rest, size - passed)
-        return passed
+        skipped = min(size, len(self._unread_head))
+        self._unread_head = self._unread_head[skipped:]
+        if size > skipped and self._rest:
+            skipped += skip(self._rest, size - skipped)
+        return skipped
 
 
 class ArchiveStream(ByteStream, Protocol):
-    """An archive, decoded."""
+    """A decoded archive."""
 
     @property
     def garbage(self) -> bool:
-        """Whether something uncompressed follows the compressed data; known at the end."""
+        """Whether uncompressed data follows the compressed data; known at the end."""
         ...
 
 
 class DecodedStream:
     """A stream over decoded blocks.
 
-    Whatever is raised by the blocks is raised by ``read`` and ``skip``, and again by each further
-    call.
+    ``read`` and ``skip`` raise what the blocks raise, and again in each further call.
     """
 
     def __init__(
         self, blocks: Generator[bytes], decoder: Decoder, tape: Tape | None = None
     ) -> None:
-        """Begin to read.
+        """Start before the first block.
 
         Args:
-            blocks: The blocks; none of them is empty.
-            decoder: Makes them, and knows what follows.
-            tape: What the decoder puts segments on, or None.
+            blocks: The blocks, none of them empty.
+            decoder: Makes the blocks.
+            tape: Receives the decoder's segments, or None.
         """
         self._blocks = blocks
         self._decoder = decoder
         self._tape = tape
-        self._block_at = 0
+        self._block_offset = 0
         self._block = b""
         self._start = 0
         self._failure: BaseException | None = None
 
     @property
     def garbage(self) -> bool:
-        """Whether something uncompressed follows the compressed data; known at the end."""
+        """Whether uncompressed data follows the compressed data; known at the end."""
         return self._decoder.garbage
 
     @property
     def tape_position(self) -> TapePosition | None:
-        """The place of the next byte in the decoded stream, if there is a tape of it."""
-        return TapePosition(self._tape, self._block_at + self._start) if self._tape else None
+        """The position of the next byte in the decoded stream; None without a tape."""
+        return TapePosition(self._tape, self._block_offset + self._start) if self._tape else None
 
     def read(self, size: int, /) -> bytes:
         """Read between one and ``size`` bytes; none at the end."""
@@ -167,13 +157,13 @@ class DecodedStream:
         """Skip ``size`` bytes, or fewer at the end; return how many."""
         left = size
         while left and (self._left() or self._next_block()):
-            passed = min(left, self._left())
-            self._start += passed
-            left -= passed
+            skipped = min(left, self._left())
+            self._start += skipped
+            left -= skipped
         return size - left
 
     def close(self) -> None:
-        """Release its memory, even if not everything was read."""
+        """Release the memory, even if not everything was read."""
         self._blocks.close()
 
     def _left(self) -> int:
@@ -182,11 +172,11 @@ class DecodedStream:
     def _next_block(self) -> bytes:
         if self._failure:
             raise self._failure
-        self._block_at += len(self._block)
+        self._block_offset += len(self._block)
         self._block, self._start = b"", 0
         if self._tape:
-            # Nobody has taken these.
-            self._tape.take(self._block_at)
+            # Drop the segments that nobody used.
+            self._tape.pop_until(self._block_offset)
         try:
             self._block = next(self._blocks, b"")
         except BaseException as error:
@@ -202,13 +192,13 @@ def decoded(
 
     Args:
         stream: The stream, for example a member of an archive.
-        compression: How it is compressed.
-        name: What to call it in messages.
-        with_segments: Whether its segments are to be on a tape, where it is compressed with gzip.
+        compression: Its compression.
+        name: Its name in messages.
+        with_segments: Whether to record the segments of a gzip stream on a tape.
 
     Returns:
-        The decoded bytes, to be closed. Its ``read`` and ``skip`` raise ArtifactError where the
-        stream is damaged or ends in the middle.
+        The decoded stream, to be closed. ``read`` and ``skip`` raise ArtifactError if it is
+        damaged or truncated.
     """
     tape = Tape() if with_segments and compression is Compression.GZIP else None
     decoder = make_decoder(compression, tape)
@@ -236,38 +226,38 @@ def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[b
         )
 
 
-def _made_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
+def _produce_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
     """Produce blocks in a thread, a few ahead of the consumer."""
-    made: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+    produced: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
     is_stopped = threading.Event()
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for block in blocks:
                 if is_stopped.is_set():
                     return
-                made.put(block)
-        # Whatever it is, it is for the reader to know.
+                produced.put(block)
+        # The consumer raises it.
         except BaseException as error:
-            made.put(error)
+            produced.put(error)
         else:
-            made.put(None)
+            produced.put(None)
         finally:
             blocks.close()
 
-    thread = threading.Thread(target=make, name="decoder", daemon=True)
+    thread = threading.Thread(target=produce, name="decoder", daemon=True)
     thread.start()
     try:
-        while (block := made.get()) is not None:
+        while (block := produced.get()) is not None:
             if isinstance(block, BaseException):
                 raise block
             yield block
     finally:
         is_stopped.set()
         while thread.is_alive():
-            # It may be waiting for room.
+            # The thread may be waiting until the queue has space.
             with suppress(queue.Empty):
-                made.get(timeout=0.05)
+                produced.get(timeout=0.05)
         thread.join()
 
 
@@ -284,9 +274,9 @@ class _Reported:
         return data
 
     def skip(self, size: int, /) -> int:
-        passed = self._stored.skip(size)
+        skipped = self._stored.skip(size)
         self._on_read(self._stored.position)
-        return passed
+        return skipped
 
 
 @contextmanager
@@ -296,19 +286,19 @@ def open_archive(
     *,
     with_segments: bool = False,
 ) -> Generator[ArchiveStream]:
-    """Open an archive as a stream; its first bytes decide how it is decoded.
+    """Open an archive as a stream; its first bytes show its compression.
 
     Args:
         source: The archive: gzip of one or more members (RFC 1952, section 2.2), Zstandard of one
             or more frames (RFC 8878, section 3.1), or not compressed.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
-        with_segments: Whether its segments are to be on a tape, where it is compressed with gzip.
+        with_segments: Whether to record the segments of a gzip archive on a tape.
 
     Yields:
-        The decoded bytes. Its ``read`` raises ArtifactError for a damaged or truncated archive.
-        Where something that is not compressed follows what is, the stream ends there, as with
-        gzip, and its ``garbage`` is set.
+        The decoded stream. ``read`` raises ArtifactError for a damaged or truncated archive. If
+        uncompressed data follows the compressed data, the stream ends before it, as with the gzip
+        program, and sets ``garbage``.
 
     Raises:
         ArtifactError: The archive cannot be opened, or is empty.
@@ -321,13 +311,13 @@ def open_archive(
             head += data
         compression = compression_of(head)
         if compression is Compression.NONE:
-            # What nobody wants of it is not even read.
+            # Without a decoder: skipping need not read.
             yield FileStream(head, _Reported(stored, on_read))
             return
         tape = Tape() if with_segments and compression is Compression.GZIP else None
         decoder = make_decoder(compression, tape)
         blocks = _blocks(_pieces(head, stored, on_read), decoder, source.name)
-        with closing(DecodedStream(_made_ahead(blocks), decoder, tape)) as stream:
+        with closing(DecodedStream(_produce_ahead(blocks), decoder, tape)) as stream:
             yield stream
 
 
@@ -344,7 +334,7 @@ def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[i
 
     Args:
         source: The archive.
-        report: Called with a line of text every half a minute.
+        report: Called with a line of text every 30 seconds.
     """
     last = time.monotonic()
 

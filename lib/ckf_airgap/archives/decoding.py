@@ -19,19 +19,19 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_FIRST = range(0x50, 0x60)
 _SKIPPABLE_REST = b"\x2a\x4d\x18"
 LONGEST_MAGIC = 4
-"""As many bytes as ``compression_of`` needs to see, at the most."""
+"""The bytes that ``compression_of`` needs."""
 
 MOST_DECODED = 1024 * 1024
-"""The size of a decoded piece, in bytes, at the most."""
-# What a member is fed at first and then. Behind the end of a member what is left is copied, so
-# that members of a few bytes must not be given many.
+"""The maximum size of a decoded piece, in bytes."""
+# How many bytes the decoder of a member gets first, and then at a time. The bytes that follow the
+# end of a member are copied, which is slow if members of a few bytes get many.
 _FIRST_STEP = 4096
 _STEP = 128 * 1024
 
 _MIB = 1024 * 1024
-# What zstd decodes by default: --long=27.
+# zstd's default limit: --long=27.
 _LARGEST_WINDOW = 128 * _MIB
-# Level 19 has a window of 8 MiB: a layer of that level can be in any archive.
+# Level 19 has a window of 8 MiB: an archive with the largest window can hold layers of that level.
 _ALL_WINDOWS = _LARGEST_WINDOW + 8 * _MIB
 
 
@@ -44,10 +44,10 @@ class Compression(Enum):
 
 
 def compression_named(media_type: str) -> Compression:
-    """Return how a layer is compressed, by the end of its media type.
+    """Return the compression of a layer by its media type.
 
     Args:
-        media_type: As ``...layer.v1.tar+gzip`` (OCI), or ``...diff.tar.gzip`` (Docker).
+        media_type: For example ``...layer.v1.tar+gzip`` (OCI) or ``...diff.tar.gzip`` (Docker).
     """
     if media_type.endswith(("+gzip", ".gzip")):
         return Compression.GZIP
@@ -56,14 +56,12 @@ def compression_named(media_type: str) -> Compression:
 
 
 def compression_of(head: bytes) -> Compression:
-    """Return how data is compressed, by its first bytes.
+    """Return the compression of data by its first bytes.
+
+    Zstandard data may begin with a skippable frame (RFC 8878, section 3.1.2), as pzstd writes it.
 
     Args:
-        head: Its first bytes, ``LONGEST_MAGIC`` or more where it has as many.
-
-    Returns:
-        The compression. Zstandard may begin with a skippable frame, as pzstd writes it (RFC 8878,
-        section 3.1.2).
+        head: The first bytes: at least ``LONGEST_MAGIC``, unless the data is shorter.
     """
     if head.startswith(GZIP_MAGIC):
         return Compression.GZIP
@@ -77,118 +75,101 @@ def _is_skippable(head: bytes) -> bool:
 
 
 class DecodingError(Exception):
-    """Bytes that cannot be decoded.
-
-    Args:
-        reason: Why, as a clause, for example "incorrect checksum".
-        cure: What to do where the bytes are not damaged, but ask for too much; None where they
-            are damaged.
+    """Bytes cannot be decoded.
 
     Attributes:
-        reason: As given.
-        cure: As given.
+        reason: A clause, for example "incorrect checksum".
+        cure: What to do about valid data that needs too much memory; None for damaged data.
     """
 
     def __init__(self, reason: str, cure: str | None = None) -> None:
+        """Set the attributes."""
         super().__init__(reason)
         self.reason = reason
         self.cure = cure
 
     def as_artifact_error(self, name: str, cure: str) -> ArtifactError:
-        """Say it of an artifact or a part of one.
+        """Return the error for an artifact or a part of one.
 
         Args:
-            name: What to call it.
-            cure: What to do where it is damaged.
+            name: Its name in messages.
+            cure: What to do if it is damaged.
         """
         if self.cure is None:
             return ArtifactError(f"{name} is damaged ({self.reason})", cure)
-        return ArtifactError(f"{name} is whole, but {self.reason}", self.cure)
+        return ArtifactError(f"{name} is not damaged, but {self.reason}", self.cure)
 
 
 class WindowAllowance:
-    """The memory that the windows of all open Zstandard frames of the process share.
+    """Limits the memory for the windows of all open Zstandard frames of the process.
 
-    An archive and a layer in it are decoded at the same time. Each with a window of its own at the
-    limit would take twice as much memory as either.
+    An archive and a layer in it are decoded at the same time; two windows of the largest size
+    would take twice the memory.
+
+    Attributes:
+        reserved: The bytes in use.
     """
 
     def __init__(self, size: int) -> None:
-        """Start with nothing taken.
-
-        Args:
-            size: How many bytes there are.
-        """
+        """Set the limit, in bytes."""
         self._size = size
-        self._taken = 0
         self._lock = threading.Lock()
+        self.reserved = 0
 
-    @property
-    def taken(self) -> int:
-        """How many bytes are taken at present."""
-        return self._taken
-
-    def take(self, size: int) -> None:
-        """Reserve a part of it.
-
-        Args:
-            size: How many bytes.
+    def reserve(self, size: int) -> None:
+        """Reserve ``size`` bytes.
 
         Raises:
-            DecodingError: So many are not left. None are taken then.
+            DecodingError: Less is left; nothing is reserved.
         """
         with self._lock:
-            if self._taken + size > self._size:
+            if self.reserved + size > self._size:
                 raise DecodingError(
-                    "archive and layer both use large windows, of more than "
+                    "the windows of the archive and of the layer have more than "
                     f"{self._size // _MIB} MiB together",
                     "compress one of them again with a level of at most 19 and without --long",
                 )
-            self._taken += size
+            self.reserved += size
 
-    def give_back(self, size: int) -> None:
-        """Release a part of it.
-
-        Args:
-            size: How many bytes.
-        """
+    def release(self, size: int) -> None:
+        """Release ``size`` bytes."""
         with self._lock:
-            self._taken -= size
+            self.reserved -= size
 
 
 WINDOWS = WindowAllowance(_ALL_WINDOWS)
 
 
 class Decoder(Protocol):
-    """Decodes bytes that are given piece by piece."""
+    """Decodes a stream piece by piece."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the data so far may end here."""
+        """Whether the data may end here."""
         ...
 
     @property
     def garbage(self) -> bool:
-        """Whether something else follows the compressed data; it is ignored."""
+        """Whether uncompressed data follows the compressed data; it is ignored."""
         ...
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Decode some more bytes.
+        """Decode the next bytes.
 
         Args:
-            data: The bytes, as many as there are.
+            data: The bytes, of any number.
 
         Yields:
-            What they hold, in pieces of 1 to ``MOST_DECODED`` bytes. All pieces have to be taken
-            before more is given.
+            The content, in pieces of 1 to ``MOST_DECODED`` bytes. Consume all of them before the
+            next call.
 
         Raises:
-            DecodingError: They are damaged, or need too much memory.
+            DecodingError: The data is damaged, or needs too much memory.
         """
         ...
 
     def close(self) -> None:
-        """Release its memory. Nothing more can be decoded."""
+        """Release the memory; nothing more can be decoded."""
         ...
 
 
@@ -196,8 +177,8 @@ def make_decoder(compression: Compression, tape: Tape | None = None) -> Decoder:
     """Make the decoder for a compression.
 
     Args:
-        compression: The compression; with ``NONE`` bytes come out as they went in.
-        tape: Gets the segments of gzip members; None where nobody wants them.
+        compression: The compression; for ``NONE`` the decoder returns its input.
+        tape: Receives the segments of gzip members, or None.
     """
     match compression:
         case Compression.NONE:
@@ -221,7 +202,7 @@ class _PlainDecoder:
 
 
 class _Member(Protocol):
-    """What the libraries have to read one gzip member or one Zstandard frame."""
+    """The libraries' common interface for one gzip member or one Zstandard frame."""
 
     @property
     def eof(self) -> bool: ...
@@ -233,34 +214,34 @@ class _Member(Protocol):
 
 
 class _NotAMemberError(Exception):
-    """The data in the place of a member does not begin like one."""
+    """The data does not begin like a member."""
 
 
 class _MembersDecoder(ABC):
-    """Decodes members that follow each other; zeros between and behind them are padding."""
+    """Decodes consecutive members; zeros between and after them are padding."""
 
     _library_errors: tuple[type[Exception], ...]
     _name: str
 
     def __init__(self) -> None:
         self._member: _Member | None = None
-        # The beginning of the next member where it is too short to tell.
+        # The beginning of the next member, if it is still too short to recognise.
         self._head = b""
         self._has_members = False
         self.garbage = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether what was given ends with a member, or with padding or garbage behind one."""
+        """Whether the data ends with a member, or with padding or garbage after one."""
         return self._has_members and self._member is None and not self._head
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Decode some more bytes; see ``Decoder``."""
+        """Decode the next bytes; see ``Decoder``."""
         block: list[bytes] = []
         size = 0
         try:
             for piece in self._pieces(data):
-                # Members of a few bytes make many short pieces.
+                # Join the short pieces of members of a few bytes.
                 if size + len(piece) > MOST_DECODED:
                     yield b"".join(block)
                     block, size = [], 0
@@ -268,7 +249,7 @@ class _MembersDecoder(ABC):
                 size += len(piece)
         except DecodingError:
             self.close()
-            # What came before the damage may be all that is wanted.
+            # The reader may need only what precedes the damage.
             if size:
                 yield b"".join(block)
             raise
@@ -276,7 +257,7 @@ class _MembersDecoder(ABC):
             yield b"".join(block)
 
     def close(self) -> None:
-        """Release its memory."""
+        """Release the memory."""
         self._member = None
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
@@ -288,7 +269,7 @@ class _MembersDecoder(ABC):
                 piece, self._head = self._head + given, b""
                 self._member = self._begin(piece)
                 if self._member is None:
-                    # Garbage, or too little to tell: no more than a few bytes.
+                    # Garbage, or the first few bytes of a member.
                     return
             else:
                 given = piece = data[start : start + _STEP]
@@ -302,7 +283,7 @@ class _MembersDecoder(ABC):
                 self.close()
 
     def _padding(self, data: bytes, start: int) -> int:
-        """Return how many zeros here belong to no member."""
+        """Count the zeros at a position between members."""
         if self._head or not self._has_members:
             return 0
         end = start
@@ -331,15 +312,15 @@ class _MembersDecoder(ABC):
 
     @abstractmethod
     def _open(self, head: bytes) -> _Member | None:
-        """Begin a member; None if more of it is needed first.
+        """Begin a member; return None if its head is too short.
 
         Raises:
-            _NotAMemberError: It is none.
+            _NotAMemberError: The data does not begin like a member.
         """
 
 
 class GzipDecoder(_MembersDecoder):
-    """Decodes gzip members that follow each other (RFC 1952, section 2.2)."""
+    """Decodes consecutive gzip members (RFC 1952, section 2.2)."""
 
     _library_errors = (cast(type[Exception], igzip_lib.error), zlib.error)
     _name = "gzip"
@@ -360,9 +341,9 @@ class GzipDecoder(_MembersDecoder):
 
 
 class ZstdDecoder(_MembersDecoder):
-    """Decodes Zstandard frames that follow each other, skippable ones too (RFC 8878, section 3.1).
+    """Decodes consecutive Zstandard frames, skippable ones too (RFC 8878, section 3.1).
 
-    A frame takes its window from ``WINDOWS`` for as long as it is open.
+    An open frame reserves its window in ``WINDOWS``.
     """
 
     _library_errors = (zstd.ZstdError,)
@@ -373,9 +354,9 @@ class ZstdDecoder(_MembersDecoder):
         self._window = 0
 
     def close(self) -> None:
-        """Release its memory."""
+        """Release the memory."""
         super().close()
-        WINDOWS.give_back(self._window)
+        WINDOWS.release(self._window)
         self._window = 0
 
     def _open(self, head: bytes) -> _Member | None:
@@ -394,23 +375,23 @@ class ZstdDecoder(_MembersDecoder):
                 f"(zstd --long={(window - 1).bit_length()} or --ultra)",
                 "make it again with at most --long=27",
             )
-        WINDOWS.take(window)
+        WINDOWS.reserve(window)
         self._window = window
         return zstd.ZstdDecompressor()
 
 
 def window_of(head: bytes) -> int | None:
-    """Read how large the window of a Zstandard frame is.
+    """Return the window size of a Zstandard frame, in bytes.
 
     Args:
-        head: The frame's beginning. The header ends after 18 bytes at the most (RFC 8878, section
+        head: The beginning of the frame; its header has at most 18 bytes (RFC 8878, section
             3.1.1.1).
 
     Returns:
-        The size in bytes: of the window (section 3.1.1.1.2), or of the content where all of it is
-        the window (section 3.1.1.1.1.2). None where ``head`` ends before it.
+        The window size (section 3.1.1.1.2), or the content size of a single segment (section
+        3.1.1.1.1.2). None if ``head`` is too short.
     """
-    # Behind the magic number and the descriptor.
+    # After the magic number and the descriptor.
     start = 5
     if len(head) < start:
         return None

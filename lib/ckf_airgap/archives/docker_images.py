@@ -1,4 +1,4 @@
-"""The images that ``manifest.json`` describes, put together from the files of its archive."""
+"""The images that ``manifest.json`` describes, assembled from the files of its archive."""
 
 import posixpath
 from collections.abc import Iterator
@@ -10,26 +10,26 @@ from ckf_airgap.archives.image_config import ImageConfig, read_config
 from ckf_airgap.archives.image_sink import Layer, ReadImage, Verdict
 from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.archives.parsed_once import ParsedOnce
-from ckf_airgap.archives.scope import File, Found, Scope
+from ckf_airgap.archives.scope import File, FoundImage, Scope
 from ckf_airgap.errors import ArtifactError, without_traceback
 from ckf_airgap.images.oci import sha256_of
 
 
 class DockerImages(Generic[Layer]):
-    """What the manifests of one archive describe.
+    """The images in the ``manifest.json`` files of one archive.
 
     Attributes:
-        layer_paths: The paths of all layers that are described.
-        failed: The names of the images of which something is lacking or damaged.
-        failed_folders: The directories of manifests that are damaged as a whole.
+        layer_paths: The paths of all layers.
+        failed: The names of incomplete or damaged images.
+        failed_directories: The directories of damaged manifests.
     """
 
     def __init__(self, scope: Scope[Layer], architecture: str) -> None:
-        """Begin without a manifest.
+        """Start without a manifest.
 
         Args:
             scope: The files of the archive.
-            architecture: The CPU architecture to take where there are several; empty: any.
+            architecture: The CPU architecture to choose among several; empty for any.
         """
         self._scope = scope
         self._architecture = architecture
@@ -37,44 +37,44 @@ class DockerImages(Generic[Layer]):
         self._configs = ParsedOnce[ImageConfig]()
         self.layer_paths: set[str] = set()
         self.failed: set[str] = set()
-        self.failed_folders: set[str] = set()
+        self.failed_directories: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def add_manifest(self, content: bytes, folder: str) -> list[ArtifactError]:
+    def add_manifest(self, content: bytes, directory: str) -> list[ArtifactError]:
         """Add a manifest; return an error for each damaged entry.
 
         Raises:
-            ArtifactError: It is damaged as a whole.
+            ArtifactError: The whole manifest is damaged.
         """
         try:
-            found = read_docker_manifest(content, self._scope.at.label, is_at_top=not folder)
+            found = read_docker_manifest(content, self._scope.at.label, is_at_top=not directory)
         except ArtifactError:
-            self.failed_folders.add(folder)
+            self.failed_directories.add(directory)
             raise
         if found is None:
             return []
         images, damaged = found
         if damaged:
-            self.failed_folders.add(folder)
-        self._entries.append((folder, images))
+            self.failed_directories.add(directory)
+        self._entries.append((directory, images))
         for image in images:
-            paths = (posixpath.join(folder, path) for path in image.layers)
+            paths = (posixpath.join(directory, path) for path in image.layers)
             self.layer_paths.update(map(posixpath.normpath, paths))
         return damaged
 
-    def found(self, problems: list[ArtifactError]) -> Iterator[Found[Layer]]:
-        """Return the images whose files are all there, at the end of the archive.
+    def found(self, problems: list[ArtifactError]) -> Iterator[FoundImage[Layer]]:
+        """Return the complete images, at the end of the archive.
 
         Args:
-            problems: Gets an error for each image of which something is lacking or damaged.
+            problems: Receives an error for each incomplete or damaged image.
         """
-        found: dict[str, Found[Layer]] = {}
-        for folder, entries in self._entries:
+        found: dict[str, FoundImage[Layer]] = {}
+        for directory, entries in self._entries:
             for entry in entries:
                 try:
-                    image = self._image(entry, folder, is_single=len(entries) == 1)
+                    image = self._image(entry, directory, is_single=len(entries) == 1)
                 except ArtifactError as error:
                     problems.append(without_traceback(error))
                     self.failed.update(entry.names)
@@ -82,14 +82,12 @@ class DockerImages(Generic[Layer]):
                     found.setdefault(image.image.key, image)
         return self._of_wanted_platforms(list(found.values()))
 
-    def _image(self, entry: DockerImage, folder: str, *, is_single: bool) -> Found[Layer]:
+    def _image(self, entry: DockerImage, directory: str, *, is_single: bool) -> FoundImage[Layer]:
         scope = self._scope
-        path = scope.resolve(posixpath.join(folder, entry.config))
+        path = scope.resolve(posixpath.join(directory, entry.config))
         config, document = scope.documents.get(path), scope.files.get(path)
         if document and config is None:
-            raise ArtifactError(
-                f"the image config of {entry.label} is not that of an image", RESAVE
-            )
+            raise ArtifactError(f"the config of {entry.label} is not an image config", RESAVE)
         if config is None or document is None:
             raise ArtifactError(
                 f"{scope.at.label} lacks the config {entry.config!r} of {entry.label}", RESAVE
@@ -99,15 +97,16 @@ class DockerImages(Generic[Layer]):
         try:
             if blob_digest(path) not in (None, digest):
                 raise ArtifactError(
-                    f"the image config of {entry.label} is damaged: it is not what its name says",
+                    f"the image config of {entry.label} is damaged: its digest is not the one in "
+                    "its name",
                     RESAVE,
                 )
             details = self._config(path, config, entry.label)
-            layers += self._layers(entry, folder, len(details.diff_ids))
+            layers += self._layers(entry, directory, len(details.diff_ids))
         except ArtifactError:
             document.decide(Verdict.DAMAGED)
             raise
-        member = scope.at.holder or folder or scope.at.label
+        member = scope.at.holder or directory or scope.at.label
         image = ReadImage[Layer](
             key=f"{scope.at.place}#{digest}#{' '.join(entry.names)}",
             member=member,
@@ -123,20 +122,20 @@ class DockerImages(Generic[Layer]):
             artifact_type="",
             layers=(),
         )
-        return Found(image, tuple(layers), (document,))
+        return FoundImage(image, tuple(layers), (document,))
 
     def _config(self, path: str, content: bytes, image: str) -> ImageConfig:
-        """Read a config once for all images that use it."""
+        """Read a config, once for all images that use it."""
 
         def parse() -> ImageConfig:
             details = read_config(content, image, RESAVE)
-            self._scope.keep(*details.diff_ids)
+            self._scope.reserve(*details.diff_ids)
             return details
 
         return self._configs.get(path, parse)
 
-    def _layers(self, entry: DockerImage, folder: str, count: int) -> list[File[Layer]]:
-        paths = [posixpath.join(folder, path) for path in entry.layers]
+    def _layers(self, entry: DockerImage, directory: str, count: int) -> list[File[Layer]]:
+        paths = [posixpath.join(directory, path) for path in entry.layers]
         files = [file for file in map(self._scope.file, paths) if file]
         problem = ""
         if len(files) < len(paths):
@@ -153,14 +152,15 @@ class DockerImages(Generic[Layer]):
             raise ArtifactError(problem, RESAVE)
         return files
 
-    def _of_wanted_platforms(self, found: list[Found[Layer]]) -> Iterator[Found[Layer]]:
-        """Leave out images of which the wanted CPU architecture is there under the same names."""
-        fitting = {
+    def _of_wanted_platforms(self, found: list[FoundImage[Layer]]) -> Iterator[FoundImage[Layer]]:
+        """Leave out images that exist under the same names for the wanted CPU architecture."""
+        available = {
             each.image.names for each in found if each.image.architecture == self._architecture
         }
         for each in found:
             image = each.image
-            if image.names in fitting and image.architecture != self._architecture and image.names:
+            is_wanted = image.architecture == self._architecture
+            if image.names and image.names in available and not is_wanted:
                 for file in (*each.layers, *each.documents):
                     file.reason = f"an image for {image.platform}, which is not wanted"
             else:

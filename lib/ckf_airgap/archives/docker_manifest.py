@@ -1,9 +1,9 @@
 """``manifest.json`` of an archive made by ``docker save``.
 
 The format is described in the Docker Image Specification v1.2.0, "Combined Image JSON + Filesystem
-Changeset Format": for each image its config, its tags and its layers, by their paths in the
-archive. Docker before 25 names a layer ``<id>/layer.tar``; since then ``blobs/sha256/<digest>``.
-podman, crane, jib and kaniko write the same document with paths of their own.
+Changeset Format". It lists each image with its tags and the paths of its config and layers. The
+path of a layer is ``<id>/layer.tar`` before Docker 25, ``blobs/sha256/<digest>`` since then, and
+another one from podman, crane, jib and kaniko.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from ckf_airgap.files.untrusted_json import items_of, parse_json, text_of
 MANIFEST = "manifest.json"
 """The name of the document."""
 LAYER_FILE = "layer.tar"
-"""The name of a layer in the directories that docker before 25 makes for them."""
+"""The file name of a layer, before Docker 25."""
 RESAVE = "save this image again (docker save), then make the archive again"
-"""What to do about a damaged image of such an archive."""
+"""The cure for a damaged image."""
 _SHOWN = 200
 
 
 @dataclass(frozen=True)
 class DockerImage:
-    """An image as ``manifest.json`` describes it.
+    """An entry of ``manifest.json``.
 
     Attributes:
         config: The path of its config.
-        names: Its RepoTags; empty where it was saved by ID.
+        names: Its RepoTags; empty if it was saved by ID.
         layers: The paths of its layers, base layer first.
     """
 
@@ -50,15 +50,14 @@ def read_docker_manifest(
     Args:
         content: The document.
         archive: The archive that holds it, for messages.
-        is_at_top: Whether it stands at the top of the archive: elsewhere a list may be of
-            anything, for web applications have files of this name too.
+        is_at_top: Whether it is in the root directory of the archive. In other directories it may
+            be another document: web applications have files of this name, too.
 
     Returns:
-        The images, and an error for each entry that is damaged; None where the document describes
-        something else.
+        The images, and an error for each damaged entry; None for another kind of document.
 
     Raises:
-        ArtifactError: It is not JSON, or is damaged as a whole.
+        ArtifactError: It is not JSON, or not a list of images.
     """
     entries = parse_json(content, f"{MANIFEST} in {archive}", RESAVE)
     listed = cast(list[object], entries) if isinstance(entries, list) else []
@@ -66,7 +65,7 @@ def read_docker_manifest(
         return None
     if isinstance(entries, dict) and "schemaVersion" in entries:
         raise ArtifactError(
-            f"{archive} is a directory as skopeo copy writes it to dir:, which is not read",
+            f"{archive} is a directory of skopeo copy dir:, which is not supported",
             "copy the image to docker-archive: or oci-archive: instead",
         )
     if not any(isinstance(entry, dict) for entry in listed):
@@ -95,12 +94,12 @@ def _image(entry: object) -> DockerImage:
         raise TypeError("it names no config")
     layers = _texts(fields, "Layers")
     if len(layers) > MOST_LAYERS:
-        raise TypeError(f"{len(layers)} layers are too many for an image")
+        raise TypeError(f"{len(layers)} layers are too many")
     return DockerImage(config, _texts(fields, "RepoTags"), layers)
 
 
 def _texts(fields: dict[str, Any], key: str) -> tuple[str, ...]:
     items = items_of(fields, key)
     if not all(isinstance(item, str) for item in items):
-        raise TypeError(f"{key} is not a list of texts")
+        raise TypeError(f"{key} is not a list of strings")
     return tuple(items)

@@ -1,4 +1,4 @@
-"""What a file in an archive is, by its first bytes alone."""
+"""Classifies a file in an archive by its first bytes."""
 
 import io
 import posixpath
@@ -13,13 +13,13 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT
 
 HEAD_SIZE = 64 * 1024
-"""How much of a file is looked at, in bytes: enough for the extended headers of a first member."""
-# What stands first in an archive of images, whichever tool made it.
+"""The bytes that are examined: enough for the extended headers of a first member."""
+# The first members of archives of images, from any tool.
 _IMAGE_MEMBER = re.compile(
     r"manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|(?:sha256:)?[0-9a-f]{64}"
     r"(?:/.*|\.json|\.tar|\.tar\.gz)?|[0-9a-f]{64}/(?:layer\.tar|json|VERSION)|.+\.tar"
 )
-# Members of these names are archives, or were meant to be.
+# Members with these names should be archives.
 _ARCHIVE_NAME = re.compile(
     r".*\.(?:tar|tgz|tzst|txz|tbz2?|oci)(?:\.[a-z0-9]{1,4})?", re.IGNORECASE
 )
@@ -27,7 +27,7 @@ _ENDING = re.compile(r"\.(?:tar(?:\.(?:gz|zst|zstd|xz|bz2))?|tgz|tzst|txz|oci)$"
 
 
 class Shape(Enum):
-    """What a file is."""
+    """The kind of a file, after decompression."""
 
     TAR = "a tar archive"
     DOCUMENT = "a JSON document"
@@ -37,13 +37,13 @@ class Shape(Enum):
 
 @dataclass(frozen=True)
 class FileContent:
-    """What the first bytes of a file say about it.
+    """What the first bytes of a file show.
 
     Attributes:
-        shape: What it is, decompressed where it is compressed.
-        compression: How it is compressed.
-        first: The path of the first member where it is a tar archive; empty where it has none.
-        what: In words what it is where that is nothing that is read here.
+        shape: The kind of the (decompressed) file.
+        compression: Its compression.
+        first: The path of the first member of a tar archive; empty if there is none.
+        what: Describes a file that cannot be read here, for example ``a zip file``.
     """
 
     shape: Shape
@@ -53,23 +53,20 @@ class FileContent:
 
     @property
     def begins_like_images(self) -> bool:
-        """Whether it is a tar archive of which the first member belongs to images."""
+        """Whether it is a tar archive whose first member is typical of images."""
         return bool(_IMAGE_MEMBER.fullmatch(self.first))
 
 
 def classify_content(head: bytes, size: int) -> FileContent:
-    """Return what a file is.
+    """Classify a file.
 
     Args:
-        head: Its first bytes, ``HEAD_SIZE`` of them or all.
+        head: Its first ``HEAD_SIZE`` bytes, or all of them.
         size: The size of the file, in bytes.
-
-    Returns:
-        What it is. A compressed file that cannot be decoded is something else.
     """
     compression = compression_of(head)
     if compression is not Compression.NONE:
-        return _tell_compressed(head, compression)
+        return _classify_compressed(head, compression)
     first = _first_member(head)
     if first is not None:
         return FileContent(Shape.TAR, compression, first)
@@ -80,7 +77,7 @@ def classify_content(head: bytes, size: int) -> FileContent:
     return FileContent(Shape.OTHER, compression, what=other_format(head))
 
 
-def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
+def _classify_compressed(head: bytes, compression: Compression) -> FileContent:
     decoder = make_decoder(compression)
     content = b""
     try:
@@ -101,22 +98,22 @@ def _tell_compressed(head: bytes, compression: Compression) -> FileContent:
 
 
 def _first_member(head: bytes) -> str | None:
-    """Return the path of the first member of a tar archive; None where it is none."""
+    """Return the path of the first member of a tar archive; None if it is not a tar archive."""
     try:
         member = next(read_members(io.BytesIO(head), "a file"), None)
     except ArtifactError:
-        # Where the rest of its headers is not here, it still begins like one.
+        # Its extended headers may be longer than the head.
         return "" if is_header(head) else None
     return posixpath.normpath(member.name) if member else ""
 
 
 def is_archive_name(path: str) -> bool:
-    """Return whether a file is named like an archive, so that an operator expects it to be one."""
+    """Return whether a file is named like an archive."""
     return bool(_ARCHIVE_NAME.fullmatch(posixpath.basename(path)))
 
 
 def without_ending(path: str) -> str:
-    """Return the base name of an archive without its suffixes."""
+    """Return the base name of an archive without its extensions."""
     return _ENDING.sub("", posixpath.basename(path))
 
 

@@ -1,4 +1,4 @@
-"""The outcome of each file of an archive: none is skipped silently."""
+"""The outcome of each file of an archive; none is skipped silently."""
 
 import posixpath
 import re
@@ -9,18 +9,18 @@ from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
 from ckf_airgap.archives.file_content import is_archive_name
 from ckf_airgap.archives.image_sink import ImageSink, Layer, PassedOver, Role, Verdict
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
-from ckf_airgap.archives.scope import File, Found, Scope
+from ckf_airgap.archives.scope import File, FoundImage, Scope
 from ckf_airgap.errors import ArtifactError
 
-NO_IMAGES = "a tar archive without images in it"
-# What stands beside the images in the archives of docker save and in layouts.
+NO_IMAGES = "a tar archive without images"
+# The metadata files of docker save and of OCI image layouts.
 _OF_FORMAT = frozenset({MANIFEST, INDEX, MARKER, "repositories", "VERSION", "json", "version"})
 _OF_DESKTOP = re.compile(
     r"(?:.*/)?(?:\._.*|\.DS_Store|Thumbs\.db|desktop\.ini)|(?:.*/)?__MACOSX/.*"
 )
 _CHART = re.compile(r"[^/]+/Chart\.yaml")
 _CHARM = ".charm"
-# Names of archives that are not read here, and names without an ending.
+# Names of archives that are not supported, and names without an extension.
 _OTHER_ARCHIVE = re.compile(
     r"\.(?:zip|7z|rar|gz|zst|xz|bz2?|lz4|lzma)$|(?:^|/)[^.]+$", re.IGNORECASE
 )
@@ -29,28 +29,28 @@ _CURE_PACKED = "decompress it, or compress it with gzip or zstd, and make the ar
 _CURE_LINK = "make the archive again with the files that the links lead to (tar -h)"
 
 
-class Accounts(Generic[Layer]):
+class FileOutcomes(Generic[Layer]):
     """Settles the outcome of each file of one archive.
 
     Attributes:
-        damaged: How many files are damaged that are not part of any image.
+        damaged: The number of damaged files that are not part of any image.
     """
 
     def __init__(
         self,
         scope: Scope[Layer],
         sink: ImageSink[Layer],
-        found: Iterable[Found[Layer]],
+        found: Iterable[FoundImage[Layer]],
         *,
         has_images: bool,
     ) -> None:
-        """Prepare.
+        """Note which files the images use.
 
         Args:
-            scope: The archive, of which all files have come by.
-            sink: Whoever wants to know.
-            found: The images that its files make up.
-            has_images: Whether there are any, those given earlier included.
+            scope: The archive; all of its files have been read.
+            sink: Receives the outcomes.
+            found: The images that are not with the sink yet.
+            has_images: Whether the archive has any image.
         """
         self._scope = scope
         self._sink = sink
@@ -59,10 +59,10 @@ class Accounts(Generic[Layer]):
         self.damaged = 0
 
     def misread(self, roles: Mapping[str, Role]) -> Iterator[str]:
-        """Return the places of files that no image uses and that may be archives.
+        """Return the places of files that were read as layers and may be archives.
 
         Args:
-            roles: As what files are read because of an earlier pass; these are certain.
+            roles: The roles of files by their places, from earlier passes; these are certain.
         """
         for file in self._scope.files.values():
             is_free = file.verdict is None and id(file) not in self._claimed
@@ -77,7 +77,7 @@ class Accounts(Generic[Layer]):
         for file in (*self._scope.replaced, *self._scope.files.values()):
             if file.verdict is None:
                 hints += self._decide(file)
-            self._sink.account(
+            self._sink.outcome(
                 self._scope.at.named(file.path), file.verdict or Verdict.PASSED_OVER
             )
         for path in self._scope.links:
@@ -102,7 +102,7 @@ class Accounts(Generic[Layer]):
         return self._pass_over(file.path, reason, cure)
 
     def _damage(self, file: File[Layer]) -> str:
-        """Describe the damage of a file that was to be an archive; empty if there is none."""
+        """Describe the damage of a file that should be an archive; empty if there is none."""
         if file.reason or _OF_DESKTOP.fullmatch(file.path) or not is_archive_name(file.path):
             return ""
         if file.role is not Role.NOTHING or file.is_tar:
@@ -122,9 +122,9 @@ class Accounts(Generic[Layer]):
         if file.path.endswith(_CHARM):
             return "a charm, which belongs into charms.tar.gz", ""
         if file.role in (Role.LAYER, Role.BLOB):
-            return "no image of its archive has it", ""
+            return "no image of its archive uses it", ""
         if file.role is Role.DOCUMENT:
-            return "a JSON document that no image has", ""
+            return "a JSON document that no image uses", ""
         if file.is_tar:
             return file.what or NO_IMAGES, _CURE
         if file.what and (is_archive_name(file.path) or _OTHER_ARCHIVE.search(file.path)):
@@ -142,12 +142,12 @@ class Accounts(Generic[Layer]):
         file = scope.files.get(target)
         if file:
             if file.verdict is Verdict.IMAGE and posixpath.basename(path) == LAYER_FILE:
-                self._sink.account(scope.at.named(path), Verdict.IMAGE)
+                self._sink.outcome(scope.at.named(path), Verdict.IMAGE)
                 return []
             reason, cure = f"a link to {target}, which is in the archive", ""
         elif self._has_images and scope.at.depth:
             cure = ""
-        self._sink.account(scope.at.named(path), Verdict.PASSED_OVER)
+        self._sink.outcome(scope.at.named(path), Verdict.PASSED_OVER)
         return self._pass_over(path, reason, cure)
 
     def _pass_over(self, path: str, reason: str, cure: str) -> list[PassedOver]:

@@ -1,4 +1,4 @@
-"""The gzip format (RFC 1952) by ISA-L, which is several times as fast as zlib."""
+"""The gzip format (RFC 1952) with ISA-L, which is several times as fast as zlib."""
 
 import struct
 import zlib
@@ -7,9 +7,9 @@ from typing import Any, Protocol, cast
 
 from isal import isal_zlib
 
-# The window of 32 KiB, with the header and the trailer of gzip.
+# A window of 32 KiB, with gzip header and trailer.
 _WINDOW = 31
-# The level that compresses about like the first of zlib.
+# Compresses about as well as level 1 of zlib.
 _LEVEL = 1
 _library: Any = isal_zlib
 
@@ -20,9 +20,9 @@ class Decompressor(Protocol):
     """Reads one gzip member.
 
     Attributes:
-        eof: Whether its end was reached and its checksum found right.
-        unused_data: What follows its end.
-        unconsumed_tail: What was not taken yet, because the result would have been too long.
+        eof: Whether its end was reached and its checksum was correct.
+        unused_data: The bytes after its end.
+        unconsumed_tail: Input that is left because the result has ``max_length`` bytes.
     """
 
     eof: bool
@@ -30,10 +30,10 @@ class Decompressor(Protocol):
     unconsumed_tail: bytes
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Decompress some bytes; return at most ``max_length`` bytes of the content.
+        """Decompress the next bytes; return at most ``max_length`` bytes of the content.
 
         Raises:
-            Exception: One of GZIP_ERRORS: the member is damaged.
+            Exception: One of ``GZIP_ERRORS``: the member is damaged.
         """
         ...
 
@@ -42,18 +42,19 @@ def compress_block(data: Iterable[bytes | memoryview]) -> bytes:
     """Compress one block independently, so that blocks can be compressed in parallel.
 
     Args:
-        data: What it is to hold.
+        data: The content, in pieces.
 
     Returns:
-        Deflate blocks that end at a byte, and are not the last ones (RFC 1951, section 3.2.4).
+        Deflate blocks that end at a byte boundary, none of them the last of a member (RFC 1951,
+        section 3.2.4).
     """
     blocks = _library.compressobj(_LEVEL, _library.DEFLATED, -15)
-    # In one piece: what comes out depends on the pieces, which depend on how the data was read.
+    # Joined: the output would depend on the pieces, and they on how the data was read.
     return blocks.compress(b"".join(data)) + blocks.flush(_library.Z_SYNC_FLUSH)
 
 
 class GzipMember:
-    """The header and the trailer around the blocks of a member (RFC 1952, section 2.3)."""
+    """The header and the trailer of a member (RFC 1952, section 2.3)."""
 
     header = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
@@ -62,37 +63,33 @@ class GzipMember:
         self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Count the content of the member, in order."""
+        """Add content to the checksum and the size, in order."""
         self._checksum = _library.crc32(data, self._checksum)
         self._size += len(data)
 
     @property
     def trailer(self) -> bytes:
-        """An empty last block, the checksum and the size."""
+        """An empty last block, then the checksum and the size."""
         return b"\x03\x00" + struct.pack("<II", self._checksum, self._size % 2**32)
 
 
 def decompressor() -> Decompressor:
-    """Begin to read a member."""
+    """Return a decompressor for one member."""
     return _library.decompressobj(_WINDOW)
 
 
-# What one stored block can hold, and what stands before it (RFC 1951, section 3.2.4).
+# The most content of a stored block, and its header, in bytes (RFC 1951, section 3.2.4).
 _STORED_BLOCK = 65535
 _STORED_HEAD = 5
-# Header with an extra field of one empty subfield, and trailer (RFC 1952, section 2.3).
-_FILLED_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
+# A header with an extra field of one subfield (RFC 1952, section 2.3).
+_PADDED_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 _SUBFIELD = b"AG"
 _SUBFIELD_HEAD = 4
 _TRAILER_SIZE = 8
 
 
 def stored_size(size: int) -> int:
-    """Return the length of a member that ``StoredMember`` makes.
-
-    Args:
-        size: The size of its content, in bytes.
-    """
+    """Return the length of a ``StoredMember`` with ``size`` bytes of content."""
     return len(GzipMember.header) + _blocks_size(size) + _TRAILER_SIZE
 
 
@@ -100,18 +97,14 @@ class StoredMember:
     """A member whose content is stored uncompressed, so that its length is known in advance."""
 
     def __init__(self, size: int) -> None:
-        """Begin one.
-
-        Args:
-            size: The size of its content, in bytes.
-        """
+        """Start a member with ``size`` bytes of content."""
         self._left = size
         self._member = GzipMember()
         self._pending = GzipMember.header
         self._rest = b""
 
     def add(self, data: bytes) -> bytes:
-        """Add some of the content; return what can be written so far."""
+        """Add the next bytes of the content; return what can be written so far."""
         self._member.add(data)
         data = self._rest + data if self._rest else data
         pieces = [self._pending]
@@ -126,32 +119,26 @@ class StoredMember:
         return b"".join(pieces)
 
     def finish(self) -> bytes:
-        """Return the rest. All of the content must have been added."""
+        """Return the rest, after all of the content was added."""
         return self._pending + self._member.trailer[-_TRAILER_SIZE:]
 
 
-def filled_size(size: int) -> int:
-    """Return the minimum length of a member that ``filled_member`` makes.
+def least_padded_size(size: int) -> int:
+    """Return the minimum length of a ``padded_member`` with ``size`` bytes of content."""
+    return len(_PADDED_HEADER) + 2 + _SUBFIELD_HEAD + _blocks_size(size) + _TRAILER_SIZE
+
+
+def padded_member(content: bytes, length: int) -> bytes:
+    """Make a member of a given length, padded with an extra field that readers ignore.
 
     Args:
-        size: The size of its content, in bytes.
+        content: The content, which is stored uncompressed.
+        length: The length of the member, in bytes: ``least_padded_size`` of the content, or up to
+            65,000 more.
     """
-    return len(_FILLED_HEADER) + 2 + _SUBFIELD_HEAD + _blocks_size(size) + _TRAILER_SIZE
-
-
-def filled_member(content: bytes, length: int) -> bytes:
-    """Make a member of a given length.
-
-    An extra field of its header, which every reader passes over, takes up what is left.
-
-    Args:
-        content: What it holds, not compressed.
-        length: How long it is to be, in bytes: ``filled_size`` of the content, or up to 65,000
-            more.
-    """
-    filling = length - filled_size(len(content))
-    head = struct.pack("<H2sH", _SUBFIELD_HEAD + filling, _SUBFIELD, filling)
-    pieces = [_FILLED_HEADER, head, bytes(filling)]
+    padding = length - least_padded_size(len(content))
+    head = struct.pack("<H2sH", _SUBFIELD_HEAD + padding, _SUBFIELD, padding)
+    pieces = [_PADDED_HEADER, head, bytes(padding)]
     for start in range(0, max(len(content), 1), _STORED_BLOCK):
         block = content[start : start + _STORED_BLOCK]
         pieces += [_stored_head(len(block), is_last=start + _STORED_BLOCK >= len(content)), block]

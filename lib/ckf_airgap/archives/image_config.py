@@ -7,8 +7,8 @@ from ckf_airgap.files.untrusted_json import items_of, member_of, parse_object, w
 from ckf_airgap.images.oci import is_digest
 
 MOST_LAYERS = 1000
-"""The most layers of an image that are believed: overlay file systems take 128 to 500."""
-# Every config has one of these; a JSON file that has none describes something else.
+"""The most layers of a valid image: overlay file systems allow 128 to 500."""
+# Every image config has at least one of these keys.
 _KEYS = frozenset({"architecture", "config", "history", "os", "rootfs"})
 
 
@@ -17,8 +17,8 @@ class ImageConfig:
     """The relevant fields of a config.
 
     Attributes:
-        diff_ids: The digests of the uncompressed layers, base layer first. Empty where the config
-            lists none, as tools write it for an image without layers.
+        diff_ids: The digests of the uncompressed layers, base layer first; empty for an image
+            without layers.
         architecture: The CPU architecture, for example ``amd64``.
         os: The operating system, for example ``linux``.
     """
@@ -29,7 +29,7 @@ class ImageConfig:
 
     @property
     def platform(self) -> str:
-        """Operating system and architecture as tools write them: ``linux/amd64``."""
+        """Operating system and architecture, for example ``linux/amd64``."""
         return f"{self.os or 'linux'}/{self.architecture or 'unknown'}"
 
 
@@ -39,21 +39,21 @@ def read_config(content: bytes, image: str, cure: str) -> ImageConfig:
     Args:
         content: The config.
         image: The image, for messages.
-        cure: What to do where it is damaged.
+        cure: What to do if it is damaged.
 
     Raises:
-        ArtifactError: It is not the config of an image.
+        ArtifactError: It is not a valid image config.
     """
     document = parse_object(content, f"the image config of {image}", cure)
     if not _KEYS & document.keys():
-        raise ArtifactError(f"the image config of {image} is not that of an image", cure)
+        raise ArtifactError(f"the config of {image} is not an image config", cure)
     try:
         diff_ids = tuple(items_of(member_of(document, "rootfs"), "diff_ids"))
     except TypeError as error:
         raise ArtifactError(f"the image config of {image} is damaged ({error})", cure) from error
     if len(diff_ids) > MOST_LAYERS:
         raise ArtifactError(
-            f"the image config of {image} lists {len(diff_ids)} layers, too many for an image",
+            f"the image config of {image} lists {len(diff_ids)} layers, which is too many",
             cure,
         )
     for diff_id in diff_ids:

@@ -1,10 +1,10 @@
 """Reads images.tar.gz in any of its formats.
 
-It walks the archive once and gives what it finds to a sink: the push, or the inventory. What a
-file is, is told by its content: a nested archive is walked too, a layer goes to the sink as it
-comes by, a JSON document is kept until the end of its archive. Which image a layer belongs to is
-often known only at that end. Where it turns out there that a file was read as the wrong thing, the
-archive has to be read again, with that known.
+The reader walks the archive once and passes what it finds to a sink: the push, or the inventory.
+The content of a file decides how it is read: a nested archive is walked, a layer goes to the sink
+immediately, a JSON document is kept until the end of its archive. Often only that end shows which
+image a layer belongs to. If it shows that a file was read in the wrong role, the archive has to be
+read again.
 """
 
 import posixpath
@@ -49,54 +49,50 @@ from ckf_airgap.archives.tar_stream import (
 )
 from ckf_airgap.errors import ArtifactError, listed
 
-# An archive of archives of archives is one too many already.
+# Archives of archives of archives do not occur.
 _DEEPEST = 4
-# How often the archive is read at the most; each time may find one level of nesting more.
+# Each reading may find one more level of nesting.
 _MOST_READINGS = _DEEPEST + 1
 _MOST_HINTS = 9
 
 
 class Readings:
-    """The readings of one archive, which is read again if files were read as the wrong thing.
+    """The readings of one archive, which is read again if files were read in the wrong role.
 
     Attributes:
-        roles: As what files are to be read, by their places.
+        roles: The roles in which to read some files, by their places.
     """
 
     def __init__(self, archive: str) -> None:
-        """Begin with none.
-
-        Args:
-            archive: The name of the archive, for messages.
-        """
+        """Start before the first reading; ``archive`` is the name for messages."""
         self._archive = archive
-        self._misled = 0
+        self._count = 0
         self.roles: Mapping[str, Role] = {}
 
     def settle(self, roles: Mapping[str, Role]) -> bool:
         """Return whether a reading was the last one; if not, the next one uses these roles.
 
         Args:
-            roles: What the reading has returned.
+            roles: The result of the reading.
 
         Raises:
-            ArtifactError: Each reading finds that there has to be another one.
+            ArtifactError: There were too many readings.
         """
         if not roles:
             return True
         self.roles = roles
-        self._misled += 1
-        if self._misled >= _MOST_READINGS:
+        self._count += 1
+        if self._count >= _MOST_READINGS:
             raise ArtifactError(
-                f"it cannot be told which files of {self._archive} are layers, and which are "
+                f"{self._archive} does not show which of its files are layers and which are "
                 "archives",
-                "make an archive of the archives that docker save makes, and of nothing else",
+                "make an archive that holds only archives made by docker save",
             )
         return False
 
 
 class ImageReader(Generic[Layer]):
-    """Reads images.tar.gz from its start to its end, once."""
+    """Reads images.tar.gz once, from start to end."""
 
     def __init__(
         self,
@@ -111,12 +107,11 @@ class ImageReader(Generic[Layer]):
 
         Args:
             name: The name of the archive, for messages.
-            size: Its size as it is stored, in bytes: an archive that says how long it was made,
-                and is not, is refused before the rest of it is read.
-            sink: Whoever wants the images.
-            architecture: The CPU architecture to take where an image is there for several; empty
-                where none is preferred.
-            roles: As what some files are to be read, from an earlier pass.
+            size: Its stored size, in bytes. If its own record gives another size, it is refused
+                before the rest of it is read.
+            sink: Receives the images.
+            architecture: The CPU architecture to choose among several; empty for any.
+            roles: The roles in which to read some files, from earlier readings.
         """
         self._name = name
         self._size = size
@@ -130,14 +125,14 @@ class ImageReader(Generic[Layer]):
         """Read the archive.
 
         Args:
-            archive: The archive, decompressed.
+            archive: The decompressed archive.
 
         Returns:
-            As what files have to be read that were read as something else: then the archive is to
-            be read again, with these. Empty where all is said.
+            Empty if everything was read. Otherwise the archive has to be read again, with these
+            roles.
 
         Raises:
-            ArtifactError: The archive itself is damaged, ends in the middle, or holds no images.
+            ArtifactError: The archive itself is damaged or truncated, or holds no images.
         """
         scope = ImageScope(Position(self._name), self._reading)
         self._walk(scope, archive)
@@ -146,9 +141,9 @@ class ImageReader(Generic[Layer]):
         if not has_any and not self.wrong:
             hints = listed([f"{each.file}: {each.reason}" for each in self._hints])
             raise ArtifactError(
-                f"{self._name} holds no images: neither archives of docker save nor an OCI image "
+                f"{self._name} holds no images: neither docker save archives nor an OCI image "
                 f"layout{'; ' if hints else ''}{hints}",
-                "make it with ckf-airgap pack, or with tar -czf from the archives of docker save",
+                "make it with ckf-airgap pack, or with tar -czf from docker save archives",
             )
         return {**self._reading.roles, **self.wrong} if self.wrong else {}
 
@@ -156,14 +151,14 @@ class ImageReader(Generic[Layer]):
         """Read one archive to its end; raise ArtifactError if it is damaged."""
         try:
             for number, member in enumerate(read_members(stream, scope.at.label)):
-                self._take(scope, member, f"{scope.at.place}{number}")
+                self._add(scope, member, f"{scope.at.place}{number}")
             scope.finish()
         finally:
             scope.close()
         self._hints += scope.hints[: _MOST_HINTS - len(self._hints)]
         self.wrong.update(scope.wrong)
 
-    def _take(self, scope: ImageScope[Layer], member: TarMember, place: str) -> None:
+    def _add(self, scope: ImageScope[Layer], member: TarMember, place: str) -> None:
         path = posixpath.normpath(member.name)
         if member.kind is MemberKind.DIRECTORY:
             return
@@ -171,7 +166,7 @@ class ImageReader(Generic[Layer]):
             scope.add_link(path, member.link_target, is_hard=member.is_hard_link)
             return
         if scope.at.depth == 0 and path == PACK_MANIFEST and self.manifest is None:
-            self._take_pack_manifest(member)
+            self._read_pack_manifest(member)
             return
         file = File[Layer](path, place, member.size, Role.NOTHING)
         if member.kind is MemberKind.OTHER:
@@ -196,7 +191,7 @@ class ImageReader(Generic[Layer]):
         elif file.role is Role.ARCHIVE:
             self._descend(scope, file, content, stream)
         elif file.role in (Role.LAYER, Role.BLOB):
-            scope.take_layer(file, scope.layer_file(file, stream))
+            scope.add_layer(file, scope.layer_file(file, stream))
 
     def _descend(
         self, scope: ImageScope[Layer], file: File[Layer], content: FileContent, stream: FileStream
@@ -205,12 +200,12 @@ class ImageReader(Generic[Layer]):
         label = scope.at.named(file.path)
         file.decide(Verdict.ARCHIVE)
         nested = NestedArchive(file.place, label, file.size)
-        if self._sink.has(nested):
+        if self._sink.has_nested(nested):
             scope.found_inside += 1
             return
         if scope.at.depth + 1 >= _DEEPEST:
             file.verdict = None
-            file.what = f"an archive in {_DEEPEST} others"
+            file.what = f"an archive nested {_DEEPEST} levels deep"
             return
         inner = ImageScope(scope.at.inside(file.path, file.place), self._reading)
         try:
@@ -239,27 +234,27 @@ class ImageReader(Generic[Layer]):
             else:
                 file.what = NO_IMAGES
         elif inner.is_sound:
-            self._sink.read(nested)
+            self._sink.finished_nested(nested)
 
-    def _take_pack_manifest(self, member: TarMember) -> None:
+    def _read_pack_manifest(self, member: TarMember) -> None:
         self.manifest = decode_member(member, self._name)
         if self.manifest:
             self.manifest.require_size(self._size, self._name)
-            self._sink.packed(self.manifest)
-        self._sink.account(PACK_MANIFEST, Verdict.IMAGE)
+            self._sink.pack_manifest(self.manifest)
+        self._sink.outcome(PACK_MANIFEST, Verdict.IMAGE)
 
 
 def _decompressed(
     stream: FileStream, compression: Compression, label: str, *, with_segments: bool
 ) -> AbstractContextManager[ByteStream]:
     if compression is Compression.NONE:
-        # Passing over what nobody wants of it costs nothing.
+        # Without a decoder: skipping need not read.
         return nullcontext(stream)
     return closing(decoded(stream, compression, label, with_segments=with_segments))
 
 
 def _damaged(member: str, error: ArtifactError) -> ArtifactError:
-    """Add the name of the nested archive to the error for damage in it."""
+    """Add the name of a nested archive to an error about its content."""
     problem = error.problem if member in error.problem else f"{member}: {error.problem}"
-    # A copy of the whole archive would have the same damage: its checksum was found right.
+    # Copying would not help: the checksum of the outer archive was correct.
     return ArtifactError(problem, RESAVE if error.cure in (COPY_AGAIN, MAKE_AGAIN) else error.cure)

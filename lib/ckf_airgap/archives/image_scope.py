@@ -1,4 +1,4 @@
-"""One archive of images: how its files are read, and which images they form."""
+"""One archive of images: the roles of its files, and the images that they form."""
 
 import posixpath
 import re
@@ -11,7 +11,7 @@ from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.docker_images import DockerImages
 from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
 from ckf_airgap.archives.file_content import FileContent, Shape, without_ending
-from ckf_airgap.archives.file_outcomes import Accounts
+from ckf_airgap.archives.file_outcomes import FileOutcomes
 from ckf_airgap.archives.image_sink import (
     ImageSink,
     Layer,
@@ -23,15 +23,15 @@ from ckf_airgap.archives.image_sink import (
 )
 from ckf_airgap.archives.layout_images import Candidate, LayoutEntry, LayoutImages
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
-from ckf_airgap.archives.scope import File, Found, Position, Scope
+from ckf_airgap.archives.scope import File, FoundImage, Position, Scope
 from ckf_airgap.errors import ArtifactError, without_traceback
 
-# Where the tools put layers: docker, podman and buildah, crane and jib.
+# The paths of layers in archives of docker, podman, buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
-# JSON of other kinds may be large and many: SBOMs, provenance, the files of a web application.
+# Not in other JSON, which may be large and of many files: SBOMs, provenance, web applications.
 _DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
 _SMALL = 64 * 1024
-# How many layers the images may wait for together before any of them has come by.
+# The most layers that images may await together.
 _MOST_AWAITED = 200_000
 _DOCKER_HUB = re.compile(r"^(?:docker\.io/)?(?:library/)?")
 
@@ -41,10 +41,10 @@ class Reading(Generic[Layer]):
     """The state of the whole archive while it is read.
 
     Attributes:
-        sink: Whoever wants the images.
-        architecture: The CPU architecture to take where there are several; empty: any.
-        roles: As what some files are to be read, by their places.
-        allowance: Counts what is kept.
+        sink: Receives the images.
+        architecture: The CPU architecture to choose among several; empty for any.
+        roles: The roles in which to read some files, by their places.
+        allowance: Limits the memory.
     """
 
     sink: ImageSink[Layer]
@@ -58,11 +58,11 @@ class _Awaited(Generic[Layer]):
     """An image of a layout that is known before its layers.
 
     Attributes:
-        entry: What the index lists it as.
+        entry: Its entry in the index.
         candidate: Its manifest and config.
-        image: What is given to the sink.
+        image: The image, without layers.
         is_needed: Whether the sink needs its layers.
-        left: The digests of the layers that have not come by.
+        left: The digests of the layers that are still to be read.
     """
 
     entry: LayoutEntry
@@ -73,22 +73,22 @@ class _Awaited(Generic[Layer]):
 
 
 class ImageScope(Scope[Layer]):
-    """An archive: takes its files as they are read, and passes its images to the sink.
+    """An archive: collects its files as they are read, and passes its images to the sink.
 
     Attributes:
-        wrong: As what files have to be read that were read as something else.
-        found: How many images, artifacts and damaged ones it has.
-        found_inside: How many the archives in it have.
-        is_sound: Whether nothing of it is damaged, or has to be read again.
-        hints: Files that may be images, and are not read.
+        wrong: The correct roles, by place, of files that were read in a wrong one.
+        found: The number of its images and artifacts, damaged ones included.
+        found_inside: The same for the archives in it.
+        is_sound: Whether nothing is damaged or has to be read again.
+        hints: The files that are passed over.
     """
 
     def __init__(self, at: Position, reading: Reading[Layer]) -> None:
-        """Begin one.
+        """Start before the first file.
 
         Args:
-            at: Where it stands.
-            reading: What goes for the whole archive.
+            at: The position of the archive.
+            reading: The state of the whole archive.
         """
         super().__init__(at, reading.allowance)
         self._sink = reading.sink
@@ -105,7 +105,7 @@ class ImageScope(Scope[Layer]):
         self.hints: list[PassedOver] = []
 
     def role(self, path: str, place: str, content: FileContent) -> Role:
-        """Decide how a file is read, by its content and by what is known about the archive."""
+        """Decide how to read a file, by its content and by the files before it."""
         if place in self._roles:
             return self._roles[place]
         if content.shape is Shape.DOCUMENT:
@@ -120,14 +120,14 @@ class ImageScope(Scope[Layer]):
             return Role.NOTHING
         is_layer_path = bool(_LAYER_PATH.fullmatch(path))
         if content.begins_like_images:
-            # It may be a layer with an archive in it: that shows at the end.
+            # Perhaps a layer that begins with an archive: the end of this archive shows it.
             return Role.NOTHING if is_layer_path else Role.ARCHIVE
         is_among_images = is_layer_path or self._docker or self._layouts.entries
         return Role.LAYER if is_among_images else Role.ARCHIVE
 
     def add(self, file: File[Layer]) -> None:
         """Record a file."""
-        self.keep(file.path, file.what)
+        self.reserve(file.path, file.what)
         earlier = self.files.get(file.path)
         if earlier:
             earlier.reason = "a later file has the same path"
@@ -138,15 +138,15 @@ class ImageScope(Scope[Layer]):
             self.blobs.setdefault(digest, file)
 
     def add_document(self, file: File[Layer], content: bytes) -> None:
-        """Keep a JSON document, and use what it makes known."""
-        name, folder = posixpath.basename(file.path), posixpath.dirname(file.path)
+        """Keep a JSON document if it describes images, and use it."""
+        name, directory = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
         is_root = name in (MANIFEST, INDEX)
         is_small_blob = digest and len(content) <= _SMALL
         if not (is_root or is_small_blob or any(key in content for key in _DOCUMENT_KEYS)):
             self._pass_document(file, content, digest)
             return
-        self.keep(content)
+        self.reserve(content)
         self.documents[file.path] = content
         if digest:
             self.contents.setdefault(digest, content)
@@ -154,9 +154,9 @@ class ImageScope(Scope[Layer]):
             return
         try:
             if name == MANIFEST:
-                self._problems += self._docker.add_manifest(content, folder)
+                self._problems += self._docker.add_manifest(content, directory)
             elif name == INDEX:
-                self._expect(self._layouts.add_index(content, folder) or [])
+                self._expect(self._layouts.add_index(content, directory) or [])
         except ArtifactError as error:
             self._problems.append(without_traceback(error))
 
@@ -166,7 +166,7 @@ class ImageScope(Scope[Layer]):
         digest = blob_digest(file.path)
         return LayerFile(file.path, holder, file.place, file.size, digest, file.role, content)
 
-    def take_layer(self, file: File[Layer], layer: LayerFile) -> None:
+    def add_layer(self, file: File[Layer], layer: LayerFile) -> None:
         """Pass a layer to the sink, unless it is known that no image needs it."""
         awaited = self._awaited.get(layer.digest or "", [])
         owner = next((each for each in awaited if each.is_needed), None)
@@ -182,15 +182,15 @@ class ImageScope(Scope[Layer]):
         """Pass the remaining images to the sink, and settle the outcome of every file.
 
         Raises:
-            ArtifactError: It holds layers, and nothing that says of which images.
+            ArtifactError: The archive has layers, but no description of their images.
         """
         found = {each.image.key: each for each in self._docker.found(self._problems)}
         found.update((each.image.key, each) for each in self._of_layouts(found))
         for each in found.values():
             self._require_roles(each)
         has_images = bool(self.found or found)
-        accounts = Accounts(self, self._sink, found.values(), has_images=has_images)
-        self.wrong.update((place, Role.ARCHIVE) for place in accounts.misread(self._roles))
+        outcomes = FileOutcomes(self, self._sink, found.values(), has_images=has_images)
+        self.wrong.update((place, Role.ARCHIVE) for place in outcomes.misread(self._roles))
         if self.wrong:
             return
         for each in found.values():
@@ -201,16 +201,16 @@ class ImageScope(Scope[Layer]):
             self.found += 1
             self.is_sound = False
             self._sink.damaged(self.at.holder or self.at.label, error)
-        self.hints = accounts.settle()
-        self.found += accounts.damaged
-        self.is_sound = self.is_sound and not accounts.damaged
+        self.hints = outcomes.settle()
+        self.found += outcomes.damaged
+        self.is_sound = self.is_sound and not outcomes.damaged
 
     def _pass_document(self, file: File[Layer], content: bytes, digest: str | None) -> None:
-        """Skip a document that describes no image; it may be content of an artifact."""
+        """Skip a document that describes no image, unless it may be a blob of an artifact."""
         file.role, file.what = Role.NOTHING, "a JSON document of another kind"
         if digest:
             file.role = Role.BLOB
-            self.take_layer(file, self._from_memory(file, content))
+            self.add_layer(file, self._from_memory(file, content))
 
     def _from_memory(self, file: File[Layer], content: bytes) -> LayerFile:
         return self.layer_file(replace(file, role=Role.BLOB), FileStream(content, None))
@@ -224,7 +224,7 @@ class ImageScope(Scope[Layer]):
             file.error = without_traceback(error)
 
     def _expect(self, entries: Sequence[LayoutEntry]) -> None:
-        """Expect the layers of images of which everything else is known and no layer was read."""
+        """Await the layers of images of which everything is known, and no layer was read yet."""
         for entry, candidate in self._layouts.known(entries):
             digests = {layer.digest for layer in candidate.manifest.layers}
             is_early = digests and not any(digest in self.blobs for digest in digests)
@@ -232,7 +232,8 @@ class ImageScope(Scope[Layer]):
             if not is_early or self._awaited_count > _MOST_AWAITED:
                 continue
             image = self._layout_image(entry, candidate)
-            awaited = _Awaited(entry, candidate, image, self._sink.needs(image), digests)
+            is_needed = self._sink.needs_layers(image)
+            awaited = _Awaited(entry, candidate, image, is_needed, digests)
             for digest in digests:
                 self._awaited.setdefault(digest, []).append(awaited)
 
@@ -240,7 +241,7 @@ class ImageScope(Scope[Layer]):
         """Pass on an image whose last layer has been read."""
         found = self._layout_found(awaited.entry, awaited.candidate)
         if self._lacks(awaited.candidate) or any(file.error for file in found.layers):
-            # It is told at the end.
+            # ``finish`` reports it.
             return
         if not awaited.is_needed:
             awaited.entry.is_done = True
@@ -250,15 +251,19 @@ class ImageScope(Scope[Layer]):
             awaited.entry.is_done = True
             self._give(found)
 
-    def _of_layouts(self, docker: dict[str, Found[Layer]]) -> list[Found[Layer]]:
-        """Find the images of layouts that are not passed on yet and not in ``manifest.json``."""
+    def _of_layouts(self, docker: dict[str, FoundImage[Layer]]) -> list[FoundImage[Layer]]:
+        """List the images of layouts that are not passed on yet, nor in ``manifest.json``."""
         keys = {each.image.image_id: key for key, each in docker.items()}
         names = {_familiar(name) for each in docker.values() for name in each.image.names}
         failed = set(map(_familiar, self._docker.failed))
-        result: list[Found[Layer]] = []
+        result: list[FoundImage[Layer]] = []
         for entry in self._layouts.entries:
             name = _familiar(entry.descriptors[0].name)
-            if entry.is_done or name in failed or entry.folder in self._docker.failed_folders:
+            if (
+                entry.is_done
+                or name in failed
+                or entry.directory in self._docker.failed_directories
+            ):
                 continue
             try:
                 candidate, others = self._layouts.choose(entry, self._lacks)
@@ -277,21 +282,21 @@ class ImageScope(Scope[Layer]):
                 result.append(found)
         return result
 
-    def _layout_found(self, entry: LayoutEntry, candidate: Candidate) -> Found[Layer]:
+    def _layout_found(self, entry: LayoutEntry, candidate: Candidate) -> FoundImage[Layer]:
         manifest = candidate.manifest
         layers = [self.blobs[layer.digest] for layer in manifest.layers]
         config = self.blobs.get(manifest.config.digest)
         if config and config.role is not Role.DOCUMENT:
-            # An artifact may have a config of any kind, which is sent as its layers are.
+            # The config of an artifact may be any file; it is sent like a layer.
             layers.append(config)
         documents = [self.blobs.get(manifest.digest), config]
         image = self._layout_image(entry, candidate)
-        return Found(image, tuple(layers), tuple(filter(None, documents)))
+        return FoundImage(image, tuple(layers), tuple(filter(None, documents)))
 
     def _layout_image(self, entry: LayoutEntry, candidate: Candidate) -> ReadImage[Layer]:
         manifest, details = candidate.manifest, candidate.details
-        holder = self.at.holder or entry.folder
-        is_single = self._layouts.counts[entry.folder] == 1
+        holder = self.at.holder or entry.directory
+        is_single = self._layouts.counts[entry.directory] == 1
         name = candidate.descriptor.name or entry.descriptors[0].name
         return ReadImage[Layer](
             key=f"{self.at.place}#{manifest.digest}#{name}",
@@ -310,7 +315,7 @@ class ImageScope(Scope[Layer]):
         )
 
     def _lacks(self, candidate: Candidate) -> str:
-        """Name a missing blob of a manifest; an empty string if none is missing."""
+        """Describe a missing blob of a manifest; empty if all are there."""
         blobs = list(candidate.manifest.layers)
         if not candidate.details:
             blobs.append(candidate.manifest.config)
@@ -323,7 +328,7 @@ class ImageScope(Scope[Layer]):
         return ""
 
     def _pass_over(self, candidates: Iterable[Candidate]) -> None:
-        """Record why the blobs of manifests are not pushed."""
+        """Record why the files of manifests are not pushed."""
         for candidate in candidates:
             manifest = candidate.manifest
             if candidate.descriptor.is_attestation:
@@ -337,8 +342,8 @@ class ImageScope(Scope[Layer]):
                 if digest in self.blobs:
                     self.blobs[digest].reason = reason
 
-    def _require_roles(self, found: Found[Layer]) -> None:
-        """Check that the layers of an image were read as layers, or have them read again."""
+    def _require_roles(self, found: FoundImage[Layer]) -> None:
+        """Note which layers of an image were read in a wrong role."""
         keeps = found.image.keeps_manifest
         for file in found.layers:
             if file.role is Role.DOCUMENT and file.layer is None:
@@ -353,7 +358,7 @@ class ImageScope(Scope[Layer]):
             elif not keeps and file.role is Role.BLOB and not file.is_plain:
                 self.wrong[file.place] = Role.LAYER
 
-    def _give(self, found: Found[Layer]) -> None:
+    def _give(self, found: FoundImage[Layer]) -> None:
         error = next((file.error for file in found.layers if file.error), None)
         if error:
             found.decide(Verdict.DAMAGED)
@@ -366,7 +371,7 @@ class ImageScope(Scope[Layer]):
         self._sink.image(replace(found.image, layers=layers))
 
     def _require_description(self) -> None:
-        """Check that only the description of images is missing."""
+        """Raise the reason why the archive has no images, if it should have some."""
         if len(self._problems) == 1:
             raise self._problems[0]
         has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())
@@ -378,13 +383,13 @@ class ImageScope(Scope[Layer]):
             )
 
 
-def _merged(docker: Found[Layer], layout: Found[Layer]) -> Found[Layer]:
-    """Add to an image of ``manifest.json`` what the layout beside it says about the same image."""
+def _merged(docker: FoundImage[Layer], layout: FoundImage[Layer]) -> FoundImage[Layer]:
+    """Add the manifest and the names of the layout to the same image of ``manifest.json``."""
     names = docker.image.names or layout.image.names
     image = replace(docker.image, names=names, manifest=layout.image.manifest)
-    return Found(image, docker.layers, (*docker.documents, *layout.documents))
+    return FoundImage(image, docker.layers, (*docker.documents, *layout.documents))
 
 
 def _familiar(name: str) -> str:
-    """Shorten a name as docker does, so that both spellings compare equal."""
+    """Shorten a name of Docker Hub as docker does, so that both spellings compare equal."""
     return _DOCKER_HUB.sub("", name)

@@ -1,4 +1,4 @@
-"""What the reader of images.tar.gz gives, and to whom."""
+"""The interface between the reader of images.tar.gz and what uses its images."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,25 +10,25 @@ from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.errors import ArtifactError
 
 Layer = TypeVar("Layer")
-"""What becomes of a layer: whatever the sink makes of it."""
+"""The sink's result for a layer."""
 
 
 class Role(Enum):
-    """What a file is read as."""
+    """How a file is read."""
 
     ARCHIVE = "an archive of images"
     LAYER = "a layer, checked against the config of its image"
-    BLOB = "a blob, kept as it is under the digest that is its name"
+    BLOB = "a blob, sent unchanged under the digest in its name"
     DOCUMENT = "a JSON document"
     NOTHING = "a file that is not read"
 
 
 class Verdict(Enum):
-    """What has become of a file of the archive."""
+    """The outcome of a file of the archive."""
 
     IMAGE = "part of an image"
     ARTIFACT = "part of an artifact"
-    ARCHIVE = "an archive, whose files are accounted for themselves"
+    ARCHIVE = "an archive, whose files have their own outcomes"
     PASSED_OVER = "passed over"
     DAMAGED = "damaged"
 
@@ -38,10 +38,10 @@ class PassedOver:
     """A file that is not pushed.
 
     Attributes:
-        file: Its path in the archive; inside a nested archive, behind the path of that one.
+        file: Its path, which begins with the path of the nested archive that holds it, if any.
         reason: Why.
-        cure: What to do if it is an image; empty where it cannot be one.
-        is_warning: Whether an operator should know of it although it is no image.
+        cure: What to do if it is an image; empty if it cannot be one.
+        is_warning: Whether the operator should know about it although it is no image.
     """
 
     file: str
@@ -51,27 +51,28 @@ class PassedOver:
 
     @property
     def problem(self) -> str:
-        """What happened, and to what, for messages."""
+        """The problem, for messages."""
         return f"{self.file} is not pushed: {self.reason}"
 
     @property
     def may_be_image(self) -> bool:
-        """Whether an image may have been lost with it."""
+        """Whether the file may be an image."""
         return bool(self.cure)
 
 
 @dataclass(frozen=True)
 class LayerFile:
-    """A layer as it comes by.
+    """A layer that the reader has reached.
 
     Attributes:
         path: Its path in the archive that holds it.
-        holder: The base name of that archive without its ending: tools name it after the image.
-        place: Tells it from every other file of the whole archive.
-        size: Its size there, in bytes.
-        digest: The digest that its path claims, or None.
+        holder: The base name of that archive without extension: tools name it after the image.
+        place: Identifies it in the whole archive by its member number, as ``12``; in a nested
+            archive behind the number of that one, as ``3/12``.
+        size: Its size in the archive, in bytes.
+        digest: The digest in its path, or None.
         role: ``LAYER`` or ``BLOB``.
-        content: Its bytes, to be read before the reader goes on.
+        content: Its bytes, which can be read only until the sink returns.
     """
 
     path: str
@@ -85,24 +86,24 @@ class LayerFile:
 
 @dataclass(frozen=True)
 class ReadImage(Generic[Layer]):
-    """An image, or an artifact, that the archive holds completely.
+    """A complete image or artifact of the archive.
 
     Attributes:
-        key: Tells it from the archive's others, the same each time that the archive is read.
+        key: Identifies it in the archive, whenever the archive is read.
         member: The file that holds it, for messages.
-        file_name: The base name of that file or directory without what tells its kind: tools name
-            it after the image.
-        names: What the archive calls it; empty where it does not.
-        config: Its config, byte for byte.
+        file_name: The base name of that file or directory, without extension: tools name it after
+            the image.
+        names: Its names in the archive, if any.
+        config: The bytes of its config.
         image_id: The digest of its config.
         platform: Operating system and CPU architecture, for example ``linux/amd64``.
         architecture: The CPU architecture, for example ``amd64``; empty for artifacts.
         diff_ids: The digests of the uncompressed layers according to the config, base layer first.
-        manifest: The manifest that it has in the archive, or None.
-        keeps_manifest: Whether it is pushed with that manifest and with its blobs as they are;
-            otherwise with it where its layers are stored as it lists them, else with a new one.
-        artifact_type: What it is where it is no image; else empty.
-        layers: What became of its layers, base layer first.
+        manifest: Its manifest in the archive, or None.
+        keeps_manifest: Whether it must be pushed with that manifest and unchanged blobs. If not,
+            it gets a new manifest unless its layers are stored as that manifest lists them.
+        artifact_type: The media type of an artifact; empty for an image.
+        layers: The sink's results for its layers, base layer first.
     """
 
     key: str
@@ -130,7 +131,7 @@ class NestedArchive:
     """An archive inside the archive.
 
     Attributes:
-        place: Tells it from every other file of the whole archive.
+        place: Identifies it in the whole archive; see ``LayerFile``.
         member: Its path.
         size: Its size, in bytes.
     """
@@ -141,35 +142,35 @@ class NestedArchive:
 
 
 class ImageSink(Protocol[Layer]):
-    """Whoever wants the images: the push sends them, the inventory lists them."""
+    """Receives what the reader finds: the push sends it, the inventory lists it."""
 
     @property
     def sends(self) -> bool:
-        """Whether layers are sent, so that it matters as what they are read."""
+        """Whether layers are sent, so that each must be read in the right role."""
         ...
 
-    def packed(self, manifest: PackManifest) -> None:
-        """Take notice of what the archive says of itself; before anything else of it comes."""
+    def pack_manifest(self, manifest: PackManifest) -> None:
+        """Receive the archive's own record, before anything else."""
         ...
 
-    def has(self, archive: NestedArchive) -> bool:
-        """Return whether all of a nested archive is known already; then it is passed over."""
+    def has_nested(self, archive: NestedArchive) -> bool:
+        """Return whether everything in a nested archive is known already, so it can be skipped."""
         ...
 
-    def read(self, archive: NestedArchive) -> None:
-        """Take notice that a nested archive was read to its end, without damage."""
+    def finished_nested(self, archive: NestedArchive) -> None:
+        """Receive a nested archive that was read to its end without damage."""
         ...
 
-    def needs(self, image: ReadImage[Layer]) -> bool:
-        """Tell of an image, before any of its layers has come by, whether they are needed."""
+    def needs_layers(self, image: ReadImage[Layer]) -> bool:
+        """Return whether the layers of an image are needed, before any of them is read."""
         ...
 
     def layer(self, layer: LayerFile, image: ReadImage[Layer] | None) -> Layer:
-        """Take a layer.
+        """Receive a layer.
 
         Args:
             layer: The layer.
-            image: An image that has it; None where that is not known yet.
+            image: An image that has it, if one is known already.
 
         Raises:
             ArtifactError: Its content is damaged.
@@ -177,17 +178,17 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def image(self, image: ReadImage[Layer]) -> None:
-        """Take an image whose layers have all come by."""
+        """Receive an image, after all of its layers."""
         ...
 
     def damaged(self, file: str, error: ArtifactError) -> None:
-        """Take notice of damage, in a file or in an image of it."""
+        """Receive an error about a file, or an image in it."""
         ...
 
     def passed_over(self, entry: PassedOver) -> None:
-        """Take notice of a file that is not read."""
+        """Receive a file that is not pushed."""
         ...
 
-    def account(self, file: str, verdict: Verdict) -> None:
-        """Take notice of what has become of a file; called once for each, when that is known."""
+    def outcome(self, file: str, verdict: Verdict) -> None:
+        """Receive the outcome of a file; called once per file, when the outcome is known."""
         ...

@@ -27,13 +27,13 @@ class ArchivedImage:
 
     Attributes:
         member: The member of images.tar.gz that holds it.
-        names: The references it goes by: those that the archive has for it, or the wanted image
-            that its member's file name stands for. Empty where neither tells.
+        names: Its names in the archive, or the wanted image that the member is named after; empty
+            if there is neither.
         image_id: The digest of its config.
         architecture: Its CPU architecture, for example ``amd64``; empty for an artifact.
-        artifact_type: What it is where it is no image, for example ``text/spdx+json``; else empty.
-        identity: What tells it from others of its names: the digest of its config, of an artifact
-            that of its manifest.
+        artifact_type: The type of an artifact, for example ``text/spdx+json``; empty for an image.
+        identity: Distinguishes it from others with the same name: the digest of an image's config,
+            or of an artifact's manifest.
     """
 
     member: str
@@ -45,12 +45,12 @@ class ArchivedImage:
 
     @property
     def paths(self) -> tuple[ImagePath, ...]:
-        """The paths that it is pushed to, below the registry prefix."""
+        """Its paths below the registry prefix."""
         return tuple(dict.fromkeys(image_path(name) for name in self.names))
 
     @property
     def description(self) -> str:
-        """How to name it if another one has the same path."""
+        """Describes it if another image has the same path."""
         cpu = f", {self.architecture}" if self.architecture else ""
         name = str(self.names[0]) if self.names else "an image without a name"
         return f"{name} (in {self.member}{cpu}, {self.image_id[:19]})"
@@ -61,11 +61,11 @@ class Inventory:
     """The images of one images.tar.gz.
 
     Attributes:
-        images: The readable ones, in the order of the archive, each once.
-        damaged: One error for each member or image that is not readable.
-        artifacts: What has a manifest and is no image: signatures, charts, SBOMs.
+        images: The valid images, in the order of the archive, each once.
+        damaged: An error for each damaged member or image.
+        artifacts: Other content with a manifest: signatures, charts, SBOMs.
         passed_over: The files that are not pushed, with the reason.
-        conflicts: One error for each path that two different images would have in the registry.
+        conflicts: An error for each path that belongs to two different images.
     """
 
     images: tuple[ArchivedImage, ...]
@@ -76,7 +76,7 @@ class Inventory:
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
-        """The images whose name nothing tells: no charm can use them."""
+        """The images without a name, which no charm can use."""
         return tuple(image for image in self.images if not image.names)
 
     @property
@@ -86,17 +86,17 @@ class Inventory:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether something is not pushed that an operator has to look at."""
+        """Whether the operator should check something that is not pushed."""
         return bool(self.damaged or self.conflicts or self.unnamed or self.perhaps_lost)
 
     def require_sound(self, archive: str) -> None:
-        """Refuse an archive with damaged or conflicting parts.
+        """Require that no image is damaged or conflicts with another.
 
         Args:
-            archive: What to call it.
+            archive: The name of the archive, for messages.
 
         Raises:
-            ArtifactError: There are some; the message names them.
+            ArtifactError: Some are or do; the message names them.
         """
         for errors, what in ((self.damaged, "damaged images"), (self.conflicts, "conflicts")):
             if errors:
@@ -106,13 +106,13 @@ class Inventory:
 
 
 class InventoryBuilder:
-    """Collects what is found in an archive while it is read."""
+    """Builds an inventory while the archive is read."""
 
     def __init__(self, member_names: MemberNames) -> None:
         """Start empty.
 
         Args:
-            member_names: Names the images that the archive has no names for.
+            member_names: Names the images that the archive does not name.
         """
         self._member_names = member_names
         self._images: list[ArchivedImage] = []
@@ -123,7 +123,7 @@ class InventoryBuilder:
         self.passed_over: list[PassedOver] = []
 
     def describe(self, image: ReadImage[Any]) -> ArchivedImage:
-        """Describe an image as the list shows it."""
+        """Return the entry for an image."""
         parsed = [ImageReference.parse(text) for text in image.names]
         names = tuple(reference for reference in parsed if reference is not None)
         if not names and image.file_name and not image.artifact_type:
@@ -137,11 +137,11 @@ class InventoryBuilder:
         )
 
     def add(self, image: ArchivedImage) -> tuple[ImagePath, ...]:
-        """List an image.
+        """Add an image.
 
         Returns:
-            The paths that are its own. Of two images with one path the first in the archive has
-            it, whenever the archive is read.
+            The paths that it owns. If two images have the same path, the first one in the archive
+            owns it, whenever the archive is read.
         """
         own: list[ImagePath] = []
         repeated = None
@@ -161,12 +161,12 @@ class InventoryBuilder:
         return tuple(own)
 
     def is_undisputed(self, image: ArchivedImage) -> bool:
-        """Return whether no other image has one of the paths of an added image."""
+        """Return whether no different image has a path of an added image."""
         owners = (self._owners[path] for path in image.paths)
         return all(owner.identity == image.identity for owner in owners)
 
     def build(self) -> Inventory:
-        """Return what was collected."""
+        """Return the inventory so far."""
         return Inventory(
             tuple(self._images),
             tuple(self.damaged),
@@ -184,22 +184,21 @@ def read_inventory(
     on_read: Callable[[int], None] = lambda _: None,
     on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
 ) -> Inventory:
-    """List the images of images.tar.gz without keeping anything of their layers.
+    """List the images of images.tar.gz.
 
     Args:
         source: The archive.
-        wanted: The images that the charms take: they name the images that have no names.
-        architecture: The CPU architecture to take where an image is there for several; empty
-            where none is preferred.
+        wanted: The images that the charms use; they name the images that the archive does not.
+        architecture: The CPU architecture to choose among several; empty for any.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
-        on_file: Called with each file of the archive, and what has become of it.
+        on_file: Called with each file of the archive and its outcome.
 
     Returns:
-        The inventory; damaged members are listed in it.
+        The inventory, which includes damaged members.
 
     Raises:
-        ArtifactError: The archive itself is damaged or ends in the middle.
+        ArtifactError: The archive itself is damaged or truncated.
     """
     names = MemberNames(wanted)
     readings = Readings(source.name)
@@ -221,66 +220,54 @@ def read_into(
     """Read an archive once.
 
     Args:
-        sink: Whoever wants the images.
-        builder: Collects what the sink is given.
+        sink: Receives the images.
+        builder: The sink's inventory.
         source: The archive.
-        archive: The same, opened.
-        readings: Earlier readings of it.
-        architecture: The CPU architecture to take where there are several; empty: any.
+        archive: The opened archive.
+        readings: Its readings so far.
+        architecture: The CPU architecture to choose among several; empty for any.
 
     Returns:
-        Whether all is said; otherwise it has to be read again.
+        Whether everything was read; otherwise the archive has to be read again.
 
     Raises:
-        ArtifactError: The archive itself is damaged or ends in the middle.
+        ArtifactError: The archive itself is damaged or truncated.
     """
     reader = ImageReader(
         source.name, source.size, sink, architecture=architecture, roles=readings.roles
     )
     is_settled = readings.settle(reader.read(archive))
     if archive.garbage:
-        builder.passed_over.append(_garbage_behind(source.name))
+        reason = "uncompressed data follows its end, and is not read"
+        builder.passed_over.append(PassedOver(source.name, reason, is_warning=True))
     if is_settled:
-        builder.damaged += _lacking_images(reader.manifest, builder, source.name)
+        builder.damaged += _missing_images(reader.manifest, builder, source.name)
     return is_settled
 
 
-def _garbage_behind(archive: str) -> PassedOver:
-    """Warn about bytes after the end of a compressed archive."""
-    reason = "something else than compressed data stands behind its end, and is not read"
-    return PassedOver(archive, reason, is_warning=True)
-
-
-def _lacking_images(
+def _missing_images(
     manifest: PackManifest | None, builder: InventoryBuilder, archive: str
 ) -> list[ArtifactError]:
-    """Compare an archive with its own record.
+    """Return an error for each image of an archive's own record that was not found.
 
-    Args:
-        manifest: What it says, if it says anything.
-        builder: What was found in it.
-        archive: Its name, for messages.
-
-    Returns:
-        An error for each image that it does not hold as it was packed, and of which nothing
-        else is told.
+    Images that other errors mention are left out.
     """
     if manifest is None:
         return []
     inventory = builder.build()
     found = {str(name): image.image_id for image in inventory.images for name in image.names}
-    told = {word for error in inventory.damaged for word in error.problem.split()}
+    reported = {word for error in inventory.damaged for word in error.problem.split()}
     return [
         ArtifactError(
             f"{archive} does not hold {image.name} as it was packed", "copy the archive again"
         )
         for image in manifest.images
-        if found.get(image.name) != image.image_id and image.name not in told
+        if found.get(image.name) != image.image_id and image.name not in reported
     ]
 
 
 class ListingSink:
-    """A sink that keeps only the list."""
+    """A sink that only lists what it receives."""
 
     sends = False
 
@@ -292,28 +279,28 @@ class ListingSink:
         """Prepare for one reading of the archive.
 
         Args:
-            names: Names the images that have no names.
-            on_file: Called with each file of the archive, and what has become of it.
+            names: Names the images that the archive does not name.
+            on_file: Called with each file of the archive and its outcome.
         """
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
 
-    def packed(self, manifest: PackManifest) -> None:
-        """Ignore the record here; it is compared with what was found."""
+    def pack_manifest(self, manifest: PackManifest) -> None:
+        """Ignore the record; ``read_into`` compares it with what was found."""
 
-    def has(self, archive: NestedArchive) -> bool:
-        """Have every nested archive read."""
+    def has_nested(self, archive: NestedArchive) -> bool:
+        """Return False: read every nested archive."""
         return False
 
-    def read(self, archive: NestedArchive) -> None:
+    def finished_nested(self, archive: NestedArchive) -> None:
         """Ignore it."""
 
-    def needs(self, image: ReadImage[int]) -> bool:
-        """Have every image read."""
+    def needs_layers(self, image: ReadImage[int]) -> bool:
+        """Return True: read every image."""
         return True
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
-        """Use only the size of a layer."""
+        """Return the size of a layer."""
         return layer.size
 
     def image(self, image: ReadImage[int]) -> None:
@@ -321,21 +308,21 @@ class ListingSink:
         self.builder.add(self.builder.describe(image))
 
     def damaged(self, file: str, error: ArtifactError) -> None:
-        """List damage."""
+        """List an error."""
         self.builder.damaged.append(error)
 
     def passed_over(self, entry: PassedOver) -> None:
-        """List a file that is not read."""
+        """List a file that is not pushed."""
         self.builder.passed_over.append(entry)
 
-    def account(self, file: str, verdict: Verdict) -> None:
-        """Record the outcome of a file."""
+    def outcome(self, file: str, verdict: Verdict) -> None:
+        """Pass the outcome on."""
         self._on_file(file, verdict)
 
 
 def _conflict(path: ImagePath, first: ArchivedImage, second: ArchivedImage) -> ArtifactError:
     return ArtifactError(
-        f"two different images would be {path} in the registry: {first.description} and "
+        f"two different images have the path {path} in the registry: {first.description} and "
         f"{second.description}; the second is not pushed",
-        "leave one of them out of the archive, or save it under another name (docker tag)",
+        "remove one of them from the archive, or save it under another name (docker tag)",
     )

@@ -1,4 +1,4 @@
-"""The images of the OCI layouts in one archive, whose documents come in any order."""
+"""The images of the OCI layouts in one archive, whose documents may have any order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,22 +17,22 @@ from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.errors import ArtifactError, listed, without_traceback
 from ckf_airgap.images.oci import sha256_of
 
-# An index in an index is common, a third one is not.
+# An index in an index is common, deeper ones are not.
 _DEEPEST_INDEX = 4
-# What is read of layers in the manifests of one archive: that of 500 images of 100 layers is
-# 50,000, three times over.
+# The limit for the layers in all manifests that are read: 500 images of 100 layers have 50,000,
+# each read three times.
 _MOST_LAYERS = 1_000_000
 _LINUX = "linux"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A manifest that stands for an entry of an index, with its config.
+    """A manifest that an entry of an index may stand for, with its config.
 
     Attributes:
-        descriptor: What the index says of it.
+        descriptor: Its descriptor in the index.
         manifest: The manifest.
-        details: What the config says; None for an artifact.
+        details: The config; None for an artifact.
     """
 
     descriptor: Descriptor
@@ -49,15 +49,15 @@ class Candidate:
 
 @dataclass(eq=False)
 class LayoutEntry:
-    """What the index of a layout lists under one name.
+    """The entries of one name in the index of a layout.
 
     Attributes:
-        folder: The directory of the layout.
-        descriptors: What the index says; several where it lists several platforms by itself.
-        is_done: Whether its image was given to the sink already.
+        directory: The directory of the layout.
+        descriptors: The descriptors; several if the index lists several platforms itself.
+        is_done: Whether the sink has its image already.
     """
 
-    folder: str
+    directory: str
     descriptors: list[Descriptor]
     is_done: bool = False
 
@@ -69,7 +69,7 @@ class LayoutEntry:
 
 @dataclass(eq=False)
 class _Documents:
-    """The documents of an archive, parsed once each."""
+    """The documents of an archive, each parsed once."""
 
     contents: Mapping[str, bytes]
     manifests: ParsedOnce[OciManifest | list[Descriptor]] = field(
@@ -79,63 +79,63 @@ class _Documents:
     layers: int = 0
 
     def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
-        """Return the document of a descriptor; None if the archive lacks it."""
+        """Return the manifest or index of a descriptor; None if the archive lacks it."""
         content = self.contents.get(descriptor.digest)
         if content is None:
             return None
 
         def parse() -> OciManifest | list[Descriptor]:
-            require_sound(content, descriptor.digest, f"the manifest of {descriptor.label}")
+            require_digest(content, descriptor.digest, f"the manifest of {descriptor.label}")
             return read_manifest(content, descriptor.label)
 
         found = self.manifests.get(descriptor.digest, parse)
         self.layers += len(found.layers) if isinstance(found, OciManifest) else len(found)
         if self.layers > _MOST_LAYERS:
             raise TooManyLayersError(
-                f"the images list more than {_MOST_LAYERS:,} layers together: that cannot be",
+                f"the images list more than {_MOST_LAYERS:,} layers together, which is too many",
                 REPACK,
             )
         return found
 
     def config(self, digest: str, content: bytes, image: str) -> ImageConfig:
-        """Read a config once for all images that use it."""
+        """Read a config, once for all images that use it."""
 
         def parse() -> ImageConfig:
-            require_sound(content, digest, f"the config of {image}")
+            require_digest(content, digest, f"the config of {image}")
             return read_config(content, image, REPACK)
 
         return self.configs.get(digest, parse)
 
 
 class TooManyLayersError(ArtifactError):
-    """The images of an archive list more layers than any valid archive: nothing of it is read."""
+    """The images of an archive list too many layers; the whole archive is refused."""
 
 
-def require_sound(content: bytes, digest: str, what: str) -> None:
-    """Check that a document has its digest.
+def require_digest(content: bytes, digest: str, what: str) -> None:
+    """Require that a document has the right digest.
 
     Raises:
-        ArtifactError: It is not.
+        ArtifactError: It does not.
     """
     if sha256_of(content) != digest:
         raise ArtifactError(f"{what} is damaged: it is not {digest}", REPACK)
 
 
 class LayoutImages:
-    """The layouts of one archive: what their indexes list, and what is known about it so far.
+    """The layouts of one archive, and which of their documents have been read.
 
     Attributes:
-        entries: What the indexes list.
-        counts: How much each of them lists, by the directory of its layout.
+        entries: The entries of all indexes.
+        counts: The number of entries by the directory of the layout.
     """
 
     def __init__(self, archive: str, documents: Mapping[str, bytes], architecture: str) -> None:
-        """Begin without a layout.
+        """Start without a layout.
 
         Args:
             archive: The archive's name, for messages.
-            documents: The documents that have come by, by digest; the caller adds to it.
-            architecture: The CPU architecture to take where an index has several; empty: any.
+            documents: The documents read so far, by digest; the caller adds to it.
+            architecture: The CPU architecture to choose among several; empty for any.
         """
         self._archive = archive
         self._documents = _Documents(documents)
@@ -145,21 +145,23 @@ class LayoutImages:
         self.entries: list[LayoutEntry] = []
         self.counts: Counter[str] = Counter()
 
-    def add_index(self, content: bytes, folder: str) -> list[LayoutEntry] | None:
+    def add_index(self, content: bytes, directory: str) -> list[LayoutEntry] | None:
         """Add a layout.
 
         Returns:
-            What its index lists; None where the document is something else, for files of this
-            name stand in other directories too.
+            The entries of its index. None if the document is not an index: other directories may
+            have files of this name.
 
         Raises:
             ArtifactError: It is damaged.
         """
         descriptors = read_index(content, f"{INDEX} in {self._archive}")
-        if descriptors is None and folder:
+        if descriptors is None and directory:
             return None
         if descriptors is None:
-            raise ArtifactError(f"{INDEX} in {self._archive} is damaged: no index", REPACK)
+            raise ArtifactError(
+                f"{INDEX} in {self._archive} is damaged: it is not an index", REPACK
+            )
         by_name: dict[str, LayoutEntry] = {}
         added: list[LayoutEntry] = []
         for descriptor in descriptors:
@@ -167,20 +169,20 @@ class LayoutImages:
             if same and descriptor.platform and same.descriptors[0].platform:
                 same.descriptors.append(descriptor)
                 continue
-            by_name[descriptor.name] = LayoutEntry(folder, [descriptor])
+            by_name[descriptor.name] = LayoutEntry(directory, [descriptor])
             added.append(by_name[descriptor.name])
         self.entries += added
-        self.counts[folder] += len(added)
+        self.counts[directory] += len(added)
         return added
 
     def awaiting(self, digest: str) -> list[LayoutEntry]:
-        """Return the entries that wait for a document that has been read."""
+        """Return and forget the entries that were waiting for a document."""
         return self._awaiting.pop(digest, [])
 
     def known(self, entries: Sequence[LayoutEntry]) -> Iterator[tuple[LayoutEntry, Candidate]]:
-        """Return the entries of which everything but the layers is known.
+        """Return the entries whose manifest and config have been read.
 
-        Only those are given that stand for one manifest, whatever else comes by.
+        Entries that may stand for several manifests are left out.
         """
         for entry in entries:
             if len(entry.descriptors) > 1:
@@ -191,7 +193,7 @@ class LayoutImages:
             except TooManyLayersError:
                 raise
             except ArtifactError:
-                # It is told at the end.
+                # ``choose`` reports it.
                 continue
             if isinstance(found, Candidate) and found.details:
                 yield entry, found
@@ -202,23 +204,23 @@ class LayoutImages:
 
     @property
     def is_known(self) -> bool:
-        """Whether an index was read and everything that it lists is known but the layers."""
+        """Whether an index was read, and the manifests and configs of all its entries."""
         return bool(self.entries) and self._are_manifests and not self._awaiting
 
     def choose(
         self, entry: LayoutEntry, lacks: Callable[[Candidate], str]
     ) -> tuple[Candidate, Sequence[Candidate]]:
-        """Choose the image of an entry, at the end of the archive.
+        """Choose the manifest of an entry, at the end of the archive.
 
         Args:
             entry: The entry.
-            lacks: Says which layer of a manifest is not there; an empty text where none.
+            lacks: Describes a missing blob of a manifest; empty if the manifest is complete.
 
         Returns:
-            The one manifest that is there and wanted, and those that are there and are not.
+            The only complete manifest that is wanted, and the others.
 
         Raises:
-            ArtifactError: None is there, or several are.
+            ArtifactError: There is none, or more than one.
         """
         problems: list[ArtifactError] = []
         present: dict[str, Candidate] = {}
@@ -241,19 +243,20 @@ class LayoutImages:
                 f"{entry.descriptors[0].digest}",
                 REPACK,
             )
-        fitting = self._fitting(list(present.values()))
-        if len(fitting) > 1:
-            platforms = listed(sorted(each.platform for each in fitting))
+        wanted = self._wanted(list(present.values()))
+        if len(wanted) > 1:
+            platforms = listed(sorted(each.platform for each in wanted))
             raise ArtifactError(
-                f"{entry.label} is there {len(fitting)} times in {self._archive}, for several CPU "
+                f"{entry.label} is in {self._archive} {len(wanted)} times, for several CPU "
                 f"architectures: {platforms}",
                 "choose one with --architecture, or pack it for one (ckf-airgap pack "
                 "--architecture, skopeo copy without --all)",
             )
-        chosen = fitting[0]
+        chosen = wanted[0]
         return chosen, [*others, *(each for each in present.values() if each is not chosen)]
 
-    def _fitting(self, present: list[Candidate]) -> list[Candidate]:
+    def _wanted(self, present: list[Candidate]) -> list[Candidate]:
+        """Prefer images to artifacts, Linux, and the architecture; each only if there is one."""
         images = [each for each in present if each.details] or present
         linux = [each for each in images if each.platform.startswith(f"{_LINUX}/")] or images
         wanted = [each for each in linux if each.platform.split("/")[1:2] == [self._architecture]]
@@ -262,7 +265,7 @@ class LayoutImages:
     def _candidates(
         self, descriptors: Sequence[Descriptor], problems: list[ArtifactError], depth: int = 0
     ) -> Iterator[Candidate]:
-        """Walk the targets of descriptors, including nested indexes."""
+        """Walk the manifests of descriptors, including those of nested indexes."""
         for descriptor in descriptors:
             try:
                 found = self._documents.read(descriptor)
@@ -288,9 +291,9 @@ class LayoutImages:
                 )
 
     def _candidate(self, descriptor: Descriptor) -> Candidate | str:
-        """Return the manifest of a descriptor with its config, or the digest of the missing one.
+        """Return the candidate of a descriptor, or the digest of a missing document.
 
-        An empty text stands for an index, which lacks nothing.
+        For an index, which has no single candidate, it is an empty string.
         """
         manifest = self._documents.read(descriptor)
         if manifest is None:
@@ -308,5 +311,5 @@ class LayoutImages:
 
 
 def _named(descriptor: Descriptor, parent: Descriptor) -> Descriptor:
-    """Return the entries of an index the name of the index."""
+    """Give an entry of an index the name of the index."""
     return replace(descriptor, name=parent.name or descriptor.name)

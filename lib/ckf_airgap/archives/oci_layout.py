@@ -1,8 +1,8 @@
 """The documents of an OCI image layout: ``index.json``, indexes, manifests.
 
 The format is described in the OCI Image Specification v1.1 ("Image Layout", "Image Index", "Image
-Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algorithm>/<digest>``,
-and these may stand in any order in an archive.
+Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algorithm>/<digest>``;
+an archive may hold these in any order.
 """
 
 import re
@@ -23,14 +23,14 @@ from ckf_airgap.images.oci import DOCKER_CONFIG, OCI_CONFIG, OCI_MANIFEST, is_di
 INDEX = "index.json"
 MARKER = "oci-layout"
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
-"""The annotation with a name, of which the specification leaves open how much of a name it is."""
+"""The annotation with a name; the specification allows a whole reference or only a tag."""
 ORIGINAL_MANIFEST = "ckf-airgap.original-manifest"
-"""The annotation with the digest of the manifest that the image had in its registry, where that
-one is of a kind that tools do not find in a layout. It is a blob of the layout too."""
+"""The annotation with the digest of the manifest that the image had in its registry, if tools
+cannot read its format in a layout. That manifest is a blob of the layout, too."""
 REPACK = "make the archive again (ckf-airgap pack --format oci, or skopeo copy)"
-"""What to do about a damaged image of a layout."""
+"""The cure for a damaged image of a layout."""
 
-# The whole name, as containerd and docker write it.
+# The whole reference, written by containerd and docker.
 _CONTAINERD_NAME = "io.containerd.image.name"
 _BLOB = re.compile(r"(?:.*/)?blobs/([a-z0-9]+)/([0-9a-f]{32,128})")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
@@ -49,20 +49,20 @@ _SHOWN = 100
 
 
 def blob_digest(path: str) -> str | None:
-    """Return the digest of the blob that stands at a path; None where none does."""
+    """Return the digest in the path of a blob; None for other paths."""
     match = _BLOB.fullmatch(path)
     return f"{match[1]}:{match[2]}" if match else None
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What an index says of a manifest, or of a further index.
+    """An entry of an index: a manifest, or another index.
 
     Attributes:
         digest: Its digest.
-        name: The name that the index gives it, a whole reference; empty where it gives none.
-        platform: Operating system, architecture and variant, as far as it is said.
-        is_attestation: Whether it describes another manifest, as BuildKit's provenance does.
+        name: Its name, a whole reference; empty if the index gives none.
+        platform: Operating system, architecture and variant, as far as given.
+        is_attestation: Whether it describes another manifest, such as BuildKit's provenance.
     """
 
     digest: str
@@ -78,12 +78,12 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class BlobDescriptor:
-    """What a manifest says of a blob.
+    """An entry of a manifest: its config or a layer.
 
     Attributes:
         digest: Its digest.
         size: Its size in bytes.
-        media_type: What it holds; empty where that is not said.
+        media_type: Its media type; empty if not given.
     """
 
     digest: str
@@ -96,11 +96,11 @@ class OciManifest:
     """The manifest of an image, or of an artifact.
 
     Attributes:
-        content: The manifest, byte for byte.
+        content: The bytes of the manifest.
         media_type: Its media type.
         config: Its config.
         layers: Its layers, base layer first.
-        artifact_type: What it is where it is no image, for example ``text/spdx+json``; else empty.
+        artifact_type: The type of an artifact, for example ``text/spdx+json``; empty for an image.
     """
 
     content: bytes
@@ -120,11 +120,10 @@ def read_index(content: bytes, what: str) -> list[Descriptor] | None:
 
     Args:
         content: The document.
-        what: What to call it in messages.
+        what: Describes it in messages.
 
     Returns:
-        What it lists; None where the document is no index, for files named ``index.json`` exist
-        elsewhere.
+        Its entries; None if the document is not an index.
 
     Raises:
         ArtifactError: It is damaged.
@@ -139,14 +138,14 @@ def read_index(content: bytes, what: str) -> list[Descriptor] | None:
 
 
 def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]":
-    """Read what a descriptor of an index points to.
+    """Read the document of an entry of an index.
 
     Args:
         content: The document.
         name: The image, for messages.
 
     Returns:
-        The manifest, or what a further index lists.
+        The manifest, or the entries of another index.
 
     Raises:
         ArtifactError: It is damaged, or neither a manifest nor an index.
@@ -159,7 +158,7 @@ def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]"
     try:
         layers = tuple(_blob(layer) for layer in items_of(document, "layers"))
         if len(layers) > MOST_LAYERS:
-            raise TypeError(f"{len(layers)} layers are too many for an image")
+            raise TypeError(f"{len(layers)} layers are too many")
         config = _blob(document.get("config"))
     except TypeError as error:
         raise ArtifactError(f"{what} is damaged ({error})", REPACK) from error
@@ -175,11 +174,11 @@ def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]"
 def _artifact_type(
     document: dict[str, Any], config: BlobDescriptor, layers: tuple[BlobDescriptor, ...]
 ) -> str:
-    """Tell artifacts from images (Image Manifest, "Guidelines for Artifact Usage")."""
+    """Return the type of an artifact, by Image Manifest, "Guidelines for Artifact Usage"."""
     if config.media_type not in _IMAGE_CONFIGS:
         return word_of(document, "artifactType") or config.media_type
     others = [each.media_type for each in layers if not _LAYERS.fullmatch(each.media_type)]
-    # An image may have a layer of a kind that is not known here; an artifact has nothing else.
+    # An image may have some layers of an unknown media type; an artifact has no others.
     return others[0] if others and len(others) == len(layers) else ""
 
 
@@ -199,7 +198,7 @@ def _descriptor(entry: object) -> Descriptor:
 
 
 def _name(annotations: dict[str, Any]) -> str:
-    """Return the name of an image. One that is a tag alone says not of what: it is none."""
+    """Return the name of an image; a tag alone is not a name."""
     whole = text_of(annotations, _CONTAINERD_NAME)
     if whole:
         return whole
@@ -221,7 +220,7 @@ def _digest(value: object) -> str:
     if not is_digest(value):
         algorithm = value.partition(":")[0]
         raise TypeError(
-            f"blobs are named by {algorithm}, which registries do not take; skopeo copy names "
-            "them by sha256"
+            f"blobs have {algorithm} digests, which registries do not accept; skopeo copy makes "
+            "sha256 digests"
         )
     return value

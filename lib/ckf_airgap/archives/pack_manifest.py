@@ -1,4 +1,4 @@
-"""What a packed archive says of itself: its first member, ``ckf-airgap.json``."""
+"""The record of a packed archive's content: its first member, ``ckf-airgap.json``."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +16,7 @@ Entry = TypeVar("Entry", "PackedImage", "PackedCharm")
 
 _FORMAT = 1
 _LARGEST = 16 * 1024 * 1024
-# Room for the size of the archive, which is only known once the length of this text is.
+# The size of the archive depends on the length of this text, so the size gets a fixed width.
 _SIZE_DIGITS = 20
 
 
@@ -28,7 +28,7 @@ class PackedImage:
         name: Its name, with a tag.
         digest: The digest of its manifest in the registry that it came from.
         image_id: The digest of its config.
-        size: The bytes of its layers as that registry stores them.
+        size: The size of its layers in that registry, in bytes.
     """
 
     name: str
@@ -44,10 +44,10 @@ class PackedCharm:
     Attributes:
         name: The charm.
         file: Its member.
-        sha256: Of the file, 64 hexadecimal digits.
-        size: Of the file, in bytes.
-        revision: Its revision on Charmhub, or None where it did not come from there.
-        channel: The channel it was taken from, likewise.
+        sha256: The SHA-256 of the file, 64 hexadecimal digits.
+        size: The size of the file, in bytes.
+        revision: Its revision on Charmhub; None if it came from elsewhere.
+        channel: Its channel on Charmhub; None if it came from elsewhere.
     """
 
     name: str
@@ -60,17 +60,16 @@ class PackedCharm:
 
 @dataclass(frozen=True)
 class PackManifest:
-    """What was packed, of both archives.
+    """The content of both archives.
 
     Attributes:
-        layout: How images.tar.gz holds the images: ``docker`` or ``oci``.
+        layout: The format of images.tar.gz: ``docker`` or ``oci``.
         architecture: The CPU architecture of the images.
         images: The images, sorted by name.
         charms: The charms, sorted by name.
-        bundle: The bundle that they were packed for; empty where there was none.
-        archive_size: The size of the archive that this stands in, in bytes.
-        upgrade_from: What it was packed to upgrade from: a release, or a bundle; empty for
-            nothing.
+        bundle: The bundle that they were packed for, if any.
+        archive_size: The size of the archive that holds this record, in bytes.
+        upgrade_from: The release or bundle that it was packed to upgrade from, if any.
     """
 
     layout: str
@@ -82,40 +81,40 @@ class PackManifest:
     upgrade_from: str = ""
 
     def encode(self) -> bytes:
-        """Write it: JSON, of the same length whatever the archive's size."""
+        """Return the JSON document, whose length does not depend on ``archive_size``."""
         document = {"format": _FORMAT, **asdict(self)}
         text = json.dumps(document, indent=1)
-        filling = _SIZE_DIGITS - len(str(self.archive_size))
-        return f"{text}{' ' * filling}\n".encode()
+        padding = _SIZE_DIGITS - len(str(self.archive_size))
+        return f"{text}{' ' * padding}\n".encode()
 
     def require_size(self, size: int, archive: str) -> None:
-        """Check that the archive is as long as it was made.
+        """Require that the archive has the size in its record.
 
         Args:
-            size: Its size, in bytes.
+            size: The actual size, in bytes.
             archive: Its name, for messages.
 
         Raises:
-            ArtifactError: It is not.
+            ArtifactError: It has another size.
         """
         if self.archive_size != size:
             raise ArtifactError(
                 f"{archive} has {size:,} bytes and was packed with {self.archive_size:,}: it was "
                 "not copied completely",
-                f"copy it again; where it was made anew from its members, leave {PACK_MANIFEST} "
+                f"copy it again; if you made a new archive of its members, leave {PACK_MANIFEST} "
                 "out",
             )
 
     @classmethod
     def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
-        """Read it.
+        """Parse the member.
 
         Args:
-            content: What the member holds.
+            content: Its content.
             archive: The archive's name, for messages.
 
         Returns:
-            The manifest; None for one of a later format, which this cannot read.
+            The record; None if it has a later format.
 
         Raises:
             ArtifactError: It is damaged.
@@ -141,17 +140,13 @@ class PackManifest:
 
 
 def read_pack_manifest(archive: Source) -> PackManifest | None:
-    """Read what an archive says of itself, without reading the rest of it.
-
-    Args:
-        archive: The archive.
+    """Read the record of an archive, and nothing else of it.
 
     Returns:
-        Its manifest; None where it begins with something else, as archives do that other tools
-        made.
+        The record; None if the archive has none, because another tool made it.
 
     Raises:
-        ArtifactError: The archive is not one, or is not as long as it was made.
+        ArtifactError: It is not an archive, or does not have the size in its record.
     """
     with open_archive(archive) as stream:
         manifest = _first_member(stream, archive.name)
@@ -161,14 +156,14 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
-    """Read the member that holds the manifest.
+    """Read the record from its member.
 
     Raises:
         ArtifactError: It is damaged.
     """
     if member.size > _LARGEST:
         raise ArtifactError(
-            f"{PACK_MANIFEST} in {archive} has {member.size:,} bytes, too many for what it is",
+            f"{PACK_MANIFEST} in {archive} has {member.size:,} bytes, which is too many",
             "make the archive again (ckf-airgap pack)",
         )
     pieces: list[bytes] = []
@@ -181,7 +176,7 @@ def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
     entry = kind(**document)
     for field in fields(entry):
         if not isinstance(getattr(entry, field.name), cast(type, field.type)):
-            raise TypeError(f"{field.name} of {document} is of the wrong kind")
+            raise TypeError(f"{field.name} of {document} has the wrong type")
     return entry
 
 

@@ -1,4 +1,4 @@
-"""Documents that many images of an archive may have."""
+"""Documents that several images of an archive may share."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -9,18 +9,14 @@ Value = TypeVar("Value")
 
 
 class ParsedOnce(Generic[Value]):
-    """Parses each document once, however many images have it; damage is remembered too."""
+    """Parses each document once, and caches the result or the error."""
 
     def __init__(self) -> None:
-        """Begin with nothing parsed."""
+        """Start empty."""
         self._results: dict[str, Value | ArtifactError] = {}
 
     def get(self, key: str, parse: Callable[[], Value]) -> Value:
-        """Return a document.
-
-        Args:
-            key: Tells it from the others: its path or its digest.
-            parse: Parses it.
+        """Return the document of a key: its path or its digest.
 
         Raises:
             ArtifactError: It is damaged.

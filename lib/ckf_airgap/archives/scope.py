@@ -1,4 +1,4 @@
-"""One archive on its way through the reader: the files that have come by, and what is known."""
+"""The files of one archive that have been read, and their images."""
 
 import posixpath
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ckf_airgap.archives.allowance import Allowance
 from ckf_airgap.archives.image_sink import Layer, ReadImage, Role, Verdict
 from ckf_airgap.errors import ArtifactError
 
-# podman's archives link each layer once, docker's too; a chain of them nobody writes.
+# Archives of docker and podman link each layer at most once; no tool writes longer chains.
 _MOST_LINKS = 16
 
 
@@ -18,16 +18,16 @@ class File(Generic[Layer]):
 
     Attributes:
         path: Its path in the archive.
-        place: Tells it from every other file of the whole archive.
+        place: Identifies it in the whole archive; see ``LayerFile``.
         size: Its size, in bytes.
-        role: As what it was read.
-        is_tar: Whether it is a tar archive, perhaps compressed.
-        is_plain: Whether it is not compressed.
-        what: In words what it is where that is nothing that is read here.
-        layer: What became of it where it was read as a layer.
-        error: What is wrong with it.
-        verdict: What has become of it, once that is known.
-        reason: Why it is passed over, where that is known.
+        role: How it was read.
+        is_tar: Whether it is a tar archive, compressed or not.
+        is_plain: Whether it is uncompressed.
+        what: Describes a file that cannot be read here, for example ``a zip file``.
+        layer: The sink's result, if it was read as a layer.
+        error: The damage that was found, if any.
+        verdict: Its outcome, when it is known.
+        reason: Why it is passed over, if known.
     """
 
     path: str
@@ -43,7 +43,7 @@ class File(Generic[Layer]):
     reason: str = ""
 
     def decide(self, verdict: Verdict) -> None:
-        """Set its outcome, unless it has one: part of an image stays part of it."""
+        """Set the outcome, unless there is one; any but "passed over" replaces "damaged"."""
         if self.verdict is None or (
             self.verdict is Verdict.DAMAGED and verdict is not Verdict.PASSED_OVER
         ):
@@ -52,13 +52,13 @@ class File(Generic[Layer]):
 
 @dataclass(frozen=True)
 class Position:
-    """Where in the whole archive an archive stands.
+    """The position of an archive in the whole archive.
 
     Attributes:
-        label: What to call it in messages.
-        holder: Its path in the whole archive; empty where it is that itself.
-        place: Tells it from every other file of the whole archive.
-        depth: How many archives it stands in.
+        label: Its name in messages.
+        holder: Its path in the whole archive; empty for the whole archive.
+        place: The prefix of the places of its files; see ``LayerFile``.
+        depth: The number of archives around it.
     """
 
     label: str
@@ -67,34 +67,34 @@ class Position:
     depth: int = 0
 
     def inside(self, path: str, place: str) -> "Position":
-        """Return the position of an archive in this one."""
+        """Return the position of a nested archive."""
         holder = self.named(path)
         return Position(holder, holder, f"{place}/", self.depth + 1)
 
     def named(self, path: str) -> str:
-        """Name a file of it in the whole archive."""
+        """Return the path of a file in the whole archive."""
         return f"{self.holder}/{path}" if self.holder else path
 
 
 class Scope(Generic[Layer]):
-    """The files of one archive, by their paths, and the documents among them.
+    """The files of one archive, and its documents.
 
     Attributes:
-        at: Where the archive stands.
-        files: The files by their paths.
-        documents: The content of the JSON documents, by their paths.
-        blobs: The files that are blobs of a layout, by the digest that their path claims.
-        contents: The content of the documents that are blobs, by the same.
-        links: Where the links lead, by their paths.
-        replaced: Files of which a later one has the path.
+        at: The position of the archive.
+        files: The files by path.
+        documents: The content of the JSON documents, by path.
+        blobs: The files that are blobs of a layout, by the digest in their path.
+        contents: The content of the documents that are blobs, by the digest in their path.
+        links: The targets of the links, by path.
+        replaced: Files whose path a later file has, too.
     """
 
-    def __init__(self, at: Position, kept: Allowance) -> None:
-        """Begin one.
+    def __init__(self, at: Position, allowance: Allowance) -> None:
+        """Start without files.
 
         Args:
-            at: Where it stands.
-            kept: Counts what is kept of it.
+            at: The position of the archive.
+            allowance: Limits the memory.
         """
         self.at = at
         self.files: dict[str, File[Layer]] = {}
@@ -104,61 +104,61 @@ class Scope(Generic[Layer]):
         self.links: dict[str, str] = {}
         self.replaced: list[File[Layer]] = []
         self._resolved: dict[str, str] = {}
-        self._allowance = kept
-        self._kept = 0
+        self._allowance = allowance
+        self._reserved = 0
 
-    def keep(self, *texts: str | bytes) -> None:
-        """Count what is kept until the end of this archive.
+    def reserve(self, *texts: str | bytes) -> None:
+        """Reserve memory for texts that stay until the end of this archive.
 
         Raises:
-            ArtifactError: It is too much.
+            ArtifactError: The limit is exceeded.
         """
-        self._kept += self._allowance.keep(sum(map(len, texts)), self.at.label)
+        self._reserved += self._allowance.reserve(sum(map(len, texts)), self.at.label)
 
     def close(self) -> None:
-        """Forget the archive: its memory is free for the next one."""
-        self._allowance.give_back(self._kept)
-        self._kept = 0
+        """Release the reserved memory."""
+        self._allowance.release(self._reserved)
+        self._reserved = 0
 
     def add_link(self, path: str, target: str, *, is_hard: bool) -> None:
-        """Add a link; a symbolic one is relative to its directory."""
-        folder = "" if is_hard else posixpath.dirname(path)
-        self.keep(path, target)
-        self.links[path] = posixpath.normpath(posixpath.join(folder, target))
+        """Add a link; a symbolic link is relative to its directory."""
+        directory = "" if is_hard else posixpath.dirname(path)
+        self.reserve(path, target)
+        self.links[path] = posixpath.normpath(posixpath.join(directory, target))
 
     def resolve(self, path: str) -> str:
-        """Follow links to a path, each of them once however many files lead over it.
+        """Follow links from a path; cache the target of each link.
 
         Raises:
-            ArtifactError: They lead in a circle, or are a chain that nobody writes.
+            ArtifactError: The chain of links is too long, or a cycle.
         """
         path = posixpath.normpath(path)
-        passed: list[str] = []
+        followed: list[str] = []
         target = path
         while target in self.links and target not in self._resolved:
-            passed.append(target)
-            if len(passed) > _MOST_LINKS:
+            followed.append(target)
+            if len(followed) > _MOST_LINKS:
                 raise ArtifactError(
                     f"{self.at.label} has a chain of more than {_MOST_LINKS} links at {path}",
                     "make the archive again with the files that the links lead to (tar -h)",
                 )
             target = self.links[target]
         target = self._resolved.get(target, target)
-        for each in passed:
+        for each in followed:
             self._resolved[each] = target
         return target
 
     def file(self, path: str) -> File[Layer] | None:
-        """Return the file at a path, over links; None where there is none."""
+        """Return the file at a path, following links; None if there is none."""
         return self.files.get(self.resolve(path))
 
 
 @dataclass(frozen=True)
-class Found(Generic[Layer]):
-    """An image or an artifact of an archive, with the files that it is made of.
+class FoundImage(Generic[Layer]):
+    """An image or an artifact of an archive, with its files.
 
     Attributes:
-        image: What it is; its layers are added when it is given to the sink.
+        image: The image; its ``layers`` are set when it is passed to the sink.
         layers: The files of its layers, base layer first.
         documents: The files of its config and its manifest.
     """
@@ -168,6 +168,6 @@ class Found(Generic[Layer]):
     documents: tuple[File[Layer], ...]
 
     def decide(self, verdict: Verdict) -> None:
-        """Describe what has become of its files."""
+        """Set the outcome of its files."""
         for file in (*self.layers, *self.documents):
             file.decide(verdict)

@@ -1,24 +1,24 @@
-"""Segments of a gzip member: runs of whole Deflate blocks that can be taken as they are.
+"""Segments of a gzip member: runs of whole Deflate blocks that can be reused unchanged.
 
-pigz, pgzip and every program that flushes end many blocks with an empty stored block, of which the
-last four bytes are 00 00 FF FF and end at a byte boundary (RFC 1951, section 3.2.4). What stands
-between two such places refers back 32 KiB of content at the most (section 2). Behind the same
-32 KiB it can therefore be part of another member.
+pigz, pgzip and every program that flushes its output end many blocks with an empty stored block.
+Its last four bytes, 00 00 FF FF, end at a byte boundary and serve as a marker (RFC 1951, section
+3.2.4). The blocks between two markers refer back at most 32 KiB of content (section 2), so they
+can become part of any member in which the same 32 KiB precede them.
 
-Content that cannot be compressed stands in stored blocks, without markers; these begin with their
-length, twice, and end at a byte boundary.
+Incompressible content is in stored blocks, without markers; these begin with their length and its
+complement, and end at a byte boundary.
 
-All of these bytes occur elsewhere too, by chance or on purpose, so that each place is proven. When
-the decoder has been fed exactly to such a place, it is fed a last stored block of random bytes,
-the probe. Only between two blocks can it give those bytes, take all of them and be at its end. In
-a stored block it would give the header of the probe as well; in a block of codes it would have to
-read these very bytes, and the end of the block behind them, from bytes that nobody knew. Behind a
-proven place a new decoder goes on, which knows nothing but the 32 KiB of content before it. So
-each segment has been decoded from nothing but its bytes and these 32 KiB, into the content that is
-counted in the checksum of the member, and it ends between two blocks: any other decoder does the
-same with it. Behind a place that was none, the decoder is made again as it was before.
+All of these bytes also occur elsewhere, by chance or on purpose, so each block boundary is proven.
+When the decoder has consumed exactly the bytes before it, it gets the probe: a last stored block
+of random bytes. Only between two blocks does it return those bytes, consume the whole probe and
+reach its end. Inside a stored block it would also return the header of the probe; inside a
+compressed block it would have to decode random bytes to themselves, followed by an end of block.
+After a proven boundary a new decoder continues, which gets only the 32 KiB of content before it.
+So each segment was decoded from its own bytes and those 32 KiB alone, into content that the
+checksum of the member covers, and it ends between two blocks: any other decoder will decode it to
+the same content. If the boundary was false, the decoder is restored.
 
-What becomes a segment depends on the bytes of the member alone, not on how they are read.
+Segments depend on the bytes of the member alone, not on how they are read.
 """
 
 import os
@@ -33,38 +33,38 @@ from isal import igzip_lib, isal_zlib
 
 _MIB = 1024 * 1024
 WINDOW_SIZE = 32 * 1024
-"""How far blocks refer back, in bytes of the content, at the most (RFC 1951, section 2)."""
+"""How far blocks refer back at most, in bytes of content (RFC 1951, section 2)."""
 LONGEST_SEGMENT = 4 * _MIB
-"""The size of the content of a segment, in bytes, at the most."""
-# What the blocks of a segment may take more than their content: as part of that.
+"""The maximum content of a segment, in bytes."""
+# The blocks of a segment may be larger than their content by one part in so many.
 _OVERHEAD = 8
-# The content of a segment at the least: a new decoder and the probe cost as much as decoding some
-# 20 KiB, and looking for markers a tenth of decoding.
+# The minimum content of a segment, in bytes: a new decoder and the probe cost as much as decoding
+# some 20 KiB, and the search for markers a tenth of decoding.
 _SHORTEST = 512 * 1024
 _MARKER = b"\x00\x00\xff\xff"
 _MARKERS = re.compile(_MARKER)
-# The header of a stored block, not the last one, of about the length that zlib makes: 16 KiB, or
-# 64 KiB where nothing is to be compressed (RFC 1951, section 3.2.4).
+# The header of a stored block that is not the last one (RFC 1951, section 3.2.4), with about the
+# length that zlib uses: 16 KiB, or 64 KiB without compression.
 _STORED_HEADERS = re.compile(rb"\x00(?=(.[\x3f\x40\xff])(.[\xc0\xbf\x00]))", re.DOTALL)
 _STORED_HEADER_SIZE = 5
-# They are looked for where no marker was found in so many bytes.
+# The search for stored blocks starts if so many bytes had no marker.
 _STORED_DISTANCE = 512 * 1024
-# So far apart are the markers that are looked at, so that millions of them cost little.
+# Markers closer together are skipped, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# Markers are looked for behind so many bytes for each byte of the shortest segment, or of what it
-# took in the segment before where that is less: behind fewer than it will take, mostly.
+# The search for markers starts after so many compressed bytes for each byte of the shortest
+# segment; after fewer if the previous segment compressed better. Mostly before the segment ends.
 _FREE_SHARE = 0.2
-# What the decoder is fed again behind a marker that was none, at the most, and the content of it.
-# Where no place was proven for so long, none is looked for any more.
+# How many bytes are held to restore the decoder after a false boundary, and their content. If no
+# boundary is proven within them, the search stops for the rest of the member.
 _MOST_HELD = 8 * _MIB
 _MOST_HELD_CONTENT = 32 * _MIB
-# How much of a stream may be decoded twice: as part of it, and besides.
+# How much of a stream may be decoded twice: one part in so many, plus a constant.
 _REPEATED_SHARE = 8
 _REPEATED_ALWAYS = _MOST_HELD_CONTENT
 _MOST_DECODED = _MIB
 _PROBE_SIZE = 16 * 1024
 _TRAILER_SIZE = 8
-# Not known to whoever makes an archive.
+# The maker of an archive cannot know it.
 _RANDOM = os.urandom(_PROBE_SIZE)
 # A last stored block (RFC 1951, section 3.2.4).
 _PROBE = b"\x01" + struct.pack("<HH", _PROBE_SIZE, _PROBE_SIZE ^ 0xFFFF) + _RANDOM
@@ -76,12 +76,12 @@ _ERRORS = (cast(type[Exception], igzip_lib.error), zlib.error)
 
 @dataclass(frozen=True)
 class Segment:
-    """Whole Deflate blocks, none of which is the last of its member.
+    """Whole Deflate blocks, not including the last one of a member.
 
     Attributes:
-        start: Where their content begins in the decoded stream, in bytes from its start.
-        end: Where it ends.
-        pieces: Their bytes, in pieces as they were read.
+        start: The start of their content in the decoded stream, in bytes.
+        end: The end of their content.
+        pieces: Their bytes, in the pieces that were read.
     """
 
     start: int
@@ -90,54 +90,44 @@ class Segment:
 
     @property
     def blocks(self) -> bytes:
-        """Their bytes: behind the ``WINDOW_SIZE`` bytes of content before, they give the content.
-
-        It is made anew each time.
-        """
+        """A new copy of their bytes; these refer to up to ``WINDOW_SIZE`` bytes of content before."""
         return b"".join(self.pieces)
 
 
 class Tape:
-    """The segments of a decoded stream, on their way from the decoder to the reader of the stream.
+    """A queue of the segments of a decoded stream, from its decoder to its reader.
 
     Attributes:
-        decoded: How many bytes have been decoded.
-        repeated: How many of them have been decoded twice.
+        decoded: The number of bytes decoded so far.
+        repeated: The number of bytes decoded twice.
     """
 
     def __init__(self) -> None:
-        """Begin at the start of the stream."""
+        """Start at the start of the stream."""
         self.decoded = 0
         self.repeated = 0
         self._segments: deque[Segment] = deque()
 
     def add(self, segment: Segment) -> None:
-        """Add a segment; the last byte of its content must not have been handed on yet."""
+        """Add a segment, before the decoder returns the last byte of its content."""
         self._segments.append(segment)
 
-    def take(self, end: int) -> list[Segment]:
-        """Remove what ends in what has been read.
-
-        Args:
-            end: How much of the stream has been read, in bytes.
-
-        Returns:
-            The segments, in order.
-        """
-        taken: list[Segment] = []
+    def pop_until(self, end: int) -> list[Segment]:
+        """Remove and return the segments that end within the first ``end`` bytes, in order."""
+        popped: list[Segment] = []
         # Another thread adds at the other end.
         while self._segments and self._segments[0].end <= end:
-            taken.append(self._segments.popleft())
-        return taken
+            popped.append(self._segments.popleft())
+        return popped
 
 
 @dataclass(frozen=True)
 class TapePosition:
-    """A place in a decoded stream.
+    """A position in a decoded stream.
 
     Attributes:
         tape: The segments of the stream.
-        offset: The place, in bytes from the start of the stream.
+        offset: In bytes from the start of the stream.
     """
 
     tape: Tape
@@ -146,81 +136,70 @@ class TapePosition:
 
 @runtime_checkable
 class Taped(Protocol):
-    """A stream that is a part of a decoded stream, as it is."""
+    """A stream whose bytes are an unchanged part of a decoded stream."""
 
     @property
     def tape_position(self) -> TapePosition | None:
-        """The place of the next byte in the decoded stream; None where there is no tape."""
+        """The position of the next byte in the decoded stream; None without a tape."""
         ...
 
 
 def tape_position(stream: object) -> TapePosition | None:
-    """Return the place of the next byte of a stream in the decoded stream that it is part of.
-
-    Args:
-        stream: Any stream.
-
-    Returns:
-        The place, or None where its bytes do not stand in a stream with a tape.
-    """
+    """Return the ``tape_position`` of any stream; None if it has none."""
     return stream.tape_position if isinstance(stream, Taped) else None
 
 
 class SegmentedMember:
-    """Decodes one gzip member, and puts its segments on a tape.
+    """Decodes one gzip member, and adds its segments to a tape.
 
-    It gives what ``igzip_lib.IgzipDecompressor`` gives, and raises what that raises.
+    It returns and raises the same as ``igzip_lib.IgzipDecompressor``.
 
     Attributes:
-        eof: Whether its end was reached and its checksum found right.
-        unused_data: What follows its end.
+        eof: Whether its end was reached and its checksum was correct.
+        unused_data: The bytes after its end.
     """
 
     def __init__(self, tape: Tape) -> None:
-        """Begin a member.
-
-        Args:
-            tape: Gets the segments.
-        """
+        """Start a member whose segments go to ``tape``."""
         self._tape = tape
         self._first = tape.decoded
         self.eof = False
         self.unused_data = b""
-        # The last content that was decoded, for the next window.
+        # The last decoded content, for the next window.
         self._tail = b""
-        # What the present decoder began with; None before the first place.
+        # The window of the current decoder; None before the first boundary.
         self._window: bytes | None = None
         self._checksum = 0
         self._decoder = self._new_decoder()
         self._trailer: bytes | None = None
         self._given = b""
         self._at = 0
-        # The last bytes before those given: a marker or a header may begin there.
+        # The last bytes of earlier input: a marker or a header may begin there.
         self._before = b""
-        # How much is left of the stored block to the end of which it is fed.
+        # How much is left of the current stored block.
         self._stored_left = 0
         self._to_next_marker = 0
-        self._is_at_marker = False
+        self._may_be_boundary = False
         self._held: list[memoryview] = []
         self._held_size = 0
-        self._begun = tape.decoded
-        self._has_places = True
+        self._boundary = tape.decoded
+        self._seeks_boundaries = True
 
     @property
     def needs_input(self) -> bool:
-        """Whether nothing more comes out before more is given."""
+        """Whether more input is needed for more output."""
         is_waiting = self._trailer is not None or self._decoder.needs_input
         return is_waiting and self._at == len(self._given)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Decode some bytes.
+        """Decode the next bytes.
 
         Args:
-            data: The bytes; none unless ``needs_input``.
-            max_length: How much to return at the most, in bytes.
+            data: The bytes; empty unless ``needs_input``.
+            max_length: The most bytes to return.
 
         Returns:
-            Content, or nothing where more has to be given, or nothing new has come out.
+            Content; perhaps empty.
 
         Raises:
             Exception: The member is damaged: ``igzip_lib.error`` or ``zlib.error``.
@@ -237,10 +216,10 @@ class SegmentedMember:
         self._count(content)
         if self._decoder.eof:
             self._finish()
-        elif self._is_at_marker and self._decoder.needs_input:
-            self._is_at_marker = False
-            if self._tape.decoded - self._begun >= _SHORTEST:
-                self._look_at_place()
+        elif self._may_be_boundary and self._decoder.needs_input:
+            self._may_be_boundary = False
+            if self._tape.decoded - self._boundary >= _SHORTEST:
+                self._try_boundary()
         return content
 
     def _new_decoder(self) -> Any:
@@ -249,35 +228,35 @@ class SegmentedMember:
         return _igzip.IgzipDecompressor(_igzip.DECOMP_DEFLATE, 15, self._window)
 
     def _next_part(self) -> memoryview:
-        """Return what is to be fed next: to the end of a marker or of a stored block, or all."""
-        end = self._next_end() if self._has_places else len(self._given)
+        """Return the next input, up to the end of a marker or a stored block, or all of it."""
+        end = self._next_end() if self._seeks_boundaries else len(self._given)
         part = memoryview(self._given)[self._at : end]
         self._to_next_marker -= len(part)
         self._at = end
-        if self._is_at_marker:
+        if self._may_be_boundary:
             self._to_next_marker = _MARKER_DISTANCE
-        if self._has_places:
+        if self._seeks_boundaries:
             self._hold(part)
         return part
 
     def _next_end(self) -> int:
-        self._is_at_marker = False
+        self._may_be_boundary = False
         if self._stored_left:
             end = min(self._at + self._stored_left, len(self._given))
             self._stored_left -= end - self._at
-            self._is_at_marker = not self._stored_left
+            self._may_be_boundary = not self._stored_left
             return end
         end = self._marker_end()
         stored = self._stored_block(len(self._given) if end is None else end)
         if stored:
-            # First the header alone.
+            # First only the header.
             end, self._stored_left = stored
         elif end is not None:
-            self._is_at_marker = True
+            self._may_be_boundary = True
         return len(self._given) if end is None else end
 
     def _stored_block(self, before: int) -> tuple[int, int] | None:
-        """Find the header of a stored block; give where it ends, and the length of the block."""
+        """Find the header of a stored block; return its end, and the length of the block."""
         lowest = self._at + max(_STORED_DISTANCE - self._held_size, self._to_next_marker, 1)
         seam = self._before + self._given[: _STORED_HEADER_SIZE - 1]
         for data, offset in ((seam, len(self._before)), (self._given, 0)):
@@ -298,16 +277,16 @@ class SegmentedMember:
             found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
             if found >= 0:
                 return found + len(_MARKER) - len(self._before)
-        # Quicker than bytes.find.
+        # Faster than bytes.find.
         marker = _MARKERS.search(self._given, max(0, lowest - len(_MARKER)))
         return marker.end() if marker else None
 
     def _hold(self, part: memoryview) -> None:
         self._held.append(part)
         self._held_size += len(part)
-        content = self._tape.decoded - self._begun
+        content = self._tape.decoded - self._boundary
         if self._held_size > _MOST_HELD or content > _MOST_HELD_CONTENT:
-            self._has_places = self._is_at_marker = False
+            self._seeks_boundaries = self._may_be_boundary = False
             self._held.clear()
 
     def _count(self, content: bytes) -> None:
@@ -319,42 +298,42 @@ class SegmentedMember:
         elif content:
             self._tail = self._tail[-WINDOW_SIZE:] + content
 
-    def _look_at_place(self) -> None:
-        """Prove a place between two blocks, and go on with a new decoder."""
-        content = self._tape.decoded - self._begun
+    def _try_boundary(self) -> None:
+        """Prove the boundary, finish the segment before it and continue with a new decoder."""
+        content = self._tape.decoded - self._boundary
         size = self._tape.decoded - self._first
         most = _REPEATED_ALWAYS + self._tape.decoded // _REPEATED_SHARE
         if self._tape.repeated + content > most:
             return
         if not self._is_between_blocks(size):
-            self._repeat(content)
+            self._restore_decoder(content)
             return
         if self._window is None:
             self._checksum = self._checksum_of_first
         elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
-            self._tape.add(Segment(self._begun, self._tape.decoded, tuple(self._held)))
+            self._tape.add(Segment(self._boundary, self._tape.decoded, tuple(self._held)))
         self._to_next_marker = int(_SHORTEST * min(_FREE_SHARE, self._held_size / content / 2))
         self._window = self._tail[-WINDOW_SIZE:]
-        self._begun = self._tape.decoded
+        self._boundary = self._tape.decoded
         self._held, self._held_size = [], 0
         self._decoder = self._new_decoder()
 
     def _is_between_blocks(self, size: int) -> bool:
-        """Feed the probe to the decoder, which is of no more use then."""
+        """Feed the probe to the decoder, which cannot continue after that."""
         probe = _PROBE
         if self._window is None:
-            # It expects the trailer of a member (RFC 1952, section 2.3.1).
+            # This decoder expects the trailer of a member (RFC 1952, section 2.3.1).
             self._checksum_of_first = self._decoder.crc
             checksum = _zlib.crc32(_RANDOM, self._checksum_of_first)
             probe += struct.pack("<II", checksum, (size + _PROBE_SIZE) % 2**32)
         try:
-            given = self._decoder.decompress(probe, 2 * _PROBE_SIZE)
+            result = self._decoder.decompress(probe, 2 * _PROBE_SIZE)
         except _ERRORS:
             return False
-        return given == _RANDOM and self._decoder.eof and not self._decoder.unused_data
+        return result == _RANDOM and self._decoder.eof and not self._decoder.unused_data
 
-    def _repeat(self, content: int) -> None:
-        """Make the decoder as it was before the probe."""
+    def _restore_decoder(self, content: int) -> None:
+        """Decode the held bytes again with a new decoder."""
         self._tape.repeated += content
         self._decoder = self._new_decoder()
         for part in self._held:
@@ -366,7 +345,7 @@ class SegmentedMember:
         rest = self._decoder.unused_data
         self._held = []
         if self._window is None:
-            # It has read the trailer.
+            # The decoder has read the trailer.
             self.eof = True
             self.unused_data = rest + self._given[self._at :]
         else:
@@ -375,7 +354,7 @@ class SegmentedMember:
             self._read_trailer()
 
     def _read_trailer(self) -> None:
-        """Read the checksum and the size (RFC 1952, section 2.3.1), as far as they are given."""
+        """Read what there is of the checksum and the size (RFC 1952, section 2.3.1)."""
         assert self._trailer is not None
         part = self._given[self._at : self._at + _TRAILER_SIZE - len(self._trailer)]
         self._trailer += part

@@ -1,4 +1,4 @@
-"""Where an artifact is: in a file, or on an HTTPS file server inside the air gap."""
+"""The sources of an artifact: a file, or an HTTPS file server inside the air gap."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.network import https
 from ckf_airgap.network.addresses import without_query
 
-# To pass over less than this, reading on is quicker than another request.
+# To skip less than this, reading is faster than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
 _UNFIT = re.compile(r"[^!-~]")
 _SIZE = re.compile("[0-9]{1,18}")
@@ -29,7 +29,7 @@ class StoredStream(Protocol):
     """The bytes of an artifact as they are stored, in order.
 
     Attributes:
-        position: How many of them have been passed.
+        position: How many of them have been read or skipped.
     """
 
     position: int
@@ -47,7 +47,7 @@ class Source(ABC):
     """An artifact.
 
     Attributes:
-        name: What to call it in messages.
+        name: Its name in messages.
     """
 
     name: str
@@ -55,27 +55,27 @@ class Source(ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many bytes it has.
+        """Its size, in bytes.
 
         Raises:
-            ArtifactError: It is not there.
+            ArtifactError: It cannot be opened.
         """
 
     @property
     @abstractmethod
     def version(self) -> str:
-        """Tell it from another artifact, before or after, here or elsewhere.
+        """A text that changes with its content.
 
         Raises:
-            ArtifactError: It is not there.
+            ArtifactError: It cannot be opened.
         """
 
     @abstractmethod
     def open(self) -> AbstractContextManager[StoredStream]:
-        """Open it from its start.
+        """Open it at its start.
 
         Raises:
-            ArtifactError: It cannot be opened. Reading raises it too.
+            ArtifactError: It cannot be opened; reading raises it, too.
         """
 
 
@@ -83,7 +83,7 @@ class FileSource(Source):
     """A file."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; it is not looked at yet."""
+        """Set the path; the file need not exist yet."""
         self.path = path
         self.name = path.name
 
@@ -95,27 +95,27 @@ class FileSource(Source):
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
-        with self._failing():
+        """Its size, in bytes."""
+        with self._open_errors():
             return self.path.stat().st_size
 
     @property
     def version(self) -> str:
-        """Its size and the time of its last change."""
-        with self._failing():
+        """Its size and modification time."""
+        with self._open_errors():
             stat = self.path.stat()
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
     @contextmanager
     def open(self) -> Generator[StoredStream]:
-        """Open it from its start."""
-        with self._failing():
+        """Open it at its start."""
+        with self._open_errors():
             file = os.fdopen(open_regular(self.path), "rb")
         with file:
             yield _FileStream(file, self)
 
     @contextmanager
-    def _failing(self) -> Generator[None]:
+    def _open_errors(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
@@ -137,38 +137,38 @@ class _FileStream:
         except OSError as error:
             raise ArtifactError(
                 f"{self._name} cannot be read ({error.strerror})",
-                "look at the disk that it is on, or copy it again",
+                "check its disk, or copy it again",
             ) from error
         self.position += len(data)
         return data
 
     def skip(self, size: int, /) -> int:
-        passed = max(0, min(size, self._size - self.position))
-        self.position = self._file.seek(self.position + passed)
-        return passed
+        skipped = max(0, min(size, self._size - self.position))
+        self.position = self._file.seek(self.position + skipped)
+        return skipped
 
 
 class UrlSource(Source):
     """A file on an HTTPS server, read as a stream.
 
-    A connection that breaks is taken up again where it broke (RFC 9110, section 14, "Range
-    Requests"), provided that the file is still the same.
+    After a broken connection, reading resumes at the same position (RFC 9110, section 14, "Range
+    Requests"), unless the file has changed.
     """
 
     def __init__(self, url: str, option: str, ca: str | None = None) -> None:
-        """Name the file; nothing is sent yet.
+        """Check the address; nothing is sent yet.
 
         Args:
             url: Its address.
-            option: The option that gives it, for messages.
-            ca: PEM certificates of the authorities to trust beside those of the system.
+            option: The option with the address, for messages.
+            ca: PEM certificates of CAs to trust besides those of the system.
 
         Raises:
-            ConfigurationError: The address is not one of HTTPS, or ``ca`` is not a certificate.
+            ConfigurationError: It is not an HTTPS address, or ``ca`` is not a certificate.
         """
         try:
             parts = urlsplit(url)
-            # Reading the port raises ValueError where it is none.
+            # An invalid port raises ValueError.
             is_file = bool(parts.hostname and parts.path.strip("/")) and parts.port != 0
             is_usable = is_file and parts.scheme == "https" and not _UNFIT.search(url)
             has_account = bool(parts.username or parts.password)
@@ -177,8 +177,8 @@ class UrlSource(Source):
             parts = urlsplit("")
         if has_account:
             raise ConfigurationError(
-                f"{option} has an account in it, which everybody can read there",
-                "let the file server give the file without one inside the air gap",
+                f"{option} has an account in it, and anybody can read options",
+                "let the file server serve the file without an account",
             )
         if not is_usable:
             raise ConfigurationError(
@@ -198,17 +198,17 @@ class UrlSource(Source):
 
     @property
     def size(self) -> int:
-        """How many bytes it has, as the server says."""
-        return self._look[0]
+        """Its size according to the server, in bytes."""
+        return self._size_and_validator[0]
 
     @property
     def version(self) -> str:
-        """Its size, and the server's validator of it (RFC 9110, section 8.8)."""
-        return " ".join(map(str, self._look))
+        """Its size, and the server's validator (RFC 9110, section 8.8)."""
+        return " ".join(map(str, self._size_and_validator))
 
     @contextmanager
     def open(self) -> Generator[StoredStream]:
-        """Open it from its start."""
+        """Open it at its start."""
         stream = _UrlStream(self)
         try:
             yield stream
@@ -216,23 +216,23 @@ class UrlSource(Source):
             stream.close()
 
     @cached_property
-    def _look(self) -> tuple[int, str]:
+    def _size_and_validator(self) -> tuple[int, str]:
         response = self.request("HEAD")
         if response.status in _NO_HEAD:
             response = self.request("GET")
         response.close()
         self.require(response, 200)
-        return self.look_at(response)
+        return self.read_headers(response)
 
-    def look_at(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
-        """Read from an answer how large the file is, and what tells it from others."""
+    def read_headers(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
+        """Read the size of the file and its validator from an answer."""
         headers = response.headers
         _, _, total = headers.get("Content-Range", "").rpartition("/")
         size = total if response.status == 206 else headers.get("Content-Length", "")
         if not _SIZE.fullmatch(size):
             raise ArtifactError(
-                f"the server of {self._option} does not tell the size of {self.name}",
-                "use a server that gives files as they are, with Content-Length",
+                f"the server of {self._option} does not give the size of {self.name}",
+                "use a server that serves files unchanged and with Content-Length",
             )
         return int(size), headers.get("ETag") or headers.get("Last-Modified", "")
 
@@ -262,13 +262,17 @@ class UrlSource(Source):
             raise self.no_answer(https.Failure.of(error)) from error
 
     def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
-        """Raise ArtifactError where an answer is not one of those expected."""
+        """Require an expected status.
+
+        Raises:
+            ArtifactError: The status is another one.
+        """
         if response.status in expected:
             return
         response.close()
-        cure = "see that the file is there, and that the server gives it without an account"
+        cure = "check that the file exists, and that the server serves it without an account"
         if target := response.headers.get("Location"):
-            cure = f"give the address that it points to: {without_query(target)}"
+            cure = f"give the address to which it redirects: {without_query(target)}"
         raise ArtifactError(
             f"the server of {self._option} answered {response.status} for "
             f"{without_query(self.url)}",
@@ -319,7 +323,7 @@ class _UrlStream:
     def read(self, size: int, /) -> bytes:
         while self.position < self._source.size:
             try:
-                data = self._take(size)
+                data = self._next_piece(size)
             except HTTPError as error:
                 self.close()
                 failure = https.Failure.of(error)
@@ -334,15 +338,15 @@ class _UrlStream:
         return b""
 
     def skip(self, size: int, /) -> int:
-        passed = min(size, self._source.size - self.position)
-        if self._has_ranges and passed >= _SHORTEST_JUMP:
+        skipped = min(size, self._source.size - self.position)
+        if self._has_ranges and skipped >= _SHORTEST_JUMP:
             self.close()
-            self.position += passed
-            return passed
-        left = passed
+            self.position += skipped
+            return skipped
+        left = skipped
         while left:
             left -= len(self.read(left))
-        return passed
+        return skipped
 
     def close(self) -> None:
         if self._response is not None:
@@ -350,11 +354,11 @@ class _UrlStream:
             self._response = None
             self._rest = memoryview(b"")
 
-    def _take(self, size: int) -> bytes:
-        """Return the next bytes as they come.
+    def _next_piece(self, size: int) -> bytes:
+        """Return the next bytes, at most ``size``.
 
         Raises:
-            HTTPError: None do.
+            HTTPError: The connection broke.
         """
         self._connect()
         if not self._rest:
@@ -372,16 +376,16 @@ class _UrlStream:
         self._require_same(response)
         self._response, self._pieces = response, https.pieces(response)
         self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
-        # Some servers give files from their start only.
+        # A server without ranges starts from the beginning.
         left = self.position if response.status == 200 else 0
         while left:
-            left -= len(self._take(left))
+            left -= len(self._next_piece(left))
 
     def _require_same(self, response: urllib3.BaseHTTPResponse) -> None:
         is_at_position = response.status == 200 or response.headers.get(
             "Content-Range", ""
         ).startswith(f"bytes {self.position}-")
-        version = " ".join(map(str, self._source.look_at(response)))
+        version = " ".join(map(str, self._source.read_headers(response)))
         if version != self._source.version or not is_at_position:
             response.close()
             raise ArtifactError(

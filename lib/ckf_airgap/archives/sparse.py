@@ -1,8 +1,8 @@
-"""Files that a tar archive stores without their holes (``tar -S``).
+"""Sparse files, which a tar archive stores without their holes (``tar -S``).
 
-The formats are those of the GNU tar manual, "Storing Sparse Files" (section D.1): the old GNU
-format, whose map stands in the header and in blocks behind it, and the pax formats 0.0, 0.1 and
-1.0, whose map stands in the extended header or in front of the content.
+The formats are described in the GNU tar manual, "Storing Sparse Files" (section D.1). In the old
+GNU format the map of the stored parts is in the header and in blocks after it; in the pax formats
+0.0 and 0.1 it is in the extended header, in 1.0 before the content.
 """
 
 import tarfile
@@ -14,9 +14,9 @@ from ckf_airgap.archives.byte_stream import ByteStream, skip
 from ckf_airgap.errors import ArtifactError
 
 _BLOCK = tarfile.BLOCKSIZE
-# A file with more parts than this nobody has; it would also be slow to read.
+# No real file has more parts, and it would be slow to read.
 _MOST_PARTS = 64 * 1024
-# Holes cost nothing to store: bounded as compression is, which has 1,032 bytes for one at most.
+# Holes take no space; bounded like compression, whose largest ratio is 1,032.
 _MOST_GROWTH = 1024
 _ALWAYS_BELIEVED = 1024 * 1024
 _LONGEST_NUMBER = 20
@@ -32,12 +32,12 @@ _CURE = "make the archive again without -S (--sparse)"
 
 @dataclass(frozen=True)
 class SparseMap:
-    """The places of the stored parts of a file.
+    """The stored parts of a file.
 
     Attributes:
-        parts: For each stored part its place in the file and its size, in bytes.
+        parts: The offset in the file and the size of each part, in bytes.
         size: The size of the file with its holes, in bytes.
-        map_size: How many bytes the map takes up in front of the stored content.
+        map_size: The size of the map before the stored content, in bytes.
     """
 
     parts: tuple[tuple[int, int], ...]
@@ -45,7 +45,7 @@ class SparseMap:
     map_size: int = 0
 
 
-def pax_key_is_kept(key: str) -> bool:
+def is_sparse_key(key: str) -> bool:
     """Return whether a key of an extended header describes a sparse file."""
     return key.startswith(_PREFIX)
 
@@ -57,7 +57,7 @@ def old_sparse_map(
 
     Args:
         block: The header block of the member.
-        read_block: Gives the next block of the archive; an empty one at its end.
+        read_block: Returns the next block of the archive; an empty one at its end.
         stored_size: The size of the stored content, in bytes.
         file: The file, for messages.
 
@@ -87,13 +87,13 @@ def pax_sparse_map(
 
     Args:
         records: The records of the extended header.
-        pairs: The parts that format 0.0 lists one after the other.
-        read_block: Gives the next block of the archive; an empty one at its end.
-        stored_size: The size of the stored content, with a map in front of it, in bytes.
+        pairs: The parts in format 0.0.
+        read_block: Returns the next block of the archive; an empty one at its end.
+        stored_size: The size of the stored content, including a map before it, in bytes.
         file: The file, for messages.
 
     Returns:
-        The map; None where the file is not sparse.
+        The map; None if the file is not sparse.
 
     Raises:
         ArtifactError: It is damaged.
@@ -111,12 +111,12 @@ def pax_sparse_map(
 
 
 def real_name(records: Mapping[str, str], name: str) -> str:
-    """Return the name of a sparse file; some formats have a made-up one in the header."""
+    """Return the name of a sparse file; some formats have an artificial one in the header."""
     return records.get(f"{_PREFIX}name", name)
 
 
 def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> None:
-    """Take a record of format 0.0, which has two for each part under the same two keys.
+    """Add a record of format 0.0 to ``pairs``: it has two records for each part.
 
     Raises:
         ArtifactError: It is damaged.
@@ -132,7 +132,7 @@ def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> N
 
 
 def _listed_map(text: str, file: str) -> list[tuple[int, int]]:
-    """Read the map of format 0.1: decimal numbers with commas between them."""
+    """Read the map of format 0.1: decimal numbers, separated by commas."""
     count = text.count(",") + 1
     if count % 2 or count > 2 * _MOST_PARTS:
         raise _damaged(file)
@@ -141,7 +141,7 @@ def _listed_map(text: str, file: str) -> list[tuple[int, int]]:
 
 
 def _leading_map(read_block: Callable[[], bytes], file: str) -> tuple[list[tuple[int, int]], int]:
-    """Read the map of format 1.0: decimal numbers, one in a line, filled up to whole blocks."""
+    """Read the map of format 1.0: decimal numbers, one per line, padded to whole blocks."""
     size = 0
 
     def read_numbers() -> Iterator[int]:
@@ -175,7 +175,7 @@ def _old_parts(block: bytes, start: int, count: int, file: str) -> list[tuple[in
 
 
 def _old_number(block: bytes, at: int, file: str) -> int:
-    """Read a number of a header: octal digits, or binary behind a byte of 0x80."""
+    """Read a number of a header: octal digits, or binary after a byte of 0x80."""
     digits = block[at : at + _NUMBER]
     if digits[0] == _BINARY:
         return int.from_bytes(digits[1:], "big")
@@ -194,10 +194,11 @@ def _number(text: str, file: str) -> int:
 def _checked(
     parts: Sequence[tuple[int, int]], size: int, stored_size: int, map_size: int, file: str
 ) -> SparseMap:
-    """Check that the parts are in order, within the file, and match what is stored."""
+    """Check that the parts are in order, within the file, and match the stored size."""
     ends = [(0, 0), *parts, (size, 0)]
     is_sound = all(
-        before + length <= after and length >= 0 for (before, length), after in _following(ends)
+        start + length <= following and length >= 0
+        for (start, length), (following, _) in pairwise(ends)
     )
     if not is_sound or sum(length for _, length in parts) + map_size != stored_size:
         raise _damaged(file)
@@ -210,10 +211,6 @@ def _checked(
     return SparseMap(tuple(part for part in parts if part[1]), size, map_size)
 
 
-def _following(ends: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], int]]:
-    return [(first, second[0]) for first, second in pairwise(ends)]
-
-
 def _damaged(file: str) -> ArtifactError:
     return ArtifactError(f"{file} is stored as a sparse file, and its map is damaged", _CURE)
 
@@ -222,11 +219,11 @@ class SparseStream:
     """The content of a sparse file with its holes, read from its stored parts."""
 
     def __init__(self, stored: ByteStream, sparse: SparseMap) -> None:
-        """Start at its beginning.
+        """Start at the start of the file.
 
         Args:
-            stored: The parts, one behind the other.
-            sparse: Where they belong.
+            stored: The stored parts, one after another.
+            sparse: Their offsets and sizes.
         """
         self._stored = stored
         self._size = sparse.size
@@ -242,7 +239,7 @@ class SparseStream:
             self._position += hole
             return bytes(hole)
         data = self._stored.read(min(self._end - self._position, size))
-        self._pass(len(data))
+        self._advance(len(data))
         return data
 
     def skip(self, size: int, /) -> int:
@@ -254,14 +251,14 @@ class SparseStream:
                 self._position += hole
                 left -= hole
                 continue
-            passed = skip(self._stored, min(self._end - self._position, left))
-            if not passed:
+            skipped = skip(self._stored, min(self._end - self._position, left))
+            if not skipped:
                 break
-            self._pass(passed)
-            left -= passed
+            self._advance(skipped)
+            left -= skipped
         return size - left
 
-    def _pass(self, size: int) -> None:
+    def _advance(self, size: int) -> None:
         self._position += size
         if self._position == self._end and self._position < self._size:
             self._next_part()

@@ -1,8 +1,8 @@
 """A tar archive read as a stream, with its completeness checked.
 
-The standard library's ``tarfile`` parses the headers. It is not used to walk the archive, because
-it takes a broken or missing header in the middle for the end of the archive, keeps every member
-in memory, and reads extended headers of any size.
+The standard library's ``tarfile`` parses the headers. It does not walk the archive, because it
+mistakes a broken or missing header in the middle for the end of the archive, keeps every member in
+memory, and reads extended headers of any size.
 """
 
 import tarfile
@@ -15,8 +15,8 @@ from ckf_airgap.archives.segments import TapePosition, tape_position
 from ckf_airgap.archives.sparse import (
     SparseMap,
     SparseStream,
+    is_sparse_key,
     old_sparse_map,
-    pax_key_is_kept,
     pax_pair,
     pax_sparse_map,
     real_name,
@@ -24,19 +24,19 @@ from ckf_airgap.archives.sparse import (
 from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE
-# The extended headers of a member hold names, attributes and maps of sparse files; more than this
-# is an attack or damage.
+# The extended headers of a member hold names, attributes and maps of sparse files; larger ones are
+# damaged or hostile.
 _LONGEST_EXTENDED_HEADERS = 1024 * 1024
 _KEPT_KEYS = frozenset({"path", "linkpath", "size"})
 _LONGEST_LENGTH_FIELD = 8
 _MOST_DIGITS = 20
-# Longer paths no system has (PATH_MAX).
+# The limit of all systems (PATH_MAX).
 _LONGEST_NAME = 4096
-# What may be remembered of members, in bytes: enough for 100,000.
+# Callers store the names of members; enough for 100,000 of them, in bytes.
 _MOST_OF_NAMES = 64 * 1024 * 1024
-# Archives are filled up to whole records, which tar lets its user choose (--blocking-factor).
-_LONGEST_FILLING = 64 * 1024 * 1024
-# What is given in the place of a tar archive, by how it begins.
+# Archives are padded to whole records, whose size tar lets its user choose (--blocking-factor).
+_LONGEST_PADDING = 64 * 1024 * 1024
+# Formats that are given instead of a tar archive, by their first bytes.
 _OTHERS = {
     b"PK\x03\x04": "a zip file",
     b"PK\x05\x06": "a zip file",
@@ -50,11 +50,11 @@ _OTHERS = {
     b"\x04\x22\x4d\x18": "compressed with LZ4",
 }
 MAKE_AGAIN = "make the archive again, or copy it again and compare checksums"
-"""What to do about a tar archive that is damaged."""
+"""The cure for a damaged tar archive."""
 
 
 class MemberKind(Enum):
-    """What a member of a tar archive is."""
+    """The kind of a member of a tar archive."""
 
     FILE = "file"
     LINK = "link"
@@ -63,13 +63,14 @@ class MemberKind(Enum):
 
 
 class TarMember:
-    """One member of a tar stream. Its content can be read once, while it is the current member.
+    """One member of a tar stream; its content can be read once, while it is the current member.
 
     Attributes:
-        name: The member's path as it stands in the archive.
-        kind: What it is.
-        size: The size of its content in bytes, holes included; 0 for all but files.
-        link_target: For a symbolic or hard link, what it points to.
+        name: Its path in the archive.
+        kind: Its kind.
+        size: The size of its content in bytes, holes included; 0 unless it is a file.
+        link_target: The target of a symbolic or hard link.
+        is_hard_link: Whether it is a hard link.
     """
 
     def __init__(
@@ -120,11 +121,11 @@ class TarMember:
 
     @property
     def tape_position(self) -> TapePosition | None:
-        """The place of its next byte in the decoded stream, if there is a tape of it."""
+        """The position of the next byte in the decoded stream; None without a tape."""
         return tape_position(self._content)
 
     def finish(self) -> None:
-        """Skip the rest of the content and its padding."""
+        """Skip the rest of the content, and its padding."""
         self.skip(self._left)
         if skip(self._source, self._padding) < self._padding:
             raise ArtifactError(f"{self._archive} ends after {self.name}", MAKE_AGAIN)
@@ -140,13 +141,13 @@ def is_header(data: bytes) -> bool:
 
 
 def other_format(head: bytes) -> str:
-    """Describe the format of data that is in the place of a tar archive.
+    """Describe data that is not a tar archive, for example as ``a zip file``.
 
     Args:
         head: Its first bytes.
 
     Returns:
-        For example ``a zip file``; an empty text where it is nothing that is known here.
+        The description; empty if the format is unknown.
     """
     return next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
 
@@ -159,10 +160,10 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         archive: Its name, for messages.
 
     Yields:
-        Each member, extended headers applied. A member must be read before the next is asked for.
+        Each member, with extended headers applied; it can be read until the next one is requested.
 
     Raises:
-        ArtifactError: The archive is not a tar archive, damaged, or ends without its end marker.
+        ArtifactError: The archive is not a tar archive, is damaged, or has no end marker.
     """
     extended = _Extended(archive)
     is_first = True
@@ -181,29 +182,29 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         extended = _Extended(archive)
         names_size += _BLOCK + len(header.name) + len(header.linkname)
         if names_size > _MOST_OF_NAMES:
-            raise ArtifactError(f"{archive} holds too many members to be right", MAKE_AGAIN)
+            raise ArtifactError(f"{archive} holds too many members", MAKE_AGAIN)
         member = TarMember(header, source, archive, sparse)
         yield member
         member.finish()
 
 
 def read_end(source: ByteStream, archive: str) -> None:
-    """Read what follows the last member, for the checks at the end.
+    """Read the padding after the last member, so that checksums at the end are verified.
 
     Args:
-        source: The archive's bytes, of which all members have been read.
+        source: The archive's bytes; all members have been read.
         archive: Its name, for messages.
 
     Raises:
-        ArtifactError: It is damaged, or something other than filling stands there.
+        ArtifactError: It is damaged, or there is more than padding.
     """
     size = 0
     while data := source.read(READ_SIZE):
         size += len(data)
-        if size > _LONGEST_FILLING or any(data):
+        if size > _LONGEST_PADDING or any(data):
             raise ArtifactError(
-                f"{archive} goes on behind its end",
-                "where it was joined from several archives, make one of all their members instead "
+                f"{archive} continues after its end marker",
+                "if it was joined from several archives, make one of all their members instead "
                 "(tar -czf)",
             )
 
@@ -241,7 +242,7 @@ def _read_exactly(source: ByteStream, size: int) -> bytes:
 def _read_header(
     source: ByteStream, archive: str, is_first: bool
 ) -> tuple[tarfile.TarInfo, bytes] | None:
-    """Read the next header, and return its block too; None at the end marker."""
+    """Read the next header; return it with its block, or None at the end marker."""
     block = _read_exactly(source, _BLOCK)
     if is_first and not block:
         raise ArtifactError(f"{archive} is empty", MAKE_AGAIN)
@@ -260,13 +261,13 @@ def _read_header(
 
 @dataclass
 class _Extended:
-    """The extended headers in front of one member.
+    """The extended headers before one member.
 
     Attributes:
         archive: The archive, for messages.
-        records: What they say, as far as it is used.
-        parts: The stored parts of a sparse file, in the one format that repeats keys for them.
-        size: How many bytes they take up.
+        records: Their records, if they are used.
+        parts: The offsets and sizes of the parts of a sparse file, in format 0.0.
+        size: The size of the extended headers, in bytes.
     """
 
     archive: str
@@ -275,12 +276,12 @@ class _Extended:
     size: int = 0
 
     def read(self, header: tarfile.TarInfo, source: ByteStream) -> None:
-        """Read one."""
+        """Read an extended header."""
         self.size += _BLOCK + max(header.size, 0)
         if header.size < 0 or self.size > _LONGEST_EXTENDED_HEADERS:
             raise ArtifactError(
                 f"{self.archive} has extended headers of {self.size} bytes for one member, which "
-                "cannot be right",
+                "is too many",
                 MAKE_AGAIN,
             )
         padded = header.size + -header.size % _BLOCK
@@ -310,19 +311,17 @@ class _Extended:
                 raise self._damaged()
             key, text = name.decode("ascii", "replace"), value.decode("utf-8", "surrogateescape")
             pax_pair(key, text, self.parts, self.archive)
-            if key in _KEPT_KEYS or pax_key_is_kept(key):
+            if key in _KEPT_KEYS or is_sparse_key(key):
                 self.records[key] = text
             start = end
 
     def apply(self, header: tarfile.TarInfo) -> None:
-        """Apply them to a header."""
+        """Apply the extended headers to the header of the member."""
         name = real_name(self.records, self.records.get("path", header.name))
         header.name = printable(name)
         header.linkname = printable(self.records.get("linkpath", header.linkname))
         if max(len(header.name), len(header.linkname)) > _LONGEST_NAME:
-            raise ArtifactError(
-                f"{self.archive} has a member whose name is too long to be right", MAKE_AGAIN
-            )
+            raise ArtifactError(f"{self.archive} has a member whose name is too long", MAKE_AGAIN)
         size = self.records.get("size", "")
         if size:
             if not size.isascii() or not size.isdecimal() or len(size) > _MOST_DIGITS:

@@ -16,7 +16,7 @@ from ckf_airgap.archives.gzip_codec import (
     GZIP_ERRORS,
     StoredMember,
     decompressor,
-    filled_member,
+    padded_member,
 )
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.files.journal import Journal
@@ -161,7 +161,7 @@ class ImageArchiveWriter:
                 file.copy(start, offset, part.length)
             for offset, part in zip(self._offsets, parts, strict=True):
                 if isinstance(part, Text):
-                    file.write(offset, filled_member(part.content, part.length))
+                    file.write(offset, padded_member(part.content, part.length))
             file.flush()
 
     def close(self) -> None:

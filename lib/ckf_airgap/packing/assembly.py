@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ckf_airgap.archives.gzip_codec import filled_size, stored_size
+from ckf_airgap.archives.gzip_codec import least_padded_size, stored_size
 from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
 from ckf_airgap.images import oci
@@ -271,7 +271,7 @@ class TextWriter:
 
     def take(self) -> Text:
         """Return a part with what was added, and begin the next one."""
-        part = Text(self.content, filled_size(self._room))
+        part = Text(self.content, least_padded_size(self._room))
         self.__init__()
         return part
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
-from ckf_airgap.archives.gzip_codec import StoredMember, filled_member, stored_size
+from ckf_airgap.archives.gzip_codec import StoredMember, padded_member, stored_size
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.charms.charm_version import CharmVersions
@@ -230,7 +230,7 @@ def write_charm_archive(
         with path.open("wb") as file:
             for part in _parts(charms, manifest):
                 if isinstance(part, Text):
-                    file.write(filled_member(part.content, part.length))
+                    file.write(padded_member(part.content, part.length))
                 else:
                     file.writelines(_stored(part))
             file.flush()

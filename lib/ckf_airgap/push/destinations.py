@@ -80,11 +80,11 @@ class _FirstImage(ListingSink):
         self._is_meant = is_meant
         self._on_step = on_step
 
-    def packed(self, manifest: PackManifest) -> None:
+    def pack_manifest(self, manifest: PackManifest) -> None:
         references = (ImageReference.parse(image.name) for image in manifest.images)
         self._look_at([image_path(reference) for reference in references if reference])
 
-    def needs(self, image: ReadImage[Any]) -> bool:
+    def needs_layers(self, image: ReadImage[Any]) -> bool:
         self.image(image)
         return True
 

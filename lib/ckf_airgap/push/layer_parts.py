@@ -55,7 +55,7 @@ class LayerParts:
         self._end += len(data)
         # A segment that is not there yet ends behind this.
         reach = LONGEST_SEGMENT if self._tape else 0
-        for segment in self._tape.take(self._end) if self._tape else ():
+        for segment in self._tape.pop_until(self._end) if self._tape else ():
             if segment.start >= max(self._start, self._begin + _BEFORE_FIRST):
                 yield from self._compressed(segment.start)
                 self._remove(segment.end - segment.start)

@@ -104,10 +104,10 @@ class PushSink:
         self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
 
-    def packed(self, manifest: PackManifest) -> None:
+    def pack_manifest(self, manifest: PackManifest) -> None:
         """Ignore the record of the archive; the inventory compares it."""
 
-    def has(self, archive: NestedArchive) -> bool:
+    def has_nested(self, archive: NestedArchive) -> bool:
         """Return whether the registry has all images of a nested archive."""
         self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
         known = self._target.state.images
@@ -124,7 +124,7 @@ class PushSink:
         self._pipeline.meter.tick()
         return True
 
-    def read(self, archive: NestedArchive) -> None:
+    def finished_nested(self, archive: NestedArchive) -> None:
         """Record a nested archive once all of its images are in the registry."""
         images, files = self._begun.get(archive.place, (0, 0))
         keys = self._given[images:]
@@ -141,7 +141,7 @@ class PushSink:
         self._pipeline.finisher.add(remember)
         self._pipeline.meter.tick()
 
-    def needs(self, image: ReadImage[Taken]) -> bool:
+    def needs_layers(self, image: ReadImage[Taken]) -> bool:
         """Return whether the layers of an image are to be sent."""
         listed = self.builder.describe(image)
         if listed.names and not self._is_pushed(image.key, listed):
@@ -192,7 +192,7 @@ class PushSink:
         """List a file that is not pushed."""
         self.builder.passed_over.append(entry)
 
-    def account(self, file: str, verdict: Verdict) -> None:
+    def outcome(self, file: str, verdict: Verdict) -> None:
         """Ignore the outcome of files; the inventory lists it."""
 
     def inventory(self) -> Inventory:
