@@ -51,13 +51,15 @@ _STORED_HEADER_SIZE = 5
 _STORED_DISTANCE = 512 * 1024
 # So far apart are the markers that are looked at, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# Markers are looked for behind so many bytes for each byte of the shortest segment, or of what it
-# took in the segment before where that is less: behind fewer than it will take, mostly.
-_FREE_SHARE = 0.2
-# What the decoder is fed again behind a marker that was none, at the most, and the content of it.
-# Where no place was proven for so long, none is looked for any more.
+# Markers are looked for behind this share of the bytes that the shortest segment would take if it
+# compressed like the one before. A segment that compresses much better than the one before may
+# become too long to be taken.
+_FREE_SHARE = 0.8
+# What the decoder is fed again behind a marker that was none, at the most, and the content of it:
+# of a file of zeros, 200 KiB give 200 MiB. Where no place was proven for so long, none is looked
+# for any more.
 _MOST_HELD = 8 * _MIB
-_MOST_HELD_CONTENT = 32 * _MIB
+_MOST_HELD_CONTENT = 1024 * _MIB
 # How much of a stream may be decoded twice: as part of it, and besides.
 _REPEATED_SHARE = 8
 _REPEATED_ALWAYS = _MOST_HELD_CONTENT
@@ -197,6 +199,9 @@ class SegmentedMember:
         self._at = 0
         # The last bytes before those given: a marker or a header may begin there.
         self._before = b""
+        # The first marker at or behind the last start of a search in what is given, or its length:
+        # each byte is searched once. None before the first search.
+        self._next_marker: int | None = None
         # How much is left of the stored block to the end of which it is fed.
         self._stored_left = 0
         self._to_next_marker = 0
@@ -229,6 +234,7 @@ class SegmentedMember:
             before = _STORED_HEADER_SIZE - 1
             self._before = (self._before + self._given[-before:])[-before:]
             self._given, self._at = data, 0
+            self._next_marker = None
         if self._trailer is not None:
             self._read_trailer()
             return b""
@@ -279,6 +285,8 @@ class SegmentedMember:
     def _stored_block(self, before: int) -> tuple[int, int] | None:
         """Find the header of a stored block; give where it ends, and the length of the block."""
         lowest = self._at + max(_STORED_DISTANCE - self._held_size, self._to_next_marker, 1)
+        if lowest > len(self._given):
+            return None
         seam = self._before + self._given[: _STORED_HEADER_SIZE - 1]
         for data, offset in ((seam, len(self._before)), (self._given, 0)):
             start = max(0, lowest + offset - _STORED_HEADER_SIZE)
@@ -298,9 +306,14 @@ class SegmentedMember:
             found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
             if found >= 0:
                 return found + len(_MARKER) - len(self._before)
-        # Quicker than bytes.find.
-        marker = _MARKERS.search(self._given, max(0, lowest - len(_MARKER)))
-        return marker.end() if marker else None
+        start = max(0, lowest - len(_MARKER))
+        if self._next_marker is None or self._next_marker < start:
+            # Quicker than bytes.find.
+            marker = _MARKERS.search(self._given, start)
+            self._next_marker = marker.start() if marker else len(self._given)
+        if self._next_marker == len(self._given):
+            return None
+        return self._next_marker + len(_MARKER)
 
     def _hold(self, part: memoryview) -> None:
         self._held.append(part)
@@ -333,7 +346,8 @@ class SegmentedMember:
             self._checksum = self._checksum_of_first
         elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
             self._tape.add(Segment(self._begun, self._tape.decoded, tuple(self._held)))
-        self._to_next_marker = int(_SHORTEST * min(_FREE_SHARE, self._held_size / content / 2))
+        ratio = min(1, self._held_size / content)
+        self._to_next_marker = int(_SHORTEST * ratio * _FREE_SHARE)
         self._window = self._tail[-WINDOW_SIZE:]
         self._begun = self._tape.decoded
         self._held, self._held_size = [], 0
