@@ -57,6 +57,8 @@ def measured(*words: str | Path) -> Usage:
     return run_measured(["-m", "ckf_airgap", *words], environment)
 
 
+# Three minutes, most of them for making the charms.
+@pytest.mark.thorough
 def test_500_images_and_200_charms(
     registry: RunningRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

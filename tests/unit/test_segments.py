@@ -239,7 +239,7 @@ def test_a_checksum_that_is_wrong_is_found() -> None:
 def test_most_of_a_layer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     # What cannot be compressed is stored, without markers; more than is kept to decode it again.
-    content = TEXT * 30 + _SEED.randbytes(20 * MIB) + TEXT * 90
+    content = TEXT * 30 + _SEED.randbytes(20 * MIB) + TEXT * 700
     archive = pigz(content)
     _, taken = decode([archive])
     size = sum(segment.end - segment.start for segment in taken)
@@ -247,6 +247,15 @@ def test_most_of_a_layer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     blob, count = blob_of(archive, 0, len(content), [MIB])
     assert count == len(taken)
     assert gzip.decompress(blob) == content
+
+
+def test_a_long_run_of_zeros_does_not_end_the_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    content = TEXT * 30
+    with_zeros = content + bytes(60 * MIB) + content
+    _, taken = decode([pigz(with_zeros)])
+    behind = [segment for segment in taken if segment.start > len(with_zeros) - len(content)]
+    assert sum(segment.end - segment.start for segment in behind) > 0.7 * len(content)
 
 
 def test_markers_in_the_content_are_no_places(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,13 +51,15 @@ _STORED_HEADER_SIZE = 5
 _STORED_DISTANCE = 512 * 1024
 # Markers closer together are skipped, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# The search for markers starts after so many compressed bytes for each byte of the shortest
-# segment; after fewer if the previous segment compressed better. Mostly before the segment ends.
-_FREE_SHARE = 0.2
-# How many bytes are held to restore the decoder after a false boundary, and their content. If no
-# boundary is proven within them, the search stops for the rest of the member.
+# The search for markers starts after this share of the bytes that the shortest segment would take if
+# it compressed like the previous one. A segment that compresses much better than that may become
+# too long to be copied.
+_FREE_SHARE = 0.8
+# How many bytes are held to restore the decoder after a false boundary, and their content (200 KiB
+# of a file of zeros give 200 MiB). If no boundary is proven within them, the search stops for the
+# rest of the member.
 _MOST_HELD = 8 * _MIB
-_MOST_HELD_CONTENT = 32 * _MIB
+_MOST_HELD_CONTENT = 1024 * _MIB
 # How much of a stream may be decoded twice: one part in so many, plus a constant.
 _REPEATED_SHARE = 8
 _REPEATED_ALWAYS = _MOST_HELD_CONTENT
@@ -176,6 +178,9 @@ class SegmentedMember:
         self._at = 0
         # The last bytes of earlier input: a marker or a header may begin there.
         self._before = b""
+        # The first marker in the input from the start of the last search on, or the length of the
+        # input if there is none: each byte is searched once. None before the first search.
+        self._next_marker: int | None = None
         # How much is left of the current stored block.
         self._stored_left = 0
         self._to_next_marker = 0
@@ -208,6 +213,7 @@ class SegmentedMember:
             before = _STORED_HEADER_SIZE - 1
             self._before = (self._before + self._given[-before:])[-before:]
             self._given, self._at = data, 0
+            self._next_marker = None
         if self._trailer is not None:
             self._read_trailer()
             return b""
@@ -258,6 +264,8 @@ class SegmentedMember:
     def _stored_block(self, before: int) -> tuple[int, int] | None:
         """Find the header of a stored block; return its end, and the length of the block."""
         lowest = self._at + max(_STORED_DISTANCE - self._held_size, self._to_next_marker, 1)
+        if lowest > len(self._given):
+            return None
         seam = self._before + self._given[: _STORED_HEADER_SIZE - 1]
         for data, offset in ((seam, len(self._before)), (self._given, 0)):
             start = max(0, lowest + offset - _STORED_HEADER_SIZE)
@@ -277,9 +285,14 @@ class SegmentedMember:
             found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
             if found >= 0:
                 return found + len(_MARKER) - len(self._before)
-        # Faster than bytes.find.
-        marker = _MARKERS.search(self._given, max(0, lowest - len(_MARKER)))
-        return marker.end() if marker else None
+        start = max(0, lowest - len(_MARKER))
+        if self._next_marker is None or self._next_marker < start:
+            # Faster than bytes.find.
+            marker = _MARKERS.search(self._given, start)
+            self._next_marker = marker.start() if marker else len(self._given)
+        if self._next_marker == len(self._given):
+            return None
+        return self._next_marker + len(_MARKER)
 
     def _hold(self, part: memoryview) -> None:
         self._held.append(part)
@@ -312,7 +325,8 @@ class SegmentedMember:
             self._checksum = self._checksum_of_first
         elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
             self._tape.add(Segment(self._boundary, self._tape.decoded, tuple(self._held)))
-        self._to_next_marker = int(_SHORTEST * min(_FREE_SHARE, self._held_size / content / 2))
+        ratio = min(1, self._held_size / content)
+        self._to_next_marker = int(_SHORTEST * ratio * _FREE_SHARE)
         self._window = self._tail[-WINDOW_SIZE:]
         self._boundary = self._tape.decoded
         self._held, self._held_size = [], 0
