@@ -51,9 +51,9 @@ _STORED_HEADER_SIZE = 5
 _STORED_DISTANCE = 512 * 1024
 # Markers closer together are skipped, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# The search for markers starts after this share of the bytes that the shortest segment would take if
-# it compressed like the previous one. A segment that compresses much better than that may become
-# too long to be copied.
+# The search for markers starts after this share of the bytes that the shortest segment would take
+# if it compressed like the previous one. A segment that compresses much better than that may
+# become too long to be copied.
 _FREE_SHARE = 0.8
 # How many bytes are held to restore the decoder after a false boundary, and their content (200 KiB
 # of a file of zeros give 200 MiB). If no boundary is proven within them, the search stops for the
@@ -92,7 +92,7 @@ class Segment:
 
     @property
     def blocks(self) -> bytes:
-        """A new copy of their bytes; these refer to up to ``WINDOW_SIZE`` bytes of content before."""
+        """A new copy of their bytes, which refer back up to ``WINDOW_SIZE`` bytes of content."""
         return b"".join(self.pieces)
 
 
