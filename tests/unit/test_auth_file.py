@@ -264,13 +264,13 @@ def test_a_file_that_is_no_auth_file_is_told(content: bytes, tmp_path: Path) -> 
 
 
 def test_a_file_that_never_ends_is_told() -> None:
-    with pytest.raises(ConfigurationError, match=r"/dev/zero cannot be read \(it is not a plain"):
+    with pytest.raises(ConfigurationError, match=r"/dev/zero cannot be read \(it is not a regular"):
         read_auth_file(Path("/dev/zero"), LOCATION)
 
 
 def test_a_pipe_that_nobody_writes_to_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigurationError, match=r"pipe cannot be read \(it is not a plain"):
+    with pytest.raises(ConfigurationError, match=r"pipe cannot be read \(it is not a regular"):
         read_auth_file(tmp_path / "pipe", LOCATION)
 
 

@@ -343,7 +343,7 @@ def test_an_api_behind_a_proxy_is_told_with_the_exception_that_it_needs(
         running_images(["ns"])
     problem = f"the Kubernetes API cannot be reached{told} (502 Bad Gateway)"
     assert raised.value.problem == problem
-    assert ("model-config no-proxy" in raised.value.cure) is bool(told)
+    assert ("juju model-config" in raised.value.cure) is bool(told)
 
 
 def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

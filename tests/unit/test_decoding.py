@@ -294,7 +294,7 @@ def test_archive_and_layer_share_the_windows() -> None:
         decode(archive, [large])
         # Level 19 has one of 8 MiB, which is always left.
         assert decode(layer, [usual]) == b"y"
-        with pytest.raises(DecodingError, match="archive and layer both") as raised:
+        with pytest.raises(DecodingError, match="of the archive and of the layer") as raised:
             decode(layer, [windowed(b"z", 24)])
         assert "19" in (raised.value.cure or "")
         assert WINDOWS.reserved == 128 * MIB

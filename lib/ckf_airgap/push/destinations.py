@@ -1,7 +1,7 @@
-"""Where layers go: into repositories of the archive's own images, and into no others.
+"""Chooses the repository of each layer, always one of the archive's own images.
 
-A layer may come by before it is known to which image it belongs. It goes to a repository of
-another image then, and from there into its own.
+A layer may be read before its image is known. It is then uploaded to the repository of another
+image, and mounted into its own later.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,13 +21,13 @@ from ckf_airgap.images.reference import ImagePath, ImageReference
 
 @dataclass
 class Destinations:
-    """The repositories of the archive's images, as far as they are known.
+    """The known repositories of the archive's images.
 
     Attributes:
-        look_ahead: Finds the repository of the first image of the archive that has one beside
-            some; None where there is none.
-        known: The repositories, the last known last.
-        refused: Those that the registry does not let be pushed to.
+        look_ahead: Finds the repository of the first image in the archive whose repository is
+            not among the given ones; returns None if there is none.
+        known: The repositories, the latest last.
+        refused: Those that the registry refuses pushes to.
         is_exhausted: Whether looking ahead finds no more.
     """
 
@@ -38,28 +38,28 @@ class Destinations:
 
     def add(self, repository: str) -> None:
         """Remember the repository of an image of the archive."""
-        # Again at the end: it is the last known now.
+        # Move it to the end: it is the latest now.
         self.known.pop(repository, None)
         self.known[repository] = None
 
     def any(self) -> str | None:
         """Return a repository for a layer that may belong to any image; None if none is known."""
-        # In one step: another thread adds meanwhile.
+        # Copied in one step: another thread may add some.
         known = tuple(self.known)[::-1]
         for repository in known:
             if repository not in self.refused:
                 return repository
-        # What is refused grows only: where nothing was found, nothing is.
+        # Refused repositories only increase: a search that found none finds none later.
         found = None if self.is_exhausted else self.look_ahead(self.refused)
         self.is_exhausted = found is None
         if found:
             self.add(found)
-        # Where all refuse, one may say so.
+        # If all refuse, one of them may report it.
         return found or next(iter(known), None)
 
 
 class _FoundError(Exception):
-    """The images that were looked for."""
+    """Stops the search: the images were found."""
 
     def __init__(self, paths: Sequence[ImagePath]) -> None:
         super().__init__(paths)
@@ -67,7 +67,7 @@ class _FoundError(Exception):
 
 
 class _FirstImage(ListingSink):
-    """The sink that stops at the first image that has a path beside some."""
+    """A sink that stops at the first image that has a path not among the given ones."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class _FirstImage(ListingSink):
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
         self._on_step()
-        # The push sends it there, too: nothing behind it has to be read for that.
+        # The push sends it there too, so nothing after it needs to be read.
         if image is None and (guess := self._names.find(layer.holder)):
             self._look_at([image_path(guess)])
         return super().layer(layer, image)
@@ -112,22 +112,21 @@ def first_paths(
     architecture: str,
     on_step: Callable[[], None],
 ) -> Sequence[ImagePath]:
-    """Look ahead in an archive for the paths of its first image that has one.
+    """Look ahead in an archive for the paths of the first image that has any.
 
-    Archives that were packed by this project, and most layouts, begin with the names of their
-    images; in others, a file that is named after a wanted image tells it before its content. Where
-    neither does, the first image is read to its end.
+    Archives packed by this project, and most layouts, begin with the names of their images; in
+    others, a file may be named after a wanted image. Otherwise the first image is read to its end.
 
     Args:
         source: The archive.
         names: Names the images by the files that hold them.
-        is_meant: Tells the paths that count.
-        architecture: The CPU architecture to take where there are several; empty: any.
-        on_step: Called now and then.
+        is_meant: Returns whether a path counts.
+        architecture: The CPU architecture to choose if there are several; empty for any.
+        on_step: Called regularly.
 
     Returns:
-        Those of the first image, or of all images where the archive begins with their names; none
-        where no image has one, or the archive is damaged before it.
+        The paths of the first image, or of all images if the archive begins with their names;
+        none if no image has any, or the archive is damaged before it.
     """
     sink = _FirstImage(names, is_meant, on_step)
     try:
@@ -136,6 +135,6 @@ def first_paths(
     except _FoundError as found:
         return found.paths
     except ArtifactError:
-        # It is told when it is pushed.
+        # The push reports it.
         return ()
     return ()

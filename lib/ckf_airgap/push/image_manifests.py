@@ -1,4 +1,4 @@
-"""The manifests that an image may be published with."""
+"""The manifests under which an image can be published."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,18 +36,17 @@ _OCI = _MediaTypes(
 def possible_manifests(
     config: Blob, layers: Sequence[StoredLayer], own: OciManifest | None, *, keeps_own: bool
 ) -> list[Manifest]:
-    """List the manifests that an image may have, the best first.
+    """List the possible manifests of an image, the preferred one first.
 
-    The one that it has in the archive comes first, where its blobs are stored as they are. Then
-    Docker's (Image Manifest Version 2, Schema 2), which most registries take; it has no name for
-    layers that are not compressed with gzip, which that of OCI has (Image Specification, "Image
-    Manifest").
+    First comes its manifest in the archive, if its blobs are stored unchanged. Then Docker's
+    (Image Manifest Version 2, Schema 2), which most registries accept; and OCI's (Image
+    Specification, "Image Manifest"), which has media types for layers that are not gzip.
 
     Args:
         config: The image's config.
-        layers: Its layers as they are stored, base layer first.
-        own: The manifest that it has in the archive, or None.
-        keeps_own: Whether it is to have that one and no other.
+        layers: Its layers as stored, base layer first.
+        own: Its manifest in the archive, or None.
+        keeps_own: Whether no other manifest will do.
 
     Returns:
         One or more, of different media types.
@@ -56,7 +55,7 @@ def possible_manifests(
     manifests: list[Manifest] = []
     if own and (keeps_own or stored == [Blob(each.digest, each.size) for each in own.layers]):
         manifests.append(Manifest(own.media_type, own.content))
-    # What an artifact is, these could not say.
+    # These cannot express the type of an artifact.
     if own is None or not own.artifact_type:
         manifests += [
             _make_manifest(config, layers, types)

@@ -1,4 +1,4 @@
-"""A layer's content on its way into the registry: hashed, and compressed where it is not yet."""
+"""The content of a layer on its way to the registry: hashed, and compressed if it is not yet."""
 
 import hashlib
 import os
@@ -22,30 +22,30 @@ from ckf_airgap.push.layer_parts import Content, LayerParts
 _MOST_COMPRESSORS = 4
 
 Piece = bytes | Future[bytes]
-"""Some bytes of a layer as it is stored, perhaps still being compressed."""
+"""Some bytes of a layer as stored, possibly still being compressed."""
 
 
 def make_compressors() -> ThreadPoolExecutor:
-    """Make the threads in which layers are compressed."""
+    """Start the threads that compress layers."""
     count = min(os.cpu_count() or 1, _MOST_COMPRESSORS)
     return ThreadPoolExecutor(count, thread_name_prefix="compress")
 
 
 class HashedLayer:
-    """A layer's content, hashed on the way: what is stored, and what it holds uncompressed.
+    """The content of a layer, hashed while it is read.
 
     Attributes:
-        stored_as: How it is compressed in the registry: as in the archive, where it is.
-        is_compressed_here: Whether it is not compressed in the archive.
-        diff_id: The digest of the uncompressed content, once it has been read to its end.
+        stored_as: Its compression in the registry; that of the archive if it has any there.
+        is_compressed_here: Whether the push compresses it, because the archive does not.
+        diff_id: The digest of the uncompressed content, after it has been read to its end.
     """
 
     def __init__(self, path: str, content: FileStream) -> None:
-        """Prepare; nothing is read yet.
+        """Store the arguments; nothing is read yet.
 
         Args:
-            path: Where the layer stands, for messages.
-            content: The layer as it stands in the archive.
+            path: The path of the layer, for messages.
+            content: The layer in the archive.
         """
         self._path = path
         self._content = content
@@ -55,10 +55,10 @@ class HashedLayer:
         self.diff_id = ""
 
     def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
-        """Return the layer as it is to be stored, in pieces of a few megabytes at the most.
+        """Return the layer as it will be stored, in pieces of at most a few megabytes.
 
         Args:
-            compressors: Where to compress what is not compressed yet.
+            compressors: The threads that compress it, if it is not compressed.
 
         Raises:
             ArtifactError: It is damaged.
@@ -83,7 +83,7 @@ class HashedLayer:
         self.diff_id = f"sha256:{digest.hexdigest()}"
 
     def _keep(self, decoder: Decoder) -> Iterator[Piece]:
-        """Keep the bytes, and decode them for the digest of what they hold."""
+        """Return the bytes unchanged, and decode them for the diff ID."""
         digest = hashlib.sha256()
         try:
             while data := self._content.read(READ_SIZE):

@@ -1,10 +1,9 @@
-"""The parts of the blob of a layer: what is compressed here, and what the archive has of it.
+"""Divides a layer into the parts of its blob: segments of the archive, and content to compress.
 
-A layer that stands uncompressed in an archive of gzip is a part of the content of that archive.
-The segments that lie in it are taken as they are, and what is between them is compressed. A
-segment refers back to the 32 KiB before it (``archives.segments``), so that these have to belong
-to the layer. The parts, one behind the other, are the blocks of one gzip member, whichever they
-are.
+A layer that is uncompressed in a gzip archive is a part of the archive's content. The segments
+within it are reused unchanged, and the content between them is compressed. A segment refers back
+to the 32 KiB before it (``archives.segments``), so these must belong to the layer too. The parts
+in sequence are the blocks of one gzip member.
 """
 
 from collections import deque
@@ -13,11 +12,11 @@ from collections.abc import Iterator
 from ckf_airgap.archives.file_content import HEAD_SIZE
 from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, TapePosition
 
-# Each of these is compressed by itself, so that several cores can work at one layer. Its size
-# decides the bytes that come out, and so the digest of the blob.
+# Blocks of this size are compressed independently, so that several cores can work on one layer.
+# The digest of the blob depends on it.
 _BLOCK_SIZE = 1024 * 1024
-# What the first segment follows in the layer. The head of a layer is read before it is known to be
-# one, which may discard segments that end in it.
+# The minimum content of the layer before its first segment. The head of a layer is read before the
+# file is known to be one, which may discard segments that end in it.
 _BEFORE_FIRST = max(WINDOW_SIZE, HEAD_SIZE)
 
 Content = list[memoryview]
@@ -25,20 +24,20 @@ Content = list[memoryview]
 
 
 class LayerParts:
-    """Divides a layer into what is compressed and what is taken.
+    """Divides a layer into segments and content to compress.
 
-    It depends on the bytes of the archive alone, not on how they are read.
+    The result depends on the bytes of the archive alone, not on how they are read.
     """
 
     def __init__(self, position: TapePosition | None) -> None:
         """Begin a layer.
 
         Args:
-            position: Where it begins in the decoded archive; None where nothing can be taken.
+            position: Its start in the decoded archive; None if there are no segments.
         """
         self._tape = position.tape if position else None
         self._begin = position.offset if position else 0
-        # The content that no part was made of, and where it begins and ends.
+        # The content that is not in a part yet, and its start and end.
         self._content: deque[memoryview] = deque()
         self._start = self._end = self._begin
 
@@ -46,14 +45,14 @@ class LayerParts:
         """Add content of the layer, in order.
 
         Args:
-            data: What was read last from the archive.
+            data: The bytes read from the archive.
 
         Yields:
             The next parts, in order.
         """
         self._content.append(memoryview(data))
         self._end += len(data)
-        # A segment that is not there yet ends behind this.
+        # Segments that are still to come may begin this far back.
         reach = LONGEST_SEGMENT if self._tape else 0
         for segment in self._tape.pop_until(self._end) if self._tape else ():
             if segment.start >= max(self._start, self._begin + _BEFORE_FIRST):

@@ -1,4 +1,4 @@
-"""Layers on their way: found again by their names, sent once however many images have them."""
+"""Sends each layer once, however many images have it, and recognises it by its name."""
 
 import re
 import threading
@@ -20,7 +20,7 @@ from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import BlobGoneError, RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
-# In how many of the repositories that had a layer it is looked for.
+# The number of repositories in which a known layer is looked for.
 _MOST_PLACES = 4
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 
@@ -31,12 +31,12 @@ class LayerUpload:
 
     Attributes:
         path: Its path in its archive.
-        name: The name by which it is known again in other archives; None where it has none.
-        arrival: What it is stored as, once it is there.
-        repository: Where it is sent to; empty where it was recognised.
-        place: Where in the archive it stands; empty where only its name is known.
-        is_confirmed: Whether it is known to be what its name says.
-        is_last_resort: Whether there was no repository left but one that refuses.
+        name: The name that identifies it in several archives; None if it has none.
+        arrival: The stored layer, when it has arrived.
+        repository: The repository it is sent to; empty if it was recognised.
+        place: Its location in the archive; empty if only its name is known.
+        is_confirmed: Whether its content is known to match its name.
+        is_last_resort: Whether only repositories that refuse pushes were left.
     """
 
     path: str
@@ -61,14 +61,14 @@ class LayerUploads:
 
         Args:
             client: The registry.
-            state: What it is known to have, and where to remember what it gets.
+            state: The layers that it is known to have; records new ones.
         """
         self._client = client
         self._state = state
         self._under_way: dict[tuple[Role, str], LayerUpload] = {}
-        # By repository and digest of the blob: what a layer holds may be stored as several blobs.
+        # By repository and digest of the blob: one content may be stored as several blobs.
         self._verified: set[tuple[str, str]] = set()
-        # The blobs whose content has to be known, and is not.
+        # The blobs that must be decoded, because their content is unknown.
         self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
         self._arrived: set[str] = set()
@@ -76,22 +76,22 @@ class LayerUploads:
 
     @property
     def arrived_contents(self) -> int:
-        """How many different layers have arrived: what is sent again is nothing new."""
+        """The number of different layers that have arrived; one that is sent again counts once."""
         return len(self._arrived)
 
     def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
-        """Recognise a layer before anything of it is read.
+        """Recognise a layer before it is read.
 
         Args:
             layer: The layer.
-            repository: Where it belongs, as far as that is known; a blob that is not remembered
-                is looked for there.
+            repository: The repository of its image, if known; an unknown blob is looked for
+                there.
 
         Returns:
-            The layer in the registry or on its way there; None where it has to be sent.
+            The layer in the registry or on its way there; None if it has to be sent.
         """
         name = self._name(layer)
-        # In this order: what arrives is known to the state before it is no longer under way.
+        # In this order: the state knows a layer before it stops being under way.
         if name and (under_way := self._under_way.get((layer.role, name))):
             return under_way
         known = self._known(layer)
@@ -116,9 +116,9 @@ class LayerUploads:
 
         Args:
             layer: The layer.
-            repository: Where to.
+            repository: The repository to send it to.
             uploads: Sends it.
-            compressors: Compress it, unless it is compressed or a blob.
+            compressors: The threads that compress it, unless it is compressed or a blob.
 
         Raises:
             ArtifactError: Its content is damaged.
@@ -126,7 +126,7 @@ class LayerUploads:
         content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
         def expect(blob: Blob) -> None:
-            # Before it is there: a push that is killed in between finds it when it looks.
+            # Recorded before it arrives: a push that is killed in between looks for it.
             self._state.add_layer(_stored(layer, content, blob), layer.place, [repository])
 
         def arrive(blob: Blob) -> StoredLayer:
@@ -146,24 +146,26 @@ class LayerUploads:
         return upload
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
-        """Check that a layer that has arrived is what an image's config says.
+        """Check that an arrived layer is the one that an image's config states.
 
         Args:
             upload: The layer.
             diff_id: The digest of its uncompressed content according to the config.
-            is_own: Whether it was read where the image has it; otherwise it has the same name.
+            is_own: Whether it was read from the image's own file; otherwise from one of the same
+                name.
 
         Raises:
-            ArtifactError: It is another one.
-            UploadLostError: It was recognised by its name, which another image has for another
-                layer, or as a blob that nobody has looked into: the image has to be read again.
+            ArtifactError: It is another layer.
+            UploadLostError: It was recognised by a name that another image uses for another
+                layer, or as a blob that was never decoded: the image has to be read again.
         """
         stored = upload.arrival.result()
         if not stored.diff_id:
             self._to_be_read.add(stored.blob.digest)
             self.forget(upload)
             raise UploadLostError(
-                f"layer {upload.path} is there, and its content is not known", "run it again"
+                f"layer {upload.path} is in the registry, but its content is unknown",
+                "run it again",
             )
         if stored.diff_id == diff_id:
             upload.is_confirmed = True
@@ -188,10 +190,10 @@ class LayerUploads:
         Args:
             layer: The layer.
             repository: The repository.
-            mounts: Whether the registry may be asked to do it by itself, and believed.
+            mounts: Whether to ask the registry for a mount, and to trust its answer.
 
         Raises:
-            UploadLostError: The registry has lost it, or copying broke off: the image has to be
+            UploadLostError: The registry has lost it, or copying it failed: the image has to be
                 read again.
             RegistryError: The registry fails or refuses.
         """
@@ -209,11 +211,11 @@ class LayerUploads:
         self._state.add_repository(digest, repository)
 
     def begin(self) -> None:
-        """Forget what was under way in an earlier reading of the archive, and is lost."""
+        """Forget the uploads of an earlier pass over the archive that were lost."""
         self._under_way.clear()
 
     def forget(self, upload: LayerUpload) -> None:
-        """Send the next layer of that name anew, unless it is known by now."""
+        """Send the next layer of this name again, unless it is known by then."""
         if upload.name:
             for role in (Role.LAYER, Role.BLOB):
                 if self._under_way.get((role, upload.name)) is upload:
@@ -224,7 +226,7 @@ class LayerUploads:
         return None if name and self._state.is_ambiguous(name) else name
 
     def _known(self, layer: LayerFile) -> StoredLayer | None:
-        """Find a layer that an earlier push, or this one, has remembered."""
+        """Find a layer that this or an earlier push has recorded."""
         if layer.role is Role.BLOB:
             return self._state.blob(layer.digest or "")
         at_place = self._state.layer_at(layer.place)
@@ -236,14 +238,14 @@ class LayerUploads:
         )
 
     def _unread_blob(self, digest: str | None) -> StoredLayer | None:
-        """Find a compressed blob that nobody has looked into: a layout may have it as it is."""
+        """Find a compressed blob that was never decoded; only a layout can use it."""
         if digest is None or digest in self._to_be_read:
             return None
         found = self._state.blob(digest)
         return found if found and not found.diff_id else None
 
     def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
-        """Return whether a repository has a layer, be it the one where it belongs or another."""
+        """Return whether the given repository or another known one has a layer."""
         digest = layer.blob.digest
         known = self._state.repositories(digest)
         if any((each, digest) in self._verified for each in known):
@@ -257,7 +259,7 @@ class LayerUploads:
         try:
             is_there = self._client.has_blob(repository, digest)
         except RefusedError:
-            # It is told where the layer is sent there.
+            # The upload to this repository reports it.
             return False
         if is_there:
             self._verified.add((repository, digest))
@@ -274,7 +276,7 @@ class LayerUploads:
 
 
 def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> StoredLayer:
-    """Describe a layer as it was stored; raises ArtifactError where it is not what it claims."""
+    """Describe a stored layer; raises ArtifactError if it differs from the digest it claims."""
     if content:
         source = content.diff_id if content.is_compressed_here else blob.digest
         stored = StoredLayer(blob, source, content.diff_id, content.stored_as)
@@ -299,14 +301,14 @@ def _pieces(layer: LayerFile) -> Iterator[bytes]:
 
 
 def shared_name(layer: LayerFile) -> str | None:
-    """Name a layer that stands under an identifier: equal names then mean equal layers.
+    """Name a layer whose path contains an identifier: equal names then mean equal layers.
 
     Args:
         layer: The layer.
 
     Returns:
-        The name, or None where nothing in its path identifies it.
+        The name, or None if nothing in its path identifies it.
     """
-    # The last: before it, a folder may have one that is common to all.
+    # The last one: a directory before it may have an identifier common to all.
     identifiers = _IDENTIFIER.findall(layer.path)
     return f"{identifiers[-1]}:{layer.size}" if identifiers else None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Over how long the rate is taken, and how often whoever watches is told.
+# The time over which the rate is measured, and between two reports.
 _WINDOW_SECONDS = 60.0
 _TELL_SECONDS = 0.5
 _MINUTE = 60
@@ -18,12 +18,12 @@ class Progress:
     """The progress of a push.
 
     Attributes:
-        images: How many images are in the registry by now.
-        finished: The references that were made since the last time.
-        read_bytes: How much of the archive has been read, as it is stored.
-        archive_bytes: The size of the archive, as it is stored.
-        sent_bytes: How much has been sent to the registry.
-        rate: Bytes of the archive read in a second, over the last minute.
+        images: The number of images in the registry.
+        finished: The references made since the last report.
+        read_bytes: The bytes of the (compressed) archive that were read.
+        archive_bytes: The size of the (compressed) archive.
+        sent_bytes: The bytes sent to the registry.
+        rate: Bytes of the archive read per second, over the last minute.
     """
 
     images: int
@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """How much of the archive has been read, from 0 to 1."""
+        """The share of the archive that has been read, from 0 to 1."""
         return self.read_bytes / self.archive_bytes if self.archive_bytes else 0.0
 
     def __str__(self) -> str:
@@ -57,8 +57,8 @@ class Meter:
         """Start counting.
 
         Args:
-            archive_bytes: The size of the archive, as it is stored.
-            tell: Whom to tell.
+            archive_bytes: The size of the (compressed) archive.
+            tell: Called with the progress.
         """
         self._archive_bytes = archive_bytes
         self._tell = tell
@@ -71,7 +71,7 @@ class Meter:
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def read(self, position: int) -> None:
-        """Record how far the archive has been read; from any thread."""
+        """Record the position in the archive; from any thread."""
         self._read = position
 
     def sent(self, size: int) -> None:
@@ -80,21 +80,21 @@ class Meter:
             self._sent += size
 
     def finished(self, references: list[str]) -> None:
-        """Record images that are in the registry now; from any thread."""
+        """Record new images in the registry; from any thread."""
         with self._lock:
             self._images += len(references)
             self._finished += references
 
     def present(self, count: int) -> None:
-        """Record images that were in the registry before."""
+        """Record images that the registry had before."""
         with self._lock:
             self._images += count
 
     def tick(self, *, now: bool = False) -> None:
-        """Report the progress, unless that was a moment ago.
+        """Report the progress, unless the last report was a moment ago.
 
         Args:
-            now: Whether to tell it in any case.
+            now: Whether to report in any case.
         """
         time_now = time.monotonic()
         if not now and time_now - self._told_at < _TELL_SECONDS:
@@ -113,7 +113,7 @@ class Meter:
         while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_SECONDS:
             self._samples.popleft()
         then, position = self._samples[0]
-        # Where the archive is read again it goes backwards.
+        # A further pass over the archive goes backwards.
         return max(0.0, (self._read - position) / (now - then)) if now > then else 0.0
 
 

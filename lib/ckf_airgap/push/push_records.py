@@ -1,6 +1,6 @@
 """The records of the journal of a push.
 
-Each record changes what is known; all of them in their order make up the state of a push.
+Applied in order, they result in the state of the push.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ class StoredLayer:
     """A layer that the registry holds.
 
     Attributes:
-        blob: The blob as it is stored.
-        source: The digest of its content as it stands in the archive: that of the blob where the
-            blob is that content, else that of the content which the push has compressed.
-        diff_id: The digest of its uncompressed content; empty where nobody looked into it.
-        compression: How it is compressed.
+        blob: The stored blob.
+        source: The digest of the layer in the archive: that of the blob if it is stored
+            unchanged, otherwise that of the content that the push compressed.
+        diff_id: The digest of its uncompressed content; empty if it was never decoded.
+        compression: Its compression.
     """
 
     blob: Blob
@@ -35,7 +35,7 @@ class StoredLayer:
 
     @classmethod
     def unread(cls, blob: Blob, compression: Compression) -> "StoredLayer":
-        """Describe a blob that is stored as it is in the archive, and that was not decoded."""
+        """Describe a blob that is stored unchanged, and was not decoded."""
         is_plain = compression is Compression.NONE
         return cls(blob, blob.digest, blob.digest if is_plain else "", compression)
 
@@ -45,8 +45,8 @@ class PushedImage:
     """An image of the archive that is in the registry.
 
     Attributes:
-        image: What it is.
-        manifests: The digest of the manifest behind each path that is its own.
+        image: The image.
+        manifests: The digest of its manifest under each path of its own.
     """
 
     image: ArchivedImage
@@ -55,18 +55,18 @@ class PushedImage:
 
 @dataclass
 class Known:
-    """What is known so far.
+    """The state of a push.
 
     Attributes:
-        archive: The archive that images and places are of.
+        archive: The archive to which images and places belong.
         layers: The layers in the registry, by the digest of their blobs.
-        compressed: Those that the push has compressed, by the digest of what it has compressed.
-        repositories: The repositories that hold a blob, in the order in which they came to it.
-        names: The digest of the blob that goes by a name in several archives.
-        places: The digest of the blob that stands at a place of the archive.
-        images: The images that are done, by what tells them from the archive's others.
-        nested: The images of each nested archive that is done.
-        passed_over: What the archive holds besides.
+        compressed: Those that the push compressed, by the digest of the uncompressed layer.
+        repositories: The repositories that hold a blob, in the order in which they got it.
+        names: The digest of the blob for each name that identifies a layer in several archives.
+        places: The digest of the blob for each location in the archive.
+        images: The finished images, by their keys in the archive.
+        nested: The images of each finished nested archive.
+        passed_over: The other files of the archive.
         is_complete: Whether the archive was read to its end.
     """
 
@@ -90,7 +90,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
     version: str
 
     def apply(self, known: Known) -> None:
-        """Forget what belongs to another archive."""
+        """Forget images and places of another archive."""
         known.archive = self.version
         known.places.clear()
         known.images.clear()
@@ -100,7 +100,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
 
 
 class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
-    """A layer in the registry, and its place in the archive."""
+    """A layer in the registry, and its location in the archive."""
 
     layer: StoredLayer
     place: str
@@ -130,7 +130,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
 
 
 class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
-    """A layer that no repository has any more."""
+    """A layer that no repository has any longer."""
 
     digest: str
 
@@ -142,7 +142,7 @@ class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
 
 
 class NameRecord(msgspec.Struct, frozen=True, tag="name"):
-    """A name of a layer in several archives; without a digest it is ambiguous."""
+    """A name of a layer in several archives; without a digest, the name is ambiguous."""
 
     name: str
     digest: str
@@ -153,7 +153,7 @@ class NameRecord(msgspec.Struct, frozen=True, tag="name"):
 
 
 class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
-    """An image in the registry; repository, tag and digest of each manifest of it."""
+    """An image in the registry, with repository, tag and digest of each of its manifests."""
 
     key: str
     image: ArchivedImage
@@ -175,7 +175,7 @@ class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
 
 
 class NestedRecord(msgspec.Struct, frozen=True, tag="nested"):
-    """A nested archive of which all images are in the registry."""
+    """A nested archive whose images are all in the registry."""
 
     archive: NestedArchive
     images: tuple[str, ...]
@@ -212,10 +212,10 @@ def read_record(document: object) -> Record:
     """Read a record.
 
     Args:
-        document: What JSON gives of it.
+        document: The record as JSON values.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a record.
     """
     try:
         return msgspec.convert(document, type=Record)

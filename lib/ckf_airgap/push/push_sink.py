@@ -1,4 +1,4 @@
-"""The sink of the reader that pushes what it gets to the registry."""
+"""The sink that pushes the images of an archive to the registry."""
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +30,7 @@ from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import Manifest, Published
 from ckf_airgap.registry.registry_errors import LostBlobError, RefusedError, TagTakenError
 
-# So many images are refused, and none is taken, before the rest is not tried any more.
+# The push stops after so many refused images if none was accepted.
 _MOST_REFUSALS = 5
 
 
@@ -46,11 +46,11 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Taken:
-    """A layer that the sink got.
+    """A layer that the sink received.
 
     Attributes:
         upload: The layer in the registry, or on its way there.
-        is_own: Whether it is known from this very file, and not from another of the same name.
+        is_own: Whether it comes from this very file, not from another of the same name.
     """
 
     upload: LayerUpload
@@ -60,11 +60,11 @@ class Taken:
         """Wait until the registry has it.
 
         Args:
-            repositories: Those of the image that it belongs to.
+            repositories: The repositories of its image.
 
         Raises:
             ArtifactError: It is damaged.
-            RefusedError: It is not taken there.
+            RefusedError: The registry refuses it there.
             UploadLostError: It has to be read again.
         """
         error = self.upload.arrival.exception() if self.upload.is_sent else None
@@ -196,7 +196,7 @@ class PushSink:
         """Ignore the outcome of files; the inventory lists it."""
 
     def inventory(self) -> Inventory:
-        """Return what was found, without the images that turned out to be damaged."""
+        """Return the inventory, without the images that turned out to be damaged."""
         found = self.builder.build()
         errors = self._outcomes.damaged
         gone = {id(listed) for key, listed in self._listed.items() if key in errors}
@@ -213,7 +213,7 @@ class PushSink:
         return bool(known and known.image == image and self._is_present(key, known))
 
     def _is_present(self, key: str, pushed: PushedImage) -> bool:
-        """Return whether an image that was pushed before is still there; then it is done."""
+        """Return whether an image that was pushed before is still in the registry."""
         if key in self._outcomes.done:
             return True
         if not self._target.is_there(pushed):
@@ -234,7 +234,7 @@ class PushSink:
         if image:
             for repository in repositories:
                 destinations.add(repository)
-            # Where none of them takes it, the image is refused there.
+            # If none of them accepts it, the image is refused.
             taking = taking or repositories
         return taking[0] if taking else None
 
@@ -297,9 +297,9 @@ class PushSink:
     def _lose(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
     ) -> None:
-        """Have an image read again after the rest."""
+        """Read an image again after the rest."""
         if not repositories:
-            # It is not pushed at all.
+            # It is not pushed.
             self._done(image.key, PushedImage(self._listed[image.key], {}), [])
             return
         self._outcomes.lost = error
@@ -311,13 +311,13 @@ class PushSink:
             self._target.destinations.add(repository)
 
     def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
-        # What is not under a path of its own is looked at again: the path may be free by then.
+        # An image without a path of its own is tried again: the path may be free by then.
         if self.builder.is_undisputed(pushed.image):
             self._target.state.add_image(key, pushed)
             self._outcomes.done.add(key)
         before = map(self._target.location.reference, pushed.manifests)
         if any(reference in self._outcomes.references for reference in before):
-            # An archive is read again: it was told.
+            # Already reported in an earlier pass.
             return
         if pushed.manifests and not new:
             self._outcomes.present += 1
@@ -326,7 +326,7 @@ class PushSink:
         self._tell([self._target.location.reference(path) for path in new])
 
     def _tell(self, references: Sequence[str]) -> None:
-        """Report the tags that were made; once, even if the archive is read again."""
+        """Report new tags, once even if the archive is read again."""
         fresh = [each for each in references if each not in self._outcomes.references]
         self._outcomes.references.update(dict.fromkeys(fresh))
         self._pipeline.meter.finished(fresh)
@@ -338,7 +338,7 @@ class PushSink:
         layers: Sequence[StoredLayer],
         paths: Sequence[ImagePath],
     ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
-        """Publish an image under each of its paths; return why it cannot be under one of them."""
+        """Publish an image under each of its paths; return why one of them failed, or None."""
         published: dict[ImagePath, Published] = {}
         refusal: RefusedError | None = None
         for path in paths:
@@ -353,7 +353,7 @@ class PushSink:
         return published, refusal
 
     def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
-        """Return what a tag stands for that cannot be changed, if that is the same image."""
+        """Return the manifest of an immutable tag if it is the same image, or None."""
         if image.keeps_manifest:
             return None
         repository = self._target.location.repository(path)
@@ -376,7 +376,7 @@ class PushSink:
             self._bring(blobs.values(), image, repository, mounts=True)
             published = client.publish(repository, path.tag, manifests)
         except LostBlobError:
-            # It has said that it has them all.
+            # The registry said that it has them all.
             self._bring(blobs.values(), image, repository, mounts=False)
             published = client.publish(repository, path.tag, manifests)
         self._target.destinations.add(repository)

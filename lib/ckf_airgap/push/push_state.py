@@ -36,17 +36,17 @@ class PushState:
     """
 
     def __init__(self, path: Path, registry: str, archive: str, *, key: bytes = b"") -> None:
-        """Read what is there.
+        """Read the journal.
 
         Args:
-            path: The file. It need not exist; its folder must.
-            registry: Tells the place in the registry from others. What is there of others is
-                forgotten: a push without it sends more, and nothing wrong.
-            archive: Tells the archive from others. Of others only the layers are known.
-            key: Of the journal's seals.
+            path: The file. It need not exist; its directory must.
+            registry: Identifies the registry prefix. Records of another one are discarded, which
+                only makes the push send more.
+            archive: Identifies the archive. Of another one, only the layers are used.
+            key: The key of the journal's seals.
 
         Raises:
-            ConfigurationError: Something stands there that is no file of this user's own.
+            ConfigurationError: The path is something other than a regular file of this user.
         """
         self._known = Known()
         head = {"format": _FORMAT, "registry": registry}
@@ -56,11 +56,11 @@ class PushState:
         if self._journal.problem:
             rest = "the rest of it counts" if self._known.layers else "it is begun anew"
             self.notice = f"{path}: {self._journal.problem}; {rest}"
-        # Written with the first line of this archive: looking alone changes nothing.
+        # Written with the first record of this archive: reading alone changes nothing.
         self._unwritten_archive = archive if archive != self._known.archive else None
         if self._unwritten_archive is not None:
             ArchiveRecord(archive).apply(self._known)
-        # What this push adds does not count: when it is there, is a matter of time.
+        # Layers that this push adds do not count: when they arrive depends on timing.
         self._of_content = {
             layer.diff_id: layer
             for layer in self._known.layers.values()
@@ -79,7 +79,7 @@ class PushState:
 
     @property
     def inventory(self) -> Inventory:
-        """What the archive holds, as far as it has been read."""
+        """The content of the archive, as far as it was read."""
         listed = [pushed.image for pushed in self._known.images.values()]
         return Inventory(
             tuple(image for image in listed if not image.artifact_type),
@@ -89,18 +89,18 @@ class PushState:
 
     @property
     def images(self) -> Mapping[str, PushedImage]:
-        """The images that are done, by their key in the archive."""
+        """The finished images, by their keys in the archive."""
         return self._known.images
 
     def images_of(self, nested: NestedArchive) -> Sequence[str] | None:
-        """Return the images of a nested archive that is done; None if it is not."""
+        """Return the images of a nested archive; None if it is not finished."""
         return self._known.nested.get(nested)
 
     def layer_of(self, digest: str) -> StoredLayer | None:
         """Find a layer of known content by its digest in the archive.
 
-        Several archives have the same content compressed otherwise, or at other places in what
-        they were compressed to. Whatever an earlier push has stored of it serves all of them.
+        Archives can hold the same content with another compression. The blob that an earlier push
+        stored serves them all.
         """
         found = self._known.compressed.get(digest) or self._known.layers.get(digest)
         if found and found.diff_id and found.compression is not Compression.NONE:
@@ -113,11 +113,11 @@ class PushState:
         return self._known.layers.get(digest)
 
     def layer_at(self, place: str) -> StoredLayer | None:
-        """Find the layer at a place of this archive."""
+        """Find the layer at a location in this archive."""
         return self._known.layers.get(self._known.places.get(place, ""))
 
     def layer_named(self, name: str) -> StoredLayer | None:
-        """Find a layer by the name that it goes by in several archives."""
+        """Find a layer by the name that identifies it in several archives."""
         return self._known.layers.get(self._known.names.get(name, ""))
 
     def is_ambiguous(self, name: str) -> bool:
@@ -125,12 +125,12 @@ class PushState:
         return self._known.names.get(name) == ""
 
     def repositories(self, digest: str) -> Sequence[str]:
-        """List the repositories that hold the blob of a layer, the last known first."""
-        # In one step: other threads add meanwhile.
+        """List the repositories that hold the blob of a layer, the latest first."""
+        # Copied in one step: other threads may add some.
         return tuple(self._known.repositories.get(digest, {}))[::-1]
 
     def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
-        """Record a layer, its place in the archive, and the repositories for it."""
+        """Record a layer, its location in the archive, and its repositories."""
         self._add(LayerRecord(layer, place))
         for repository in repositories:
             self.add_repository(layer.blob.digest, repository)
@@ -141,7 +141,7 @@ class PushState:
             self._add(CopyRecord(digest, repository))
 
     def forget_layer(self, digest: str) -> None:
-        """Forget a layer whose blob no repository has any more."""
+        """Forget a layer whose blob no repository has any longer."""
         self._add(LostRecord(digest))
 
     def add_name(self, name: str, layer: StoredLayer) -> None:
@@ -167,7 +167,7 @@ class PushState:
             self._add(CompleteRecord(tuple(passed_over)))
 
     def close(self) -> None:
-        """Close the file; it is opened again when something is added."""
+        """Close the file; the next record opens it again."""
         self._journal.close()
 
     def _add(self, record: Record) -> None:

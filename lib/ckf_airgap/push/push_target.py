@@ -18,7 +18,7 @@ from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
 LOOKUPS_AT_ONCE = 8
-"""How many requests that look something up are made at a time."""
+"""The number of concurrent lookups."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Target:
 
     Attributes:
         client: The registry.
-        location: The prefix under which the images are to stand.
+        location: The registry prefix of the images.
         state: What was pushed there before.
-        member_names: Names the images that the archive has no names for.
+        member_names: Names the images that have no names in the archive.
         layers: Finds and sends layers.
-        destinations: The repositories that layers may go to.
+        destinations: Chooses the repositories of layers.
     """
 
     client: RegistryClient
@@ -54,11 +54,11 @@ class Target:
                 for path, digest in pushed.manifests.items()
             )
         except RefusedError:
-            # It is told where the image is sent there.
+            # The push of this image reports it.
             return False
 
     def is_named_otherwise(self, image: ArchivedImage) -> bool:
-        """Return whether an image that had no name is wanted under one now."""
+        """Return whether an image that had no name has one now."""
         member = without_ending(image.member)
         return not image.names and self.member_names.find(member) is not None
 
@@ -68,11 +68,11 @@ class Outcomes:
     """The outcome of the images so far, however often the archive is read.
 
     Attributes:
-        references: The references that were made.
-        present: How many images the registry had already.
-        done: The images that are in the registry, by what tells them from others.
+        references: The new references.
+        present: The number of images that the registry had already.
+        done: The images that are in the registry, by their keys.
         damaged: An error for each image that turned out to be damaged when it was sent.
-        refused: An error for each image that the registry does not take.
+        refused: An error for each image that the registry refuses.
         lost: Why an image has to be read again.
     """
 

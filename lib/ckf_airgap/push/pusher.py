@@ -1,10 +1,9 @@
 """The push: images.tar.gz into the registry, as a stream, nothing unpacked to disk.
 
-A layer passes once: read, hashed, compressed and uploaded in pieces. Which image it belongs to is
-often known only at the end of its archive; so it goes to the repository that the file name of the
-archive suggests, or to that of another image, and is mounted into the right one afterwards. An
-image gets its manifest and its tag only when each of its layers has been found to have the digest
-that its config says.
+Each layer is read, hashed, compressed and uploaded once, in pieces. Its image is often known only
+at the end of the archive, so the layer goes to the repository that the file name suggests, or to
+that of another image, and is mounted into the right one afterwards. An image gets its manifest and
+its tag only after each of its layers was found to have the digest that its config states.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -31,7 +30,7 @@ from ckf_airgap.push.recall import has_images, recall
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.client import RegistryClient
 
-# How often the archive is read again without anything more arriving in the registry.
+# The number of further passes over the archive that bring nothing new into the registry.
 _FRUITLESS_PASSES = 4
 
 
@@ -40,11 +39,11 @@ class PushResult:
     """The result of a push.
 
     Attributes:
-        inventory: What the archive holds.
-        pushed: The references that were made, in order.
-        present: How many images the registry had already.
+        inventory: The content of the archive.
+        pushed: The new references, in order.
+        present: The number of images that the registry had already.
         uploaded_bytes: The size of the layers that were sent.
-        notices: What the operator should know besides, a line each.
+        notices: Further lines for the operator.
     """
 
     inventory: Inventory
@@ -71,12 +70,11 @@ class ImagePusher:
 
         Args:
             client: The registry.
-            location: The prefix under which the images are to stand.
-            state_file: Where to remember what is done. Its folder must exist.
-            on_progress: Called twice a second at the most, in the calling thread.
-            architecture: The CPU architecture to take where an image is there for several; empty
-                where none is preferred.
-            key: Of the seals of what is remembered (``journal.sealing_key``).
+            location: The registry prefix of the images.
+            state_file: The journal. Its directory must exist.
+            on_progress: Called at most twice a second, in the calling thread.
+            architecture: The CPU architecture to choose if an image has several; empty for none.
+            key: The key of the journal's seals (``journal.sealing_key``).
         """
         self._client = client
         self._location = location
@@ -90,15 +88,15 @@ class ImagePusher:
 
         Args:
             archive: images.tar.gz.
-            wanted: The images that the charms take: they name the images without names.
+            wanted: The images that the charms use: they name images that have no name.
 
         Returns:
-            What was done. Damaged members are listed in its inventory; the rest is pushed.
+            The result. Damaged members are listed in its inventory; the rest is pushed.
 
         Raises:
             ArtifactError: The archive itself is damaged or ends in the middle.
-            RegistryError: The registry fails. What is pushed by then is remembered.
-            StorageError: What is pushed cannot be remembered.
+            RegistryError: The registry fails. The next push continues.
+            StorageError: The journal cannot be written.
         """
         state = self._load_state(archive)
         notices = (state.notice,) if state.notice else ()
@@ -125,7 +123,7 @@ class ImagePusher:
             state.close()
 
     def known_inventory(self, archive: Source) -> Inventory | None:
-        """Return what an earlier push found in this archive, if it read it to the end."""
+        """Return the inventory of an earlier push, if it read this archive to its end."""
         state = self._load_state(archive)
         return state.inventory if state.is_complete else None
 
@@ -145,11 +143,11 @@ class _LookAhead:
     meter: Meter
 
     def repository(self, refused: Collection[str]) -> str | None:
-        """Find the repository of the first image that has one, except some."""
+        """Find the repository of the first image whose repository is not among the given ones."""
         return next(iter(self._tags(refused)), None)
 
     def _tags(self, refused: Collection[str]) -> dict[str, set[str]]:
-        """Find repositories of the archive, except some, each with tags of it."""
+        """Find repositories of the archive and their tags, without the given ones."""
         paths = first_paths(
             self.archive,
             self.names,
@@ -168,7 +166,7 @@ class _LookAhead:
     def recall(self, target: Target) -> None:
         """Look up which parts of the archive the registry has, if any."""
         known = self._tags(())
-        # So that it is not looked for once more.
+        # So that it is not looked up again.
         target.destinations.is_exhausted = not known
         for repository in list(known)[:1]:
             target.destinations.add(repository)
@@ -186,7 +184,7 @@ def _is_all_there(target: Target) -> bool:
 
 
 class _Run:
-    """One push: reads the archive, and reads it again where the stream cannot go back."""
+    """One push: reads the archive, and reads it again because a stream cannot go back."""
 
     def __init__(self, target: Target, archive: Source, meter: Meter, architecture: str) -> None:
         self._target = target
@@ -223,9 +221,9 @@ class _Run:
         return self._target.layers.arrived_contents + len(self._outcomes) + refused
 
     def _read(self, *, carefully: bool) -> Inventory:
-        """Read the archive, and read it again at once if files were read as the wrong thing."""
+        """Read the archive, and read it again if files were taken for something else."""
         while True:
-            # What a reading has lost that was not settled may be there after the next.
+            # Images that this pass lost may arrive in the next one.
             self._outcomes.lost = None
             sink, is_settled = self._read_once(carefully=carefully)
             if is_settled:
@@ -234,9 +232,8 @@ class _Run:
     def _read_once(self, *, carefully: bool) -> tuple[PushSink, bool]:
         """Push the images that have no outcome yet.
 
-        Five things go on at once: the archive is decoded; layers are found in it and hashed; they
-        are compressed; what was compressed before is sent; and the images whose layers are there
-        get their tags.
+        Five things run in parallel: decoding the archive; finding and hashing layers; compressing
+        them; sending them; and tagging the images whose layers have arrived.
         """
         archive, meter = self._archive, self._meter
         with (

@@ -1,10 +1,10 @@
-"""What earlier pushes brought into the registry, found by the images there.
+"""Finds the layers of earlier pushes through the images in the registry, without a journal.
 
-The journal of a push does not outlive its pod, and another workstation has none. What outlives
-both are the images: a manifest lists the blobs of the layers, and the config that it names, whose
-digest is checked, lists what they hold. Of layers that the push compresses only manifests that it
-has written count. An archive tells this of its layers only at the end of each image, so it is read
-once more for it, and only where the registry has something of it.
+A journal does not outlive its pod, and another workstation has none. But the images are there: a
+manifest lists the blobs of the layers, and its config, whose digest is checked, lists their diff
+IDs. For layers that the push compresses, only manifests that it wrote itself count. An archive has
+the diff IDs of its layers only at the end of each image, so it is read once more for them, and
+only if the registry has any of its images.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,19 +30,19 @@ from ckf_airgap.push.push_records import StoredLayer
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
 from ckf_airgap.registry.client import RegistryClient
 
-# Of the tags of a repository, the last in their order: the release before is one of them.
+# The number of latest tags of a repository: the previous release is among them.
 _MOST_TAGS = 4
 
 
 @dataclass(frozen=True)
 class _Place:
-    """The place of a layer in the archive.
+    """The location of a layer in the archive.
 
     Attributes:
-        place: Tells it from every other file of the archive.
+        place: Identifies the file within the archive.
         digest: The digest that its path claims, or None.
         size: Its size there, in bytes.
-        compression: How it is compressed there.
+        compression: Its compression there.
     """
 
     place: str
@@ -57,8 +57,8 @@ class _Image:
 
     Attributes:
         config: The digest of its config.
-        paths: Where it is to stand.
-        places: Where its layers are, by the digests of their content.
+        paths: Its paths in the registry.
+        places: The locations of its layers, by the digests of their content.
     """
 
     config: str
@@ -67,12 +67,12 @@ class _Image:
 
 
 class _Survey(ListingSink):
-    """A sink that records the place of each layer of each image.
+    """A sink that records the location of each layer of each image.
 
     Attributes:
         images: The images that are not of layouts.
-        blobs: Where the layers of layouts are, with a path of an image that has them, by their
-            digests.
+        blobs: The locations of the layers of layouts, each with a path of an image that has it,
+            by their digests.
     """
 
     def __init__(self, names: MemberNames, on_step: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class _Survey(ListingSink):
     def image(self, image: ReadImage[Any]) -> None:
         paths = self.builder.describe(image).paths
         if not image.keeps_manifest and len(image.layers) != len(image.diff_ids):
-            # Some were read as something else: they are sent.
+            # Files that were taken for something else are sent.
             return
         if not image.keeps_manifest:
             places = dict(zip(image.diff_ids, image.layers, strict=True))
@@ -104,17 +104,17 @@ def recall(
     """Look up which layers of an archive the registry has, and record them in the state.
 
     Args:
-        target: The registry, and what is known of it.
+        target: The registry, and the state of the push.
         source: The archive.
-        architecture: The CPU architecture to take where there are several; empty: any.
-        on_step: Called now and then.
+        architecture: The CPU architecture to choose if there are several; empty for any.
+        on_step: Called regularly.
     """
     survey = _Survey(target.member_names, on_step)
     try:
         with open_archive(source) as archive:
             read_into(survey, survey.builder, source, archive, Readings(source.name), architecture)
     except ArtifactError:
-        # It is told when it is pushed; what stands before the damage is of use.
+        # The push reports it; everything before the damage is useful.
         pass
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
         places = _Places(target, executor.map, on_step)
@@ -124,7 +124,7 @@ def recall(
 
 @dataclass(frozen=True)
 class _Places:
-    """The repositories of the archive's images, looked into several at a time."""
+    """The repositories of the archive's images, several of them looked up at a time."""
 
     target: Target
     map: Callable[..., Iterator[Any]]
@@ -136,8 +136,8 @@ class _Places:
         for path in dict.fromkeys(path for image in images for path in image.paths):
             for repository in self.target.repositories([path]):
                 tags.setdefault(repository, set()).add(path.tag)
-        # By the digest of what the push has compressed, or of what it has sent as it is; of an
-        # image that is there already (its config), and of any.
+        # By the digest of the layer in the archive; of images that are there already (by their
+        # config), and of all.
         stored: dict[tuple[str, str, str], StoredLayer] = {}
         holders: dict[str, dict[str, None]] = {}
         wanted = {diff_id for image in images for diff_id in image.places}
@@ -145,7 +145,7 @@ class _Places:
         for repository, layers in zip(tags, found, strict=True):
             self.on_step()
             for config, layer in layers:
-                # A plain blob serves layouts alone.
+                # Only layouts can use an uncompressed blob.
                 is_plain = layer.compression is Compression.NONE
                 if layer.diff_id in wanted and not is_plain:
                     for image in (config, ""):
@@ -157,7 +157,7 @@ class _Places:
                 is_plain = place.compression is Compression.NONE
                 key = diff_id, diff_id if is_plain else place.digest or ""
                 layer = stored.get((image.config, *key)) or stored.get(("", *key))
-                # A manifest may say that a blob is compressed otherwise than it is.
+                # A manifest may state another compression than the blob has.
                 is_same = layer and (is_plain or layer.compression is place.compression)
                 if layer and is_same and place.place not in added:
                     added.add(place.place)
@@ -188,7 +188,7 @@ class _Places:
         return None
 
     def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
-        """List the layers of a repository's images: of some tags, and of the latest others."""
+        """List the layers of images in a repository: of the given tags and the latest others."""
         found: list[_Found] = []
         try:
             there = _tags(self.target.client, repository, tags)
@@ -196,19 +196,18 @@ class _Places:
             for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
                 found += _layers_of(self.target.client, repository, tag)
         except (RegistryError, ArtifactError):
-            # What cannot be looked up is sent; what is wrong is told then.
+            # Layers that cannot be looked up are sent, which reports the cause.
             pass
         return found
 
 
 def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -> bool:
-    """Return whether a repository has any image, as far as the registry tells.
+    """Return whether a repository seems to have any image.
 
     Args:
         client: The registry.
         repository: The repository.
-        tags: Those that the archive has for it: where the registry does not list any, they are
-            looked for.
+        tags: Its tags in the archive, which are looked up if the registry lists none.
     """
     try:
         return bool(client.tags(repository))
@@ -221,7 +220,7 @@ def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -
 
 
 def _tags(client: RegistryClient, repository: str, known: Collection[str]) -> list[str]:
-    """List the tags of a repository; where the registry refuses that, those that may be there."""
+    """List the tags of a repository; if the registry refuses that, the given ones."""
     try:
         return client.tags(repository)
     except RegistryError:
@@ -232,7 +231,7 @@ _Found = tuple[str, StoredLayer]
 
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
-    """List the layers of an image as they may be stored, each with the image's config."""
+    """List the layers of an image with their possible blobs and the image's config."""
     content = client.read_manifest(repository, tag)
     if not content:
         return ()
@@ -253,8 +252,8 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_F
     config_blob = Blob(identity, manifest.config.size)
     ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
     if content not in (each.content for each in ours):
-        # Others compress otherwise: what an archive gives must not depend on what was there
-        # before. What an archive holds compressed is the same blob, whoever has stored it.
+        # Other tools compress differently, and the result of a push must not depend on what was
+        # there before. A layer that is compressed in the archive is the same blob everywhere.
         return [(identity, layer) for layer in as_they_are]
     compressed = [
         replace(layer, source=layer.diff_id)

@@ -1,7 +1,7 @@
-"""Whether a tag stands for an image already, with other blobs of the same layers.
+"""Finds out whether a tag already is the same image, with other blobs for the same layers.
 
-The blobs of an image depend on the archive that they were taken from. An archive that is made anew
-gives other ones for the same layers, and so another manifest for the same image.
+Blobs depend on the archive that they come from: another archive of the same images may give other
+blobs for the same layers, and so another manifest for the same image.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from ckf_airgap.registry.client import Published, RegistryClient
 def present_image(
     client: RegistryClient, repository: str, tag: str, config: str, diff_ids: Sequence[str]
 ) -> Published | None:
-    """Look whether a tag stands for an image, whatever its layers are stored as.
+    """Find the manifest of a tag if it is the given image, whatever its blobs are.
 
     Args:
         client: The registry.
         repository: The repository.
         tag: The tag.
-        config: The digest of the config of the image, which says what its layers hold.
-        diff_ids: The digests of their content.
+        config: The digest of the image's config.
+        diff_ids: The digests of the uncompressed layers.
 
     Returns:
-        What the tag stands for, where that has this config, as many layers, and all blobs are
-        there; else None.
+        The manifest, if it has this config, as many layers, and all its blobs exist; otherwise
+        None.
 
     Raises:
         RegistryError: The registry fails.

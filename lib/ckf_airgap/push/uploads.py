@@ -12,8 +12,8 @@ from ckf_airgap.images.oci import Blob
 from ckf_airgap.push.layer_content import Piece
 from ckf_airgap.registry.client import RegistryClient
 
-# How many blobs are sent at a time, and how many pieces of each wait to be sent: what bounds the
-# memory of a push, together with the size of a piece.
+# The number of blobs sent at a time, and of pieces of each that wait to be sent. With the size of
+# a piece they limit the memory of a push.
 _WORKERS = 3
 _PIECES_AHEAD = 4
 _MEMBERS_AHEAD = 3
@@ -24,7 +24,7 @@ _Waiting = queue.Queue[Piece | Exception | None]
 
 
 class Uploads:
-    """Sends blobs in threads, while the archive is read further."""
+    """Sends blobs in threads while the archive is read."""
 
     def __init__(
         self,
@@ -38,10 +38,9 @@ class Uploads:
 
         Args:
             client: The registry.
-            carefully: Whether to send in chunks, which are sent again where a connection breaks.
-            on_sent: Called with the bytes of each piece when it is taken to be sent; in a thread
-                of its own.
-            on_step: Called with each piece that is handed over, and now and then while one waits.
+            carefully: Whether to send in chunks, which can be sent again if a connection breaks.
+            on_sent: Called with the size of each piece that is sent, in the sending thread.
+            on_step: Called for each piece, and regularly while one waits.
         """
         self._client = client
         self._carefully = carefully
@@ -65,17 +64,17 @@ class Uploads:
         """Send a blob.
 
         Args:
-            repository: Where to.
-            pieces: Its bytes; they are taken in the calling thread, no faster than they are sent.
-            expect: Called with the blob when it is about to be there, in another thread; what it
-                raises leaves the blob out.
-            arrive: Called with the blob when it is there, in another thread.
+            repository: The repository to send it to.
+            pieces: Its bytes; iterated in the calling thread, no faster than they are sent.
+            expect: Called with the blob just before the registry commits it, in another thread;
+                an exception cancels the upload.
+            arrive: Called with the committed blob, in another thread.
 
         Returns:
-            What ``arrive`` returns, or what went wrong.
+            The result of ``arrive``, or the failure.
 
         Raises:
-            Exception: Whatever taking a piece raises; nothing is stored then.
+            Exception: Iterating the pieces failed; nothing is stored.
         """
         waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
         future = self._executor.submit(self._upload, repository, waiting, expect, arrive)
@@ -105,7 +104,7 @@ class Uploads:
             )
         except AirgapError as error:
             failure = without_traceback(error)
-        # It is kept with this frame, and many may be: not with what was to be sent.
+        # Many errors may be kept, each with this frame: release the pieces.
         del pieces, waiting
         raise failure
 
@@ -120,7 +119,7 @@ class Uploads:
     def _hand_over(
         self, waiting: _Waiting, item: Piece | Exception | None, future: Future[Any]
     ) -> bool:
-        """Pass a piece to the sending thread; return whether it still accepts any."""
+        """Pass a piece to the sending thread; return whether it still accepts pieces."""
         while not future.done():
             self._on_step()
             try:
@@ -138,7 +137,7 @@ class Finisher:
         """Prepare.
 
         Args:
-            on_wait: Called now and then while a member waits for those before it.
+            on_wait: Called regularly while a member waits for those before it.
         """
         self._on_wait = on_wait
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="finish")
@@ -164,17 +163,17 @@ class Finisher:
         self.raise_failure()
 
     def add(self, finish: Callable[[], None]) -> None:
-        """Have a member finished after those before it.
+        """Finish a member after those before it.
 
         Args:
-            finish: Finishes it. What it raises stops the finishing.
+            finish: Finishes it. An exception stops the finisher.
         """
         while not self._free.acquire(timeout=_WAIT_SECONDS):
             self._on_wait()
         self._executor.submit(self._finish, finish)
 
     def raise_failure(self) -> None:
-        """Raise what stopped the finishing, if anything did."""
+        """Raise the exception that stopped the finisher, if any."""
         if self._failure:
             raise self._failure
 
@@ -182,7 +181,7 @@ class Finisher:
         try:
             if self._failure is None:
                 finish()
-        # Whatever it is, it is for the reading thread to raise.
+        # The reading thread raises it.
         except Exception as error:
             self._failure = error
         finally:
