@@ -193,6 +193,6 @@ def test_two_packs_in_one_folder(outside: Outside, tmp_path: Path, capsys: Captu
     descriptor = os.open(partial, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert main(words(outside, tmp_path)) == 2
-    assert "another pack is at work" in capsys.readouterr().err
+    assert "another pack is running" in capsys.readouterr().err
     os.close(descriptor)
     assert main(words(outside, tmp_path)) == 0

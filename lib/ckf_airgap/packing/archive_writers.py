@@ -1,4 +1,4 @@
-"""Writes the archives: each layer in its place as it arrives, everything else at the end."""
+"""Writes images.tar.gz: each layer to its offset as it arrives, everything else at the end."""
 
 import hashlib
 import os
@@ -33,8 +33,8 @@ class FetchProgress:
     """The progress of fetching layers.
 
     Attributes:
-        fetched: Bytes of layers that are there.
-        total: Bytes of layers in all.
+        fetched: The bytes of the fetched layers.
+        total: The bytes of all layers.
     """
 
     fetched: int
@@ -46,25 +46,23 @@ class FetchProgress:
 
 
 class ImageArchiveWriter:
-    """Writes one images.tar.gz, and continues a file of an earlier run.
+    """Writes one images.tar.gz, or continues the file of an earlier run.
 
-    Which layers are there is kept in a journal beside it; a layer counts once it is on the disk
-    and has been found to be the right one.
+    A journal beside it lists the layers that are on the disk and verified.
     """
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
-        """Find out what is already there.
+        """Open the file of an earlier run, if there is one.
 
         Args:
             path: The file. Its directory must exist.
-            parts: What is to stand in it. Where an earlier run had other parts, it counts for
-                nothing.
+            parts: Its parts, in order. If those of an earlier run differ, it starts over.
         """
         self._path = path
         self._parts = parts
         self._offsets: list[int] = []
         self._total = 0
-        # Each layer's first place in the file, and its places after that.
+        # The first part of each layer, and its further ones.
         self._first: dict[str, tuple[int, LayerPart]] = {}
         self._copies: list[tuple[int, LayerPart]] = []
         for part in parts:
@@ -92,7 +90,7 @@ class ImageArchiveWriter:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """The uncompressed size of each layer that is there, by the digest of its blob."""
+        """The uncompressed size of each fetched layer, by the digest of its blob."""
         return self._sizes
 
     @property
@@ -102,7 +100,7 @@ class ImageArchiveWriter:
 
     @property
     def fetched_bytes(self) -> int:
-        """The bytes of the layers that are there."""
+        """The bytes of the fetched layers."""
         return self._fetched
 
     @property
@@ -116,10 +114,10 @@ class ImageArchiveWriter:
 
         Args:
             skopeo: Reaches the registries.
-            tell: Called now and then, in the calling thread.
+            tell: Called regularly with the progress, in the calling thread.
 
         Raises:
-            AirgapError: One cannot be had, is not what it should be, or cannot be written.
+            AirgapError: A layer cannot be fetched, differs from its digest, or cannot be written.
         """
         waiting: queue.SimpleQueue[tuple[int, LayerPart]] = queue.SimpleQueue()
         for digest, place in self._first.items():
@@ -136,7 +134,7 @@ class ImageArchiveWriter:
                     if any(thread.done() and thread.exception() for thread in threads):
                         break
             finally:
-                # The others too, where one failed; and all of them at an interrupt.
+                # The others stop too if one fails, and all of them at an interrupt.
                 self._stopped.set()
                 for blobs in self._readers:
                     blobs.interrupt()
@@ -145,10 +143,10 @@ class ImageArchiveWriter:
         tell(FetchProgress(self._fetched, total))
 
     def finish(self, parts: list[Part]) -> None:
-        """Write everything but the layers. The file is then complete, except for its name.
+        """Write everything but the layers, which completes the file except for its name.
 
         Args:
-            parts: The parts, with the content that they have now that the layers are known.
+            parts: The parts, with the sizes of the layers filled in.
 
         Raises:
             StorageError: It cannot be written.
@@ -202,7 +200,7 @@ class ImageArchiveWriter:
     def _fetch_layer(
         self, offset: int, part: LayerPart, blobs: BlobReader, file: "_File"
     ) -> int | None:
-        """Fetch one layer; return its uncompressed size, or None if everything is to stop."""
+        """Fetch one layer; return its uncompressed size, or None if the pack stops."""
         layer = LayerWriter(part)
         taken = 0
         try:
@@ -240,8 +238,8 @@ class LayerWriter:
     """Checks a layer as it arrives, and converts it to the format of the archive.
 
     Attributes:
-        written: How many bytes were given for the archive.
-        content_size: The size of the uncompressed layer, where that is looked at.
+        written: The number of bytes returned for the archive.
+        content_size: The size of the uncompressed layer, if it is checked.
     """
 
     def __init__(self, part: LayerPart) -> None:
@@ -277,8 +275,8 @@ class LayerWriter:
         """Return the rest, if the blob has its digest.
 
         Raises:
-            DownloadError: It is not.
-            ArtifactError: It is what its registry has, and yet no layer.
+            DownloadError: Its digest differs.
+            ArtifactError: The digest matches, but it is no gzip layer of this image.
         """
         if self._size != self._blob.size or f"sha256:{self._digest.hexdigest()}" != (
             self._blob.digest
@@ -297,7 +295,7 @@ class LayerWriter:
 
 
 class _Gunzip:
-    """Checks that a layer is gzip and has the content that its image states."""
+    """Checks that a layer is gzip and that its content has the diff ID of its image."""
 
     def __init__(self, part: LayerPart) -> None:
         self._part = part
@@ -316,7 +314,7 @@ class _Gunzip:
                 self.size += len(content)
                 data = self._member.unconsumed_tail or self._member.unused_data
         except GZIP_ERRORS as error:
-            # Perhaps it only was damaged on the way, which its digest will tell.
+            # It may only have been damaged on the way: its digest shows that.
             self._damage = str(error)
 
     def finish(self) -> None:
@@ -331,7 +329,7 @@ class _Gunzip:
         return ArtifactError(
             f"layer {self._part.layer.blob.digest} of {self._part.pull} does not fit into a "
             f"docker save archive ({why})",
-            "pack with --format oci, which takes layers as they are, or leave the image out",
+            "pack with --format oci, which keeps layers unchanged, or leave the image out",
         )
 
 

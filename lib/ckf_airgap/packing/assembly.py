@@ -1,17 +1,16 @@
 """The two formats of images.tar.gz, as a sequence of parts byte by byte.
 
-Both are gzip files of many members (RFC 1952, section 2.2), which every reader takes for one. Tar
-headers and documents stand in members that are stored, not compressed. A layer is not compressed
-either:
+Both are gzip files of many members (RFC 1952, section 2.2), which readers decode as one stream.
+Tar headers and documents are in stored (uncompressed) members. Layers are not compressed again:
 
-- in the form of ``docker save`` the gzip file of a layer, as its registry has it, **is** a member:
-  uncompressed it is the layer that such an archive holds;
-- in an OCI image layout the blob stands in a stored member, once.
+- in the ``docker save`` format the gzip blob of a layer, as its registry has it, **is** a member:
+  decoded, it is the layer that such an archive holds;
+- in an OCI image layout each blob is in one stored member, once.
 
-So the place of every part is known before a layer has been fetched: layers can be fetched at the
-same time, written where they belong, and found again after an interruption. What is not known
-before are sizes of uncompressed layers, for tar headers; these have a fixed place and are written
-at the end.
+So the offset of every part is known before any layer is fetched: several layers can be fetched at
+a time, written to their offsets, and found again after an interruption. Only the uncompressed
+sizes of layers, which tar headers need, are unknown; these headers have fixed offsets and are
+written at the end.
 """
 
 import json
@@ -47,8 +46,8 @@ class Text:
     """Known bytes.
 
     Attributes:
-        content: What they are, not compressed.
-        length: What they take in the file, as a gzip member.
+        content: The bytes, uncompressed.
+        length: Their length in the file, as a gzip member.
     """
 
     content: bytes
@@ -62,7 +61,7 @@ class LayerPart:
     Attributes:
         layer: The layer.
         pull: An image that has it.
-        is_stored: Whether it stands in a stored gzip member; otherwise it is one itself.
+        is_stored: Whether it is in a stored gzip member; otherwise it is a member itself.
     """
 
     layer: RemoteLayer
@@ -90,9 +89,9 @@ def assemble(
     Args:
         layout: ``docker`` or ``oci``.
         images: The images, in order.
-        manifest: What the archive says of itself; its size is filled in.
-        sizes: The uncompressed size of each layer, by the digest of its blob. Where some are not
-            known yet, the parts have the lengths that they will have, and other content.
+        manifest: The record of the content; its size is filled in.
+        sizes: The uncompressed size of each layer, by the digest of its blob. While some are
+            unknown, the parts have their final lengths, but not their final content.
 
     Returns:
         The parts, in order.
@@ -109,7 +108,7 @@ def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
         images: The images.
 
     Returns:
-        The image's name -> the member's name. No two are the same.
+        The unique name of the member, by the name of the image.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -188,14 +187,14 @@ def _oci_parts(
 def oci_manifest(image: RemoteImage) -> bytes:
     """Return the manifest of an image as the layout needs it.
 
-    Tools find only manifests of OCI in a layout. One of Docker (Image Manifest Version 2, Schema
-    2) differs from it by the names of its parts; config and layers are the same blobs.
+    Tools find only OCI manifests in a layout. A Docker manifest (Image Manifest Version 2, Schema
+    2) differs only in its media types; config and layers are the same blobs.
 
     Args:
         image: The image.
 
     Returns:
-        The manifest, that of the registry where it is OCI's.
+        The manifest; that of the registry if it is an OCI manifest.
     """
     if image.media_type == oci.OCI_MANIFEST:
         return image.manifest
@@ -230,7 +229,7 @@ def _index(images: Iterable[RemoteImage]) -> dict[str, Any]:
 
 
 class TextWriter:
-    """Collects tar headers and small files until they are taken as a part."""
+    """Collects tar headers and small files, and makes parts of them."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -246,17 +245,17 @@ class TextWriter:
 
         Args:
             content: The bytes.
-            room: How many there could be in their place at the most, where that is not known yet.
+            room: The maximum number of bytes at their offset, if the final number is unknown.
         """
         self._pieces.append(content)
         self._room += len(content) if room is None else room
 
     def add_header(self, name: str, size: int) -> None:
-        """Add the tar header of a file, of which the content comes after this part."""
+        """Add the tar header of a file whose content follows this part."""
         self.add(_header(name, size))
 
     def add_padding(self, size: int) -> None:
-        """Add the padding after the content of a file of that size."""
+        """Add the padding after the content of a file of this size."""
         self.add(bytes(-size % _BLOCK))
 
     def add_file(self, name: str, content: bytes) -> None:
@@ -270,7 +269,7 @@ class TextWriter:
         self.add(_END)
 
     def take(self) -> Text:
-        """Return a part with what was added, and begin the next one."""
+        """Return a part of what was added, and begin the next one."""
         part = Text(self.content, least_padded_size(self._room))
         self.__init__()
         return part

@@ -17,13 +17,13 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
 
     Args:
         text: The bundle (Juju's documentation, "Bundle").
-        from_files: Whether the charms are at hand; otherwise all must come from Charmhub.
+        from_files: Whether the operator has the charm files; otherwise all come from Charmhub.
 
     Returns:
         The charms, sorted by name, each once.
 
     Raises:
-        ConfigurationError: It is not a bundle, deploys a charm from two places, or none at all.
+        ConfigurationError: It is not a bundle, deploys a charm from two sources, or no charm.
     """
     found: dict[str, CharmOrigin] = {}
     failures: list[AirgapError] = []
@@ -60,7 +60,7 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
         The charms, sorted by name.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It is not such a map.
     """
     document = _document(text, "the channel map")
     origins: list[CharmOrigin] = []
@@ -90,7 +90,7 @@ def _document(text: str, what: str) -> Mapping[str, Any]:
 
 
 def _origin(item: TopologyApplication) -> CharmOrigin:
-    """Return the source of an application's charm; of a file, its name alone matters."""
+    """Return the source of an application's charm; for a file, only its name."""
     reference = item.reference
     if reference is None or reference.is_file:
         return CharmOrigin(item.charm)
@@ -100,7 +100,7 @@ def _origin(item: TopologyApplication) -> CharmOrigin:
 def _charm(name: str, details: Mapping[str, Any]) -> CharmOrigin:
     if not is_charm(name):
         raise ConfigurationError(
-            f"{name[:80]!r} is not the name of a charm", "give it as Charmhub has it"
+            f"{name[:80]!r} is not the name of a charm", "write it as Charmhub does"
         )
     revision = details.get("revision")
     if revision is not None and not REVISION.fullmatch(str(revision)):

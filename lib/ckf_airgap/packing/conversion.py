@@ -1,4 +1,4 @@
-"""Layers that a ``docker save`` archive cannot hold unchanged: compressed again with gzip."""
+"""Compresses layers again with gzip that a ``docker save`` archive cannot hold unchanged."""
 
 import dataclasses
 import hashlib
@@ -31,14 +31,14 @@ def convert_layers(
     Args:
         images: The images.
         skopeo: Reaches their registries.
-        folder: Where to keep what is converted; another run takes it from there.
+        folder: Where to keep converted layers; the next run finds them there.
         say: Called with a line about each layer.
 
     Returns:
         The images, with those layers replaced.
 
     Raises:
-        AirgapError: A layer cannot be had, or is not what it should be.
+        AirgapError: A layer cannot be fetched, or differs from its digest or diff ID.
     """
     converted: dict[str, RemoteLayer] = {}
     result: list[RemoteImage] = []
@@ -50,7 +50,7 @@ def convert_layers(
                 continue
             digest = layer.blob.digest
             if digest not in converted:
-                say(f"compressing layer {digest} of {image.name} anew, which is not gzip")
+                say(f"compressing layer {digest} of {image.name} with gzip")
                 with skopeo.blobs() as blobs:
                     converted[digest] = _convert(layer, image.pull, blobs, folder)
             layers.append(converted[digest])
@@ -96,7 +96,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
                     raise DecodingError("it ends in the middle")
         except DecodingError as error:
             damage = error
-            # Perhaps it only was damaged on the way, which its digest will tell.
+            # It may only have been damaged on the way: its digest shows that.
             for _ in stored:
                 pass
         name = f"layer {layer.blob.digest} of {pull}"
@@ -107,7 +107,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
         if damage is not None:
             raise damage.as_artifact_error(
                 name,
-                "leave the image out, or pack with --format oci, which takes layers as they are",
+                "leave the image out, or pack with --format oci, which keeps layers unchanged",
             )
         os.replace(incoming, path)
 
@@ -117,7 +117,7 @@ def _decoder(layer: RemoteLayer) -> Decoder:
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut at fixed places, so that equal layers become equal files."""
+    """Cut at fixed offsets, so that equal layers become equal files."""
     buffer = bytearray()
     for piece in pieces:
         buffer += piece

@@ -1,4 +1,4 @@
-"""Images to pack beside those of the charms: of Juju, of lists and of Kubernetes manifests."""
+"""Images to pack besides those of the charms: Juju's own, and those of lists and manifests."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -13,11 +13,11 @@ from ckf_airgap.juju.juju_version import JujuVersion
 
 
 def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
-    """List the images that Juju itself takes: of its agents, its database, and the charms' bases.
+    """List Juju's own images: its agents, its database, and the bases of the charms.
 
     Args:
         version: The controller's version, for example ``3.6.8``.
-        charms: The charms that are to be deployed.
+        charms: The charms to deploy.
 
     Raises:
         ConfigurationError: It is not a version.
@@ -31,15 +31,15 @@ def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
     """Find the images that a file names.
 
     Args:
-        text: A list, a line for each, with comments behind ``#``; or Kubernetes manifests in YAML,
-            of which every value counts that is an image by its key and by its form.
-        name: What to call the file.
+        text: One image on each line, with comments after ``#``; or Kubernetes manifests in YAML,
+            in which every value counts whose key and form are those of an image.
+        name: The name of the file, for messages.
 
     Returns:
         The images, each once.
 
     Raises:
-        ConfigurationError: A line is no image, or the file names none.
+        ConfigurationError: A line is not an image reference, or the file names no image.
     """
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     words = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
@@ -62,7 +62,7 @@ def parse_image(text: str) -> ImageReference:
     """Read an image reference.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not valid.
     """
     reference = ImageReference.parse(text)
     if reference is None:
@@ -73,7 +73,7 @@ def parse_image(text: str) -> ImageReference:
 
 
 def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference]:
-    """Take images once that are written in several ways.
+    """Merge different spellings of the same image.
 
     Args:
         references: The images.
@@ -107,7 +107,7 @@ def _images_below(node: object) -> Iterable[ImageReference]:
         return
     details = cast(dict[str, object], node)
     for key, value in details.items():
-        # An environment variable has its name and its value beside each other.
+        # An environment variable has its name and its value in two keys.
         name = str(details.get("name")) if key == "value" else key
         if isinstance(value, str):
             reference = ImageReference.parse(value)

@@ -1,8 +1,8 @@
-"""The pack: charms and images from outside into charms.tar.gz and images.tar.gz.
+"""Fetches charms and images, and writes charms.tar.gz and images.tar.gz.
 
-All is done in the directory ``partial`` beside the two files, which get their names at the end. A
-pack that is killed goes on from there: charms and layers that have been fetched are not fetched
-again, and a tag that has moved meanwhile is not looked at again.
+The work is in the directory ``partial`` beside the two files, which get their names at the end. A
+pack that was killed continues there: charms and layers that were fetched are not fetched again,
+and a tag is resolved once, even if it has moved since.
 """
 
 import fcntl
@@ -56,17 +56,17 @@ _FORMAT = 1
 _PARTIAL = "partial"
 _IMAGES = "images.tar.gz"
 _CHARMS = "charms.tar.gz"
-# Where the images will be put is not known yet: what is said of it shows the word.
+# The registry is not known yet: messages show this word for it.
 _REGISTRY = RegistryLocation("REGISTRY")
 
 
 @dataclass(frozen=True)
 class PackSteps:
-    """What is told on the way.
+    """Receives the progress.
 
     Attributes:
-        say: Called with a line about each step, and each thing that was looked up.
-        fetched: Called now and then with how far the layers are.
+        say: Called with a line of text for each step and each lookup.
+        fetched: Called regularly with the progress of the layers.
     """
 
     say: Callable[[str], None] = lambda _: None
@@ -75,11 +75,11 @@ class PackSteps:
 
 @dataclass(frozen=True)
 class PackedBetween:
-    """What is packed for an upgrade to go through, beside the release.
+    """The charms and images that only an upgrade passes through.
 
     Attributes:
         charms: The charms.
-        images: The images that only these take.
+        images: The images that only these use.
     """
 
     charms: tuple[PackedCharm, ...]
@@ -90,23 +90,22 @@ class PackedBetween:
         layer_bytes = sum(image.size for image in self.images)
         return (
             f"{len(self.charms)} charms between ({charm_bytes:,} bytes), and {len(self.images)} "
-            f"images that only they take ({layer_bytes:,} bytes of layers at most)"
+            f"images that only they use ({layer_bytes:,} bytes of layers at most)"
         )
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed, or would be.
+    """What was packed, or would be packed.
 
     Attributes:
         manifest: The charms and images.
         image_bytes: The size of images.tar.gz, in bytes.
         charm_bytes: The size of the charms, in bytes.
         layer_bytes: The bytes of the layers as the registries store them, each counted once.
-        fetched_bytes: How much of that is there already.
-        warnings: What the operator should know.
-        between: The charms that an upgrade goes through, with the images that nothing else
-            takes.
+        fetched_bytes: How much of that is already fetched.
+        warnings: Warnings for the operator.
+        between: The charms that an upgrade passes through, and the images that only they use.
     """
 
     manifest: PackManifest
@@ -120,7 +119,7 @@ class Packed:
 
 @dataclass
 class _Memory:
-    """What earlier runs of the same request have found out."""
+    """What earlier runs of the same request have looked up."""
 
     charms: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     images: dict[str, str] = field(default_factory=dict[str, str])
@@ -136,12 +135,12 @@ class Packer:
     """Carries out one request."""
 
     def __init__(self, request: PackRequest, skopeo: Skopeo, steps: PackSteps) -> None:
-        """Prepare; nothing is fetched yet.
+        """Store the arguments; nothing is fetched yet.
 
         Args:
             request: What to pack.
             skopeo: Reaches the registries.
-            steps: Whom to tell what.
+            steps: Receives the progress.
         """
         self._request = request
         self._skopeo = skopeo
@@ -151,17 +150,17 @@ class Packer:
         self._unreadable: list[UnreadableCharm] = []
 
     def pack(self, *, dry_run: bool = False) -> Packed:
-        """Pack, or say what would be packed.
+        """Pack, or find out what would be packed.
 
         Args:
-            dry_run: Whether to stop before layers are fetched. Charms are downloaded all the
-                same, because only they tell which images there must be; they are kept.
+            dry_run: Whether to stop before layers are fetched. Charms are downloaded and kept,
+                because the list of images comes from them.
 
         Returns:
             What was packed.
 
         Raises:
-            AirgapError: It cannot be done. What has been fetched is kept for the next run.
+            AirgapError: A step fails. What was fetched is kept for the next run.
         """
         self._skopeo.check()
         with self._locked(), self._remembering() as journal:
@@ -201,7 +200,7 @@ class Packer:
         return packed
 
     def _is_there(self, manifest: PackManifest) -> bool:
-        """Return whether an earlier run has made the very same archives."""
+        """Return whether an earlier run made these very archives."""
         output = self._request.output
         try:
             found = [read_pack_manifest(FileSource(output / name)) for name in (_IMAGES, _CHARMS)]
@@ -210,7 +209,7 @@ class Packer:
         return all(each and replace(each, archive_size=0) == manifest for each in found)
 
     def _charms(self, journal: Journal) -> list[FetchedCharm]:
-        """Get the charms together."""
+        """Download or read the charms."""
         origins, start = self._request.origins, self._request.upgrade_from
         if self._request.folder:
             found, self._unreadable = charms_in(self._request.folder)
@@ -221,7 +220,7 @@ class Packer:
                 if lacking := start.origins_between(charm.file for charm in found):
                     raise ConfigurationError(
                         f"the directory of the charms lacks {', '.join(map(str, lacking))}, which "
-                        f"the upgrade from {start.name} goes through",
+                        f"the upgrade from {start.name} passes through",
                         "download them into it (juju download CHARM --channel CHANNEL)",
                     )
             return found
@@ -254,7 +253,7 @@ class Packer:
     def _look_up(
         self, charms: Sequence[FetchedCharm], versions: CharmVersions, journal: Journal
     ) -> tuple[PackManifest, list[RemoteImage], tuple[str, ...]]:
-        """Find out which images there must be, and what they consist of."""
+        """List the images to pack, and look up their manifests."""
         files = [charm.file for charm in charms]
         version = self._request.juju_version
         wanted = distinct_images(
@@ -290,7 +289,7 @@ class Packer:
     def _check_plan(
         self, charms: CharmVersions, wanted: Sequence[ImageReference]
     ) -> tuple[str, ...]:
-        """Plan the deployment from what there will be, to see what it would lack."""
+        """Plan a deployment from these charms and images, to find what is missing."""
         settings = PlanSettings.parse(location=_REGISTRY, bundle=self._request.bundle)
         inventory = Inventory(
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
@@ -304,7 +303,7 @@ class Packer:
         return tuple(str(item) for item in (*plan.missing_charms, *plan.missing, *plan.warnings))
 
     def _prepare(self, images: list[RemoteImage], manifest: PackManifest) -> ImageArchiveWriter:
-        """Lay the archive out."""
+        """Compute the layout of the archive."""
         if self._request.layout == "docker":
             images[:] = convert_layers(
                 images, self._skopeo, self._subfolder("blobs"), self._steps.say
@@ -327,7 +326,7 @@ class Packer:
             )
 
     def _publish(self) -> None:
-        """Return the archives their names, and leave nothing else behind."""
+        """Give the archives their names, and remove everything else."""
         output = self._request.output
         try:
             for name in (_CHARMS, _IMAGES):
@@ -352,7 +351,7 @@ class Packer:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """Keep another pack out of the directory, for as long as this one runs."""
+        """Lock the directory while this pack runs."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._folder, os.O_RDONLY)
@@ -363,12 +362,12 @@ class Packer:
             yield
         except BlockingIOError as error:
             raise ConfigurationError(
-                f"another pack is at work in {self._request.output}",
+                f"another pack is running in {self._request.output}",
                 "wait for it, or name another directory with --output",
             ) from error
         finally:
             os.close(descriptor)
-            # Where nothing came of it, nothing is left.
+            # If nothing was fetched, nothing is left.
             with suppress(OSError):
                 self._folder.rmdir()
 
@@ -379,9 +378,7 @@ class Packer:
             self._folder / "journal", head, self._memory.take, "what has been looked up"
         )
         if self._memory.charms or self._memory.images:
-            self._steps.say(
-                f"going on with what was begun before; to begin anew, remove {self._folder}"
-            )
+            self._steps.say(f"continuing an earlier run; to start over, remove {self._folder}")
         try:
             yield journal
         finally:
@@ -389,7 +386,7 @@ class Packer:
 
 
 def _between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
-    """Tell what of a pack is there for an upgrade to go through alone."""
+    """Return the charms and images that only an upgrade passes through."""
     labels = {charm.path.name for charm in versions.between}
     others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
     only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others
@@ -404,7 +401,7 @@ def _only(
     origins: Iterable[CharmOrigin],
     unreadable: Iterable[UnreadableCharm],
 ) -> list[FetchedCharm]:
-    """Take the charms that a bundle names, with the channels that it names."""
+    """Select the charms that a bundle names, with its channels."""
     charms = list(charms)
     wanted = {origin.name: origin for origin in origins}
     there = {charm.file.name for charm in charms}

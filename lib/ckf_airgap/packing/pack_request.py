@@ -1,4 +1,4 @@
-"""What is to be packed."""
+"""The request: what to pack."""
 
 import hashlib
 import json
@@ -12,22 +12,23 @@ from ckf_airgap.packing.upgrade_start import UpgradeStart
 
 @dataclass(frozen=True, kw_only=True)
 class PackRequest:
-    """What to pack.
+    """What to pack, and where to.
 
     Attributes:
-        output: The directory for the two files; made if need be.
-        origins: The charms to download, or none.
-        folder: A directory with charms, or None. With ``origins`` too, only those that they name
-            count.
+        output: The directory for the two files; created if missing.
+        origins: The charms to download, if any.
+        folder: A directory with charms, or None. If there are ``origins`` too, only the charms
+            that they name count.
         bundle: The text of the bundle that the charms are for; empty for none.
-        images: Images beside those of the charms.
-        juju_version: The controller's version, to pack Juju's own images too; empty for not.
+        images: Images besides those of the charms.
+        juju_version: The controller's version, to pack Juju's own images; empty to leave them
+            out.
         layout: ``docker`` or ``oci``.
         architecture: The CPU architecture.
-        allow_missing: Whether to pack although charms of the release are missing.
+        allow_missing: Whether to pack even if charms of the release are missing.
         juju: The juju client.
         charmhub_url: The address of another Charmhub; empty for the public one.
-        upgrade_from: What runs where this is to be upgraded to, or None.
+        upgrade_from: The release that this one upgrades, or None.
     """
 
     output: Path
@@ -45,7 +46,7 @@ class PackRequest:
 
     @property
     def identity(self) -> str:
-        """Tell what to fetch from what another request fetches; the layout does not count."""
+        """Identify what is fetched, whatever the layout."""
         what = [
             sorted(map(str, self.origins)),
             str(self.folder),
