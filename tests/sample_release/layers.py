@@ -134,8 +134,11 @@ def _payload(image: str, kib: int) -> Iterator[bytes]:
     number = 0
     while remaining > 0:
         seed = f"{image} {number}".encode()
-        # One half random, one half not: about what files of real images compress to.
-        block = hashlib.shake_256(seed).digest(_BLOCK // 2) + bytes(_BLOCK // 2)
+        # One half random, one half not: about what files of real images compress to. The halves
+        # differ in size: pigz ends its blocks differently then, as it does for real files.
+        random_bytes = hashlib.shake_256(seed).digest(_BLOCK)
+        half = _BLOCK // 4 + random_bytes[0]
+        block = random_bytes[:half] + bytes(half)
         yield block[:remaining]
-        remaining -= _BLOCK
+        remaining -= len(block)
         number += 1
