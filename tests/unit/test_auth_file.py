@@ -264,7 +264,9 @@ def test_a_file_that_is_no_auth_file_is_told(content: bytes, tmp_path: Path) -> 
 
 
 def test_a_file_that_never_ends_is_told() -> None:
-    with pytest.raises(ConfigurationError, match=r"/dev/zero cannot be read \(it is not a regular"):
+    with pytest.raises(
+        ConfigurationError, match=r"/dev/zero cannot be read \(it is not a regular"
+    ):
         read_auth_file(Path("/dev/zero"), LOCATION)
 
 

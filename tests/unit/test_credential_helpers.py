@@ -213,7 +213,9 @@ def test_neither_its_arguments_nor_its_environment_have_a_secret(
 def test_what_is_no_name_is_not_run(name: object, where: str, helpers: Helpers) -> None:
     helpers.add("corp", answering(ANSWER))
     document = {"credsStore": name} if where == "store" else {"credHelpers": {HOST: name}}
-    with pytest.raises(ConfigurationError, match="an invalid name of a credential helper") as raised:
+    with pytest.raises(
+        ConfigurationError, match="an invalid name of a credential helper"
+    ) as raised:
         helpers.find(document)
     assert "skopeo login" in raised.value.cure
     assert not helpers.questions

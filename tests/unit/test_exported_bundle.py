@@ -54,7 +54,10 @@ def test_the_documents_behind_the_first_are_overlays() -> None:
         ("applications: {a: {}}\n---\nb: [\n", "is not valid YAML (line 4)"),
         ("applications: {a: {}}\n---\napplications: {b: {scale: 1}}", "names the application b"),
         ("---\n" * 200 + "a: b", "is not valid YAML"),
-        (f"applications: {{a: {{scale: 0x{'f' * 5000}}}}}", "line 1 has a number of too many digits"),
+        (
+            f"applications: {{a: {{scale: 0x{'f' * 5000}}}}}",
+            "line 1 has a number of too many digits",
+        ),
         (f"applications: {{a: {{scale: 0x{'f' * 50}}}}}", "gives a a scale that is too large"),
         (f"applications: {{a: {{scale: -0x{'f' * 50}}}}}", "gives a a scale that is too large"),
         (f"applications: {{a: {{options: {{b: 0x{'f' * 50}}}}}}}", "gives a/b a number"),

@@ -1,6 +1,6 @@
-"""How a registry is told who asks: by basic authentication, or by tokens.
+"""Authenticates requests to a registry: basic authentication, or tokens.
 
-The latter are described by the distribution project ("Token Authentication Specification").
+Tokens follow the distribution project's "Token Authentication Specification".
 """
 
 import json
@@ -18,11 +18,11 @@ from ckf_airgap.errors import OWN_APPLICATION, RegistryError
 from ckf_airgap.network.addresses import without_query
 from ckf_airgap.registry.challenges import Challenge
 
-# The specification's, for servers that do not say how long a token lasts.
+# The specification's default lifetime of a token.
 _DEFAULT_SECONDS = 60.0
 _LONGEST_SECONDS = 3600.0
 _SPARE_SECONDS = 10.0
-# As servers take headers.
+# The characters that servers accept in headers.
 _LONGEST_TOKEN = 64 * 1024
 _LONGEST_SHOWN = 2000
 CREDENTIALS_CURE = (
@@ -30,7 +30,7 @@ CREDENTIALS_CURE = (
     f"juju config {OWN_APPLICATION} registry-credentials=secret:...; on a workstation "
     "skopeo login)"
 )
-# So much of a secret is one: servers repeat requests in part.
+# Servers repeat requests in part: so many characters of a secret count as one.
 _SECRET_PIECE = 8
 
 
@@ -38,7 +38,7 @@ class CredentialsError(RegistryError):
     """The registry does not accept an account, or wants one."""
 
 
-# Sends a GET to a token server, with headers, and gives the status and the body of its answer.
+# Sends a GET with headers to a token server; returns the status and the body of the response.
 Fetch = Callable[[str, dict[str, str]], tuple[int, bytes]]
 
 
@@ -49,9 +49,9 @@ class _Token:
 
 
 class Authentication:
-    """Answers the challenges of one registry. Several threads may ask.
+    """Answers the challenges of one registry. Safe to use from several threads.
 
-    Nothing is told to a registry that does not ask for it.
+    A registry that sends no challenge gets no credentials.
     """
 
     def __init__(self, host: str, credentials: Credentials | None, fetch: Fetch) -> None:
@@ -59,13 +59,13 @@ class Authentication:
 
         Args:
             host: The registry, for messages.
-            credentials: Who asks; None for nobody in particular.
-            fetch: Asks the token server that the registry names.
+            credentials: The account; None to send requests anonymously.
+            fetch: Sends a request to the token server that the registry names.
         """
         self._host = host
         self._credentials = credentials
         self._fetch = fetch
-        # Why a token cannot be had is told by a thread that holds it.
+        # Held while a token is requested.
         self._lock = threading.RLock()
         self._basic = _basic(credentials) if credentials else None
         self._is_basic = False
@@ -76,7 +76,7 @@ class Authentication:
         """Return the value of ``Authorization`` for a request; None for none.
 
         Args:
-            scopes: What the request does, as tokens name it: ``repository:<name>:pull,push``.
+            scopes: The scopes of the request, for example ``repository:<name>:pull,push``.
         """
         with self._lock:
             if self._is_basic:
@@ -91,38 +91,38 @@ class Authentication:
     def answer(
         self, challenges: Sequence[Challenge], scopes: tuple[str, ...], refused: str | None
     ) -> bool:
-        """Learn from challenges: tokens are taken where they are offered, else the password.
+        """Learn from challenges: use tokens if they are offered, otherwise the password.
 
         Args:
-            challenges: Those of an answer with status 401.
-            scopes: Those of the request.
-            refused: The ``Authorization`` that the request had.
+            challenges: The challenges of a response with status 401.
+            scopes: The scopes of the request.
+            refused: The ``Authorization`` of the request.
 
         Returns:
-            Whether another attempt is of use.
+            Whether another attempt may succeed.
         """
         bearer = next((each for each in challenges if _names_server(each)), None)
         with self._lock:
             if bearer is None:
                 if not any(each.scheme == "basic" for each in challenges):
                     return False
-                # What was refused is sent once more: the service behind may have been restarted.
+                # The same credentials are sent once more: the service may have been restarted.
                 self._is_basic = self._basic is not None
                 return self._is_basic
             self._is_basic = False
             known = self._tokens.get(scopes)
             if refused and known and refused == f"Bearer {known.text}":
-                # It may have expired, or its rights may have changed; but a new one from just
-                # now would not be refused for that.
+                # An old token may have expired, or its rights may have changed; a new one is
+                # refused for another reason.
                 del self._tokens[scopes]
             self._challenge = bearer
             return True
 
     def tells_secret(self, text: str) -> bool:
-        """Return whether a text has a part of what was sent to prove who asks.
+        """Return whether a text contains a part of the credentials that were sent.
 
         Args:
-            text: What a server has said: some repeat the request.
+            text: The text of a server; some repeat the request.
         """
         texts = {text.casefold(), unquote(text).casefold()}
         with self._lock:
@@ -131,7 +131,7 @@ class Authentication:
 
     def shown(self, text: str) -> str:
         """Return a server's text for a message, or nothing if it contains a secret."""
-        # No message keeps more of it, and some servers say it in 64 kB.
+        # Messages keep no more of it, and some servers send 64 kB.
         text = text[:_LONGEST_SHOWN]
         return "(repeats the credentials)" if self.tells_secret(text) else text
 
@@ -184,7 +184,7 @@ def _names_server(challenge: Challenge) -> bool:
 
 
 def _is_in(secret: str, text: str) -> bool:
-    """Return whether a secret, or a piece of it, is in a text."""
+    """Return whether a secret, or a part of it, is in a text."""
     if len(secret) <= _SECRET_PIECE:
         return bool(secret) and secret in text
     pieces = range(len(text) - _SECRET_PIECE + 1)
@@ -192,7 +192,7 @@ def _is_in(secret: str, text: str) -> bool:
 
 
 def _read_token(body: bytes) -> tuple[str, float] | None:
-    """Read a token and how many seconds it lasts."""
+    """Read a token and its lifetime in seconds."""
     try:
         document = cast(dict[str, Any], json.loads(body))
         text: object = document.get("token") or document.get("access_token")
@@ -201,7 +201,7 @@ def _read_token(body: bytes) -> tuple[str, float] | None:
         return None
     if not isinstance(text, str) or not math.isfinite(seconds):
         return None
-    # It becomes a header.
+    # The token becomes a header.
     if len(text) > _LONGEST_TOKEN or not (text.isascii() and text.isprintable()):
         return None
     return text, min(max(seconds, 0), _LONGEST_SECONDS)

@@ -1,8 +1,8 @@
 """Uploads of blobs (OCI Distribution Specification v1.1, "Pushing blobs").
 
-A small blob goes in one request. A larger one is streamed in one request, as Docker does it, which
-costs a registry about half as much as chunks; or it goes in chunks, which are sent again where the
-connection breaks. What a registry does not take is not tried a second time.
+A small blob is sent in one request. A larger one is streamed in one request, as Docker does, which
+costs a registry about half as much as chunks; or it is sent in chunks, which can be sent again if
+the connection breaks. A method that the registry does not support is not tried again.
 """
 
 import hashlib
@@ -21,25 +21,25 @@ from ckf_airgap.registry.connection import Answer, RegistryConnection
 from ckf_airgap.registry.registry_errors import is_out_of_space
 
 CHUNK_SIZE = 4 * 1024 * 1024
-"""What is sent again from memory where a connection breaks, in bytes."""
-# What a registry, or a proxy in front of it, answers to a way of sending that it does not take.
+"""The bytes kept in memory, to send them again if a connection breaks."""
+# The responses of a registry, or of a proxy in front of it, to an unsupported method.
 _NOT_THIS_WAY = (400, 405, 411, 413, 415, 416, 501)
 _ANY_STATUS = tuple(range(200, 600))
-# What is answered where the state of an upload cannot be told: it is not known, or not asked for.
+# The responses if the state of an upload is unknown, or cannot be requested.
 _NO_STATE = (400, 404, 405, 416, 501)
 _MOST_DIGITS = 18
 
 
 class UploadLostError(RegistryError):
-    """The registry no longer knows an upload: the blob has to be sent again from its start."""
+    """The registry lost an upload: the blob has to be sent again from its start."""
 
 
 class BlobUpload:
-    """Sends blobs into one registry. Every method raises RegistryError where it fails or refuses.
+    """Sends blobs to one registry. Every method raises RegistryError if it fails or refuses.
 
     Args:
         connection: The registry.
-        has_blob: Tells whether a repository holds the blob of a digest.
+        has_blob: Returns whether a repository holds the blob of a digest.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class BlobUpload:
         *,
         carefully: bool,
     ) -> Blob:
-        """Send a blob, whose digest is worked out on the way.
+        """Send a blob, and compute its digest on the way.
 
         Args:
-            repository: Where to.
+            repository: The repository to send it to.
             pieces: Its bytes.
-            expect: Called with the blob when the registry is about to have it.
+            expect: Called with the blob just before the registry commits it.
             carefully: Whether to send a large blob in chunks.
 
         Returns:
-            The blob, which the registry has confirmed to have that digest.
+            The blob, whose digest the registry has confirmed.
 
         Raises:
-            UploadLostError: The upload broke off where it cannot go on.
+            UploadLostError: The upload failed and cannot be resumed.
         """
         rest = iter(pieces)
         first = _chunk(rest)
@@ -89,12 +89,12 @@ class BlobUpload:
         return self._close(repository, location, content.blob)
 
     def try_out(self, repository: str) -> None:
-        """Begin an upload and give it up."""
+        """Begin an upload and cancel it."""
         path = _path(repository)
         self.give_up(self._connection.request("POST", path, expected=(202,)))
 
     def give_up(self, opened: Answer) -> None:
-        """Return an upload up; a registry that does not take that back forgets it by itself."""
+        """Cancel an upload. A registry that does not support DELETE lets it expire."""
         with suppress(RegistryError):
             location = self._location(opened)
             self._connection.request("DELETE", location, expected=_ANY_STATUS, attempts=1)
@@ -112,13 +112,13 @@ class BlobUpload:
             expected=(200, 201, 204, 404),
             about=_path(repository),
         )
-        # 404: unknown by now, which it also is where the answer to a first PUT was lost.
+        # 404: unknown, also after the response to a first PUT was lost.
         if answer.status == 404 and not self._has_blob(repository, blob.digest):
             raise self._lost(self._connection.words(answer))
         return blob
 
     def _send_at_once(self, repository: str, data: bytes, blob: Blob) -> Blob:
-        """Send a blob that is at hand, from its start each time that it fails."""
+        """Send a blob that is in memory, from its start at each attempt."""
         attempts = Attempts()
         while True:
             answer = None
@@ -140,13 +140,13 @@ class BlobUpload:
                 if attempts.is_last or not (is_lost or answer.is_transient):
                     raise self._connection.refused("PUT", answer, _path(repository))
             attempts.wait(answer and answer.asked_pause)
-            # The answer to what arrived may have been lost.
+            # The response to a complete upload may have been lost.
             if self._has_blob(repository, blob.digest):
                 return blob
 
     def _send_stream(self, repository: str, location: Address, content: "_Hashed") -> Address:
-        """Send a blob in one request, of a length that is not known before it ends."""
-        # Others are sent at the same time, and may learn meanwhile that it is not taken.
+        """Send a blob of unknown length in one request."""
+        # Another thread may learn meanwhile that this method is not supported.
         is_tried = self._takes_streams
         try:
             answer = self._connection.send(
@@ -178,14 +178,14 @@ class BlobUpload:
             except UploadLostError:
                 if offset or not self._takes_chunks:
                     raise
-                # All that was sent is still at hand.
+                # All bytes that were sent are still in memory.
                 location = self._send_chunk(repository, self._open(repository), chunk, 0)
         return location
 
     def _send_chunk(
         self, repository: str, location: Address, chunk: bytes, offset: int
     ) -> Address:
-        """Send one chunk, going on where the registry stopped if the connection breaks."""
+        """Send one chunk; if the connection breaks, resume where the registry stopped."""
         sent = 0
         attempts = Attempts()
         is_tried = self._takes_chunks
@@ -210,7 +210,7 @@ class BlobUpload:
                 if is_first and is_tried and _is_not_this_way(answer):
                     self._takes_chunks = False
                     is_lost = True
-                # What had arrived already is out of order when it comes again.
+                # Bytes that had already arrived are out of order when sent again.
                 if is_lost or (attempts.failures and answer.status == 416):
                     raise self._lost(self._connection.words(answer))
                 if not answer.is_transient or attempts.is_last:
@@ -223,8 +223,8 @@ class BlobUpload:
                 about=_path(repository),
             )
             if state.status in _NO_STATE:
-                # docker-registry gives an upload up where a chunk arrived in part, or its answer
-                # was lost: the offset in its location is then not that of its file.
+                # docker-registry cancels an upload if a chunk arrived in part or its response was
+                # lost: the offset in its location then differs from that of its file.
                 raise self._lost(self._connection.words(state))
             location = self._location(state)
             sent = max(0, min(_received(state) - offset, len(chunk)))
@@ -233,13 +233,13 @@ class BlobUpload:
 
     def _lost(self, detail: str) -> UploadLostError:
         return UploadLostError(
-            f"registry {self._connection.host} gave up an upload that was interrupted{detail}",
+            f"registry {self._connection.host} cancelled an upload that was interrupted{detail}",
             "see that the connection to it is reliable, then run it again: it continues",
         )
 
 
 class _Hashed:
-    """The pieces of a blob, hashed and counted as they are taken: once."""
+    """The pieces of a blob, hashed and counted while they are iterated, which works once."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -260,7 +260,7 @@ class _Hashed:
 
 
 def _chunk(pieces: Iterator[bytes]) -> bytes:
-    """Join pieces to CHUNK_SIZE bytes or a little more, fewer only at the end."""
+    """Join pieces to chunks of at least CHUNK_SIZE bytes, except for the last."""
     buffer: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -281,18 +281,18 @@ def _with_digest(location: Address, blob: Blob) -> Address:
 
 
 def _received(answer: Answer) -> int:
-    """Read from ``Range: 0-N`` how many bytes of an upload have arrived."""
+    """Read the number of bytes that have arrived from ``Range: 0-N``."""
     _, _, last = answer.headers.get("Range", "").partition("-")
-    # Registries write 0-0 for an upload that holds nothing yet.
+    # Registries write 0-0 for an empty upload.
     is_number = last.isdecimal() and last.isascii() and len(last) <= _MOST_DIGITS
     return int(last) + 1 if is_number and last != "0" else 0
 
 
 def _is_not_this_way(answer: Answer) -> bool:
-    """Return whether another way of sending may be taken."""
+    """Return whether another method of sending may work."""
     return answer.status in _NOT_THIS_WAY and not is_out_of_space(answer.status, answer.body)
 
 
 def _is_unknown_upload(body: bytes) -> bool:
-    """Tell an upload that the registry gave up from a repository that it does not have."""
+    """Return whether a 404 is about a cancelled upload, not about a missing repository."""
     return b"BLOB_UPLOAD_" in body

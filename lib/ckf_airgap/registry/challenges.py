@@ -1,15 +1,14 @@
-"""What a server wants to know before it answers: ``WWW-Authenticate`` (RFC 9110, section 11.6.1).
+"""Parses authentication challenges: ``WWW-Authenticate`` (RFC 9110, section 11.6.1).
 
-One field may hold several challenges and there may be several fields. Commas separate challenges
-as well as the parameters of one; what follows a comma is a parameter where an equals sign follows
-its name.
+There may be several fields, and several challenges in a field. Commas separate challenges as well
+as the parameters of one; a name after a comma is a parameter if an equals sign follows it.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-# Each is matched at one place, and takes no longer than what it matches (sections 5.6 and 11.2).
+# Each is matched at one offset, in time linear in the match (sections 5.6 and 11.2).
 _SEPARATORS = re.compile(r"[\s,]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _EQUALS = re.compile(r"\s*=\s*")
@@ -20,11 +19,11 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Challenge:
-    """One way in which a server lets itself be told who asks.
+    """A challenge: one authentication scheme that a server accepts.
 
     Attributes:
         scheme: For example ``bearer``, in lower case.
-        parameters: Its parameters, their names in lower case; of several of a name the first.
+        parameters: Its parameters, by their names in lower case; the first of each name.
     """
 
     scheme: str
@@ -32,13 +31,13 @@ class Challenge:
 
 
 def read_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Read the challenges of an answer.
+    """Read the challenges of a response.
 
     Args:
-        values: Its fields ``WWW-Authenticate``.
+        values: The values of its fields ``WWW-Authenticate``.
 
     Returns:
-        The challenges in their order. Where a field is not of that form, those before that place.
+        The challenges in order; of a malformed field, those before the error.
     """
     return [challenge for value in values for challenge in _read(value)]
 
@@ -63,14 +62,14 @@ def _read(value: str) -> Iterator[Challenge]:
         if scheme:
             yield Challenge(scheme, parameters)
         scheme, parameters = name[0].lower(), {}
-        # A token in place of parameters: as Negotiate has it, and of no use here.
+        # A token in place of parameters, as in Negotiate: not supported here.
         at = _end(_TOKEN68.match(value, name.end()), name.end())
     if scheme:
         yield Challenge(scheme, parameters)
 
 
 def _parameter(value: str, at: int) -> tuple[str, int] | None:
-    """Read the value of a parameter; return it and where it ends."""
+    """Read the value of a parameter; return it and its end."""
     if quoted := _QUOTED.match(value, at):
         return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
     if bare := _NAME.match(value, at):

@@ -19,28 +19,28 @@ from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, Regis
 from ckf_airgap.registry.registry_errors import LostBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
-# From how many repositories a blob is mounted, and after how many mounts in vain none is tried.
+# The number of repositories from which a mount is tried, and of failed mounts after which none is.
 _MOST_MOUNTS = 4
 _MOUNTS_IN_VAIN = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-# Answers to a manifest of a media type that a registry does not take: besides 415, what those say
-# that read it and do not find what they look for.
+# Responses to a manifest of an unsupported media type: besides 415, those of registries that parse
+# it and miss a field.
 _NOT_THIS_TYPE = (400, 406, 415, 422)
 _STORED = (200, 201, 202)
-# Answers that may mean that the tag is immutable.
+# Responses that may mean that the tag is immutable.
 _TAG_TAKEN = (403, 409, 412)
-# A mount is refused in many ways, and none of them matters. 202: it is not done.
+# A mount can be refused in many ways, which do not matter. 202: not mounted.
 _MOUNT_ANSWERS = tuple(range(201, 500))
 
 
 class BlobGoneError(UploadLostError):
-    """No repository has a blob any more that one had."""
+    """No repository has the blob any longer."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as it is published.
+    """A manifest to publish.
 
     Attributes:
         media_type: Its media type.
@@ -58,11 +58,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Published:
-    """What a tag stands for.
+    """The manifest of a tag.
 
     Attributes:
         digest: The digest of the manifest.
-        is_new: Whether it does so only now.
+        is_new: Whether the tag was made or moved now.
     """
 
     digest: str
@@ -70,10 +70,10 @@ class Published:
 
 
 class RegistryClient:
-    """One registry. Every method raises RegistryError where the registry fails or refuses.
+    """One registry. Every method raises RegistryError if the registry fails or refuses.
 
-    Transient failures (connection lost, 429, 5xx) are tried again, a few times and with a growing
-    random pause.
+    Requests are retried a few times after transient failures (connection lost, 429, 5xx), with a
+    growing random pause.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RegistryClient:
         Args:
             host: ``host[:port]``. HTTPS always.
             ca: PEM certificates of the authorities to trust beside those of the system.
-            credentials: Of the account to use, or None.
+            credentials: The account, or None.
 
         Raises:
             ConfigurationError: ``ca`` is not a PEM certificate.
@@ -105,10 +105,10 @@ class RegistryClient:
             )
 
     def check_write(self, repository: str) -> None:
-        """Check that the account may push, by an upload that is given up at once.
+        """Check that the account may push, with an upload that is cancelled at once.
 
         Args:
-            repository: Where to.
+            repository: The repository to push to.
         """
         self._upload.try_out(repository)
 
@@ -117,7 +117,7 @@ class RegistryClient:
 
         Args:
             repository: The image's repository.
-            tag: Its tag. The image need not be there.
+            tag: Its tag. The image need not exist.
         """
         try:
             answer = self._connection.request(
@@ -135,12 +135,12 @@ class RegistryClient:
         """Look up a tag.
 
         Returns:
-            The digest of its manifest, or None where there is no such tag.
+            The digest of its manifest, or None if there is no such tag.
         """
         path = f"/v2/{repository}/manifests/{tag}"
         headers = {"Accept": _MANIFEST_TYPES}
         answer = self._connection.request("HEAD", path, expected=(200, 404), headers=headers)
-        # Registries should tell it, and need not.
+        # Registries should send the digest, but need not.
         if answer.status == 200 and not _digest_in(answer.headers.get("Docker-Content-Digest")):
             answer = self._connection.request("GET", path, expected=(200, 404), headers=headers)
         if answer.status == 404:
@@ -149,10 +149,10 @@ class RegistryClient:
         return told or sha256_of(answer.body)
 
     def tags(self, repository: str) -> list[str]:
-        """List the tags of a repository, as far as the registry gives them in one answer.
+        """List the tags of a repository, as many as the registry sends in one response.
 
         Returns:
-            Its tags; none where there is no such repository, or no such list.
+            Its tags; none if there is no such repository, or no such list.
         """
         path = f"/v2/{repository}/tags/list"
         answer = self._connection.request("GET", path, expected=(200, 404))
@@ -174,14 +174,15 @@ class RegistryClient:
         """Read a small blob.
 
         Returns:
-            Its bytes; None where it is not there, is larger than ``LARGEST_BODY``, or is another.
+            Its bytes; None if it does not exist, is larger than ``LARGEST_BODY``, or differs from
+            its digest.
         """
         path = f"/v2/{repository}/blobs/{digest}"
         content = self._connection.request("GET", path, expected=(200, 404)).body
         return content if sha256_of(content) == digest else None
 
     def read_manifest(self, repository: str, tag: str) -> bytes | None:
-        """Read the manifest behind a tag, or a digest; None where there is none."""
+        """Read the manifest of a tag or a digest; None if there is none."""
         answer = self._connection.request(
             "GET",
             f"/v2/{repository}/manifests/{tag}",
@@ -198,37 +199,37 @@ class RegistryClient:
         *,
         carefully: bool = False,
     ) -> Blob:
-        """Upload a blob; its digest is worked out on the way.
+        """Upload a blob, and compute its digest on the way.
 
         Args:
-            repository: Where to.
+            repository: The repository to send it to.
             pieces: Its bytes.
-            expect: Called with the blob when the registry is about to have it.
-            carefully: Whether to send a large blob in chunks, which are sent again where the
+            expect: Called with the blob just before the registry commits it.
+            carefully: Whether to send a large blob in chunks, which can be sent again if the
                 connection breaks.
 
         Returns:
-            The blob, which the registry has confirmed to have that digest.
+            The blob, whose digest the registry has confirmed.
 
         Raises:
-            UploadLostError: The upload broke off where it cannot go on.
+            UploadLostError: The upload failed and cannot be resumed.
         """
         return self._upload.send(repository, pieces, expect, carefully=carefully)
 
     def copy_blob(
         self, blob: Blob, sources: Sequence[str], target: str, *, mounts: bool = True
     ) -> None:
-        """Bring a blob into another repository, through this machine only if need be.
+        """Copy a blob to another repository: mount it, or download and upload it.
 
         Args:
             blob: The blob.
             sources: Repositories that hold it, or have held it.
-            target: The repository that is to hold it.
-            mounts: Whether the registry is to be asked to do it by itself.
+            target: The repository to copy it to.
+            mounts: Whether to try to mount it.
 
         Raises:
-            BlobGoneError: None of them has it any more.
-            UploadLostError: Sending it broke off.
+            BlobGoneError: None of them has it any longer.
+            UploadLostError: The upload failed.
         """
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
@@ -252,20 +253,20 @@ class RegistryClient:
         )
 
     def publish(self, repository: str, tag: str, manifests: Sequence[Manifest]) -> Published:
-        """Publish an image under a tag, unless it stands there.
+        """Publish an image under a tag, unless the tag already is this image.
 
         Args:
             repository: Where to.
             tag: The tag.
-            manifests: Its manifest in one form or several; the first that the registry takes is
-                published.
+            manifests: Its possible manifests; the first that the registry accepts is published.
 
         Returns:
-            What the tag stands for now.
+            The manifest of the tag.
 
         Raises:
             LostBlobError: The registry misses a blob of the image.
-            RefusedError: It takes none of them there, or the tag stands for another image.
+            RefusedError: It accepts none of the manifests, or the tag is another image and
+                immutable.
         """
         present = self.manifest_digest(repository, tag)
         if present and present in {manifest.digest for manifest in manifests}:
@@ -286,7 +287,7 @@ class RegistryClient:
         """Publish a manifest; return why the registry refuses its media type, if it does.
 
         Raises:
-            RegistryError: It does not take it for another reason.
+            RegistryError: It refuses it for another reason.
         """
         path = f"/v2/{repository}/manifests/{tag}"
         answer = self._connection.request(
@@ -302,7 +303,7 @@ class RegistryClient:
         refusal = self._connection.refused("PUT", answer, path, present=present or "")
         is_taken = isinstance(refusal, TagTakenError)
         if is_taken and self.manifest_digest(repository, tag) == manifest.digest:
-            # It was put before, and the answer to that was lost.
+            # An earlier PUT succeeded, and its response was lost.
             return None
         is_about_type = answer.status in _NOT_THIS_TYPE
         if isinstance(refusal, TagTakenError | LostBlobError) or not is_about_type:
@@ -310,20 +311,20 @@ class RegistryClient:
         return refusal
 
     def _require_stored(self, repository: str, tag: str, digest: str) -> None:
-        """Read back what the registry says it has stored."""
+        """Read back the manifest that the registry says it has stored."""
         attempts = Attempts(_FEW_ATTEMPTS)
-        # Where several servers share a storage, one may not see yet what another has stored.
+        # If several servers share a storage, one may not see yet what another stored.
         while (stored := self.manifest_digest(repository, tag)) != digest:
             if attempts.is_last:
                 raise RegistryError(
                     f"registry {self._connection.host} says that it has stored {digest} as "
                     f"{repository}:{tag}, and has {stored or 'nothing'} there",
-                    "look into its log, and whether something else writes there",
+                    "look into its log, and whether another program writes there",
                 )
             attempts.wait()
 
     def _mount(self, blob: Blob, source: str, target: str) -> bool:
-        """Have the registry bring a blob into another repository; tells whether it does."""
+        """Ask the registry to mount a blob from another repository; return whether it did."""
         if source == target or self._mounts_in_vain >= _MOUNTS_IN_VAIN:
             return False
         self._mounts_in_vain += 1
@@ -336,10 +337,10 @@ class RegistryClient:
             if answer.status == 202:
                 self._upload.give_up(answer)
         except NoSpaceError:
-            # What is there of the blob now may not even be looked up.
+            # The account may not even be allowed to look the blob up.
             raise
         except RegistryError:
-            # Whatever the reason: what has to be done without it will show whether it matters.
+            # Whatever the reason: the upload that replaces the mount shows whether it matters.
             return False
         if answer.status != 201:
             return False
@@ -369,7 +370,7 @@ class RegistryClient:
                 attempts.wait(answer.asked_pause)
         except HTTPError as error:
             raise UploadLostError(
-                f"registry {self._connection.host} broke off sending {blob.digest} "
+                f"registry {self._connection.host} stopped sending {blob.digest} "
                 f"({self._connection.shown(str(error))})",
                 "see that the connection to it is reliable, then run it again",
             ) from error
@@ -384,7 +385,7 @@ class RegistryClient:
 
 
 class _NotThereError(Exception):
-    """A repository does not give a blob."""
+    """A repository does not return a blob."""
 
 
 def _digest_in(header: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Requests to one registry: with patience, with authentication, wherever it refers to."""
+"""Requests to one registry: with retries, authentication and redirects."""
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ from ckf_airgap.registry.challenges import read_challenges
 from ckf_airgap.registry.registry_errors import RefusedError
 
 LARGEST_BODY = 4 * 1024 * 1024
-"""How many bytes of an answer are read: no manifest is larger."""
+"""The maximum number of bytes read of a response: no manifest is larger."""
 LARGEST_DOCUMENT = 1024 * 1024
-"""Of how many bytes another document may be: in memory it is some thirty times as large."""
+"""The maximum size of other documents, in bytes: in memory they are some 30 times as large."""
 # A few threads send at a time.
 _CONNECTIONS = 12
 _REPOSITORY = re.compile(
@@ -34,12 +34,12 @@ _PUSHING = "pull,push"
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of a registry.
+    """A response of a registry.
 
     Attributes:
         status: Its status.
         headers: Its headers.
-        address: What has answered.
+        address: The address that answered.
         body: The first ``LARGEST_BODY`` bytes of its body.
     """
 
@@ -57,12 +57,12 @@ class Answer:
 
     @property
     def asked_pause(self) -> str | None:
-        """For how long the registry asks to wait."""
+        """The time that the registry asks to wait, in seconds."""
         return self.headers.get("Retry-After")
 
 
 class _NoAnswerThereError(HTTPError):
-    """No answer came from where the registry refers to."""
+    """No response came from the target of a redirect."""
 
     def __init__(self, address: Address, error: HTTPError) -> None:
         super().__init__(str(error))
@@ -71,7 +71,7 @@ class _NoAnswerThereError(HTTPError):
 
 
 class RegistryConnection:
-    """One registry, over HTTPS always. Every method raises RegistryError where it fails."""
+    """One registry, always over HTTPS. Every method raises RegistryError if it fails."""
 
     def __init__(self, host: str, *, ca: str | None, credentials: Credentials | None) -> None:
         """Prepare; nothing is sent yet.
@@ -79,7 +79,7 @@ class RegistryConnection:
         Args:
             host: ``host[:port]``.
             ca: PEM certificates of the authorities to trust beside those of the system.
-            credentials: Of the account to use, or None.
+            credentials: The account, or None.
 
         Raises:
             ConfigurationError: ``ca`` is not a PEM certificate.
@@ -96,14 +96,14 @@ class RegistryConnection:
         return self._base.resolve(path)
 
     def referred(self, answer: Answer, what: str) -> Address:
-        """Read where an answer refers to.
+        """Read the ``Location`` of a response.
 
         Args:
-            answer: The answer.
-            what: What the registry has done, for the message where it does not say where.
+            answer: The response.
+            what: What the registry did, for the message if it names no address.
 
         Raises:
-            RegistryError: It names no address, or none that is safe to go to.
+            RegistryError: It names no address, or one that is not safe to use.
         """
         location = answer.headers.get("Location")
         if not location:
@@ -115,7 +115,7 @@ class RegistryConnection:
         try:
             if scheme.lower() == "http":
                 own = Address.parse(f"https://{rest}")
-                # A proxy that ends TLS in front of the registry makes it name itself with http.
+                # Behind a proxy that terminates TLS, a registry gives its own address with http.
                 location = own.url if own.origin == self._base.origin else location
             return answer.address.resolve(location)
         except ValueError:
@@ -138,17 +138,17 @@ class RegistryConnection:
         attempts: int = https.ATTEMPTS,
         about: str = "",
     ) -> Answer:
-        """Send one request, again after transient failures, until an expected answer comes.
+        """Send one request, and retry it after transient failures.
 
         Args:
             method: Its method.
-            path: A path of the API, or an address that the registry has given.
-            expected: The statuses of the answers to give; others are errors.
-            headers: Its headers, besides those that every request has.
+            path: A path of the API, or an address that the registry gave.
+            expected: The statuses of responses to return; others raise an error.
+            headers: Its headers, besides those of every request.
             body: Its body.
             anonymous: Whether to leave the account out.
-            attempts: How often it is tried at the most.
-            about: The path of the API that an address is of, which shows the repository.
+            attempts: The maximum number of attempts.
+            about: The path of the API to which an address belongs, which names the repository.
         """
         patience = Attempts(attempts)
         while True:
@@ -176,25 +176,25 @@ class RegistryConnection:
         anonymous: bool = False,
         about: str = "",
     ) -> Answer:
-        """Send one request once, or twice where the registry asks who it is from.
+        """Send one request once, or twice after a challenge.
 
-        The arguments are those of ``request``; a body may come in pieces, which are sent once.
+        The arguments are those of ``request``; a body in pieces can be sent only once.
 
         Raises:
-            HTTPError: No answer came.
+            HTTPError: No response came.
         """
         sent = self._sent(method, path, headers, body, anonymous=anonymous, about=about)
         with sent as (address, response):
-            # Also where there is none, after HEAD: the connection is free only then.
+            # Also after HEAD, which has none: only then is the connection free.
             content = https.read_body(response, LARGEST_BODY)
             return Answer(response.status, response.headers, address, content)
 
     @contextmanager
     def stream(self, path: str) -> Generator[tuple[Answer, Iterator[bytes]]]:
-        """Read something that may be large; return the head of the answer and the pieces.
+        """Read a large body; return the head of the response and the pieces.
 
         Raises:
-            HTTPError: No answer came; also while pieces are taken.
+            HTTPError: No response came, or it ended early; also while the pieces are iterated.
         """
         with self._sent("GET", path) as (address, response):
             answer = Answer(response.status, response.headers, address)
@@ -208,13 +208,13 @@ class RegistryConnection:
         *,
         server: str = "",
     ) -> None:
-        """Raise RegistryError where it is of no use, or was tried often enough, to try again.
+        """Raise RegistryError if the failure is permanent or no attempts are left.
 
         Args:
-            error: Why no answer came.
-            attempts: Those that were made.
-            path: What was asked.
-            server: The address of the token server, where that was asked.
+            error: Why no response came.
+            attempts: The attempts so far.
+            path: The path of the request.
+            server: The address of the token server, if the request went there.
         """
         if isinstance(error, _NoAnswerThereError):
             path, error = error.address, error.error
@@ -223,7 +223,7 @@ class RegistryConnection:
         origin = path.origin if isinstance(path, Address) else self._base.origin
         is_elsewhere = origin != self._base.origin
         is_over = attempts.must_stop(failure)
-        # An address that clients have never reached is seldom an outage.
+        # An address that was never reached is rarely an outage.
         is_unknown = is_elsewhere and origin not in self._reached
         if is_over or (is_unknown and attempts.failures):
             elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
@@ -234,13 +234,13 @@ class RegistryConnection:
     def refused(
         self, method: str, answer: Answer, path: str | Address, *, present: str = ""
     ) -> RegistryError:
-        """Return the error for an unexpected answer.
+        """Return the error for an unexpected response.
 
         Args:
             method: The method of the request.
-            answer: The answer.
-            path: What was asked for.
-            present: The digest that the tag of the request stands for; empty where it has none.
+            answer: The response.
+            path: The path of the request.
+            present: The digest of the manifest of the request's tag; empty if there is none.
         """
         asked = unquote(urlsplit(path.url if isinstance(path, Address) else path).path)
         match = _REPOSITORY.fullmatch(asked)
@@ -255,7 +255,7 @@ class RegistryConnection:
         return refusals.refusal(request, answer.status, answer.body, self.words(answer))
 
     def words(self, answer: Answer) -> str:
-        """Return the registry's own words in brackets; none where they repeat what is secret."""
+        """Return the registry's own message in brackets; empty if it contains a secret."""
         words = refusals.words_in(answer.body)
         if not words or self._authentication.tells_secret(words):
             return ""
@@ -276,12 +276,12 @@ class RegistryConnection:
         anonymous: bool = False,
         about: str = "",
     ) -> Generator[tuple[Address, urllib3.BaseHTTPResponse]]:
-        """Send a request wherever the registry refers to (RFC 9110, section 15.4)."""
+        """Send a request, and follow redirects (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
         authentication = self._anonymous if anonymous else self._authentication
         scopes = _scopes(about or address.url, "pull" if anonymous else _PUSHING)
         for number in range(https.MOST_REDIRECTS + 1):
-            # Storage that the registry refers to elsewhere is not shown the credentials.
+            # Storage at another address gets no credentials.
             shown = authentication if address.origin == self._base.origin else None
             try:
                 response = self._ask(method, address, headers, body, shown, scopes)
@@ -313,9 +313,9 @@ class RegistryConnection:
         authentication: Authentication | None,
         scopes: tuple[str, ...],
     ) -> urllib3.BaseHTTPResponse:
-        # A body that comes by once cannot be sent a second time.
+        # A body in pieces cannot be sent a second time.
         tries = 2 if body is None or isinstance(body, bytes) else 1
-        # One that closes an upload has no body, and the registry may be busy with it for long.
+        # The request that closes an upload has no body, but may take the registry a long time.
         is_quick = method in (*_READING, "DELETE")
         while True:
             tries -= 1
@@ -346,7 +346,7 @@ class RegistryConnection:
             https.read_body(response, LARGEST_BODY)
 
     def _fetch(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Ask the token server that the registry names, wherever it refers to."""
+        """Send a request to the token server, and follow redirects."""
         patience = Attempts()
         while True:
             asked = None
@@ -387,12 +387,12 @@ class RegistryConnection:
 
 
 def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | None:
-    """Return the header of a request; a token that is refused is so for one repository.
+    """Return the authorization header of a request.
 
     Raises:
-        RefusedError: The token server refuses one for a repository.
-        CredentialsError: It refuses one for anything else.
-        RegistryError: It gives none.
+        RefusedError: The token server refuses a token for a repository.
+        CredentialsError: It refuses any other token.
+        RegistryError: It fails.
     """
     try:
         return authentication.header(scopes)
@@ -404,7 +404,7 @@ def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | No
 
 
 def _scopes(url: str, actions: str) -> tuple[str, ...]:
-    """Name what a request does, as tokens name it ("Token Scope Documentation")."""
+    """Return the token scopes of a request ("Token Scope Documentation")."""
     parts = urlsplit(url)
     match = _REPOSITORY.fullmatch(parts.path)
     if match is None:

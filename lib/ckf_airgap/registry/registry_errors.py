@@ -1,4 +1,4 @@
-"""Error messages for what a registry refuses, and for why it does not answer."""
+"""Error messages for refusals and failures of a registry."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from ckf_airgap.network import https
 from ckf_airgap.network.proxies import NO_PROXY_CURE
 from ckf_airgap.registry.authentication import CREDENTIALS_CURE, CredentialsError
 
-# As words, or as the distribution project's registry writes them: errno(3) 28 and 122.
+# In words, or as the distribution project's registry writes errno(3) 28 and 122.
 _FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
 _LONGEST_WORDS = 300
 _TOO_LARGE_TO_BE_WORDS = 64 * 1024
@@ -22,7 +22,7 @@ class RefusedError(RegistryError):
 
 
 class TagTakenError(RefusedError):
-    """A tag stands for another image, and the registry does not let it be changed."""
+    """A tag is another image, and the registry does not allow changing it."""
 
 
 class LostBlobError(RegistryError):
@@ -30,20 +30,20 @@ class LostBlobError(RegistryError):
 
 
 class NoSpaceError(RegistryError):
-    """The registry has no room for more."""
+    """The registry is out of space."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was refused.
+    """The request that was refused.
 
     Attributes:
         host: The registry.
         method: The method of the request.
-        repository: The repository that it is about; empty where it is about none.
+        repository: The repository of the request; empty if it has none.
         tag: The tag, or empty.
-        present: The digest of what the tag stands for, or empty.
-        elsewhere: The address that has answered, where that is not the registry; else empty.
+        present: The digest of the manifest of the tag, or empty.
+        elsewhere: The address that answered, if it is not the registry; otherwise empty.
     """
 
     host: str
@@ -60,16 +60,16 @@ class Request:
 
 
 def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryError:
-    """Return the error for an unexpected answer.
+    """Return the error for an unexpected response.
 
     Args:
-        request: What was asked for.
-        status: The answer's status.
-        body: The answer's body.
-        words: The registry's own words in brackets, as far as they may be shown.
+        request: The request.
+        status: The status of the response.
+        body: The body of the response.
+        words: The registry's own message in brackets, if it may be shown.
 
     Returns:
-        RefusedError where it is about the repository alone.
+        The error; RefusedError if it concerns only the repository.
     """
     registry = f"registry {request.host}"
     if request.elsewhere:
@@ -80,7 +80,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         )
     if known := _full(status, body):
         return NoSpaceError(f"{registry} {known[0]}{words}", known[1])
-    # Of the OCI distribution specification, "Error Codes": also as MANIFEST_BLOB_UNKNOWN.
+    # OCI Distribution Specification, "Error Codes"; also MANIFEST_BLOB_UNKNOWN.
     if b"BLOB_UNKNOWN" in body and request.method == "PUT":
         return LostBlobError(f"{registry} {_LOST_BLOB[0]}{words}", _LOST_BLOB[1])
     if not request.repository:
@@ -105,13 +105,13 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
 
 
 def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = "") -> RegistryError:
-    """Return the error for a request without an answer.
+    """Return the error for a request without a response.
 
     Args:
         host: The registry.
-        failure: Why.
-        elsewhere: The address that was asked, where that is not the registry; else empty.
-        way: The proxy that it was asked through, in words; else empty.
+        failure: The failure.
+        elsewhere: The address of the request, if it is not the registry; otherwise empty.
+        way: The proxy of the request, in words; otherwise empty.
     """
     problem, cure = _FAILURES[failure.cause]
     if way:
@@ -128,13 +128,13 @@ def is_out_of_space(status: int, body: bytes) -> bool:
 
 
 def words_in(body: bytes) -> str:
-    """Read the registry's error message from its answer ("Error Codes" of the specification).
+    """Read the registry's error message from a response ("Error Codes" of the specification).
 
     Args:
-        body: The answer's body, of any content.
+        body: The body of the response, of any content.
 
     Returns:
-        One line of ``_LONGEST_WORDS`` characters at the most; empty where it is no such answer.
+        One line of at most ``_LONGEST_WORDS`` characters; empty if there is no message.
     """
     if len(body) > _TOO_LARGE_TO_BE_WORDS:
         return ""
@@ -148,7 +148,7 @@ def words_in(body: bytes) -> str:
 
 
 def _full(status: int, body: bytes) -> tuple[str, str] | None:
-    """Recognise a full disk or a quota, for which registries use various statuses."""
+    """Return the error for a full disk or a quota, which registries report in several ways."""
     if status < 400 or status in _NOT_FOR_SPACE:
         return None
     start = body[:_TOO_LARGE_TO_BE_WORDS].lower()
@@ -169,7 +169,7 @@ ADDRESS_CURE = (
     "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
 )
 """What to do about an address that a registry gives."""
-# Their words may have "quota" for another reason: of requests, or in a name.
+# Messages may contain "quota" for another reason: of requests, or in a name.
 _NOT_FOR_SPACE = (401, 404, 429)
 _LOG = "look into the registry's log, then run it again"
 _TAG_CURE = (
