@@ -77,11 +77,11 @@ def test_a_part_that_nobody_wants_is_not_read(authority: Authority, tmp_path: Pa
 @pytest.mark.parametrize(
     ("faults", "problem", "cure"),
     [
-        (Faults(statuses=[404]), "answered 404", "see that the file is there"),
+        (Faults(statuses=[404]), "answered 404", "check that the file exists"),
         (Faults(statuses=[401]), "answered 401", "without an account"),
         (Faults(location="https://other.corp/x"), "answered 302", "https://other.corp/x"),
         (Faults(has_length=False), "does not give the size", "Content-Length"),
-        (Faults(statuses=[503] * 20), "answered 503", "see that the file is there"),
+        (Faults(statuses=[503] * 20), "answered 503", "check that the file exists"),
         (Faults(cuts=[0] * 20), "cannot be reached", "run it again"),
     ],
     ids=["404", "401", "redirect", "no length", "503 for good", "cuts for good"],

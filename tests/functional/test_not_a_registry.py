@@ -102,14 +102,14 @@ def test_a_certificate_for_another_name(authority: Authority) -> None:
         error = check(host, authority)
     assert "has a certificate for another name" in error.problem
     assert "127.0.0.1" in error.problem
-    assert "use the name that its certificate is for" in error.cure
+    assert "use the name in its certificate" in error.cure
 
 
 def test_a_certificate_that_has_expired(authority: Authority) -> None:
     with web_server(authority, until=datetime(2020, 1, 1, tzinfo=UTC)) as host:
         error = check(host, authority)
     assert "not valid now" in error.problem
-    assert "renew it" in error.cure
+    assert "renew that certificate" in error.cure
 
 
 @contextmanager

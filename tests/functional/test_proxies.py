@@ -147,7 +147,7 @@ def test_a_registry_that_a_proxy_does_not_reach(monkeypatch: pytest.MonkeyPatch)
     assert f"registry {NAME} cannot be reached through the proxy http://{host}" in str(
         failed.value
     )
-    assert "name its host in NO_PROXY" in failed.value.cure
+    assert "add its host to NO_PROXY" in failed.value.cure
     assert "wrong-pw" not in str(failed.value)
 
 
