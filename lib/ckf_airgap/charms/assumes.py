@@ -1,8 +1,8 @@
 """What a charm requires of the controller: ``assumes`` and ``min-juju-version`` in its metadata.
 
-The grammar is that of Juju's documentation, "metadata.yaml", key ``assumes``: a list of which all
-must hold, of features with or without a version (``juju >= 3.4.3``), and of ``any-of`` and
-``all-of`` with lists of their own.
+The grammar is in Juju's documentation, "metadata.yaml", key ``assumes``: a list whose entries must
+all hold. An entry is a feature, with or without a version (``juju >= 3.4.3``), or ``any-of`` or
+``all-of`` with a list.
 """
 
 import operator
@@ -29,7 +29,7 @@ class Assumption:
 
     Attributes:
         any_of: Whether one of the parts is enough.
-        parts: What it is made of; empty where it is a feature, or nothing at all.
+        parts: Its parts; empty for a feature, or for no requirement.
         feature: The text of the feature, for example ``juju >= 3.4``; an empty string for none.
     """
 
@@ -45,7 +45,7 @@ class Assumption:
             metadata: The content of its metadata.yaml, with every scalar as a string.
 
         Returns:
-            The demand. What is not of the grammar is left out: Juju itself has the last word.
+            The requirement, without invalid entries: Juju itself has the last word.
         """
         parts = [_parse(item) for item in _list(metadata.get("assumes"))]
         if minimum := metadata.get("min-juju-version"):
@@ -53,7 +53,7 @@ class Assumption:
         return cls(parts=tuple(parts))
 
     def holds(self, juju: str) -> bool:
-        """Return whether a controller meets it.
+        """Return whether a controller satisfies it.
 
         Args:
             juju: The controller's version, for example ``3.6.8`` or ``4.1-beta2``. Features other

@@ -25,24 +25,23 @@ from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_erro
 from ckf_airgap.files.untrusted_yaml import Budget
 from ckf_airgap.images.reference import ImageReference
 
-# macOS puts a file with attributes beside each file, named alike but for "._" in front.
+# macOS adds a file with attributes for each file, whose name begins with "._".
 _CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
 # The largest releases have some 40 charms, of 6,000 values together.
 _MOST_CHARMS = 1_000
 _MOST_VALUES = 100_000
-# No charm has a name that begins so.
+# No name of a charm begins with these characters.
 _INCOMING = ".incoming-"
 
 
 @dataclass(frozen=True)
 class UnpackedCharms:
-    """What charms.tar.gz holds.
+    """The content of charms.tar.gz.
 
     Attributes:
-        charms: The charms, sorted by name; of several of one name that of the newest version.
-        unreadable: The files that should be charms and cannot be read, in the order of the
-            archive.
-        between: The older versions, which an upgrade goes through, sorted by name and version.
+        charms: The newest version of each charm, sorted by name.
+        unreadable: The ``.charm`` files that cannot be read, in the order of the archive.
+        between: The older versions, through which an upgrade passes, sorted by name and version.
         digests: The SHA-256 of each file, by its name in the archive.
     """
 
@@ -53,7 +52,7 @@ class UnpackedCharms:
 
     @property
     def readable(self) -> tuple[CharmFile, ...]:
-        """All charms that can be read, of whatever version."""
+        """All readable charms, of any version."""
         return (*self.charms, *self.between)
 
     @property
@@ -63,21 +62,20 @@ class UnpackedCharms:
 
 
 def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
-    """Unpack charms.tar.gz, for the juju client, which takes charms only as files.
+    """Unpack charms.tar.gz for the juju client, which accepts charms only as files.
 
     Args:
-        archive: charms.tar.gz. Its members may stand in directories; only the ``.charm`` files
-            count.
-        folder: Where to put the charms; made if need be. What another archive left there is
-            removed. A file is named by charm and content, so that a new one never stands under
-            the name of an old one.
+        archive: charms.tar.gz. Its members may be in directories; only ``.charm`` files count.
+        folder: The directory for the charms; created if missing. Files of another archive there
+            are removed. Files are named by charm and content, so that a new one never gets the
+            name of an old one.
 
     Returns:
-        The charms. One that cannot be read is no reason to refuse the others.
+        The charms. An unreadable charm does not affect the others.
 
     Raises:
-        ArtifactError: The archive is damaged, holds no charm, none that can be read, more than
-            any release has, or two of one name that run the same version, or do not tell theirs.
+        ArtifactError: The archive is damaged, holds no readable charm, holds more charms than any
+            release has, or two of one name with the same or an unknown version.
         StorageError: The directory cannot be written to.
     """
     try:
@@ -113,11 +111,11 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
 
 @dataclass(frozen=True)
 class _Written:
-    """A charm that was written under a name of its own for now.
+    """A charm that was written under a temporary name.
 
     Attributes:
-        member: What it is called in the archive.
-        path: Where it is.
+        member: Its name in the archive.
+        path: The file.
         digest: Its SHA-256.
     """
 
@@ -139,7 +137,7 @@ class _Found:
         """Refuse an archive of more charms than any release has.
 
         Args:
-            count: How many there are already.
+            count: The number of charms so far.
         """
         if count == _MOST_CHARMS:
             raise ArtifactError(
@@ -156,7 +154,7 @@ class _Found:
         self.charms.add(charm)
 
     def require_any(self) -> UnpackedCharms:
-        """Return the charms, of which there must be one."""
+        """Return the charms; refuse an archive without any."""
         unreadable = tuple(self.unreadable.values())
         if not self.charms and unreadable:
             raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
@@ -199,14 +197,14 @@ def _write(member: TarMember, path: Path) -> _Written:
 
 
 def _read(written: Sequence[_Written]) -> list[CharmFile | UnreadableCharm]:
-    """Read the charms, and give those that can be read their final names.
+    """Read the charms, and give the readable ones their final names.
 
     Returns:
-        Each charm, in the same order.
+        The charms, in the same order.
     """
     budget = Budget(_MOST_VALUES)
     found: dict[Path, CharmFile | UnreadableCharm] = {}
-    # The smallest comes first: one of very many values takes nothing from those of few.
+    # The smallest first: one with very many values must not use up the budget of the others.
     for file in sorted(written, key=lambda each: size_of_documents(each.path)):
         try:
             charm = CharmFile.read(file.path, file.member, budget)

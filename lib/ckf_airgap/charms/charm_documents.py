@@ -1,7 +1,6 @@
 """The documents in a ``.charm`` file, read with limits, because the file may be hostile.
 
-A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE), whose directory says what is in it, and may
-say it wrongly.
+A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE); its directory may be wrong.
 """
 
 import io
@@ -19,32 +18,32 @@ from ckf_airgap.juju import juju_names
 
 # metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
 _LARGEST_DOCUMENT = 1024 * 1024
-# Of all documents of a charm together: the largest charms of a release have some 10 kB, and 2,000
-# values.
+# The limit for all documents of a charm: the largest charms of a release have some 10 kB and
+# 2,000 values.
 _LARGEST_DOCUMENTS = 4 * _LARGEST_DOCUMENT
 _MOST_VALUES = 50_000
 # The directory of a zip has some 150 bytes for each file, and charms have up to 10,000 files.
-# What is read of a zip at once, else, are headers and pieces of documents.
+# Other reads of a zip are of headers and pieces of documents.
 _MOST_AT_ONCE = 4 * 1024 * 1024
-# Those that charm tools write; the others take up to 4 GiB of memory.
+# Those that charm tools write; others need up to 4 GiB of memory.
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _LONGEST_REFERENCE = 1024
 _CODE = "src/charm.py"
-# The status of kubeflow-dashboard 1.8 to 1.11 in another model; no metadata says so.
+# The status of kubeflow-dashboard 1.8 to 1.11 in another model; its metadata does not say it.
 _REQUIRED_MODEL = re.compile(
     rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
 )
 _DEFAULT_FILE = re.compile(r"src/default-(?P<option>[\w-]+)\.(?:json|ya?ml)")
 _DOCUMENTS = frozenset({"metadata.yaml", "config.yaml", "manifest.yaml"})
 CURE = "download the charm again (juju download) and make charms.tar.gz again"
-"""What to do about a charm that is not readable."""
+"""The cure for an unreadable charm."""
 
 
 class BoundedFile(io.FileIO):
-    """A file with a limit for each read: a zip itself states the size of its directory.
+    """A file with a limit for each read, because a zip states the size of its directory itself.
 
     Raises:
-        OSError: It is no file: a pipe, a directory or a device can be none of the charms.
+        OSError: It is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,8 +69,8 @@ class CharmDocuments:
 
     Args:
         archive: The charm.
-        label: What to call it in messages.
-        budget: What all charms of an archive may have together; None for a charm alone.
+        label: Its name in messages.
+        budget: The shared budget of all charms of an archive; None for a single charm.
     """
 
     def __init__(self, archive: zipfile.ZipFile, label: str, budget: Budget | None = None) -> None:
@@ -82,7 +81,7 @@ class CharmDocuments:
 
     @property
     def size(self) -> int:
-        """How many bytes the documents have together, as the zip's directory states it."""
+        """The size of all documents in bytes, as the zip's directory states it."""
         return sum(
             info.file_size
             for info in self._archive.infolist()
@@ -97,22 +96,22 @@ class CharmDocuments:
 
     @cached_property
     def code(self) -> bytes:
-        """The charm's code, ``src/charm.py``; empty for a charm that has none."""
+        """The charm's code, ``src/charm.py``; empty if there is none."""
         return self._content(_CODE) if _CODE in self._archive.NameToInfo else b""
 
     def code_with(self, texts: Iterable[str]) -> frozenset[str] | None:
-        """Return which of some texts the charm's code has; None where it has no code."""
+        """Return which of the given texts are in the charm's code; None if it has no code."""
         return (
             frozenset(text for text in texts if text.encode() in self.code) if self.code else None
         )
 
     def required_model(self) -> str:
-        """Return the name that the charm's code demands of its model, or an empty string."""
+        """Return the model name that the charm's code requires, or an empty string."""
         match = _REQUIRED_MODEL.search(self.code)
         return match["model"].decode() if match else ""
 
     def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
-        """Read a file that is a map; an empty one where it is missing or empty."""
+        """Read a file that is a map; return an empty map if it is missing or empty."""
         if name not in self._archive.NameToInfo:
             if required:
                 raise ArtifactError(f"{self.label} has no {name}: it is not a charm", CURE)
@@ -128,7 +127,7 @@ class CharmDocuments:
         return cast(dict[str, Any], document)
 
     def default_images(self, name: str) -> Any:
-        """Read a file of default images, as the charm itself does it in Python."""
+        """Read a file of default images as the charm's own code does."""
         is_json = name.endswith(".json")
         content = self._content(name)
         try:
@@ -144,7 +143,7 @@ class CharmDocuments:
     def section(
         self, file: str, document: dict[str, Any], key: str, is_name: juju_names.Grammar
     ) -> dict[str, dict[str, Any]]:
-        """Return a map of names to maps, without the entries that are something else."""
+        """Return a map of names to maps, without other entries."""
         section = document.get(key)
         if not isinstance(section, dict):
             return {}
@@ -157,7 +156,7 @@ class CharmDocuments:
         return found
 
     def image(self, file: str, name: str, reference: str) -> str:
-        """Return a string that is to be an image reference; refuse one that cannot be shown."""
+        """Return a string that should be an image reference; refuse unprintable ones."""
         is_text = len(reference) <= _LONGEST_REFERENCE and reference.isprintable()
         self.require(is_text, file, f"gives {name} the image {reference[:80]!r}")
         return reference
@@ -181,5 +180,5 @@ class CharmDocuments:
 
 
 def dashed(name: str) -> str:
-    """Return the name of an option as the names of default files have it."""
+    """Return the name of an option as it is in the names of default files."""
     return name.replace("_", "-")

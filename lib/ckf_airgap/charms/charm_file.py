@@ -1,9 +1,9 @@
 """One ``.charm`` file: its metadata, images and endpoints.
 
 A ``.charm`` is a zip archive with ``metadata.yaml``, ``config.yaml`` and ``manifest.yaml`` (Juju
-documentation, "Charm"). Its images are found by rule, without a table of charms: the resources of
-type ``oci-image`` with their ``upstream-source``, and each option that has "image" in its name and
-an image reference for its value, in ``config.yaml`` or in a default file in ``src/``.
+documentation, "Charm"). Rules find its images, without a table of charms: the ``upstream-source``
+of resources of type ``oci-image``, and each option with "image" in its name and image references
+as its value, in ``config.yaml`` or in a default file in ``src/``.
 """
 
 import re
@@ -33,13 +33,13 @@ _BASE = re.compile(r"[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A named point at which a charm can be related.
+    """An endpoint of a charm.
 
     Attributes:
         name: Its name.
         role: ``provides`` or ``requires``.
         interface: The interface that both sides have to share.
-        is_optional: Whether the charm says that it works without.
+        is_optional: Whether the charm declares it optional.
     """
 
     name: str
@@ -53,25 +53,25 @@ class CharmFile:
     """One ``.charm`` file.
 
     Attributes:
-        path: Where the file is.
-        label: What it is called in messages: its name, or its path in charms.tar.gz.
-        name: The charm's name according to its metadata; the file's name says nothing.
-        resources: The oci-image resources: name -> upstream image, an empty string where the
-            charm names none.
+        path: The file.
+        label: Its name in messages: the file name, or the path in charms.tar.gz.
+        name: The charm's name in its metadata; the name of the file does not matter.
+        resources: The upstream image of each oci-image resource; an empty string if the charm
+            names none.
         image_options: The options that name images.
-        options: All its options: name -> default, as it is written; an empty string for none.
-        endpoints: What it can be related with.
-        bases: Those it runs on, for example ``ubuntu@24.04``; empty for charms of the old format.
-        is_podspec: Whether it is a charm of the podspec kind, which no bundle holds and which Juju
-            4 no longer takes.
-        has_storage: Whether it asks for storage.
-        needs_operator_storage: Whether Juju gives its operator storage: that of a podspec charm
-            for Juju before 2.8.
-        assumes: What it demands of the controller.
-        required_model: The only name of a model that it runs in; empty where any will do.
-        code: Which of the texts its code has that tell its versions from each other; None where
-            it has no code.
-        fixed: A digest of what no refresh changes: deployment, storage, devices; empty for none.
+        options: The default of each option, as written; an empty string for none.
+        endpoints: Its endpoints.
+        bases: Its bases, for example ``ubuntu@24.04``; empty for charms of the old format.
+        is_podspec: Whether it is a podspec charm, which a bundle cannot hold and Juju 4 does not
+            deploy.
+        has_storage: Whether it declares storage.
+        needs_operator_storage: Whether Juju gives storage to its operator: a podspec charm for
+            Juju before 2.8.
+        assumes: Its requirements for the controller.
+        required_model: The only model name that it works with; empty for any.
+        code: Which of the texts that identify versions are in its code; None if it has no code.
+        fixed: A digest of what a refresh cannot change: deployment, storage, devices; empty for
+            none.
     """
 
     path: Path
@@ -94,12 +94,12 @@ class CharmFile:
     def read(
         cls, path: Path, label: str | None = None, budget: Budget | None = None
     ) -> "CharmFile":
-        """Read what matters from a ``.charm`` file.
+        """Read a ``.charm`` file.
 
         Args:
             path: The file.
-            label: What to call it in messages, where that is not the file's name.
-            budget: How many values all charms of an archive may have together.
+            label: Its name in messages, if not the name of the file.
+            budget: The shared budget of values of all charms of an archive.
 
         Returns:
             The charm.
@@ -112,7 +112,7 @@ class CharmFile:
 
     @property
     def base(self) -> str | None:
-        """The base to deploy it on: the newest that it supports."""
+        """The base to deploy it on: its newest."""
         return max(self.bases, default=None)
 
     @property
@@ -133,7 +133,7 @@ class CharmFile:
         """Return the endpoints of an interface and a role."""
         return self._endpoints_by_kind.get((interface, role), ())
 
-    # A charm may have very many of these, and be asked for each.
+    # Cached: a charm may have very many of these, each looked up.
     @cached_property
     def _image_options_by_name(self) -> Mapping[str, ImageOption]:
         return {option.name: option for option in self.image_options}
@@ -155,10 +155,9 @@ class UnreadableCharm:
     """A ``.charm`` file that cannot be read.
 
     Attributes:
-        label: What it is called in messages.
-        name: The charm's name: that of its metadata, or where that is not readable either, that
-            of its file.
-        error: What is wrong with it.
+        label: Its name in messages.
+        name: The charm's name in its metadata, or if that is unreadable, in its file name.
+        error: Why it cannot be read.
     """
 
     label: str
@@ -169,12 +168,12 @@ class UnreadableCharm:
     def of(
         cls, path: Path, label: str, error: ArtifactError, budget: Budget | None = None
     ) -> "UnreadableCharm":
-        """Find out which charm a file would be.
+        """Find out which charm an unreadable file is.
 
         Args:
             path: The file.
-            label: What to call it.
-            error: What is wrong with it.
+            label: Its name in messages.
+            error: Why it cannot be read.
             budget: As for ``CharmFile.read``.
         """
         try:
@@ -186,7 +185,7 @@ class UnreadableCharm:
 
 
 def size_of_documents(path: Path) -> int:
-    """Return how many bytes the documents of a charm have; 0 where it cannot be read.
+    """Return the size of the documents of a charm in bytes; 0 if it cannot be read.
 
     Args:
         path: The file.
@@ -210,7 +209,7 @@ def _documents(path: Path, label: str, budget: Budget | None) -> Generator[Charm
         EOFError,
         NotImplementedError,
         RuntimeError,
-        # Names of files that are not in the encoding that they should be in, and the like.
+        # For example, file names in a wrong encoding.
         ValueError,
         struct.error,
     ) as error:
@@ -220,8 +219,8 @@ def _documents(path: Path, label: str, budget: Budget | None) -> Generator[Charm
 def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
     """List the images that charms use, each once; invalid references are left out.
 
-    The images in the code of a charm that its application does not run without are among them, if
-    it is known which version they have.
+    They include the images in the code of a charm that its application requires, if their version
+    is known.
     """
     references = (
         ImageReference.parse(image)
@@ -232,7 +231,7 @@ def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
 
 
 def _packed_with(charm: CharmFile) -> Iterator[str]:
-    """List the images in the code of a charm that it does not run without, of known versions."""
+    """List the images of known versions in the code of a charm that it requires."""
     for image in required_images(charm.name, charm.options, charm.code):
         reference = ImageReference.parse(image)
         if reference and (reference.tag or reference.digest):
@@ -325,15 +324,15 @@ def _image_options(
 ) -> list[ImageOption]:
     """Find the options that name images.
 
-    An option is one if its name has "image" in it **and** its value is image references: by the
-    value alone a namespace with a gateway would be one, by the name alone a pull policy.
+    Its name must contain "image" **and** its value must be image references: the value alone would
+    match a namespace with a gateway, the name alone a pull policy.
     """
     found: list[ImageOption] = []
     default_files = documents.default_files
     for name, details in options.items():
         if "image" not in name:
             continue
-        # The keys of the file count: config.yaml lists fewer, or others, than the charm reads.
+        # The keys of the file count: the charm reads them, and config.yaml may list others.
         file = default_files.get(dashed(name))
         default = (
             documents.default_images(file)

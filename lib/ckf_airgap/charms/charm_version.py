@@ -1,4 +1,4 @@
-"""Versions of what a charm runs, as its image references tell them."""
+"""The version of a charm's workload, from its image references."""
 
 import re
 from collections.abc import Iterable
@@ -27,14 +27,14 @@ class Version:
         """Find the first version in a text, for example in a tag.
 
         Returns:
-            The version, a missing patch as 0; None where the text has none.
+            The version, a missing patch as 0; None if the text has none.
         """
         match = _NUMBERS.search(text)
         return cls(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
     @property
     def minor_release(self) -> tuple[int, int]:
-        """Major and minor: what upgrades go by."""
+        """Major and minor, which decide upgrades."""
         return self.major, self.minor
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Version:
 
 
 def version_of(charm: CharmFile) -> Version | None:
-    """Tell which version a charm runs. No file in a charm says it but its image references.
+    """Return the workload version of a charm, which only its image references show.
 
     Istio comes first: istio-pilot has no image resource, and installs the version of the tag in
     its option ``image-configuration`` with an istioctl of the same version
@@ -53,16 +53,16 @@ def version_of(charm: CharmFile) -> Version | None:
         charm: The charm.
 
     Returns:
-        The version in the first of its images that has one; None where none has.
+        The version in the first of its images that has one; None if none has.
     """
     return version_in(charm.image_options, charm.resources.values())
 
 
 def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) -> Version | None:
-    """Tell a version from image options at their defaults and from the images of resources.
+    """Return the version in the defaults of image options or in the images of resources.
 
-    Juju tells the defaults of the options of a running charm: so the version of istio-pilot is
-    known whoever has deployed it.
+    Juju shows the defaults of a running charm's options, so the version of istio-pilot is known
+    even if somebody else deployed it.
 
     Args:
         options: The image options.
@@ -80,7 +80,7 @@ def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) ->
 
 
 def known_versions(charms: Iterable[CharmFile]) -> list[tuple[str, Version]]:
-    """List the names of charms with the version of each; those that tell none are left out."""
+    """Map the names of charms to their versions, without those that have none."""
     versions = ((charm.name, version_of(charm)) for charm in charms)
     return [(name, version) for name, version in versions if version]
 
@@ -89,7 +89,7 @@ class CharmVersions:
     """Charms by their names, of which there may be several versions.
 
     Attributes:
-        place: What to call the place that holds them all, for messages.
+        place: The name of the archive or directory that holds them, for messages.
     """
 
     def __init__(self, place: str) -> None:
@@ -103,7 +103,7 @@ class CharmVersions:
         """Add a charm.
 
         Raises:
-            ArtifactError: There is one of its name already, and no version tells them apart.
+            ArtifactError: Another one has the same name, and not a different version.
         """
         versions = self._found.setdefault(charm.name, {})
         version = version_of(charm)
@@ -127,12 +127,12 @@ class CharmVersions:
 
     @property
     def between(self) -> tuple[CharmFile, ...]:
-        """The older versions, which an upgrade goes through, sorted by name and version."""
+        """The older versions, through which an upgrade passes, sorted by name and version."""
         return tuple(charm for versions in self._in_order() for charm in versions[:-1])
 
     def _in_order(self) -> list[list[CharmFile]]:
         return [
-            # Where there are several, each tells its version.
+            # If there are several, each has a version.
             [versions[version] for version in sorted(filter(None, versions))]
             or list(versions.values())
             for _, versions in sorted(self._found.items())

@@ -1,9 +1,9 @@
-"""What of a charm's metadata Juju never changes for an application that is there.
+"""The parts of a charm's metadata that Juju cannot change in a refresh.
 
-On Kubernetes a refresh is refused where ``deployment``, ``storage`` or ``devices`` of the old and
-the new charm differ in anything (Juju 3.6, ``apiserver/facades/client/application``,
-``setCharmWithAgentValidation``). They are compared as Juju's own reader leaves them
-(github.com/juju/charm, ``meta.go``): with defaults filled in, sizes in MiB.
+On Kubernetes, Juju refuses a refresh if ``deployment``, ``storage`` or ``devices`` of the old and
+the new charm differ (Juju 3.6, ``apiserver/facades/client/application``,
+``setCharmWithAgentValidation``). It compares them as parsed (github.com/juju/charm, ``meta.go``):
+with defaults filled in, sizes in MiB.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ _Entry = Mapping[str, Any]
 
 
 def digest_of_fixed(metadata: _Entry) -> str:
-    """Give a digest of what a refresh cannot change.
+    """Return a digest of the parts that a refresh cannot change.
 
     Args:
         metadata: The content of metadata.yaml, with every scalar as a string.
 
     Returns:
-        The SHA-256, 64 hexadecimal digits: two charms have the same one where Juju sees no
-        difference. An empty string where the charm declares nothing of the kind.
+        The SHA-256 in hexadecimal, equal if Juju sees no difference; empty if the charm declares
+        none of these.
     """
     declared = {
         "deployment": _filled(
@@ -70,7 +70,7 @@ def _device(entry: _Entry) -> dict[str, Any]:
 
 
 def _filled(section: object, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Give those of some keys that have a value; to Juju an empty text is as none."""
+    """Return the given keys that have a value; for Juju an empty text is no value."""
     if not isinstance(section, dict):
         return {}
     return {key: value for key in keys if (value := cast(_Entry, section).get(key))}
@@ -81,7 +81,7 @@ def _is_true(value: object) -> bool:
 
 
 def _range(text: str) -> str:
-    """Write a count in one way: ``3``, ``0-``, ``1-3``; ``m+`` and ``m-`` mean the same."""
+    """Normalise a count: ``3``, ``0-``, ``1-3``; ``m+`` and ``m-`` mean the same."""
     return text.strip().replace("+", "-")
 
 

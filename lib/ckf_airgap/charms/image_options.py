@@ -1,4 +1,4 @@
-"""The options of charms that name images, in the four forms in which charms take them."""
+"""Options that name images, in the four forms that charms use."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, load_json_str
 from ckf_airgap.images.reference import ImageReference
 
 Find = Callable[[str], ImageReference | None]
-"""Gives the reference in the air-gapped registry for an image, or None where it is missing."""
+"""Returns the reference of an image in the air-gapped registry, or None if it is missing."""
 
 OptionImages = str | list[str] | dict[str, Any]
-"""The value of an option that names images, before Juju is given it as text."""
+"""The value of an option that names images, before it becomes text for Juju."""
 
 
 class ImageOption(Protocol):
@@ -37,8 +37,8 @@ class ImageOption(Protocol):
             find: Resolves one image.
 
         Returns:
-            The value, or None where nothing can be set. It never holds an empty string in place
-            of an image: to many charms that means the image on the internet.
+            The value, or None if nothing can be set. It never has an empty string in place of an
+            image: for many charms that means the image on the internet.
         """
         ...
 
@@ -69,7 +69,7 @@ class ImageListOption:
     images: tuple[str, ...]
 
     def value(self, find: Find) -> list[str] | None:
-        """Return the list of the images that were found."""
+        """Return the list of the found images."""
         return [str(reference) for image in self.images if (reference := find(image))] or None
 
 
@@ -80,7 +80,7 @@ class ImageMapOption:
     Attributes:
         name: The option's name.
         entries: Keys and images.
-        others: Keys and values that are no images, which are passed on.
+        others: Keys and values that are not images, which stay unchanged.
     """
 
     name: str
@@ -93,14 +93,14 @@ class ImageMapOption:
         return tuple(image for _, image in self.entries)
 
     def value(self, find: Find) -> dict[str, Any] | None:
-        """Return the map of the images that were found."""
+        """Return the map of the found images."""
         found = {key: str(item) for key, image in self.entries if (item := find(image))}
         return {**dict(self.others), **found} or None
 
 
 @dataclass(frozen=True)
 class HubImageOption:
-    """An option like that of istio-pilot: a hub, a tag, and names that both apply to.
+    """An option like that of istio-pilot: a hub, a tag, and names to combine with them.
 
     Attributes:
         name: The option's name.
@@ -112,14 +112,14 @@ class HubImageOption:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images that hub, name and tag make up, each once."""
+        """The images made up of hub, name and tag, each once."""
         return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
 
     def value(self, find: Find) -> dict[str, Any] | None:
         """Return the settings with the registry's hub and tag.
 
-        There is one hub and one tag for all names, so that nothing can be set where an image is
-        missing or where the images do not stand beside each other with the same tag.
+        All names share one hub and one tag, so nothing can be set if an image is missing, or if
+        the images are not in one path with the same tag.
         """
         settings = dict(self.settings)
         places: set[tuple[str, str]] = set()
@@ -144,7 +144,7 @@ class HubImageOption:
 
 
 def option_text(value: OptionImages) -> str:
-    """Write the value of an option as Juju is given it: lists and maps as JSON, which is YAML."""
+    """Write the value of an option for Juju: lists and maps as JSON, which is also YAML."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -153,7 +153,7 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
 
     Args:
         value: The value.
-        budget: What is left to spend on values; one of its own where not given.
+        budget: The remaining budget of values; None for a new one.
     """
     if not isinstance(value, str):
         return None
@@ -165,14 +165,14 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
 
 
 def image_option(name: str, value: object) -> ImageOption | None:
-    """Return the images that the value of an option names.
+    """Return the image option for the value of an option.
 
     Args:
         name: The option's name.
         value: Its value, parsed.
 
     Returns:
-        The option, or None where the value is something else than image references.
+        The option, or None if the value is not made of image references.
     """
     if isinstance(value, str):
         return PlainImageOption(name, value) if is_image(value) and "/" in value else None
@@ -191,7 +191,7 @@ def image_option(name: str, value: object) -> ImageOption | None:
 
 
 def is_image(value: object) -> bool:
-    """Tell an image reference from a bare word, which the grammar would accept too."""
+    """Return whether a text is an image reference; the grammar also accepts a bare word."""
     if not isinstance(value, str) or not re.search("[/:]", value):
         return False
     return ImageReference.parse(value) is not None

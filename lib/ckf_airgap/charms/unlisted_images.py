@@ -1,4 +1,4 @@
-"""The images that no rule finds in the charms, with the reason for each."""
+"""Images of charms that no rule finds, with the reason for each."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import yaml
 
 @dataclass(frozen=True)
 class MapImages:
-    """Images for the keys of a map option that the charm gives none for.
+    """Images for the keys of a map option that the charm gives no image for.
 
     Attributes:
         charm: The charm.
         option: Its option.
-        registry: Where the images are upstream.
-        keys: For each key the rest of the image's upstream repository.
-        extra_keys: The same, for keys of which not every version deploys something.
+        registry: The upstream registry of the images.
+        keys: For each key, the rest of the image's upstream repository.
+        extra_keys: The same, for keys that not every version uses.
     """
 
     charm: str
@@ -31,7 +31,7 @@ class MapImages:
 
 @dataclass(frozen=True)
 class Alias:
-    """An option that takes the image of a key of another option.
+    """An option that gets the image of a key of another option.
 
     Attributes:
         charm: The charm.
@@ -52,14 +52,14 @@ class FixedImages:
 
     Attributes:
         charm: The charm.
-        images: Their full references; without a tag where it differs among the charm's versions.
-        purpose: What they are for.
-        is_required: Whether the application does not run without them.
+        images: Their full references; without a tag if it differs between the charm's versions.
+        purpose: Their purpose.
+        is_required: Whether the application requires them.
         unless_option: An option that changes them in other versions of the charm, or None.
-        if_options: The options without which they are not used.
-        if_code: What the charm's code has in the versions that use them.
-        unless_code: What it has in other versions.
-        is_newest: Whether they count, too, where the charm's code is not there to be read.
+        if_options: They are used only if these options are set.
+        if_code: A text in the charm's code of the versions that use them.
+        unless_code: A text in the code of other versions.
+        is_newest: Whether they count if the charm's code cannot be read.
     """
 
     charm: str
@@ -83,8 +83,8 @@ class FixedImages:
 
         Args:
             charm: Its name.
-            options: The names of the options that it has.
-            code: Which of ``code_marks`` its code has; None where that cannot be read.
+            options: The names of its options.
+            code: Which of ``code_marks`` are in its code; None if the code cannot be read.
             option_overrides: The options that the operator sets.
         """
         return (
@@ -113,7 +113,7 @@ class UnlistedImages:
 
 @cache
 def load_unlisted_images() -> UnlistedImages:
-    """Read the table that comes with this package."""
+    """Read the table of this package."""
     text = files("ckf_airgap.charms").joinpath("unlisted_images.yaml").read_text("utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     return UnlistedImages(
@@ -137,7 +137,7 @@ def load_unlisted_images() -> UnlistedImages:
 
 
 def code_marks(charm: str) -> frozenset[str]:
-    """List the texts by which versions of a charm's code are told from each other."""
+    """List the texts that distinguish versions of a charm's code."""
     marks = (
         fixed.if_code | fixed.unless_code
         for fixed in load_unlisted_images().fixed
@@ -149,11 +149,11 @@ def code_marks(charm: str) -> frozenset[str]:
 def required_images(
     charm: str, options: Collection[str], code: Collection[str] | None
 ) -> tuple[str, ...]:
-    """List the images in the code of a charm that its application does not run without.
+    """List the images in the code of a charm that its application requires.
 
     Args:
         charm: The charm's name.
-        options: The names of the options that it has.
+        options: The names of its options.
         code: As for ``FixedImages.concerns``.
     """
     return tuple(

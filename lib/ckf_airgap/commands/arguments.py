@@ -66,7 +66,7 @@ def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml"
 
 
 def read_charms(arguments: argparse.Namespace, name: str = "charms") -> UnpackedCharms:
-    """Read the charms of an option; none where it is not given.
+    """Read the charms of an option; none if it is not given.
 
     Args:
         arguments: The arguments.
@@ -117,7 +117,7 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
 
 
 def certificates(arguments: argparse.Namespace) -> str | None:
-    """Read the certificates of ``--registry-ca``, PEM; None where it is not given."""
+    """Read the certificates of ``--registry-ca``, PEM; None if it is not given."""
     return read_text(arguments.registry_ca) or None
 
 

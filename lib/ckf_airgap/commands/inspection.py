@@ -84,8 +84,8 @@ def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, arch
     """Show what archives hold.
 
     Args:
-        unpacked: The charms; none where they were not asked for.
-        inventory: What the archive of images holds, or None where that was not asked for.
+        unpacked: The charms; none if they were not asked for.
+        inventory: What the archive of images holds, or None if that was not asked for.
         archive: The name of that archive.
 
     Returns:

@@ -41,21 +41,21 @@ def download_charm(
     Args:
         client: The juju client.
         origin: The charm.
-        target: The file to write. Where the download fails, it may be there in part.
+        target: The file to write. After a failed download, a part of it may exist.
         architecture: The CPU architecture.
         charmhub_url: The address of another Charmhub; empty for the public one.
 
     Returns:
-        The revision that was downloaded; None where the client does not say.
+        The downloaded revision; None if the client does not say.
 
     Raises:
-        ConfigurationError: The client cannot be run, or the charm's name is none.
+        ConfigurationError: The client cannot be run, or the charm's name is invalid.
         DownloadError: It fails.
     """
     require_name("charm", origin.name)
     words = [client, "download", origin.name, "--no-progress", "--filepath", str(target)]
     if origin.revision is not None:
-        # The client takes nothing else beside it.
+        # With a revision, the client accepts no architecture, channel or base.
         words += ["--revision", str(origin.revision)]
     else:
         words += ["--arch", architecture]

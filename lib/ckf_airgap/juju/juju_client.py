@@ -1,4 +1,4 @@
-"""The juju client as a program: its files, and that the controller answers when it is run."""
+"""The juju client as a program: its files, and running it only if the controller answers."""
 
 from pathlib import Path
 
@@ -9,28 +9,28 @@ from ckf_airgap.accounts.credentials import Credentials, write_private
 from ckf_airgap.juju.juju_controller import Controller, require_reachable
 
 CONTROLLER = "airgap"
-"""What the client's files call the controller."""
+"""The name of the controller in the client's files."""
 
 
 class Client(jubilant.Juju):
     """The juju client, run only while the controller answers.
 
-    The client itself tries to reach a controller for ten minutes, at every command.
+    The client itself tries for ten minutes to reach a controller, at every command.
     """
 
     def __init__(self, program: Path, controller: Controller, model: str | None = None) -> None:
-        """Name what to run.
+        """Store the arguments.
 
         Args:
             program: The client.
-            controller: The controller, which ``write_client_files`` has told the client of.
+            controller: The controller, as in the files of ``write_client_files``.
             model: The model of its commands, as ``airgap:OWNER/NAME``.
         """
         super().__init__(model=model, cli_binary=program)
         self._controller = controller
 
     def cli(self, *args: str, include_model: bool = True, stdin: str | None = None) -> str:
-        """Run a command, as all other methods do in the end.
+        """Run a command; all other methods use this one.
 
         Raises:
             JujuError: The controller does not answer.
@@ -44,9 +44,9 @@ def write_client_files(folder: Path, controller: Controller, credentials: Creden
     """Write the two files that log the client in (as ``juju login`` leaves them).
 
     Args:
-        folder: Where the client looks for them (``JUJU_DATA``).
+        folder: The directory of the client (``JUJU_DATA``).
         controller: The controller.
-        credentials: Of a Juju user.
+        credentials: The account of a Juju user.
     """
     controllers = {
         "controllers": {

@@ -1,4 +1,4 @@
-"""What a command line of the juju client may contain, and what its error output means."""
+"""Checks the command lines of the juju client, and explains its error output."""
 
 import errno
 import re
@@ -25,7 +25,7 @@ _GRAMMARS: Mapping[str, juju_names.Grammar] = {
 }
 _ERROR_LINE = re.compile(r"^ERROR ", re.MULTILINE)
 _OTHER_LINES = ("WARNING ", "INFO ", "DEBUG ")
-# What jubilant or the reading of its values raises where the answer has another shape.
+# What jubilant raises, or reading its values, if the output has another shape.
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
@@ -34,7 +34,7 @@ _CREDENTIALS_CURE = (
 )
 
 _BY_HAND = "leave the option out, and set it with juju config --file after the deployment"
-# Linux takes 128 KiB with the NUL at the end, and 2 MiB of arguments and environment in all
+# Linux accepts 128 KiB including the final NUL, and 2 MiB of all arguments and environment
 # (execve(2), "Limits on size of arguments and environment").
 _LONGEST_ARGUMENT = 128 * 1024 - 1
 _MOST_ARGUMENTS = 1024 * 1024
@@ -44,12 +44,12 @@ def require_name(kind: str, name: str) -> None:
     """Check that a name at the start of an argument cannot be read as a flag.
 
     Args:
-        kind: What it is the name of: ``application``, ``charm``, ``endpoint``, ``option`` or
+        kind: The kind of name: ``application``, ``charm``, ``endpoint``, ``option`` or
             ``resource``.
         name: The name.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: It can.
     """
     if not _GRAMMARS[kind](name):
         raise ConfigurationError(
@@ -60,7 +60,7 @@ def require_name(kind: str, name: str) -> None:
 
 
 def require_values(application: str, options: Mapping[str, object]) -> None:
-    """Check that the juju client can be given each option, and takes its value as it is.
+    """Check that the juju client accepts each option, and passes its value on unchanged.
 
     Args:
         application: The application, for the error.
@@ -68,7 +68,7 @@ def require_values(application: str, options: Mapping[str, object]) -> None:
 
     Raises:
         ConfigurationError: A value begins with ``@`` (Juju documentation, "juju config"), has a
-            NUL, or is too long for an argument; or all are, together.
+            NUL, or is too long for an argument; or all values together are too long.
     """
     size = 0
     for name, value in options.items():
@@ -103,11 +103,11 @@ def error_text(output: str) -> str:
     """Return the error message of the client.
 
     Args:
-        output: Its error output. Lines of progress and warnings stand before the error, which
-            begins with ``ERROR`` and may have several lines.
+        output: Its error output. Progress and warnings come before the error, which begins with
+            ``ERROR`` and may have several lines.
 
     Returns:
-        The error in one line, without the word; all of the output where no line begins so.
+        The error in one line, without that word; the whole output if no line begins with it.
     """
     found = _ERROR_LINE.search(output)
     lines = output[found.start() if found else 0 :].split("\n")
@@ -121,7 +121,7 @@ def error_text(output: str) -> str:
 
 @contextmanager
 def client_errors() -> Generator[None]:
-    """Turn the failures of the juju client into the project's own."""
+    """Turn failures of the juju client into the errors of this project."""
     try:
         yield
     except jubilant.CLIError as error:
@@ -130,7 +130,7 @@ def client_errors() -> Generator[None]:
         if error.errno == errno.E2BIG:
             raise ConfigurationError(
                 "a command of the juju client is too long for this machine",
-                "make what the bundle or the overlay sets shorter",
+                "shorten the values that the bundle or the overlay sets",
             ) from error
         raise ConfigurationError(
             f"the juju client cannot be run ({error.strerror})",

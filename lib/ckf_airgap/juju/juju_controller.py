@@ -1,4 +1,4 @@
-"""Where the Juju controller is, and whether it answers."""
+"""The addresses of the Juju controller, and whether it answers."""
 
 import queue
 import socket
@@ -13,7 +13,7 @@ import yaml
 
 from ckf_airgap.errors import JujuError, listed
 
-# The name that the certificate of every controller holds, whatever its address.
+# The name in the certificate of every controller, whatever its address.
 _SERVER_NAME = "juju-apiserver"
 _SECONDS = 30.0
 
@@ -40,7 +40,7 @@ class Controller:
             path: The file.
 
         Raises:
-            JujuError: The file is not there or not of that format.
+            JujuError: The file does not exist or has another format.
         """
         try:
             document: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
@@ -61,7 +61,7 @@ def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> N
 
     Args:
         controller: The controller.
-        seconds: How long to try in all.
+        seconds: The time limit for all addresses.
 
     Raises:
         JujuError: None of them answers.
@@ -74,7 +74,7 @@ def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> N
         answers.put(_problem(address, controller.ca_certificate, seconds))
 
     for address in addresses:
-        # A thread that still looks up a name is not waited for.
+        # Do not wait for a thread that is still resolving a name.
         threading.Thread(target=look, args=(address,), daemon=True).start()
     problems: list[str] = []
     for _ in addresses:
@@ -106,7 +106,7 @@ def _problem(address: str, ca_certificate: str, seconds: float) -> str:
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return "it closes the connection"
     except ssl.SSLError:
-        # Something answers. What is wrong with its certificate, the client finds and says.
+        # A server answers. The client reports problems of its certificate.
         return ""
     except (OSError, ValueError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The images that Juju itself uses, which no charm names.
+"""Juju's own images, which no charm names.
 
 The rules are those of Juju's source: ``cloudconfig/podcfg/image.go`` for names, tags and the
 default repository, ``controller/config.go`` for the channel of the database,
@@ -16,7 +16,7 @@ _PODSPEC_BASE = "ubuntu@20.04"
 
 
 class CharmWithBase(Protocol):
-    """A charm, as far as it decides what its operator or its containers are based on."""
+    """The properties of a charm that decide the base image of its operator and containers."""
 
     @property
     def is_podspec(self) -> bool:
@@ -30,7 +30,7 @@ class CharmWithBase(Protocol):
 
 
 def default_repository(juju: JujuVersion) -> str:
-    """Return where the images of a version are by default."""
+    """Return the default repository of the images of a version."""
     return "ghcr.io/juju" if juju.release >= (3, 6, 9) else "docker.io/jujusolutions"
 
 
@@ -44,10 +44,10 @@ def model_images(juju: JujuVersion, charms: Iterable[CharmWithBase]) -> tuple[st
 
     Args:
         juju: The model's version.
-        charms: The charms that are to be deployed.
+        charms: The charms to deploy.
 
     Returns:
-        Name and tag of each, that of the agent first.
+        Name and tag of each, the agent first.
     """
     bases = {_PODSPEC_BASE if charm.is_podspec else charm.base for charm in charms}
     return (
@@ -62,7 +62,7 @@ def all_images(juju: JujuVersion, charms: Iterable[CharmWithBase]) -> tuple[str,
 
 
 def _database_images(juju: JujuVersion) -> tuple[str, ...]:
-    """List the image of the controller's database, which 4.0 has in the agent itself."""
+    """List the image of the controller's database, which is part of the agent in 4.0."""
     if juju.major >= 4:
         return ()
     return ("juju-db:4.4.30" if juju.release >= (3, 6, 19) else "juju-db:4.4",)

@@ -1,4 +1,4 @@
-"""The Juju controller, through the juju client: the only module that runs it."""
+"""A model, through the juju client: the only module that runs it."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class JujuVersions:
 
     Attributes:
         client: The version of the client, for example ``3.6.8``.
-        model: The version of the model's agents, which is that of the controller or older.
+        model: The version of the model's agents: that of the controller, or older.
     """
 
     client: str
@@ -35,9 +35,9 @@ class JujuVersions:
 
 
 class JujuModel:
-    """One model of one controller, logged in to.
+    """One model of one controller, logged in.
 
-    Every method raises JujuError where Juju fails, ConfigurationError where an input is the cause.
+    Every method raises JujuError if Juju fails, ConfigurationError if an input is the cause.
 
     Attributes:
         user: The Juju user that has logged in.
@@ -59,14 +59,16 @@ class JujuModel:
     ) -> "JujuModel":
         """Log in to a controller and find a model.
 
-        The client's files are written rather than made by its login command: so the controller's
-        certificate is checked from the first connection on, and the password is in no argument.
+        This writes the client's files instead of running its login command, so that the
+        controller's certificate is checked from the first connection on, and the password is not
+        in an argument.
 
         Args:
             client: The juju client.
-            folder: Where the client keeps its files; made if need be, readable by its owner only.
+            folder: The directory of the client's files; created if missing, readable only by its
+                owner.
             controller: The controller.
-            credentials: Of a Juju user that may write to the model.
+            credentials: The account of a Juju user that may write to the model.
             model: The model's name, ``name`` or ``owner/name``.
 
         Returns:
@@ -100,10 +102,10 @@ class JujuModel:
 
     @property
     def access(self) -> str:
-        """The access that its user has to the model.
+        """The user's access to the model.
 
         Returns:
-            ``admin``, ``write`` or ``read``; an empty string where the controller does not say.
+            ``admin``, ``write`` or ``read``; an empty string if the controller does not say.
         """
         with client_errors():
             users = self._information.users
@@ -122,7 +124,7 @@ class JujuModel:
             application: The application.
 
         Returns:
-            Sizes by names, 0 for resources without a file; None if the user may not ask.
+            Sizes by names, 0 for resources without a file; None if the user has no access.
         """
         require_name("application", application)
         with client_errors():
@@ -142,12 +144,12 @@ class JujuModel:
             return self._juju.model_config()
 
     def agent_images(self) -> str | None:
-        """Return where Juju pulls the images of its own agents from.
+        """Return the repository of the images of Juju's own agents.
 
         Returns:
             The repository that the controller is configured with (``caas-image-repo``), for
-            example ``registry.corp:5000/juju``; None where it takes them from the internet, or
-            does not say.
+            example ``registry.corp:5000/juju``; None if they come from the internet, or if the
+            controller does not say.
         """
         controller, _, _ = (self._juju.model or "").partition(":")
         with client_errors():
@@ -159,7 +161,7 @@ class JujuModel:
             except jubilant.CLIError:
                 return None
             if text.startswith("{"):
-                # With credentials; they are dropped here.
+                # It may contain credentials, which are dropped here.
                 text = str(json.loads(text).get("repository", ""))
         return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
@@ -206,7 +208,7 @@ class JujuModel:
         return [line[2:].strip() for line in output.splitlines() if line.startswith("- ")]
 
     def deploy_application(self, application: LocalApplication) -> list[str]:
-        """Deploy an application by itself.
+        """Deploy one application.
 
         Args:
             application: The application. It must not be there yet.
@@ -257,11 +259,11 @@ class JujuModel:
         return [f"refresh application {application.name} to {application.file.name}"]
 
     def scale_application(self, application: str, units: int) -> list[str]:
-        """Give an application a number of units.
+        """Scale an application.
 
         Args:
             application: The application. It must be there.
-            units: How many; 0 for none.
+            units: The number of units; 0 for none.
 
         Returns:
             The change that was made.
@@ -276,7 +278,7 @@ class JujuModel:
 
         Args:
             application: The application. It must be there.
-            destroy_storage: Whether what is on its storage goes with it.
+            destroy_storage: Whether to destroy its storage.
 
         Returns:
             The change that was made.
@@ -311,7 +313,7 @@ class JujuModel:
             state: The model before.
 
         Returns:
-            The change that was made; none where the relation was there.
+            The change that was made; none if the relation exists.
         """
         if state.has_relation(relation):
             return []
@@ -363,7 +365,7 @@ class JujuModel:
             application: The application. It must be there.
 
         Returns:
-            The change that was made; none where all options were set already.
+            The change that was made; none if all options were set already.
         """
         changed = self.changed_options(application)
         return self.set_options(application.name, changed) if changed else []
@@ -386,7 +388,7 @@ class JujuModel:
 
 
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
-    """Return the full name of a model, whoever owns it."""
+    """Return the full name of a model, with its owner."""
     with client_errors():
         output = juju.cli(
             "models", "--controller", CONTROLLER, "--format", "json", include_model=False
@@ -422,6 +424,6 @@ def _constraints(text: str | None) -> dict[str, str]:
 
 def _is_same(current: object, wanted: OptionValue) -> bool:
     if isinstance(current, int | float) and isinstance(wanted, int | float):
-        # The client shows whole numbers as well with the 53 bits of a float.
+        # The client shows even whole numbers with the 53 bits of a float.
         return float(current) == float(wanted)
     return current == wanted or str(current) == str(wanted)

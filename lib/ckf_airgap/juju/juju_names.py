@@ -1,21 +1,21 @@
 """The grammars of names in Juju, each matched in linear time.
 
-A name that is accepted here can neither begin a flag of a command nor leave a directory nor end a
-line. Charms, applications, endpoints and storage follow Juju's own rules. Of the names of options
-and resources Juju demands only that they are not empty, so the rule for these is this program's.
+An accepted name cannot be a flag of a command, leave a directory or end a line. Charms,
+applications, endpoints and storage follow Juju's own rules. For options and resources Juju only
+requires a name that is not empty, so their rule is this project's.
 """
 
 import re
 from collections.abc import Callable
 
 Grammar = Callable[[str], bool]
-"""Tells whether a text is a name of one kind."""
+"""Returns whether a text is a name of one kind."""
 
 # No rule of Juju limits a name; Charmhub's longest have some dozens of characters.
 LONGEST_NAME = 128
-"""How many characters a name may have."""
+"""The maximum length of a name, in characters."""
 
-# Each of these decides by the next character alone where it is, so that nothing is tried twice.
+# In each of these the next character alone decides, so that matching never backtracks.
 _WORD = r"[a-z][a-z0-9]*"
 # github.com/juju/names, application.go (ApplicationSnippet), storage.go (StorageNameSnippet), and
 # github.com/juju/charm, url.go: a letter in each part between hyphens.

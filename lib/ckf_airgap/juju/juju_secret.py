@@ -1,4 +1,4 @@
-"""A secret of a model, which Juju stores at once and shows only to the model's admins."""
+"""A user secret of a model, which Juju stores at once and shows only to the model's admins."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from ckf_airgap.juju.juju_command import client_errors
 class ModelSecret:
     """One user secret of a model, by its name.
 
-    Every method raises JujuError where Juju fails, ConfigurationError where the account is no
-    admin of the model (Juju documentation, "Secret").
+    Every method raises JujuError if Juju fails, ConfigurationError if the account is not an admin
+    of the model (Juju documentation, "Secret").
     """
 
     def __init__(self, juju: jubilant.Juju, name: str) -> None:
-        """Name the secret; nothing is requested yet.
+        """Store the arguments; nothing is requested yet.
 
         Args:
-            juju: The client, with the model that the secret belongs to.
+            juju: The client, with the model of the secret.
             name: The secret's name: lower-case letters, digits and hyphens.
         """
         self._juju = juju
@@ -36,9 +36,9 @@ class ModelSecret:
         """Replace its content; Juju deletes the earlier revision.
 
         Args:
-            content: Values by their keys (lower-case letters, digits and hyphens, three at
-                least). It reaches the client as a file that nobody else may read.
-            info: What the secret is, for people.
+            content: Values by their keys (at least three lower-case letters, digits and hyphens).
+                The client gets it as a file that nobody else can read.
+            info: A description of the secret.
         """
         with client_errors():
             if self._exists():
@@ -48,7 +48,7 @@ class ModelSecret:
                 self._is_there = True
 
     def _exists(self) -> bool:
-        # The exit code of show-secret does not tell a secret that is not there from a failure.
+        # show-secret has the same exit code for a missing secret and for a failure.
         if not self._is_there:
             self._is_there = any(found.name == self._name for found in self._juju.secrets())
         return self._is_there

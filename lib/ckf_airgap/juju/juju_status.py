@@ -1,4 +1,4 @@
-"""What ``juju status`` tells of a model, as values."""
+"""The state of a model, from ``juju status``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ _AGENT_STARTS = frozenset({"", "allocating"})
 
 @dataclass(frozen=True)
 class ModelState:
-    """What a model holds.
+    """The state of a model.
 
     Attributes:
         applications: The names of its applications.
-        relations: The sides of each relation, seen from both ends: side -> related applications.
+        relations: The related applications of each side of a relation.
         not_active: For each unit and application that is not active, its status in words.
-        starting: The applications of which a unit has no running agent yet, or one that runs
-            another revision of the charm.
+        starting: The applications with a unit whose agent does not run yet, or runs another
+            revision of the charm.
         charms: The charm of each application.
         leaving: The applications that are being removed.
-        bases: The base of each application, for example ``ubuntu@22.04``, where Juju tells it.
-        interfaces: The interface of each side that has a relation.
-        scales: How many units each application is to have.
-        units: How many it has.
-        unsettled: For each application that has other units than it is to have, or one that is
-            not active or whose agent is busy, what its units say.
+        bases: The base of each application, for example ``ubuntu@22.04``, if Juju shows it.
+        interfaces: The interface of each side of a relation.
+        scales: The requested number of units of each application.
+        units: Its present number of units.
+        unsettled: The status of each application whose number of units differs from the requested
+            one, or with a unit that is not active or whose agent is busy.
     """
 
     applications: frozenset[str]
@@ -52,7 +52,7 @@ class ModelState:
 
 
 def read_state(status: jubilant.Status) -> ModelState:
-    """Read the state of a model from its status."""
+    """Read the state of a model from ``juju status``."""
     endpoints = {
         Side(name, endpoint): relations
         for name, application in status.apps.items()
@@ -85,7 +85,7 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
 
 
 def _unsettled(application: jubilant.statustypes.AppStatus) -> str:
-    """Say what keeps an application from being at rest; an empty text where nothing does."""
+    """Describe why an application is not settled; an empty text if it is."""
     words = [
         f"{unit} is {_words(status)}"
         for unit, details in application.units.items()

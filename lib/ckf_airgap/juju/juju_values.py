@@ -1,4 +1,4 @@
-"""What a model consists of, as values: applications, charms, options and relations."""
+"""The parts of a model as values: applications, charms, options and relations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ OptionValue = str | int | float | bool
 class Side:
     """One side of a relation: an application and its endpoint.
 
-    The endpoint may be empty in a topology: then the only one that fits the other side is meant.
+    In a topology the endpoint may be empty, which means the only one that fits the other side.
     """
 
     application: str
@@ -36,8 +36,7 @@ class DeployedCharm:
 
     Attributes:
         name: The charm's name.
-        revision: Its revision; Juju counts those of local charms itself, each number once in a
-            model.
+        revision: Its revision; for a local charm Juju assigns it, unique within a model.
     """
 
     name: str
@@ -46,7 +45,7 @@ class DeployedCharm:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalApplication:
-    """An application with a charm from a file, as it is to be.
+    """A planned application with a charm from a file.
 
     Attributes:
         name: The application's name.

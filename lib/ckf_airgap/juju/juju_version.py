@@ -15,7 +15,8 @@ class JujuVersion:
     """A version of Juju.
 
     Attributes:
-        text: As Juju writes it, for example ``3.6.8`` or ``4.1-beta2``: the tag of its agent.
+        text: The version as Juju writes it, for example ``3.6.8`` or ``4.1-beta2``; also the tag
+            of its agent.
         release: Major, minor, patch; a pre-release counts as its release.
     """
 
@@ -24,7 +25,7 @@ class JujuVersion:
 
     @classmethod
     def find(cls, text: str) -> "JujuVersion | None":
-        """Read a version; None if it is none."""
+        """Read a version; None if it is invalid."""
         return cls(text, release_numbers(text)) if _VERSION.fullmatch(text) else None
 
     @classmethod
@@ -32,7 +33,7 @@ class JujuVersion:
         """Read the version in the option ``--juju-version``.
 
         Raises:
-            ConfigurationError: It is none.
+            ConfigurationError: It is invalid.
         """
         if (found := cls.find(text)) is None:
             raise ConfigurationError(
@@ -45,7 +46,7 @@ class JujuVersion:
         """Read the version that a controller gives.
 
         Raises:
-            JujuError: It is none.
+            JujuError: It is invalid.
         """
         if (found := cls.find(text)) is None:
             raise JujuError(
@@ -61,7 +62,7 @@ class JujuVersion:
 
     @property
     def major(self) -> int:
-        """The first number, which client and controller share."""
+        """The major version, which client and controller must share."""
         return self.release[0]
 
     @property

@@ -1,7 +1,7 @@
 """Deploys many applications, a few at a time.
 
-Juju sends few requests a second to Kubernetes for a model, and all that starts up polls through
-it: what is deployed a few at a time runs sooner than what is deployed at once.
+Juju sends few requests a second to Kubernetes for a model, and every starting application polls
+through it: deployed a few at a time, all of them run sooner than deployed at once.
 """
 
 import time
@@ -30,14 +30,14 @@ def roll_out(
     Args:
         applications: Their names, in the order in which to deploy them.
         deploy: Deploys some of them.
-        starting: Tells which applications of the model have no running agent.
-        at_once: How many may be starting; one at least.
-        patience: For how many seconds one that does not come up keeps the place of another.
-        clock: Gives the time in seconds.
-        sleep: Waits for some seconds.
+        starting: Returns the applications of the model without a running agent.
+        at_once: How many may be starting at a time; at least one.
+        patience: The time in seconds after which an application no longer counts as starting.
+        clock: Returns the time in seconds.
+        sleep: Sleeps for a number of seconds.
 
     Returns:
-        Those that had no running agent when their time was up.
+        The applications that had no running agent when their time was up.
     """
     waiting = list(applications)
     since: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The Kubernetes API, through lightkube: what really runs in the cluster."""
+"""The Kubernetes API, through lightkube."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -25,9 +25,9 @@ from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
 Resource = TypeVar("Resource")
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-# What Kubeflow's profile controller puts on the namespaces that it makes.
+# The label that Kubeflow's profile controller puts on its namespaces.
 _PROFILE_LABELS = {"app.kubernetes.io/part-of": "kubeflow-profile"}
-# The kinds of Knative's operator, which the charms knative-serving and knative-eventing make.
+# The kinds of Knative's operator, which the charms knative-serving and knative-eventing create.
 _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     # The library's own types are only partly known to the type checker.
     cast(Any, generic_resource).create_namespaced_resource(
@@ -36,7 +36,7 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     for kind in ("KnativeServing", "KnativeEventing")
 )
 _OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
-# Juju 3.6, caas/kubernetes/provider/utils ("LabelsForOperator"): what runs a podspec charm.
+# The operator of a podspec charm (Juju 3.6, caas/kubernetes/provider/utils, "LabelsForOperator").
 _PODSPEC_LABELS = {"operator.juju.is/target": "application"}
 _NAME_LABEL = "operator.juju.is/name"
 _REVISION_LABEL = "controller-revision-hash"
@@ -59,11 +59,11 @@ class RunningImage:
         namespace: The pod's namespace.
         pod: The pod's name.
         container: The container's name.
-        image: The reference that the pod gives.
+        image: The reference in the pod.
         pull_failure: Why it cannot be pulled, or an empty string.
-        is_outdated: Whether its StatefulSet has another revision of the pod by now.
-        digest: The digest of the manifest that the node has pulled; empty where it tells none.
-        note: What to do about an image from elsewhere, or an empty string.
+        is_outdated: Whether its StatefulSet has a newer revision of the pod.
+        digest: The digest of the manifest that the node pulled; empty if the node does not say.
+        note: The cure for an image from elsewhere, or an empty string.
     """
 
     namespace: str
@@ -77,7 +77,7 @@ class RunningImage:
 
     @property
     def content(self) -> str:
-        """The image with its digest: what tells the same image again."""
+        """The image with its digest, which identifies its content."""
         return f"{self.image} {self.digest}"
 
     def __str__(self) -> str:
@@ -97,11 +97,11 @@ class ImageReport:
     """Where the images of the cluster come from.
 
     Attributes:
-        containers: How many containers were looked at.
-        foreign: Those whose image does not come from the registry.
-        not_pulled: Those whose image cannot be pulled.
-        mirrored: Those whose image the code of a charm names elsewhere, and that run what the
-            registry holds for a mirror.
+        containers: The number of containers.
+        foreign: The containers whose image does not come from the registry.
+        not_pulled: The containers whose image cannot be pulled.
+        mirrored: The containers whose image is named elsewhere by the code of a charm, and is the
+            one that the registry has for a mirror.
     """
 
     containers: int
@@ -118,7 +118,7 @@ class Node:
         name: Its name.
         version: The version of its Kubernetes, for example ``v1.33.1``.
         architecture: Its CPU architecture, for example ``amd64``.
-        problems: What it reports of itself, for example ``DiskPressure``.
+        problems: The problems that it reports, for example ``DiskPressure``.
     """
 
     name: str
@@ -186,7 +186,7 @@ def knative_namespaces() -> list[str]:
             except Exception as error:
                 if _status(error) != NOT_FOUND:
                     raise
-                # The cluster does not know the kind: there is no Knative.
+                # The kind is unknown: there is no Knative.
                 continue
             places = [item.metadata.namespace for item in items if item.metadata]
             found += filter(None, places)
@@ -218,10 +218,10 @@ def podspec_applications(namespace: str) -> frozenset[str]:
 
 
 def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
-    """List the image of every container in some namespaces, of every kind of container.
+    """List the image of every container in namespaces, including init and ephemeral containers.
 
     Args:
-        namespaces: The namespaces; those that are not there have none.
+        namespaces: The namespaces; missing ones have none.
 
     Returns:
         One entry for each container of each pod.
@@ -249,7 +249,7 @@ def report_images(
     Args:
         images: The images of the cluster.
         host: Host and port of the registry.
-        agent_images: A repository elsewhere that Juju's own agents may come from, or None.
+        agent_images: Another repository that Juju's own agents may come from, or None.
 
     Returns:
         The report.
@@ -276,7 +276,7 @@ def _errors(task: str) -> Generator[None]:
     except AirgapError:
         raise
     except Exception as error:
-        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
+        # Unreadable responses end here: the libraries raise errors of their decoders, of the
         # standard library's, KeyError for a missing header, RecursionError for deep JSON.
         raise _cluster_error(task, error) from error
 
@@ -315,7 +315,7 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
 
 
 def _proxy() -> Proxy | None:
-    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
+    """Return the proxy that a pod's client uses for the API of its own cluster, or None."""
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     settings = {
         option: os.environ.get(name) or os.environ.get(name.lower())
@@ -325,7 +325,7 @@ def _proxy() -> Proxy | None:
 
 
 def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
-    """Find the error response behind an exception, which may come from reading its body."""
+    """Find the error response of an exception, which reading its body may have raised."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, httpx2.HTTPStatusError):
         found = found.__context__
@@ -337,7 +337,7 @@ def _status(error: BaseException) -> int | None:
     refusal = _refusal(error)
     if refusal is None:
         return None
-    # The library makes some of its errors without an answer.
+    # Some errors of the library have no response.
     response = cast(httpx2.Response | None, refusal.response)
     if response is not None:
         return response.status_code
@@ -347,13 +347,13 @@ def _status(error: BaseException) -> int | None:
 def _reason(refusal: httpx2.HTTPStatusError) -> str:
     """Return the message of a response: Kubernetes names the missing permission."""
     message = refusal.status.message if isinstance(refusal, ApiError) else None
-    # The error's own text ends in the address of a page on the internet.
+    # The text of the error ends with the address of a page on the internet.
     return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
 
 
 def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
     # The library's own types are only partly known to the type checker.
-    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
+    # The charm's own cluster is never behind a proxy, whatever the model's settings say:
     # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
     client: Any = lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
     return cast(Iterable[Resource], client.list(kind, **selection))
@@ -436,7 +436,7 @@ def _images(pod: Pod) -> Iterator[RunningImage]:
 
 
 def _pulled_digest(status: ContainerStatus | None) -> str:
-    """Give the digest in ``imageID``, which the container runtime writes as NAME@DIGEST."""
+    """Return the digest in ``imageID``, which the container runtime writes as NAME@DIGEST."""
     digest = (status.imageID or "").rpartition("@")[2] if status else ""
     return digest if is_digest(digest) else ""
 

@@ -57,7 +57,7 @@ class Skopeo:
     """Reads images of registries. Every method raises DownloadError where that fails."""
 
     def __init__(self, settings: SkopeoSettings) -> None:
-        """Prepare; nothing is run yet."""
+        """Store the arguments; nothing is run yet."""
         self._settings = settings
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 

@@ -25,7 +25,7 @@ class UpgradeStart:
 
     @classmethod
     def of_release(cls, name: str) -> "UpgradeStart | None":
-        """Return a release of Charmed Kubeflow; None where the rules have none of this name."""
+        """Return a release of Charmed Kubeflow; None if the rules have none of this name."""
         for rule in load_rules().releases:
             if rule.release == name:
                 return cls(name, rule.versions)

@@ -74,7 +74,7 @@ class RegistryConnection:
     """One registry, always over HTTPS. Every method raises RegistryError if it fails."""
 
     def __init__(self, host: str, *, ca: str | None, credentials: Credentials | None) -> None:
-        """Prepare; nothing is sent yet.
+        """Store the arguments; nothing is sent yet.
 
         Args:
             host: ``host[:port]``.
