@@ -29,7 +29,7 @@ def test_images_that_are_not_there_are_all_named(
     assert main(words(outside, tmp_path, *added)) == 2
     error = capsys.readouterr().err
     assert all(image in error for image in extra)
-    assert "2 images cannot be had" in error
+    assert "2 images cannot be looked up" in error
     assert "correct its name or tag" in error
     assert not list((tmp_path / "packed").glob("*.tar.gz"))
 

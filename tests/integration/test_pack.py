@@ -116,7 +116,7 @@ def test_a_charm_of_another_name_is_refused(connected: ConnectedSide, tmp_path: 
     charmhub.revisions["other"] = 7
     bundle = {"applications": {"other": {"charm": "other", "channel": "1/stable"}}}
     done = connected.pack(tmp_path, bundle=yaml.safe_dump(bundle), status=2)
-    assert "what came under this name is the charm argo-controller" in done.stderr
+    assert "the download of this name is the charm argo-controller" in done.stderr
     assert not list(tmp_path.glob("*.tar.gz"))
 
 

@@ -1,4 +1,4 @@
-"""The options that several sub-commands have, and the files that they name."""
+"""Options of several sub-commands, and the files that they name."""
 
 import argparse
 import os
@@ -15,17 +15,17 @@ from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.files.regular_files import open_regular, read_regular
 
 LARGEST_TEXT = 16 * 1024 * 1024
-"""The most bytes that a text file of the operator may have."""
+"""The maximum size of a text file of the operator, in bytes."""
 AddParser = Callable[..., argparse.ArgumentParser]
-"""Makes the parser of a sub-command, from its name and the keywords of ``ArgumentParser``."""
+"""Makes the parser of a sub-command from its name and the keywords of ``ArgumentParser``."""
 
 
 def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) -> None:
-    """Add the options that name the two archives and say how to read them.
+    """Add the options for the two archives.
 
     Args:
         parser: The parser.
-        required: Which of ``charms`` and ``images`` must be given.
+        required: The mandatory ones of ``charms`` and ``images``.
     """
     for name in ("charms", "images"):
         parser.add_argument(
@@ -41,7 +41,7 @@ def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) 
         "--architecture",
         default="",
         metavar="CPU",
-        help="which to take of an image that is there for several, for example amd64 (default: "
+        help="which to choose of an image that has several, for example amd64 (default: "
         "such an image is refused)",
     )
 
@@ -54,11 +54,11 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
 
 
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml", "json")) -> None:
-    """Add the option that says in which form to print the answer.
+    """Add the option for the output format.
 
     Args:
         parser: The parser.
-        formats: The forms, the default one first.
+        formats: The formats, the default one first.
     """
     parser.add_argument(
         "--format", choices=formats, default=formats[0], help="(default: %(default)s)"
@@ -73,7 +73,7 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
         name: The option, without its dashes.
 
     Raises:
-        ArtifactError: The archive, or a charm in it, cannot be read.
+        ArtifactError: The archive or a charm in it cannot be read.
         ConfigurationError: The option is not valid.
     """
     if not vars(arguments)[name.replace("-", "_")]:
@@ -83,11 +83,11 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
 
 
 def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
-    """Tell what the archive of ``--images`` holds.
+    """Return the inventory of the archive of ``--images``.
 
     Args:
         arguments: The arguments.
-        charms: The charms, which give names to images that were saved without one.
+        charms: The charms, which name images that were saved without a name.
 
     Raises:
         ArtifactError: The archive cannot be read.
@@ -108,7 +108,7 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
         name: Its option, without the dashes.
 
     Raises:
-        ConfigurationError: It is not there, or the address is not valid.
+        ConfigurationError: It does not exist, or the address is not valid.
     """
     text: str = vars(arguments)[name.replace("-", "_")]
     if "://" in text:
@@ -128,7 +128,7 @@ def require_file(path: Path) -> Path:
         Its path.
 
     Raises:
-        ConfigurationError: It cannot.
+        ConfigurationError: It cannot be read.
     """
     try:
         os.close(open_regular(path))
@@ -155,5 +155,5 @@ def read_text(path: Path | None) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} cannot be read ({error.strerror})", "give the path of a file that is there"
+        f"{path} cannot be read ({error.strerror})", "give the path of an existing file"
     )

@@ -1,4 +1,4 @@
-"""``ckf-airgap inspect``: what archives hold."""
+"""``ckf-airgap inspect``: the content of archives."""
 
 import argparse
 from typing import Any
@@ -18,7 +18,7 @@ from ckf_airgap.errors import ConfigurationError
 
 def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
-    text = "print what the archives hold, damaged members included"
+    text = "print the content of the archives, including damaged members"
     inspect = add_parser("inspect", help=text, description=f"{text[0].upper()}{text[1:]}.")
     inspect.set_defaults(run=_inspect)
     add_archives(inspect)

@@ -16,11 +16,11 @@ _WIDEST = 72
 
 
 def inventory_document(inventory: Inventory) -> dict[str, Any]:
-    """List what an archive holds.
+    """List the content of an archive.
 
     Returns:
         ``images`` (member, names, image_id, architecture), ``artifacts`` (member, names, kind),
-        and what ``findings_document`` gives.
+        and the keys of ``findings_document``.
     """
     return {
         "images": [
@@ -44,8 +44,8 @@ def findings_document(inventory: Inventory) -> dict[str, Any]:
     """List the parts of an archive that are not pushed.
 
     Returns:
-        ``passed_over`` (file, reason, may_be_image, and a cure where it may be one),
-        ``conflicts`` and ``damaged`` (each a text with its cure).
+        ``passed_over`` (file, reason, may_be_image, and a cure if it may be one), ``conflicts``
+        and ``damaged`` (each a text with its cure).
     """
     return {
         "passed_over": [
@@ -63,7 +63,7 @@ def findings_document(inventory: Inventory) -> dict[str, Any]:
 
 
 def attention(inventory: Inventory) -> Iterator[str]:
-    """Return a line for each thing that an operator has to know, with its cure."""
+    """Return a line for each problem, with its cure."""
     for error in (*inventory.damaged, *inventory.conflicts):
         yield f"not pushed: {error}"
     for image in inventory.unnamed:
@@ -76,20 +76,20 @@ def attention(inventory: Inventory) -> Iterator[str]:
 
 
 def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
-    """List the releases that charms can upgrade: their own, and the one before."""
+    """List the releases that charms can upgrade: their own and the previous one."""
     return load_rules().starts_of(known_versions(unpacked.readable))
 
 
 def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:
-    """Show what archives hold.
+    """Show the content of archives.
 
     Args:
-        unpacked: The charms; none if they were not asked for.
-        inventory: What the archive of images holds, or None if that was not asked for.
+        unpacked: The charms; empty if they were not requested.
+        inventory: The content of the archive of images; None if it was not requested.
         archive: The name of that archive.
 
     Returns:
-        Tables under headings, with a sum at the end.
+        Tables under headings, with a total at the end.
     """
     parts: list[str] = []
     if charms := sorted(unpacked.readable, key=lambda charm: (charm.name, charm.label)):

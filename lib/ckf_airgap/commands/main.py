@@ -1,4 +1,4 @@
-"""The command ``ckf-airgap``, for a workstation: the same core without a cluster."""
+"""The command ``ckf-airgap`` for a workstation, which needs no cluster."""
 
 import argparse
 import signal
@@ -28,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        words: Its arguments; those of this process where not given.
+        words: Its arguments; None for those of this process.
 
     Returns:
         The exit status.
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         notice(f"error: {error}")
         return _BAD_INPUT
     except BrokenPipeError:
-        # Whoever read the output has had enough of it.
+        # The reader of the output closed it.
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminated_as_interrupted() -> Generator[None]:
-    """Let SIGTERM end this as an interrupt does: nothing unfinished is left on a disk."""
+    """Handle SIGTERM like an interrupt, which removes unfinished files."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -71,7 +71,7 @@ def _terminated_as_interrupted() -> Generator[None]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Describe the command: its sub-commands and their options."""
+    """Make the parser of the command, with its sub-commands and their options."""
     parser = argparse.ArgumentParser(
         "ckf-airgap",
         description="Charmed Kubeflow for air-gapped clusters: what the charm of this name does, "

@@ -1,4 +1,4 @@
-"""What a command prints: its answer, and meanwhile its notices and its progress."""
+"""The output of a command: its result, notices and progress."""
 
 import json
 import os
@@ -12,20 +12,20 @@ import yaml
 from ckf_airgap.errors import disk_error
 
 NEEDS_ATTENTION = 1
-"""The exit status where something in an archive needs a look."""
+"""The exit status if something in an archive needs attention."""
 
 _LINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command prints, and its exit status.
+    """The result of a command, and its exit status.
 
     Attributes:
-        document: The answer.
+        document: The result.
         status: The exit status.
-        table: The part of it that is shown as a table, where that is asked for.
-        markdown: The part of it that is shown as Markdown, where that is asked for.
+        table: The part of it for the table format, if any.
+        markdown: The part of it for the Markdown format, if any.
     """
 
     document: dict[str, Any]
@@ -34,7 +34,7 @@ class Answer:
     markdown: str = ""
 
     def text(self, form: str) -> str:
-        """Write the answer.
+        """Print the result.
 
         Args:
             form: ``table``, ``markdown``, ``json`` or ``yaml``.
@@ -45,7 +45,7 @@ class Answer:
             return self.markdown
         if form == "json":
             return json.dumps(self.document, indent=2) + "\n"
-        # What the output's encoding lacks is escaped, in the way of YAML.
+        # Characters that the output's encoding lacks are escaped as YAML does.
         return yaml.safe_dump(
             self.document,
             sort_keys=False,
@@ -55,11 +55,11 @@ class Answer:
 
 
 def print_answer(text: str) -> None:
-    """Print to standard output; what its encoding lacks is escaped.
+    """Print to standard output; escape characters that its encoding lacks.
 
     Raises:
         StorageError: It cannot be written.
-        BrokenPipeError: Whoever read it has gone.
+        BrokenPipeError: Its reader has closed it.
     """
     shown = text.encode(_encoding(), "backslashreplace").decode(_encoding())
     try:
@@ -67,7 +67,7 @@ def print_answer(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left in the buffer would fail again at the end of the process.
+        # The rest of the buffer would fail again at the end of the process.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -75,12 +75,12 @@ def print_answer(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Tell the operator something on standard error."""
+    """Print a notice on standard error."""
     print(f"ckf-airgap: {text}", file=sys.stderr)
 
 
 class ProgressLines:
-    """Writes how far the work is, a line now and then: for where there is no terminal."""
+    """Writes a line of progress from time to time, for output that is not a terminal."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -93,5 +93,5 @@ class ProgressLines:
 
 
 def _encoding() -> str:
-    """Tell the encoding of the output; none matters where that is closed or no file."""
+    """Return the encoding of the output; UTF-8 if it is closed or has none."""
     return str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()

@@ -1,4 +1,4 @@
-"""``ckf-airgap pack``: the two archives, made where the internet is."""
+"""``ckf-airgap pack``: makes the two archives, with internet access."""
 
 import argparse
 import dataclasses
@@ -34,8 +34,8 @@ _EPILOG = """examples:
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --dry-run
 
-Charms are downloaded with juju download, images with skopeo: mirrors, accounts and proxies that
-these are configured with count.
+Charms are downloaded with juju download, images with skopeo, with the mirrors, accounts and
+proxies that these are configured with.
 """
 
 
@@ -43,7 +43,7 @@ def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
     pack = add_parser(
         "pack",
-        help="make images.tar.gz and charms.tar.gz, where the internet is",
+        help="make images.tar.gz and charms.tar.gz, with internet access",
         description="Make images.tar.gz and charms.tar.gz: the charms, and the images that they "
         "take. An interrupted pack continues when it is run again.",
         epilog=_EPILOG,
@@ -64,7 +64,7 @@ def define(add_parser: AddParser) -> None:
         "--charms",
         type=Path,
         metavar="DIRECTORY",
-        help="take the .charm files from this directory",
+        help="use the .charm files in this directory",
     )
     pack.add_argument(
         "--output",
@@ -79,7 +79,7 @@ def define(add_parser: AddParser) -> None:
         choices=LAYOUTS,
         default=LAYOUTS[0],
         help="docker: docker save archives, which every tool reads; oci: one OCI image layout, "
-        "each layer once: smaller, and quicker to push (default: %(default)s)",
+        "each layer once: smaller, and faster to push (default: %(default)s)",
     )
     pack.add_argument(
         "--architecture",
@@ -92,28 +92,28 @@ def define(add_parser: AddParser) -> None:
         action="append",
         default=[],
         metavar="IMAGE",
-        help="an image beside those of the charms; may be given several times",
+        help="an image besides those of the charms; may be given several times",
     )
     pack.add_argument(
         "--add-images",
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="images beside those of the charms: a list, or Kubernetes manifests; may be given "
+        help="images besides those of the charms: a list, or Kubernetes manifests; may be given "
         "several times",
     )
     pack.add_argument(
         "--upgrade-from",
         default="",
         metavar="RELEASE|FILE",
-        help="the release that runs where this is carried to, for example 1.10, or its bundle: "
-        "add the charms and images that the upgrade goes through",
+        help="the release that runs in the air gap, for example 1.10, or its bundle: "
+        "add the charms and images that the upgrade passes through",
     )
     pack.add_argument(
         "--juju-version",
         default="",
         metavar="VERSION",
-        help="add the images of Juju's own agents, for a controller of this version",
+        help="add Juju's own images, for a controller of this version",
     )
     pack.add_argument(
         "--authfile",
@@ -125,7 +125,7 @@ def define(add_parser: AddParser) -> None:
         "--registry-ca",
         type=Path,
         metavar="FILE",
-        help="PEM certificates to trust beside those of the system, for registries and URLs",
+        help="PEM certificates to trust besides those of the system, for registries and URLs",
     )
     pack.add_argument(
         "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
@@ -153,7 +153,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
     bundle = read_text(arguments.bundle)
     channels = read_text(arguments.channel_map)
     if bundle and arguments.charms:
-        # Which of them count; where they come from does not matter then.
+        # The bundle only selects charms: their sources do not matter.
         origins = charms_of_bundle(bundle, from_files=True)
     else:
         origins = charms_of_bundle(bundle) if bundle else ()
@@ -240,7 +240,7 @@ def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
 
 
 class _FetchBar:
-    """Shows on a terminal how far layers are fetched."""
+    """Shows the progress of fetching on a terminal."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar

@@ -1,4 +1,4 @@
-"""``ckf-airgap plan``: what would be deployed, and what is missing for it."""
+"""``ckf-airgap plan``: what would be deployed, and what is missing."""
 
 import argparse
 from pathlib import Path
@@ -23,7 +23,7 @@ from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanS
 from ckf_airgap.upgrades.from_archives import walk_between
 from ckf_airgap.upgrades.rendering import walk_document, walk_markdown
 
-# The newest release of the Juju that Charmed Kubeflow is documented for.
+# The newest release of the Juju series in Charmed Kubeflow's documentation.
 _JUJU = "3.6.25"
 
 
@@ -75,7 +75,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
             "give the charms.tar.gz of the release that runs: --upgrade-from FILE",
         )
     juju = JujuVersion.of_option(arguments.juju_version).text
-    # What is wrong with these must show before an archive is read for an hour.
+    # Check these before an archive is read for an hour.
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
         model=arguments.model.rpartition("/")[2],
@@ -86,7 +86,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     )
     before = read_charms(arguments, "upgrade-from")
     unpacked = read_charms(arguments)
-    # A charm that is needed and not readable must show as early.
+    # Also check for unreadable charms that are needed.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)

@@ -1,4 +1,4 @@
-"""``ckf-airgap push``: the images into the registry."""
+"""``ckf-airgap push``: pushes the images to the registry."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
     push = add_parser(
         "push",
-        help="push the images into the registry",
+        help="push the images to the registry",
         description="Push the images that the registry does not have. An interrupted push "
         "continues when it is run again.",
     )
@@ -50,7 +50,7 @@ def define(add_parser: AddParser) -> None:
         "--state",
         type=Path,
         metavar="FILE",
-        help="where to remember what is done (default: beside the archive, FILE.pushed)",
+        help="the journal of the push (default: beside the archive, FILE.pushed)",
     )
     add_format(push)
 
@@ -110,7 +110,7 @@ class _Bar:
 
 
 class _ImageLines:
-    """Writes the progress of a push, and a line for each image that is pushed."""
+    """Writes the progress of a push, and a line for each pushed image."""
 
     def __init__(self) -> None:
         self._lines = ProgressLines()
@@ -122,7 +122,7 @@ class _ImageLines:
 
 
 def _state_file(images: Source) -> Path:
-    """Return where to remember a push: beside the archive, or where programs keep their state."""
+    """Return the path of the journal: beside the archive, or in the user's state directory."""
     if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
         return images.path.with_name(f"{images.name}.pushed")
     folder = state_directory()
@@ -130,6 +130,6 @@ def _state_file(images: Source) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{folder} cannot be made ({error.strerror})", "give another place with --state"
+            f"{folder} cannot be created ({error.strerror})", "give another path with --state"
         ) from error
     return folder / f"{images.name}.pushed"

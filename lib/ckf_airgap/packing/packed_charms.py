@@ -35,7 +35,7 @@ class FetchedCharm:
 
     Attributes:
         file: The charm.
-        packed: What the archive says of it.
+        packed: Its entry in the record of the archive.
     """
 
     file: CharmFile
@@ -58,12 +58,12 @@ class CharmDownloads:
         """Prepare.
 
         Args:
-            folder: Where to. It must exist.
+            folder: The directory for the charms. It must exist.
             client: The juju client.
             architecture: The CPU architecture.
             charmhub_url: The address of another Charmhub; empty for the public one.
-            known: What earlier downloads were remembered as, by the text of their origins.
-            remember: Called with what is to be remembered of a download; in any thread.
+            known: The records of earlier downloads, by the text of their origins.
+            remember: Called with the record of a download; in any thread.
         """
         self._folder = folder
         self._client = client
@@ -79,13 +79,13 @@ class CharmDownloads:
 
         Args:
             origins: The charms.
-            on_fetched: Called with each that is there; in another thread.
+            on_fetched: Called with each downloaded charm; in another thread.
 
         Returns:
             The charms, in the same order.
 
         Raises:
-            AirgapError: Some cannot be had; the message names all of these.
+            AirgapError: Some cannot be downloaded; the message names all of these.
         """
 
         def fetch(origin: CharmOrigin) -> FetchedCharm:
@@ -104,7 +104,7 @@ class CharmDownloads:
                 charm = fetched_charm(path, known["revision"], origin.channel)
                 if charm.packed.sha256 == known["sha256"]:
                     return charm
-        # Several versions of one charm may come at the same time.
+        # Several versions of one charm may be downloaded at the same time.
         which = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
         incoming = self._folder / f"{origin.name}_{which}.incoming"
         with removed_on_exit(incoming):
@@ -121,7 +121,7 @@ class CharmDownloads:
             if charm.name != origin.name:
                 raise DownloadError(
                     f"charm {origin}",
-                    f"cannot be used: what came under this name is the charm {charm.name}",
+                    f"cannot be used: the download of this name is the charm {charm.name}",
                     "see with juju info what is there, and correct the name",
                 )
             version = f"r{revision}" if revision is not None else which
@@ -143,15 +143,15 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
     """Read the charms of a directory.
 
     Args:
-        folder: The directory; its ``.charm`` files count, directories below it do not.
+        folder: The directory; only ``.charm`` files directly in it count.
 
     Returns:
-        The charms, sorted by name, and the files that cannot be read.
+        The charms, sorted by name, and the unreadable files.
 
     Raises:
-        ConfigurationError: The directory is not there, or has no charm.
-        ArtifactError: No charm can be read, or two have one name and no version tells them
-            apart; the message names all of these.
+        ConfigurationError: The directory does not exist, or has no charm.
+        ArtifactError: No charm is readable, or two have the same name and no different versions;
+            the message names all of these.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -189,8 +189,8 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
 
     Args:
         path: The ``.charm`` file.
-        revision: Its revision, where that is known.
-        channel: Its channel, likewise.
+        revision: Its revision, if known.
+        channel: Its channel, if known.
 
     Raises:
         ArtifactError: It is damaged.
@@ -215,11 +215,11 @@ def write_charm_archive(
     Args:
         path: The file to write.
         charms: The charms, in order.
-        manifest: What the archive says of itself; its size is filled in.
+        manifest: The record of the content; its size is filled in.
 
     Raises:
         StorageError: It cannot be written.
-        ArtifactError: A charm cannot be read any more.
+        ArtifactError: A charm can no longer be read.
     """
     total = sum(
         part.length if isinstance(part, Text) else stored_size(part.packed.size)

@@ -1,4 +1,4 @@
-"""Images as their registries have them: what each consists of, before a layer is fetched."""
+"""Looks up images in their registries: manifests and configs, before any layer is fetched."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from ckf_airgap.packing.skopeo import Skopeo, other_bytes, retried
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
 _LARGEST_CONFIG = 8 * 1024 * 1024
-_CURE = "see with skopeo inspect --raw what it is; leave it out, or name another"
+_CURE = "look at it with skopeo inspect --raw; leave it out, or name another"
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class RemoteLayer:
 
     Attributes:
         blob: Its blob.
-        media_type: What the manifest says that it is.
+        media_type: Its media type in the manifest.
         diff_id: The digest of its uncompressed content.
-        path: The file where it is at hand, or None.
+        path: A file with it, or None.
     """
 
     blob: Blob
@@ -44,7 +44,7 @@ class RemoteImage:
     """An image for one CPU architecture, as its registry has it.
 
     Attributes:
-        reference: As it is asked for.
+        reference: The requested reference.
         pull: The reference of exactly this image: name and digest.
         manifest: Its manifest, byte for byte.
         media_type: The manifest's media type.
@@ -61,7 +61,7 @@ class RemoteImage:
 
     @property
     def name(self) -> str:
-        """The name that it goes by in an archive: always with a tag, never with a digest."""
+        """Its name in an archive: always with a tag, never with a digest."""
         return f"{self.reference.name}:{self.reference.version}"
 
     @property
@@ -76,20 +76,20 @@ class RemoteImage:
 
     @property
     def size(self) -> int:
-        """The bytes of its layers as they are stored."""
+        """The size of its stored layers, in bytes."""
         return sum(layer.blob.size for layer in self.layers)
 
 
 class RemoteImages:
-    """Looks images up, and remembers what it found in a directory."""
+    """Looks up images, and keeps their manifests and configs in a directory."""
 
     def __init__(self, skopeo: Skopeo, architecture: str, folder: Path) -> None:
         """Prepare.
 
         Args:
             skopeo: Reaches the registries.
-            architecture: The CPU architecture to choose where there are several.
-            folder: Where to keep manifests and configs, by their digests. It must exist.
+            architecture: The CPU architecture to choose if there are several.
+            folder: The directory for manifests and configs, by their digests. It must exist.
         """
         self._skopeo = skopeo
         self._architecture = architecture
@@ -101,18 +101,18 @@ class RemoteImages:
         known: dict[str, str],
         on_found: Callable[[RemoteImage], None] = lambda _: None,
     ) -> list[RemoteImage]:
-        """Look images up.
+        """Look up images.
 
         Args:
             references: The images.
-            known: For images looked up before, the digest found then: a tag may have moved since.
-            on_found: Called with each image that is found, in another thread.
+            known: The digests of images that were looked up before: a tag may have moved since.
+            on_found: Called with each image, in another thread.
 
         Returns:
             The images, in the same order.
 
         Raises:
-            AirgapError: Some cannot be had; the message names all of these.
+            AirgapError: Some cannot be looked up; the message names all of these.
         """
 
         def find(reference: ImageReference) -> RemoteImage:
@@ -120,12 +120,14 @@ class RemoteImages:
             on_found(image)
             return image
 
-        return map_concurrently(references, find, at_once=_AT_ONCE, failed="images cannot be had")
+        return map_concurrently(
+            references, find, at_once=_AT_ONCE, failed="images cannot be looked up"
+        )
 
     def _find(self, reference: ImageReference, known: str | None) -> RemoteImage:
         name = reference.name
         digest = known or reference.digest
-        # skopeo takes no tag beside a digest.
+        # skopeo does not accept a tag with a digest.
         asked = f"{name}@{digest}" if digest else f"{name}:{reference.version}"
         manifest, document = self._manifest(asked, digest)
         for _ in range(_DEEPEST_INDEX):
@@ -141,7 +143,8 @@ class RemoteImages:
             layers = [(_blob(layer), str(layer["mediaType"])) for layer in document["layers"]]
         except (KeyError, TypeError, ValueError):
             raise ArtifactError(
-                f"{asked} has a manifest that is none of an image (Docker schema 2 or OCI)", _CURE
+                f"{asked} has a manifest that is not one of an image (Docker schema 2 or OCI)",
+                _CURE,
             ) from None
         content = self._config(pull, config)
         details = read_config(content, asked, _CURE)
@@ -218,7 +221,7 @@ class RemoteImages:
             asked,
             f"is not there for {self._architecture}, but for "
             f"{', '.join(dict.fromkeys(offered)) or 'nothing'}",
-            "choose another with --architecture, or name an image that is there for it",
+            "choose another with --architecture, or name an image that has it",
         )
 
     def _kept(self, digest: str) -> bytes | None:
@@ -249,7 +252,7 @@ def _blob(descriptor: dict[str, Any]) -> Blob:
 
 
 def _digest(value: object) -> str:
-    """Check that a digest is one: it becomes the name of a file."""
+    """Check that a text is a digest, because it becomes the name of a file."""
     if not isinstance(value, str) or not is_digest(value):
         raise ValueError(value)
     return value

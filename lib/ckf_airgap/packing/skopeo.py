@@ -1,9 +1,9 @@
-"""Images in registries outside, through skopeo: the only module that runs it.
+"""Reads images from registries through skopeo: the only module that runs it.
 
 Manifests come from ``skopeo inspect --raw``; configs and layers from ``skopeo
-experimental-image-proxy``, which hands out single blobs through a pipe, so that a layer which
-several images have is fetched once and nothing goes through a disk. All that skopeo is configured
-with (mirrors in registries.conf, accounts in the auth file, certificates) holds.
+experimental-image-proxy``, which returns single blobs through a pipe, so that a layer of several
+images is fetched once and nothing is written to a disk. skopeo's own configuration applies:
+mirrors in registries.conf, accounts in the auth file, certificates.
 """
 
 import json
@@ -30,22 +30,22 @@ Fetched = TypeVar("Fetched")
 _OLDEST = (1, 6)
 _ATTEMPTS = 5
 _READ_SIZE = 1024 * 1024
-# The protocol of the image proxy allows for 32 KiB, in either direction.
+# The protocol of the image proxy allows 32 KiB in either direction.
 _MESSAGE_SIZE = 32 * 1024
 _STOP_SECONDS = 5
-# skopeo itself waits for ever on a connection on which nothing comes any more.
+# skopeo itself waits for ever on a connection that sends nothing.
 _PATIENCE_SECONDS = 120.0
 _INSTALL = "install skopeo 1.6 or newer (apt install skopeo, snap install skopeo)"
 
 
 @dataclass(frozen=True)
 class SkopeoSettings:
-    """The settings with which skopeo reaches the registries.
+    """The settings of skopeo.
 
     Attributes:
-        program: Its executable.
-        authfile: Where the accounts are; None for where skopeo looks itself.
-        certificates: A file of PEM certificates to trust beside those of the system, or None.
+        program: The executable.
+        authfile: The file with the accounts; None for skopeo's default.
+        certificates: A file of PEM certificates to trust besides those of the system, or None.
     """
 
     program: str = "skopeo"
@@ -54,7 +54,7 @@ class SkopeoSettings:
 
 
 class Skopeo:
-    """Reads images of registries. Every method raises DownloadError where that fails."""
+    """Reads images from registries. Every method raises DownloadError if that fails."""
 
     def __init__(self, settings: SkopeoSettings) -> None:
         """Store the arguments; nothing is run yet."""
@@ -72,10 +72,10 @@ class Skopeo:
             self._folder.cleanup()
 
     def check(self) -> None:
-        """Check that it is installed and not too old.
+        """Check that skopeo is installed and not too old.
 
         Raises:
-            ConfigurationError: It is not.
+            ConfigurationError: It is missing, or too old.
         """
         try:
             output = subprocess.run(
@@ -90,7 +90,7 @@ class Skopeo:
             raise ConfigurationError(f"{output.strip()} is too old", _INSTALL)
 
     def manifest(self, image: str) -> bytes:
-        """Fetch a manifest, or the index that stands in its place, byte for byte.
+        """Fetch a manifest or an index, byte for byte.
 
         Args:
             image: A reference with a tag or a digest.
@@ -114,10 +114,10 @@ class Skopeo:
 
     @contextmanager
     def blobs(self) -> Generator["BlobReader"]:
-        """Start a process that reads blobs, one after the other.
+        """Start a process that reads one blob after the other.
 
         Yields:
-            The reader. It belongs to one thread.
+            The reader, for one thread.
         """
         command = [self._settings.program, "experimental-image-proxy", *self._flags()]
         with tempfile.TemporaryFile() as said:
@@ -139,16 +139,17 @@ class Skopeo:
 class BlobReader:
     """Reads blobs of images.
 
-    It speaks the protocol of skopeo's image proxy (skopeo, cmd/skopeo/proxy.go): requests and
-    answers in JSON, a packet each; a blob arrives through a pipe whose end comes with the answer.
+    It uses the protocol of skopeo's image proxy (skopeo, cmd/skopeo/proxy.go): requests and
+    replies in JSON, one packet each; a blob arrives through a pipe whose descriptor comes with the
+    reply.
     """
 
     def __init__(self, command: list[str], said: IO[bytes]) -> None:
-        """Prepare; the process starts when it is needed.
+        """Store the arguments; the process starts when it is needed.
 
         Args:
             command: The image proxy.
-            said: A file for what it says.
+            said: A file for its error output.
         """
         self._command = command
         self._said = said
@@ -164,11 +165,10 @@ class BlobReader:
             blob: The blob.
 
         Yields:
-            Its bytes, in pieces of 1 MiB at the most. Whether they are the right ones is for the
-            caller to see.
+            Its bytes, in pieces of at most 1 MiB, which the caller must check.
 
         Raises:
-            DownloadError: It broke off, perhaps after some of it.
+            DownloadError: It failed, possibly after some bytes.
         """
         is_complete = False
         try:
@@ -176,9 +176,9 @@ class BlobReader:
             _, pipe, number = self._call(image, "GetBlob", opened, blob.digest, blob.size)
             if pipe is None:
                 raise _failure(image, "skopeo gave no pipe")
-            # The proxy ends the pipe once it is asked to, and answers after that.
+            # The proxy closes the pipe on request, and replies after that.
             self._send(image, "FinishPipe", number)
-            # Not buffered: what there is, is given.
+            # Not buffered: a read returns the available bytes.
             with os.fdopen(pipe, "rb", buffering=0) as stream:
                 while data := self._next(image, stream):
                     yield data
@@ -186,7 +186,7 @@ class BlobReader:
             is_complete = True
         finally:
             if not is_complete:
-                # Whatever it is still busy with is of no use.
+                # The process may still be busy with it.
                 self.stop()
 
     def _next(self, image: str, stream: IO[bytes]) -> bytes:
@@ -197,7 +197,7 @@ class BlobReader:
         return stream.read(_READ_SIZE)
 
     def interrupt(self) -> None:
-        """Stop whatever is being read; from another thread."""
+        """Stop a read in progress; from another thread."""
         if process := self._process:
             process.terminate()
 
@@ -221,12 +221,12 @@ class BlobReader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
-                # An interrupt is for this program to answer.
+                # This program handles an interrupt, not skopeo.
                 process_group=0,
             )
 
     def stop(self) -> None:
-        """Stop the process; it is started again when needed."""
+        """Stop the process; the next request starts it again."""
         if self._socket:
             self._socket.close()
         if self._process:
@@ -240,7 +240,7 @@ class BlobReader:
         self._images.clear()
 
     def _call(self, image: str, method: str, *arguments: object) -> tuple[Any, int | None, int]:
-        """Send a request; return the value, the end of a pipe, and that pipe's number."""
+        """Send a request; return the value, a pipe's descriptor, and the number of that pipe."""
         self._send(image, method, *arguments)
         return self._receive(image)
 
@@ -280,10 +280,10 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
         fetch: Fetches it.
 
     Returns:
-        What it gives.
+        The result of ``fetch``.
 
     Raises:
-        DownloadError: It failed for the last time, or of what does not pass.
+        DownloadError: The last attempt failed, or the failure is permanent.
     """
     attempts = Attempts(_ATTEMPTS)
     while True:
@@ -296,15 +296,15 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
 
 
 def other_bytes(what: str) -> DownloadError:
-    """Return the error for content that does not have its digest.
+    """Return the error for content whose digest differs.
 
     Args:
-        what: What it is.
+        what: The name of the content.
     """
     return DownloadError(
         what,
-        "cannot be fetched: its registry gives other bytes than its digest says",
-        "see whether a proxy or a mirror stands in between, then run it again: it continues",
+        "cannot be fetched: its registry sends bytes that differ from its digest",
+        "check for a proxy or a mirror in between, then run it again: it continues",
         is_transient=True,
     )
 
@@ -322,12 +322,12 @@ def _last_message(output: str) -> str:
     return found[1].replace('\\"', '"') if found else lines[-1]
 
 
-# What the registries' and skopeo's own words mean, in the order in which they are looked for.
+# The meaning of messages of registries and of skopeo, in the order in which they are matched.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"no space left",
         "the disk for temporary files is full",
-        "make space there, or set TMPDIR to another place; then run it again: it continues",
+        "make space there, or set TMPDIR to another directory; then run it again: it continues",
     ),
     (
         r"toomanyrequests|too many requests|rate limit",
@@ -355,7 +355,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 
 def _failure(image: str, message: str) -> DownloadError:
     host = registry_host(image)
-    # It says once more what it was asked for.
+    # skopeo repeats the request.
     message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
     if re.search("corrupted blob|does not match digest", message):
         return other_bytes(image)

@@ -1,4 +1,4 @@
-"""What a packed release is to upgrade from, and which charms lie between."""
+"""The release that a packed one upgrades, and the charms between them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from ckf_airgap.upgrades.rules import ReleaseRule, load_rules
 
 @dataclass(frozen=True)
 class UpgradeStart:
-    """What runs before an upgrade.
+    """The running release before an upgrade.
 
     Attributes:
-        name: What the operator calls it: a release, or the bundle.
-        versions: The versions of the charms that the rules go by, as far as they are told.
+        name: The operator's name for it: a release, or the bundle.
+        versions: The known versions of the charms that the rules depend on.
     """
 
     name: str
@@ -33,21 +33,21 @@ class UpgradeStart:
 
     @classmethod
     def of_bundle(cls, name: str, text: str) -> "UpgradeStart":
-        """Return what a bundle deploys, as far as the channels of its charms tell.
+        """Return the release of a bundle, from the channels of its charms.
 
         Args:
-            name: What to call it.
+            name: Its name in messages.
             text: The bundle.
 
         Raises:
-            ConfigurationError: It is none, or tells no version.
+            ConfigurationError: It is not a bundle, or lacks a version.
         """
         rules = load_rules()
         versions: dict[str, Version] = {}
         for item in read_bundle(text).applications:
             version = Version.find(item.channel or "")
             if item.charm in rules.charms_with_versions and version:
-                # Of several applications that which has the longest way.
+                # Of several applications, the one with the most steps.
                 versions[item.charm] = min(version, versions.get(item.charm, version))
         release = rules.release_of(versions.items())
         for charm in (rule.charm for rule in rules.minors):
@@ -63,11 +63,11 @@ class UpgradeStart:
 
     @property
     def release(self) -> ReleaseRule | None:
-        """The release that it is, where the versions tell."""
+        """The release, if the versions show it."""
         return load_rules().release_of(self.versions.items())
 
     def require_next(self, charms: Iterable[CharmFile]) -> None:
-        """Refuse to pack what no upgrade leads to.
+        """Refuse to pack a release that this one cannot be upgraded to.
 
         Args:
             charms: The charms of the release to pack.
@@ -96,13 +96,13 @@ class UpgradeStart:
             )
 
     def origins_between(self, charms: Iterable[CharmFile]) -> list[CharmOrigin]:
-        """List the charms that an upgrade goes through.
+        """List the charms between, through which an upgrade passes.
 
         Args:
-            charms: The charms that are there: of the release to pack, and any between.
+            charms: The available charms: of the release to pack, and any between.
 
         Returns:
-            What is to be downloaded beside these.
+            The charms to download besides these.
         """
         told = known_versions(charms)
         origins: list[CharmOrigin] = []
