@@ -73,8 +73,8 @@ class Verification:
         if mirrored := self.images.mirrored:
             names = listed(list(dict.fromkeys(image.image for image in mirrored)))
             seen += (
-                f", {len(mirrored)} of them by a mirror, which the nodes must keep: the code of "
-                f"charms names {names}"
+                f", {len(mirrored)} of them by a mirror, which the nodes must keep: pods name "
+                f"{names}"
             )
         if self.not_compared:
             return f"{seen}; options were not compared: {self.not_compared}"

@@ -100,8 +100,7 @@ class ImageReport:
         containers: How many containers were looked at.
         foreign: Those whose image does not come from the registry.
         not_pulled: Those whose image cannot be pulled.
-        mirrored: Those whose image the code of a charm names elsewhere, and that run what the
-            registry holds for a mirror.
+        mirrored: Those that name an image elsewhere, and run what the registry holds for a mirror.
     """
 
     containers: int

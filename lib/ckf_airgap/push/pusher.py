@@ -23,6 +23,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.destinations import Destinations, first_paths
 from ckf_airgap.push.layer_content import make_compressors
 from ckf_airgap.push.layer_uploads import LayerUploads
+from ckf_airgap.push.mirror_names import publish_mirror_names
 from ckf_airgap.push.progress import Meter, Progress
 from ckf_airgap.push.push_sink import Pipeline, PushSink
 from ckf_airgap.push.push_state import PushState
@@ -102,6 +103,7 @@ class ImagePusher:
         """
         state = self._load_state(archive)
         notices = (state.notice,) if state.notice else ()
+        wanted = tuple(wanted)
         names = MemberNames(wanted)
         meter = Meter(archive.size, self._on_progress)
         look_ahead = _LookAhead(archive, names, self._location, self._architecture, meter)
@@ -116,11 +118,15 @@ class ImagePusher:
         try:
             if state.is_complete and _is_all_there(target):
                 count = sum(bool(pushed.manifests) for pushed in state.images.values())
-                return PushResult(state.inventory, (), count, 0, notices)
-            if not state.has_layers:
-                look_ahead.recall(target)
-            result = _Run(target, archive, meter, self._architecture).push()
-            return replace(result, notices=notices)
+                result = PushResult(state.inventory, (), count, 0)
+            else:
+                if not state.has_layers:
+                    look_ahead.recall(target)
+                result = _Run(target, archive, meter, self._architecture).push()
+            lacking = publish_mirror_names(
+                self._client, self._location, state.images.values(), wanted, meter.tick
+            )
+            return replace(result, notices=(*notices, *lacking))
         finally:
             state.close()
 

@@ -233,7 +233,7 @@ class RegistryClient:
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
             return
-        if mounts and any(self._mount(blob, source, target) for source in sources[:_MOST_MOUNTS]):
+        if mounts and any(self.mount_blob(blob, source, target) for source in sources[:_MOST_MOUNTS]):
             return
         if not is_looked_up and self.has_blob(target, blob.digest):
             return
@@ -322,8 +322,17 @@ class RegistryClient:
                 )
             attempts.wait()
 
-    def _mount(self, blob: Blob, source: str, target: str) -> bool:
-        """Have the registry bring a blob into another repository; tells whether it does."""
+    def mount_blob(self, blob: Blob, source: str, target: str) -> bool:
+        """Have the registry bring a blob into another repository, without sending it.
+
+        Args:
+            blob: The blob.
+            source: A repository that holds it.
+            target: The repository that is to hold it.
+
+        Returns:
+            Whether the registry does it. Many do not.
+        """
         if source == target or self._mounts_in_vain >= _MOUNTS_IN_VAIN:
             return False
         self._mounts_in_vain += 1
