@@ -72,8 +72,7 @@ class RegistryCase(ArchiveCase):
         given = ["--images", str(self.path), "--state", str(self.state)]
         return ["push", *given, "--registry", self.prefix, "--registry-ca", ca]
 
-    def tags(self) -> dict[str, str]:
-        """List the digests of the manifests by their names below the prefix."""
+    def all_tags(self) -> dict[str, str]:
         registry, client = self.registry, self.registry.client()
         found: dict[str, str] = {}
         for repository in registry.repositories():

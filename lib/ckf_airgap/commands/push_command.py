@@ -76,6 +76,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
             show,
             architecture=arguments.architecture,
             key=sealing_key(state_folder()),
+            for_mirrors=True,
         )
         result = pusher.push(images, wanted)
     inventory = result.inventory

@@ -208,4 +208,5 @@ class Release:
             architecture=node_architecture(),
             # Beside the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
+            for_mirrors=True,
         )

@@ -67,6 +67,7 @@ class ImagePusher:
         *,
         architecture: str = "",
         key: bytes = b"",
+        for_mirrors: bool = False,
     ) -> None:
         """Prepare a push.
 
@@ -78,6 +79,7 @@ class ImagePusher:
             architecture: The CPU architecture to take where an image is there for several; empty
                 where none is preferred.
             key: Of the seals of what is remembered (``journal.sealing_key``).
+            for_mirrors: Whether images get the names by which mirrors find them, too.
         """
         self._client = client
         self._location = location
@@ -85,6 +87,7 @@ class ImagePusher:
         self._on_progress = on_progress
         self._architecture = architecture
         self._key = key
+        self._for_mirrors = for_mirrors
 
     def push(self, archive: Source, wanted: Iterable[ImageReference] = ()) -> PushResult:
         """Push every image of the archive that the registry does not have.
@@ -123,10 +126,12 @@ class ImagePusher:
                 if not state.has_layers:
                     look_ahead.recall(target)
                 result = _Run(target, archive, meter, self._architecture).push()
-            lacking = publish_mirror_names(
-                self._client, self._location, state.images.values(), wanted, meter.tick
-            )
-            return replace(result, notices=(*notices, *lacking))
+            if self._for_mirrors:
+                images = state.images.values()
+                notices += publish_mirror_names(
+                    self._client, self._location, images, wanted, meter.tick
+                )
+            return replace(result, notices=notices)
         finally:
             state.close()
 
