@@ -1,5 +1,6 @@
 """One archive through the command, as an operator gives it, and what the registry has then."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -163,6 +164,11 @@ class ArchiveCase:
         for key in ("unnamed", "conflicts", "damaged"):
             assert answer.document[key] == [], answer.said
         assert not any(each["may_be_image"] for each in answer.document["passed_over"])
+
+
+def is_for_mirrors(path: str) -> bool:
+    """Tell whether a request is about the name that mirrors go by, below a prefix of one part."""
+    return re.match(r"/v2/[^/]+/[^/]*[.][^/]*/", path) is not None
 
 
 def _has_host(name: str) -> bool:

@@ -91,7 +91,9 @@ def _short(image: NamedImage) -> str:
 
 
 def _repositories(images: Sequence[NamedImage]) -> list[str]:
-    return sorted(_short(image).rpartition(":")[0] for image in images)
+    """List their repositories below the prefix: each has one for mirrors, by its whole name."""
+    names = (name for image in images for name in (_short(image), image.names[0]))
+    return sorted(name.rpartition(":")[0] for name in names)
 
 
 def _two_images(place: str) -> tuple[NamedImage, NamedImage]:

@@ -81,8 +81,12 @@ def test_the_registry_itself_has_no_mirror() -> None:
     assert paths(["registry.corp/ckf/minio:1"], host="registry.corp") == {}
 
 
+def name_of(host: list[str], rest: list[str], tag: str) -> str:
+    return "/".join([*host, *rest]) + tag
+
+
 NAMES = st.builds(
-    lambda host, rest, tag: "/".join([*host, *rest]) + tag,
+    name_of,
     st.lists(st.from_regex(HOST, fullmatch=True), max_size=1),
     st.lists(st.from_regex(COMPONENT, fullmatch=True), min_size=1, max_size=3),
     st.sampled_from(["", ":1", f"@sha256:{DIGEST}"]),

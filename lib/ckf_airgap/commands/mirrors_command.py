@@ -17,7 +17,14 @@ from ckf_airgap.commands.arguments import (
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, notice
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.mirrors.original_names import OriginalNames
-from ckf_airgap.mirrors.runtime_files import RUNTIMES, MirrorSettings, runtime_files, write_files
+from ckf_airgap.mirrors.runtime_files import (
+    ALL_RUNTIMES,
+    RUNTIMES,
+    MirrorSettings,
+    chosen_runtimes,
+    runtime_files,
+    write_files,
+)
 from ckf_airgap.registry.client import RegistryClient
 
 
@@ -35,8 +42,8 @@ def define(add_parser: AddParser) -> None:
     add_authfile(mirrors)
     mirrors.add_argument(
         "--runtime",
-        choices=("all", *RUNTIMES),
-        default="all",
+        choices=(ALL_RUNTIMES, *RUNTIMES),
+        default=ALL_RUNTIMES,
         help="containerd is for MicroK8s and Canonical Kubernetes, too (default: %(default)s)",
     )
     mirrors.add_argument(
@@ -62,7 +69,7 @@ def _mirrors(arguments: argparse.Namespace) -> Answer:
     names.require_some()
     lacking = names.lacking(client)
     settings = MirrorSettings(location, names.hosts, ca)
-    runtimes = list(RUNTIMES) if arguments.runtime == "all" else [arguments.runtime]
+    runtimes = chosen_runtimes(arguments.runtime)
     for runtime in runtimes:
         write_files(arguments.output / runtime, runtime_files(runtime, settings))
     document = {

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.errors import ArtifactError
@@ -46,7 +47,9 @@ class OriginalNames:
         paths = mirror_paths(names, wanted, location.host)
         told = {image_path(name) for name in paths}
         unknown = (name for name in names if mirror_path(name) is None)
-        return cls(location, paths, tuple(name for name in unknown if image_path(name) not in told))
+        return cls(
+            location, paths, tuple(name for name in unknown if image_path(name) not in told)
+        )
 
     def require_some(self) -> None:
         """Refuse an archive without any.
@@ -78,13 +81,12 @@ class OriginalNames:
             RegistryError: The registry fails.
         """
         with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
-            problems = executor.map(
-                lambda item: self._problem(client, *item), list(self.paths.items())
-            )
+            problems = executor.map(partial(self._problem, client), self.paths)
             found = zip(self.paths, problems, strict=True)
             return {name: problem for name, problem in found if problem}
 
-    def _problem(self, client: RegistryClient, name: ImageReference, path: ImagePath) -> str:
+    def _problem(self, client: RegistryClient, name: ImageReference) -> str:
+        path = self.paths[name]
         repository = self.location.repository(path)
         if self.location.length_problem(path):
             return self.location.length_problem(path)

@@ -62,7 +62,7 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
         if "/" in host or not is_repository(host):
             raise AssertionError(host)
     written = RUNTIMES[runtime](settings)
-    readme = files(__package__).joinpath("readme", f"{runtime}.md").read_text()
+    readme = files("ckf_airgap.mirrors").joinpath("readme", f"{runtime}.md").read_text()
     template = jinja2.Environment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     ).from_string(readme)
@@ -182,3 +182,10 @@ RUNTIMES: Mapping[str, Callable[[MirrorSettings], dict[str, str]]] = {
     "openshift": _openshift,
 }
 """The container runtimes that files can be written for."""
+ALL_RUNTIMES = "all"
+"""What stands for all of them where one can be chosen."""
+
+
+def chosen_runtimes(choice: str) -> tuple[str, ...]:
+    """Return the runtimes that an operator means by one of them, or by ``ALL_RUNTIMES``."""
+    return tuple(RUNTIMES) if choice == ALL_RUNTIMES else (choice,)

@@ -233,7 +233,9 @@ class RegistryClient:
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
             return
-        if mounts and any(self.mount_blob(blob, source, target) for source in sources[:_MOST_MOUNTS]):
+        if mounts and any(
+            self.mount_blob(blob, source, target) for source in sources[:_MOST_MOUNTS]
+        ):
             return
         if not is_looked_up and self.has_blob(target, blob.digest):
             return
