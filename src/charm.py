@@ -36,7 +36,7 @@ class CkfAirgapCharm(ops.CharmBase):
         super().__init__(framework)
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
         self._inputs = OperatorInputs(self)
-        MirrorsAction(self, self._inputs, self._release)
+        self._mirrors = MirrorsAction(self, self._inputs, self._release)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)

@@ -60,8 +60,8 @@ def test_what_the_node_has_pulled_as_the_registry_holds_it_is_mirrored() -> None
         ),
         (
             running("docker.io/istio/proxyv2:1.29.0", PUSHED),
-            f"{LOCATION} does not hold it: add docker.io/istio/proxyv2:1.29.0 to images.tar.gz and "
-            "push it",
+            f"{LOCATION} does not hold it: add docker.io/istio/proxyv2:1.29.0 to images.tar.gz "
+            "and push it",
         ),
     ],
 )
