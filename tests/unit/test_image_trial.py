@@ -121,7 +121,8 @@ def test_a_pod_runs_nothing_and_may_nothing(cluster: FakeClient) -> None:
     tried("one")
     (pod,) = cluster.made
     assert pod.spec and pod.metadata
-    assert (pod.metadata.labels or {}).items() >= LABELS.items()
+    metadata: Any = pod.metadata
+    assert metadata.labels.items() >= LABELS.items()
     assert pod.spec.automountServiceAccountToken is False
     assert pod.spec.restartPolicy == "Never"
     assert pod.spec.activeDeadlineSeconds == 120

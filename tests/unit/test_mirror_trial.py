@@ -135,8 +135,8 @@ def test_preflight_names_the_node_that_does_not_find_an_image(
     assert findings(checks) == [
         f"{Level.WARNING.value}  mirrors: the registry holds no image of quay.io under its "
         "original name: push the images (push-images), then look again",
-        f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with what the action mirrors "
-        "writes",
+        f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with what the action "
+        "mirrors writes",
     ]
     assert findings(checks) == ["ok  mirrors: 1 nodes find busybox:1 in the registry"]
     assert findings(checks, mirrors=False) == []
@@ -160,7 +160,12 @@ def test_the_action_shows_the_files(
     unit: Unit, core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = names_of("busybox:1", "registry.k8s.io/pause:3.9")
-    monkeypatch.setattr(FakeRelease, "original_names", lambda _: names, raising=False)
+    chosen: list[OriginalNames] = [names]
+
+    def original_names(_: object) -> OriginalNames:
+        return chosen[-1]
+
+    monkeypatch.setattr(FakeRelease, "original_names", original_names)
     core.digests = {("ckf/docker.io/library/busybox", "1"): "sha256:0"}
     results = unit.run("mirrors", runtime="all")
     assert results["registries"] == "docker.io, registry.k8s.io"
@@ -174,8 +179,8 @@ def test_the_action_shows_the_files(
     assert "containerd" not in only
     # Where the results would be too long, a workstation writes them.
     many = names_of(*(f"host{number}.example/a:1" for number in range(200)))
-    monkeypatch.setattr(FakeRelease, "original_names", lambda _: many)
+    chosen.append(many)
     words = "ckf-airgap mirrors --images images.tar.gz --registry registry.corp:5000/ckf"
     assert words in unit.run("mirrors", runtime="containerd")["containerd"]
-    monkeypatch.setattr(FakeRelease, "original_names", lambda _: names_of())
+    chosen.append(names_of())
     assert "tells its original registry" in unit.fail("mirrors", runtime="all")
