@@ -1,11 +1,14 @@
 """The results of actions, within the sizes that Juju accepts."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ckf_airgap.deployment.deployer import Outcome
+from ckf_airgap.deployment.mirror_trial import MirrorTrial
 from ckf_airgap.deployment.preflight import Level, PreflightResult
 from ckf_airgap.deployment.verification import Verification
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.mirrors.original_names import OriginalNames
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.upgrades.rendering import walk_table
@@ -14,6 +17,7 @@ from ckf_airgap.upgrades.walk_steps import Walk
 # Juju takes results of up to 100 kB in all.
 _LONGEST_DOCUMENT = 32_000
 _LONGEST_LIST = 6_000
+_CERTIFICATE = "the certificates of the option registry-ca\n"
 
 
 def of_push(result: PushResult) -> dict[str, object]:
@@ -63,6 +67,38 @@ def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
     return results
 
 
+def of_mirrors(
+    names: OriginalNames,
+    lacking: Mapping[ImageReference, str],
+    files: Mapping[str, Mapping[str, str]],
+) -> dict[str, object]:
+    """Return the results of the action mirrors: the files for each container runtime.
+
+    Args:
+        names: The original names.
+        lacking: Those that the registry does not answer to, with the reason.
+        files: The files for each runtime, by their paths. The certificate, which the operator has
+            given, is only named.
+    """
+    texts = {
+        runtime: "\n".join(
+            f"==> {path} <==\n{_CERTIFICATE if path.endswith('.crt') else content}"
+            for path, content in sorted(contents.items())
+        )
+        for runtime, contents in files.items()
+    }
+    if sum(map(len, texts.values())) > _LONGEST_DOCUMENT:
+        words = f"ckf-airgap mirrors --images images.tar.gz --registry {names.location}"
+        texts = dict.fromkeys(texts, f"too long for a result: run {words} on a workstation")
+    return {
+        **texts,
+        "registries": ", ".join(names.hosts),
+        "found-images": len(names.paths) - len(lacking),
+        "not-found": listed(f"{name}: {why}" for name, why in lacking.items()),
+        "without-registry": listed(names.unknown),
+    }
+
+
 def of_walk(walk: Walk) -> dict[str, object]:
     """Return the results of a walk that is not taken: its steps, and what to back up before."""
     return {"walk": shortened(walk_table(walk)), "steps": len(walk.steps)}
@@ -81,7 +117,13 @@ def of_verification(verification: Verification) -> dict[str, object]:
         "not-as-planned": listed(verification.not_as_planned),
         "not-looked-at": verification.not_compared or "none",
         **({"mirrored-images": listed(mirrored)} if mirrored else {}),
+        **({"mirrors": _mirrors(verification.mirrors)} if verification.mirrors else {}),
     }
+
+
+def _mirrors(trial: MirrorTrial) -> str:
+    not_tried = (f"{host}: the registry holds no image of it" for host in trial.not_tried)
+    return listed([*trial.tried, *not_tried])
 
 
 def of_preflight(preflight: PreflightResult, unit: str) -> dict[str, object]:

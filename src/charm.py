@@ -18,6 +18,7 @@ from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.report import plan_report
+from mirrors_action import MirrorsAction
 from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
 
@@ -35,6 +36,7 @@ class CkfAirgapCharm(ops.CharmBase):
         super().__init__(framework)
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
         self._inputs = OperatorInputs(self)
+        self._mirrors = MirrorsAction(self, self._inputs, self._release)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
@@ -107,7 +109,7 @@ class CkfAirgapCharm(ops.CharmBase):
                     write_private(mark, inputs)
 
     def _on_preflight(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Upgrade, errors="fail")
+        given = event.load_params(parameters.Preflight, errors="fail")
         with reporting(self.unit, event) as reporter:
             problems = list(self._inputs.problems())
             if problems:
@@ -115,7 +117,9 @@ class CkfAirgapCharm(ops.CharmBase):
                 event.fail(f"{len(problems)} inputs are missing or not valid: see the results")
                 return
             release, login = self._release(reporter), self._inputs.login
-            preflight = Preflight(release, login, given.permissions, reporter.waiting).run()
+            preflight = Preflight(
+                release, login, given.permissions, reporter.waiting, mirrors=given.mirrors
+            ).run()
             event.set_results(action_results.of_preflight(preflight, self.unit.name))
             if preflight.errors:
                 event.fail(action_results.shortened("; ".join(map(str, preflight.errors))))
@@ -177,6 +181,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 report=reporter.waiting,
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
+                mirrors=given.mirrors,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ckf_airgap.mirrors.runtime_files import ALL_RUNTIMES
 from ckf_airgap.upgrades.start_and_target import Permissions
 
 
@@ -19,7 +20,7 @@ class Deploy:
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """The parameters of the action preflight."""
+    """The parameters of what plans an upgrade."""
 
     allow_data_loss: str = ""
     to_mesh: str = ""
@@ -29,6 +30,13 @@ class Upgrade:
         """What the operator allows."""
         names = (name.strip() for name in self.allow_data_loss.split(","))
         return Permissions(data_loss=frozenset(filter(None, names)), to_mesh=self.to_mesh)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight(Upgrade):
+    """The parameters of the action preflight."""
+
+    mirrors: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +56,11 @@ class Verify:
     """The parameters of the action verify."""
 
     timeout: int = 1800
+    mirrors: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirrors:
+    """The parameters of the action mirrors."""
+
+    runtime: str = ALL_RUNTIMES

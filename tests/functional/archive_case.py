@@ -1,5 +1,6 @@
 """One archive through the command, as an operator gives it, and what the registry has then."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -134,7 +135,14 @@ class ArchiveCase:
         return skopeo("inspect", "--raw", source, ca=self._registry.process.ca)
 
     def tags(self) -> dict[str, str]:
-        """List the digests of the manifests by their names below the prefix."""
+        """List the digests of the manifests by their names below the prefix.
+
+        The names that mirrors go by, which begin with a host, are not among them.
+        """
+        return {name: digest for name, digest in self.all_tags().items() if not _has_host(name)}
+
+    def all_tags(self) -> dict[str, str]:
+        """List the same with the names that mirrors go by."""
         root = self._registry.process.data / "docker/registry/v2/repositories" / self.place
         return {
             f"{link.parents[4].relative_to(root)}:{link.parents[1].name}": link.read_text()
@@ -156,6 +164,15 @@ class ArchiveCase:
         for key in ("unnamed", "conflicts", "damaged"):
             assert answer.document[key] == [], answer.said
         assert not any(each["may_be_image"] for each in answer.document["passed_over"])
+
+
+def is_for_mirrors(path: str) -> bool:
+    """Tell whether a request is about the name that mirrors go by, below a prefix of one part."""
+    return re.match(r"/v2/[^/]+/[^/]*[.][^/]*/", path) is not None
+
+
+def _has_host(name: str) -> bool:
+    return "." in name.partition("/")[0]
 
 
 def _document(output: str) -> dict[str, Any]:

@@ -72,8 +72,7 @@ class RegistryCase(ArchiveCase):
         given = ["--images", str(self.path), "--state", str(self.state)]
         return ["push", *given, "--registry", self.prefix, "--registry-ca", ca]
 
-    def tags(self) -> dict[str, str]:
-        """List the digests of the manifests by their names below the prefix."""
+    def all_tags(self) -> dict[str, str]:
         registry, client = self.registry, self.registry.client()
         found: dict[str, str] = {}
         for repository in registry.repositories():
@@ -92,7 +91,9 @@ def _short(image: NamedImage) -> str:
 
 
 def _repositories(images: Sequence[NamedImage]) -> list[str]:
-    return sorted(_short(image).rpartition(":")[0] for image in images)
+    """List their repositories below the prefix: each has one for mirrors, by its whole name."""
+    names = (name for image in images for name in (_short(image), image.names[0]))
+    return sorted(name.rpartition(":")[0] for name in names)
 
 
 def _two_images(place: str) -> tuple[NamedImage, NamedImage]:

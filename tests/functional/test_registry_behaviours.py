@@ -21,6 +21,7 @@ from tests.functional.archive_case import (
     MINIO,
     MINIO_TAR,
     SEVERAL,
+    is_for_mirrors,
     named,
 )
 from tests.functional.front import BOTH, Front, use_account
@@ -50,8 +51,12 @@ def is_manifest_put(request: Request) -> bool:
 
 
 def put_types(requests: Sequence[Request]) -> list[str]:
-    """List the media types of the manifests among requests."""
-    return [each.headers["Content-Type"] for each in requests if is_manifest_put(each)]
+    """List the media types of the manifests among requests, without those for mirrors."""
+    return [
+        each.headers["Content-Type"]
+        for each in requests
+        if is_manifest_put(each) and not is_for_mirrors(each.path)
+    ]
 
 
 Before = Callable[[Fault], AbstractContextManager[Front]]
@@ -190,7 +195,8 @@ def test_repositories_that_have_to_exist(
         known = [f"{place}/{name}" for place in places for name in names]
         if set(named) <= {*known, ""}:
             return None
-        others.append(f"{request.method} {request.path}")
+        if not is_for_mirrors(request.path):
+            others.append(f"{request.method} {request.path}")
         return refusal(status, code, message)
 
     with before(know) as case:
@@ -219,7 +225,7 @@ def test_immutable_tags(answer: tuple[int, str, str], before: Before) -> None:
     taken: set[str] = set()
 
     def refuse(request: Request) -> Answer | None:
-        if not is_manifest_put(request):
+        if not is_manifest_put(request) or is_for_mirrors(request.path):
             return None
         puts.append(request.path)
         if request.path in taken:

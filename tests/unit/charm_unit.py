@@ -277,8 +277,8 @@ class Unit:
         defaults = {
             "deploy": missing,
             "refresh": {**missing, **upgrade, "dry-run": False},
-            "preflight": upgrade,
-            "verify": {"timeout": 0},
+            "preflight": {**upgrade, "mirrors": False},
+            "verify": {"timeout": 0, "mirrors": False},
         }.get(action, {})
         given = {name.replace("_", "-"): value for name, value in parameters.items()}
         event = self.context.on.action(action, params={**defaults, **given})

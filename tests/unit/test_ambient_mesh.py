@@ -157,8 +157,8 @@ def test_the_images_in_the_code_of_istio_are_wanted(charms: tuple[CharmFile, ...
     made = plan(charms)
     assert {item.image for item in made.resolved} >= ISTIO_MAIN
     (warning,) = (item for item in made.warnings if item.problem.startswith("istio-k8s uses"))
-    asked = "registry.corp:5000/ckf/ubuntu/istio-ztunnel:1.29-24.04_stable"
-    assert "mirror docker.io from registry.corp:5000/ckf" in warning.cure
+    asked = "registry.corp:5000/ckf/docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable"
+    assert "the mirrors of docker.io that ckf-airgap mirrors writes" in warning.cure
     assert asked in warning.cure
     assert "lacks" not in warning.cure
 
@@ -180,11 +180,11 @@ def test_the_images_of_training_runtimes_are_told_and_not_packed(
 ) -> None:
     assert not TRAINER & set(map(str, wanted_images(charms)))
     (warning,) = (w for w in plan(charms).warnings if w.problem.startswith("kubeflow-trainer"))
-    assert "mirror docker.io and ghcr.io from registry.corp:5000/ckf" in warning.cure
+    assert "the mirrors of docker.io and ghcr.io that ckf-airgap mirrors writes" in warning.cure
     runtime = "pytorch/pytorch:2.7.1-cuda12.8-cudnn9-runtime"
     assert f"--add-image docker.io/{runtime}" in warning.cure
-    assert f"registry.corp:5000/ckf/{runtime}" in warning.cure
-    assert "registry.corp:5000/ckf/kubeflow/trainer/mlx-runtime:latest" in warning.cure
+    assert f"registry.corp:5000/ckf/docker.io/{runtime}" in warning.cure
+    assert "registry.corp:5000/ckf/ghcr.io/kubeflow/trainer/mlx-runtime:latest" in warning.cure
 
 
 def named_by(application: PlannedApplication) -> tuple[list[str], list[str]]:
@@ -246,7 +246,7 @@ def test_every_image_of_the_public_bundle_is_accounted_for(
         "docker.io/tensorflow/tensorflow:latest",
     }
     for image, item in fixed.items():
-        assert item["mirror"] == f"registry.corp:5000/ckf/{image.partition('/')[2]}"
+        assert item["mirror"] == f"registry.corp:5000/ckf/{image}"
         assert any(
             image in warning and item["mirror"] in warning for warning in document["warnings"]
         )

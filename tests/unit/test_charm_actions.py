@@ -38,6 +38,7 @@ class FakePreflight(Preflight):
     findings: tuple[Finding, ...] = (Finding("registry", Level.OK, "it answers"),)
     walk: Walk | None = None
     permissions: Permissions | None = None
+    mirrors: bool | None = None
 
     def __init__(self) -> None:
         pass
@@ -48,9 +49,12 @@ class FakePreflight(Preflight):
         login: Callable[[], JujuModel],
         permissions: Permissions,
         report: Callable[[str], None],
+        *,
+        mirrors: bool,
     ) -> "FakePreflight":
         """Stand for the class: what is made is this one."""
         self.permissions = permissions
+        self.mirrors = mirrors
         return self
 
     def run(self) -> PreflightResult:
@@ -96,6 +100,9 @@ def test_preflight_of_what_runs_tells_the_steps(
     assert preflight.permissions == Permissions(
         data_loss=frozenset({"mlmd", "other"}), to_mesh="ambient"
     )
+    assert preflight.mirrors is False
+    unit.run("preflight", mirrors=True)
+    assert preflight.mirrors is True
 
 
 def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: FakePreflight) -> None:

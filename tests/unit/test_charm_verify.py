@@ -100,14 +100,14 @@ def ambient(model: FakeJujuModel, running: list[RunningImage]) -> None:
 def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
     unit: Unit, ambient: None, core: FakeCore, running: list[RunningImage]
 ) -> None:
-    core.digests = {("ckf/ubuntu/istio-pilot", "1.29-24.04_stable"): DIGEST}
+    core.digests = {("ckf/docker.io/ubuntu/istio-pilot", "1.29-24.04_stable"): DIGEST}
     unit.run("push-images")
     results = unit.run("verify")
     assert results["foreign-images"] == "none"
     assert results["mirrored-images"] == str(PILOT)
     assert str(results["result"]).endswith(
         "2 containers come from registry.corp:5000, 1 of them by a mirror, which the nodes must "
-        f"keep: the code of charms names {PILOT.image}"
+        f"keep: pods name {PILOT.image}"
     )
     # What is known to be mirrored is no news later; another image under its name is.
     unit.update_status()
@@ -124,8 +124,9 @@ def test_an_image_in_a_charms_code_that_the_registry_lacks_is_foreign(
     unit.run("push-images")
     assert "1 containers have an image from elsewhere" in unit.fail("verify")
     found = str(unit.results["foreign-images"])
-    assert "push it as registry.corp:5000/ckf/ubuntu/istio-pilot:1.29-24.04_stable" in found
-    assert "mirror docker.io from registry.corp:5000/ckf" in found
+    assert "the code of a charm names it, and no option changes it" in found
+    assert f"registry.corp:5000/ckf does not hold it: add {PILOT.image} to images.tar.gz" in found
+    assert "configure the nodes with what the action mirrors writes" in found
 
 
 def test_verify_waits_for_the_units(
@@ -161,7 +162,8 @@ def test_verify_fails_with_all_that_is_wrong(
         "namespaces": "kubeflow, ann, bob",
         "containers": 3,
         "not-active": "minio/0: blocked: no key\nui: no unit",
-        "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api",
+        "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api: whether the registry "
+        "holds the same is not known before images.tar.gz was pushed",
         "failed-pulls": "registry.corp:5000/c:1 in kubeflow/ui-0, container ui "
         "(ErrImagePull: unknown)",
         "not-as-planned": "none",

@@ -1,4 +1,4 @@
-"""Images in the code of charms: whether nodes run what the registry holds for a mirror."""
+"""Images that pods name elsewhere: whether nodes run what the registry holds for a mirror."""
 
 import pytest
 
@@ -24,8 +24,9 @@ def sorted_out(
     held: dict[tuple[str, str], str] | None = None,
 ) -> ImageReport:
     held = held or {
-        ("ckf/ubuntu/istio-ztunnel", "1.29-24.04_stable"): PUSHED,
-        ("ckf/library/alpine", "3.10"): PUSHED,
+        ("ckf/docker.io/ubuntu/istio-ztunnel", "1.29-24.04_stable"): PUSHED,
+        ("ckf/docker.io/library/alpine", "3.10"): PUSHED,
+        ("ckf/docker.io/team/notebook", PUSHED): PUSHED,
     }
     report = report_images(images, LOCATION.host)
     return sort_out_mirrored(
@@ -35,11 +36,16 @@ def sorted_out(
 
 def test_what_the_node_has_pulled_as_the_registry_holds_it_is_mirrored() -> None:
     # A pod may give the short name, of which a mirror is asked for the long one.
-    images = running(ZTUNNEL, PUSHED), running("alpine:3.10", PUSHED)
+    images = (
+        running(ZTUNNEL, PUSHED),
+        running("alpine:3.10", PUSHED),
+        # Whoever has started it, and by digest.
+        running(f"team/notebook@{PUSHED}", PUSHED),
+    )
     report = sorted_out(*images)
     assert report.mirrored == images
     assert report.foreign == ()
-    assert report.containers == 2
+    assert report.containers == 3
 
 
 @pytest.mark.parametrize(
@@ -50,11 +56,12 @@ def test_what_the_node_has_pulled_as_the_registry_holds_it_is_mirrored() -> None
         (running(ZTUNNEL), "the node does not tell which image it has pulled"),
         (
             running(ZTUNNEL, pull_failure="ErrImagePull"),
-            f"the registry has it as {LOCATION}/ubuntu/istio-ztunnel:1.29-24.04_stable",
+            f"the registry has it as {LOCATION}/{ZTUNNEL}",
         ),
         (
             running("docker.io/istio/proxyv2:1.29.0", PUSHED),
-            f"push it as {LOCATION}/istio/proxyv2:1.29.0",
+            f"{LOCATION} does not hold it: add docker.io/istio/proxyv2:1.29.0 to images.tar.gz "
+            "and push it",
         ),
     ],
 )
@@ -66,7 +73,7 @@ def test_where_that_is_not_so_the_image_is_foreign_with_its_cure(
     (found,) = report.foreign
     assert str(found).endswith(
         f": the code of a charm names it, and no option changes it; {problem}; "
-        f"let the nodes' container runtime mirror docker.io from {LOCATION}"
+        "configure the nodes with what the action mirrors writes"
     )
 
 
@@ -76,16 +83,25 @@ def test_where_that_is_not_so_the_image_is_foreign_with_its_cure(
         "docker.io/ubuntu/other:1",
         "docker.io/evil/istio-ztunnel:1.29-24.04_stable",
         "ghcr.io/ubuntu/istio-ztunnel:1.29-24.04_stable",
+        f"team/notebook@{OTHER}",
+        "localhost/team/notebook:1",
         "not an image",
     ],
 )
 def test_any_other_image_is_foreign(image: str) -> None:
-    assert sorted_out(running(image, PUSHED)).foreign == (running(image, PUSHED),)
+    report = sorted_out(running(image, PUSHED))
+    assert report.mirrored == ()
+    (found,) = report.foreign
+    assert found.image == image
+    assert "code of a charm" not in found.note
 
 
-def test_an_image_of_a_charm_that_is_not_deployed_is_foreign() -> None:
-    image = running(ZTUNNEL, PUSHED)
-    assert sorted_out(image, charms=("minio",)).foreign == (image,)
+def test_a_charm_that_is_not_deployed_names_nothing() -> None:
+    (found,) = sorted_out(running(ZTUNNEL, OTHER), charms=("minio",)).foreign
+    assert found.note == (
+        "the node has pulled another image than the registry holds; configure the nodes with what "
+        "the action mirrors writes"
+    )
 
 
 def test_what_cannot_be_told_is_no_all_clear() -> None:
@@ -100,13 +116,16 @@ def test_what_cannot_be_told_is_no_all_clear() -> None:
     assert f"whether {LOCATION} holds it cannot be told (it does not answer)" in found.note
 
 
-def test_the_registry_is_asked_once_for_an_image_and_for_no_other() -> None:
+def test_the_registry_is_asked_once_for_an_image() -> None:
     asked: list[tuple[str, str]] = []
 
     def digest(repository: str, tag: str) -> str | None:
         asked.append((repository, tag))
         return PUSHED
 
-    images = [running(ZTUNNEL, PUSHED)] * 3 + [running("docker.io/a/b:1", PUSHED)]
+    images = [running(ZTUNNEL, PUSHED)] * 3 + [running("a/b", PUSHED)]
     sort_out_mirrored(report_images(images, LOCATION.host), CHARMS, LOCATION, digest)
-    assert asked == [("ckf/ubuntu/istio-ztunnel", "1.29-24.04_stable")]
+    assert asked == [
+        ("ckf/docker.io/ubuntu/istio-ztunnel", "1.29-24.04_stable"),
+        ("ckf/docker.io/a/b", "latest"),
+    ]

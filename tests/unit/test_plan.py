@@ -446,32 +446,35 @@ def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> 
     old = one_charm(tmp_path, "tensorboard-controller")
     (warning,) = make_plan([old], inventory_of([]), SETTINGS).warnings
     assert "tensorboard-controller uses docker.io/tensorflow/tensorflow for" in warning.problem
-    assert f"mirror docker.io from {PREFIX}, which it asks for" in warning.cure
-    assert f"{PREFIX}/tensorflow/tensorflow; images.tar.gz lacks" in warning.cure
+    assert "the mirrors of docker.io that ckf-airgap mirrors writes" in warning.cure
+    mirror = f"{PREFIX}/docker.io/tensorflow/tensorflow"
+    assert f"{mirror}; images.tar.gz lacks" in warning.cure
     assert "pack it with --add-image docker.io/tensorflow/tensorflow" in warning.cure
     (fixed,) = make_plan([old], inventory_of([]), SETTINGS).fixed_images
     assert (fixed.image, fixed.application) == (
         "docker.io/tensorflow/tensorflow",
         "tensorboard-controller",
     )
-    assert (fixed.mirror, fixed.is_required) == (f"{PREFIX}/tensorflow/tensorflow", False)
+    assert (fixed.mirror, fixed.is_required) == (mirror, False)
     held = make_plan([old], inventory_of(["tensorflow/tensorflow:2.5.1"]), SETTINGS).warnings[0]
-    assert held.cure.endswith(f"asks for {PREFIX}/tensorflow/tensorflow")
+    assert held.cure.endswith(f"ask for {mirror}")
     new = one_charm(tmp_path, "tensorboard-controller", "  tensorboard-image: {default: a/b:1}\n")
     plan = make_plan([new], inventory_of([]), SETTINGS)
     assert plan.warnings == ()
     assert [item.image for item in plan.missing] == ["a/b:1"]
 
 
-def test_an_image_out_of_reach_must_stand_where_a_mirror_is_asked_for_it(tmp_path: Path) -> None:
+def test_an_image_out_of_reach_is_found_by_any_way_to_write_its_name(tmp_path: Path) -> None:
     charm = one_charm(tmp_path, "training-operator")
     delivery = "mpioperator/kubectl-delivery:1"
-    (short,) = make_plan([charm], inventory_of(["alpine:3.10", delivery]), SETTINGS).warnings
-    assert f"has {PREFIX}/alpine:3.10 instead of {PREFIX}/library/alpine:3.10" in short.cure
-    assert "lacks" not in short.cure
-    full = inventory_of(["docker.io/library/alpine:3.10", delivery])
-    (there,) = make_plan([charm], full, SETTINGS).warnings
-    assert "instead of" not in there.cure
+    for name in ("alpine:3.10", "docker.io/library/alpine:3.10"):
+        (there,) = make_plan([charm], inventory_of([name, delivery]), SETTINGS).warnings
+        assert f"{PREFIX}/docker.io/library/alpine:3.10" in there.cure
+        assert "lacks" not in there.cure
+        assert "instead of" not in there.cure
+    newer = inventory_of(["docker.io/library/alpine:3.12", delivery])
+    (tagged,) = make_plan([charm], newer, SETTINGS).warnings
+    assert "has library/alpine:3.12 instead of docker.io/library/alpine:3.10" in tagged.cure
     other = inventory_of(["docker.io/charmed/alpine:3.10", delivery])
     (absent,) = make_plan([charm], other, SETTINGS).warnings
     assert "--add-image docker.io/library/alpine:3.10" in absent.cure

@@ -53,6 +53,16 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_authfile(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the file with the registry's account."""
+    parser.add_argument(
+        "--authfile",
+        type=Path,
+        metavar="FILE",
+        help="where skopeo login or docker login has stored the account (default: where they do)",
+    )
+
+
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml", "json")) -> None:
     """Add the option for the output format.
 

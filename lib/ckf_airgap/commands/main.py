@@ -7,7 +7,13 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-from ckf_airgap.commands import inspect_command, pack_command, plan_command, push_command
+from ckf_airgap.commands import (
+    inspect_command,
+    mirrors_command,
+    pack_command,
+    plan_command,
+    push_command,
+)
 from ckf_airgap.commands.output import Answer, notice, print_answer
 from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.errors import AirgapError
@@ -16,7 +22,8 @@ _BAD_INPUT = 2
 _INTERRUPTED = 130
 _EPILOG = """exit status:
   0  done
-  1  inspect, push: something in an archive is damaged, has no name, or is not pushed although it
+  1  mirrors: the registry does not answer to a name; it is listed with the reason.
+     inspect, push: something in an archive is damaged, has no name, or is not pushed although it
      may be an image; all of it is listed with what to do
   2  it could not be done; what is wrong and what to do about it is on standard error
 
@@ -80,6 +87,6 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (plan_command, inspect_command, push_command, pack_command):
+    for command in (plan_command, inspect_command, push_command, mirrors_command, pack_command):
         command.define(commands.add_parser)
     return parser

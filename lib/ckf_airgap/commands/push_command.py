@@ -13,6 +13,7 @@ from ckf_airgap.archives.sources import FileSource, Source
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
+    add_authfile,
     add_format,
     add_registry,
     archive,
@@ -40,12 +41,7 @@ def define(add_parser: AddParser) -> None:
     push.set_defaults(run=_push)
     add_archives(push, required=("images",))
     add_registry(push)
-    push.add_argument(
-        "--authfile",
-        type=Path,
-        metavar="FILE",
-        help="where skopeo login or docker login has stored the account (default: where they do)",
-    )
+    add_authfile(push)
     push.add_argument(
         "--state",
         type=Path,
@@ -80,6 +76,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
             show,
             architecture=arguments.architecture,
             key=sealing_key(state_directory()),
+            for_mirrors=True,
         )
         result = pusher.push(images, wanted)
     inventory = result.inventory

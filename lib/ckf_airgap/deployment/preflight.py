@@ -9,6 +9,7 @@ from enum import Enum
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.deployment.deployer import Deployer
+from ckf_airgap.deployment.mirror_trial import CONFIGURE, try_mirrors
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
     require_admin,
@@ -92,6 +93,8 @@ class Preflight:
         login: Callable[[], JujuModel],
         permissions: Permissions,
         report: Callable[[str], None] = lambda _: None,
+        *,
+        mirrors: bool = False,
     ) -> None:
         """Prepare; nothing is checked yet.
 
@@ -100,8 +103,10 @@ class Preflight:
             login: Logs in to the model.
             permissions: What the operator allows in an upgrade of what runs.
             report: Called with a line of text at each step.
+            mirrors: Whether to have the nodes pull images by their original names.
         """
         self._release = release
+        self._mirrors = mirrors
         self._login = login
         self._permissions = permissions
         self._report = report
@@ -141,6 +146,9 @@ class Preflight:
                 self._check_pull(plan)
                 self._report("checking the way from what runs")
                 self._check_upgrade(plan)
+            if self._mirrors:
+                with self._as_finding("mirrors"):
+                    self._check_mirrors()
         return PreflightResult(tuple(self._findings), self._walk)
 
     def _check_registry(self) -> None:
@@ -358,6 +366,21 @@ class Preflight:
                 f"give the nodes' container runtime credentials for {host}, or let it give images "
                 "without",
             )
+
+    def _check_mirrors(self) -> None:
+        trial = try_mirrors(self._release, self._release.inputs.settings.model, self._report)
+        for host in trial.not_tried:
+            self._warning(
+                "mirrors",
+                f"the registry holds no image of {host} under its original name",
+                "push the images (push-images), then look again",
+            )
+        for failed in trial.failed:
+            self._error("mirrors", str(failed), CONFIGURE)
+        if trial.tried and not trial.failed:
+            nodes = {each.node for each in trial.tried}
+            images = dict.fromkeys(each.image for each in trial.tried)
+            self._ok("mirrors", f"{len(nodes)} nodes find {', '.join(images)} in the registry")
 
     @contextmanager
     def _as_finding(self, check: str) -> Generator[None]:

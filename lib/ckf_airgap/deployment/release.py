@@ -13,6 +13,7 @@ from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.files.journal import sealing_key
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.kubernetes.node_architecture import node_architecture
+from ckf_airgap.mirrors.original_names import OriginalNames
 from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
@@ -150,6 +151,11 @@ class Release:
             on_read=report_reading(images, self._report),
         )
 
+    def original_names(self) -> OriginalNames:
+        """Return the names by which pods may name the images of images.tar.gz."""
+        wanted, location = self.unpacked_charms.wanted_images, self.inputs.settings.location
+        return OriginalNames.of(self.inventory(), wanted, location)
+
     def plan(self) -> Plan:
         """Resolve what the charms need against what the archive holds."""
         inventory = self.inventory()
@@ -208,4 +214,5 @@ class Release:
             architecture=node_architecture(),
             # Beside the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
+            for_mirrors=True,
         )

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ckf_airgap.deployment.deployer import Deployer
+from ckf_airgap.deployment.mirror_trial import MirrorTrial, try_mirrors
 from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
-from ckf_airgap.errors import listed
+from ckf_airgap.errors import ConfigurationError, listed
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import OptionValue
@@ -32,6 +33,7 @@ class Verification:
         not_compared: Why Juju's options were not compared with the plan; empty where they were.
         agent_images: Where Juju takes the images of its agents from, if not from the internet.
         image_options: The options that name images, with their planned values, by applications.
+        mirrors: What the nodes made of original names; None where they were not tried.
     """
 
     host: str
@@ -44,6 +46,7 @@ class Verification:
     image_options: Mapping[str, Mapping[str, OptionValue]] = field(
         default_factory=dict[str, Mapping[str, OptionValue]]
     )
+    mirrors: MirrorTrial | None = None
 
     @property
     def problem(self) -> str:
@@ -55,6 +58,10 @@ class Verification:
                 (self.images.foreign, f"containers have an image from elsewhere than {self.host}"),
                 (self.images.not_pulled, "containers cannot pull their image"),
                 (self.not_as_planned, "options or charms are not as planned"),
+                (
+                    self.mirrors.failed if self.mirrors else (),
+                    "images are not found by their original names",
+                ),
             )
             if found
         ]
@@ -73,8 +80,8 @@ class Verification:
         if mirrored := self.images.mirrored:
             names = listed(list(dict.fromkeys(image.image for image in mirrored)))
             seen += (
-                f", {len(mirrored)} of them by a mirror, which the nodes must keep: the code of "
-                f"charms names {names}"
+                f", {len(mirrored)} of them by a mirror, which the nodes must keep: pods name "
+                f"{names}"
             )
         if self.not_compared:
             return f"{seen}; options were not compared: {self.not_compared}"
@@ -91,6 +98,7 @@ def verify(
     report: Callable[[str], None],
     deployer: Deployer | None,
     not_compared: str = "",
+    mirrors: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Verification:
@@ -107,6 +115,7 @@ def verify(
             option names is pulled when a user starts something, and no pod shows it before.
             None where the plan cannot be known.
         not_compared: Why it cannot.
+        mirrors: Whether to have the nodes pull images by their original names.
         clock: Gives the time in seconds.
         sleep: Waits for some seconds.
 
@@ -116,6 +125,7 @@ def verify(
     Raises:
         JujuError: Juju fails.
         ClusterError: The Kubernetes API fails.
+        ConfigurationError: Original names are to be tried, and inputs for that are missing.
     """
     deadline = clock() + timeout
     while True:
@@ -146,6 +156,11 @@ def verify(
         release.inputs.settings.location if release and images.foreign else None,
         lambda repository, tag: release and release.registry.manifest_digest(repository, tag),
     )
+    if mirrors and release is None:
+        raise ConfigurationError(
+            f"original names cannot be tried: {not_compared}", "give the charm all of its inputs"
+        )
+    trial = try_mirrors(release, model_name, report) if mirrors and release else None
     plan = release.known_plan() if release else None
     if release and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
@@ -162,6 +177,7 @@ def verify(
             for item in (plan.without_incomplete().applications if plan else ())
             if item.image_options
         },
+        mirrors=trial,
     )
 
 

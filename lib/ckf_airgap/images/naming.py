@@ -1,14 +1,22 @@
 """The rule that names an image below the registry prefix.
 
 An image keeps its path: ``docker.io/istio/proxyv2:1.17.3`` becomes
-``<prefix>/istio/proxyv2:1.17.3``.
+``<prefix>/istio/proxyv2:1.17.3``. For mirrors it also gets its whole name,
+``<prefix>/docker.io/istio/proxyv2:1.17.3``: a mirror knows no other name, and several registries
+may have the same path.
 """
 
 import ipaddress
 import re
 from collections.abc import Iterable
 
-from ckf_airgap.images.reference import LONGEST_REFERENCE, ImagePath, ImageReference, may_be_host
+from ckf_airgap.images.reference import (
+    LONGEST_REFERENCE,
+    ImagePath,
+    ImageReference,
+    is_repository,
+    may_be_host,
+)
 
 
 def image_path(reference: ImageReference) -> ImagePath:
@@ -54,6 +62,51 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
             full = ImageReference(f"{hub}/{reference.name}", reference.tag, reference.digest)
             paths.add(image_path(full))
     return frozenset(paths)
+
+
+def mirror_path(reference: ImageReference) -> ImagePath | None:
+    """Return the path below the registry prefix at which the mirror of a registry finds an image.
+
+    It is ``HOST/REPOSITORY``, with the host and the repository that a container runtime asks for:
+    ``busybox`` is ``docker.io/library/busybox``. So no two images have the same one.
+
+    Args:
+        reference: The image, under its original name or as retagged for a cache registry.
+
+    Returns:
+        The path, or None where the name does not tell the original registry.
+    """
+    components = reference.components
+    if len(components) >= 3 and _is_cache_host(components[0]) and may_be_host(components[1]):
+        # The public script keeps a host that has one component below it.
+        name = "/".join(components[1:])
+        return mirror_path(ImageReference(name, reference.tag, reference.digest))
+    host, path = reference.upstream
+    repository = f"{host.lower()}/{path.repository}"
+    if _is_cache_host(host) or not is_repository(repository):
+        return None
+    return ImagePath(repository, path.tag)
+
+
+def mirror_paths(
+    archived: Iterable[ImageReference], wanted: Iterable[ImageReference], own_host: str
+) -> dict[ImageReference, ImagePath]:
+    """List the paths at which mirrors find the images of an archive.
+
+    Args:
+        archived: The names from the archive.
+        wanted: The images that the charms take: they tell the original names of images whose own
+            name does not.
+        own_host: Host and port of the registry itself, which needs no mirror.
+
+    Returns:
+        The path of each original name.
+    """
+    names = list(archived)
+    retagged = {image_path(name) for name in names if mirror_path(name) is None}
+    names += [name for name in wanted if image_path(name) in retagged]
+    paths = {name: mirror_path(name) for name in names if name.upstream[0] != own_host}
+    return {name: path for name, path in paths.items() if path}
 
 
 class MemberNames:

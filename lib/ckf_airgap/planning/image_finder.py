@@ -15,7 +15,7 @@ from ckf_airgap.charms.image_options import (
 )
 from ckf_airgap.charms.unlisted_images import FixedImages, MapImages, load_unlisted_images
 from ckf_airgap.errors import listed
-from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.naming import image_path, mirror_path
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
@@ -322,8 +322,8 @@ class ImageFinder:
         references = list(filter(None, map(ImageReference.parse, fixed.images)))
         registries = dict.fromkeys(reference.components[0] for reference in references)
         advice = [
-            f"let the nodes' container runtime mirror {' and '.join(registries)} from "
-            f"{self._location}, which it asks for "
+            f"configure the nodes with the mirrors of {' and '.join(registries)} that ckf-airgap "
+            "mirrors writes, which ask for "
             + ", ".join(self._asked_for(reference) for reference in references)
         ]
         for reference in references:
@@ -332,14 +332,10 @@ class ImageFinder:
                 advice.append(
                     f"images.tar.gz lacks {reference}: pack it with --add-image {reference}"
                 )
-            # Docker saves docker.io/library/alpine as alpine, and so it is pushed.
-            elif self._asked_for(reference) not in (
-                self._location.reference(held.path),
-                f"{self._location}/{held.path.repository}",
-            ):
+            elif held.by is Match.REPOSITORY and reference.tag:
                 advice.append(
-                    f"images.tar.gz has {self._location.reference(held.path)} instead of "
-                    f"{self._asked_for(reference)}: push it under this name too"
+                    f"images.tar.gz has {held.path} instead of {reference}: "
+                    f"pack it with --add-image {reference}"
                 )
         return (
             f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}, which no "
@@ -349,9 +345,9 @@ class ImageFinder:
 
     def _asked_for(self, image: ImageReference) -> str:
         """Return the reference that a mirror of an image's registry is asked for."""
-        _, path = image.upstream
+        path = mirror_path(image)
         tag = f":{image.tag}" if image.tag else ""
-        return f"{self._location}/{path.repository}{tag}"
+        return f"{self._location}/{path.repository if path else image.name}{tag}"
 
     def _find(self, image: str, wanted_by: str) -> str | None:
         """Return the reference of an image in the registry; None where it is missing."""

@@ -22,6 +22,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.destinations import Destinations, first_paths
 from ckf_airgap.push.layer_content import make_compressors
 from ckf_airgap.push.layer_uploads import LayerUploads
+from ckf_airgap.push.mirror_names import publish_mirror_names
 from ckf_airgap.push.progress import Meter, Progress
 from ckf_airgap.push.push_sink import Pipeline, PushSink
 from ckf_airgap.push.push_state import PushState
@@ -65,6 +66,7 @@ class ImagePusher:
         *,
         architecture: str = "",
         key: bytes = b"",
+        for_mirrors: bool = False,
     ) -> None:
         """Prepare a push.
 
@@ -75,6 +77,7 @@ class ImagePusher:
             on_progress: Called at most twice a second, in the calling thread.
             architecture: The CPU architecture to choose if an image has several; empty for none.
             key: The key of the journal's seals (``journal.sealing_key``).
+            for_mirrors: Whether images also get the names by which mirrors find them.
         """
         self._client = client
         self._location = location
@@ -82,6 +85,7 @@ class ImagePusher:
         self._on_progress = on_progress
         self._architecture = architecture
         self._key = key
+        self._for_mirrors = for_mirrors
 
     def push(self, archive: Source, wanted: Iterable[ImageReference] = ()) -> PushResult:
         """Push every image of the archive that the registry does not have.
@@ -100,6 +104,7 @@ class ImagePusher:
         """
         state = self._load_state(archive)
         notices = (state.notice,) if state.notice else ()
+        wanted = tuple(wanted)
         names = MemberNames(wanted)
         meter = Meter(archive.size, self._on_progress)
         look_ahead = _LookAhead(archive, names, self._location, self._architecture, meter)
@@ -114,10 +119,16 @@ class ImagePusher:
         try:
             if state.is_complete and _is_all_there(target):
                 count = sum(bool(pushed.manifests) for pushed in state.images.values())
-                return PushResult(state.inventory, (), count, 0, notices)
-            if not state.has_layers:
-                look_ahead.recall(target)
-            result = _Run(target, archive, meter, self._architecture).push()
+                result = PushResult(state.inventory, (), count, 0)
+            else:
+                if not state.has_layers:
+                    look_ahead.recall(target)
+                result = _Run(target, archive, meter, self._architecture).push()
+            if self._for_mirrors:
+                images = state.images.values()
+                notices += publish_mirror_names(
+                    self._client, self._location, images, wanted, meter.tick
+                )
             return replace(result, notices=notices)
         finally:
             state.close()

@@ -234,7 +234,9 @@ class RegistryClient:
         is_looked_up = target in sources
         if is_looked_up and self.has_blob(target, blob.digest):
             return
-        if mounts and any(self._mount(blob, source, target) for source in sources[:_MOST_MOUNTS]):
+        if mounts and any(
+            self.mount_blob(blob, source, target) for source in sources[:_MOST_MOUNTS]
+        ):
             return
         if not is_looked_up and self.has_blob(target, blob.digest):
             return
@@ -323,8 +325,17 @@ class RegistryClient:
                 )
             attempts.wait()
 
-    def _mount(self, blob: Blob, source: str, target: str) -> bool:
-        """Ask the registry to mount a blob from another repository; return whether it did."""
+    def mount_blob(self, blob: Blob, source: str, target: str) -> bool:
+        """Ask the registry to mount a blob from another repository.
+
+        Args:
+            blob: The blob.
+            source: A repository that holds it.
+            target: The repository to mount it in.
+
+        Returns:
+            Whether the registry did. Many do not.
+        """
         if source == target or self._mounts_in_vain >= _MOUNTS_IN_VAIN:
             return False
         self._mounts_in_vain += 1

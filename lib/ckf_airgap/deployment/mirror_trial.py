@@ -1,0 +1,95 @@
+"""Whether the nodes find images by their original names: each pulls one from each registry."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
+from ckf_airgap.deployment.release import Release
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.oci import sha256_of
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.image_trial import TriedImage, try_images
+from ckf_airgap.mirrors.original_names import OriginalNames, mirrored_host
+from ckf_airgap.registry.client import RegistryClient
+
+CONFIGURE = "configure the nodes with what the action mirrors writes"
+"""What to do where a node does not find an image."""
+
+_TIMEOUT_SECONDS = 300
+_LOOKUPS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class MirrorTrial:
+    """What nodes made of original names.
+
+    Attributes:
+        tried: Each image on each node.
+        not_tried: The original registries of which the registry has no image to try.
+    """
+
+    tried: tuple[TriedImage, ...]
+    not_tried: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[TriedImage, ...]:
+        """Those that did not get what the registry holds."""
+        return tuple(each for each in self.tried if each.problem)
+
+
+def try_mirrors(release: Release, namespace: str, report: Callable[[str], None]) -> MirrorTrial:
+    """Have each node pull the smallest image from each original registry.
+
+    Args:
+        release: The release; its images were pushed.
+        namespace: Where to make the pods.
+        report: Called with a line of text.
+
+    Returns:
+        What was found.
+
+    Raises:
+        AirgapError: The archive, the registry or the Kubernetes API cannot be read.
+    """
+    names = release.original_names()
+    names.require_some()
+    smallest = _smallest(names, release.registry)
+    not_tried = tuple(host for host in names.hosts if host not in smallest)
+    expected = {str(name): digest for name, digest in smallest.values()}
+    nodes = [node.name for node in cluster.describe().nodes]
+    tried: tuple[TriedImage, ...] = ()
+    if expected:
+        report(f"having {len(nodes)} nodes pull {', '.join(expected)}")
+        tried = try_images(namespace, nodes, expected, timeout=_TIMEOUT_SECONDS)
+    return MirrorTrial(tried, not_tried)
+
+
+def _smallest(
+    names: OriginalNames, registry: RegistryClient
+) -> dict[str, tuple[ImageReference, str]]:
+    """Find the smallest image from each original registry, with the digest of its manifest."""
+
+    def size(item: tuple[ImageReference, ImagePath]) -> tuple[int, str] | None:
+        name, path = item
+        if names.location.length_problem(path):
+            return None
+        repository = names.location.repository(path)
+        content = registry.read_manifest(repository, name.digest or path.tag)
+        try:
+            manifest = read_manifest(content, str(name)) if content else None
+        except ArtifactError:
+            return None
+        if not isinstance(manifest, OciManifest):
+            return None
+        return sum(layer.size for layer in manifest.layers), sha256_of(manifest.content)
+
+    items = sorted(names.paths.items(), key=str)
+    smallest: dict[str, tuple[int, ImageReference, str]] = {}
+    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+        for (name, path), found in zip(items, executor.map(size, items), strict=True):
+            host = mirrored_host(path)
+            if found and (host not in smallest or found[0] < smallest[host][0]):
+                smallest[host] = found[0], name, found[1]
+    return {host: (name, digest) for host, (_, name, digest) in sorted(smallest.items())}

@@ -1,0 +1,105 @@
+"""The original names of an archive's images, and which of them the registry answers to."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.naming import image_path, mirror_path, mirror_paths
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.registry.client import RegistryClient
+
+_LOOKUPS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class OriginalNames:
+    """The original names of an archive's images.
+
+    Attributes:
+        location: The registry prefix.
+        paths: Where mirrors find each name, below the prefix.
+        unknown: The names that do not tell their original registry.
+    """
+
+    location: RegistryLocation
+    paths: Mapping[ImageReference, ImagePath]
+    unknown: tuple[ImageReference, ...]
+
+    @classmethod
+    def of(
+        cls,
+        inventory: Inventory,
+        wanted: Iterable[ImageReference],
+        location: RegistryLocation,
+    ) -> "OriginalNames":
+        """Find them.
+
+        Args:
+            inventory: The archive.
+            wanted: The images that the charms take.
+            location: The registry prefix.
+        """
+        names = [name for image in inventory.images for name in image.names]
+        paths = mirror_paths(names, wanted, location.host)
+        told = {image_path(name) for name in paths}
+        unknown = (name for name in names if mirror_path(name) is None)
+        return cls(
+            location, paths, tuple(name for name in unknown if image_path(name) not in told)
+        )
+
+    def require_some(self) -> None:
+        """Refuse an archive without any.
+
+        Raises:
+            ArtifactError: There is nothing that a mirror could be for.
+        """
+        if not self.paths:
+            raise ArtifactError(
+                "no image of the archive has a name that tells its original registry",
+                "give the charms that take the images with --charms",
+            )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The original registries."""
+        return tuple(sorted({mirrored_host(path) for path in self.paths.values()}))
+
+    def lacking(self, client: RegistryClient) -> dict[ImageReference, str]:
+        """Ask the registry for each name as a mirror does.
+
+        Args:
+            client: The registry.
+
+        Returns:
+            For each name that it does not answer to, why not.
+
+        Raises:
+            RegistryError: The registry fails.
+        """
+        with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+            problems = executor.map(partial(self._problem, client), self.paths)
+            found = zip(self.paths, problems, strict=True)
+            return {name: problem for name, problem in found if problem}
+
+    def _problem(self, client: RegistryClient, name: ImageReference) -> str:
+        path = self.paths[name]
+        repository = self.location.repository(path)
+        if self.location.length_problem(path):
+            return self.location.length_problem(path)
+        if client.manifest_digest(repository, name.digest or path.tag):
+            return ""
+        if name.digest and client.manifest_digest(repository, path.tag):
+            return (
+                "a runtime asks for it by its digest, which the archive has not kept: it has only "
+                f"{self.location.reference(path)}"
+            )
+        return f"the registry has no {self.location.reference(path)}: push the archive again"
+
+
+def mirrored_host(path: ImagePath) -> str:
+    """Return the original registry of an image, from where mirrors find it."""
+    return path.repository.partition("/")[0]
