@@ -1,28 +1,20 @@
-"""The Kubernetes API, through lightkube: what really runs in the cluster."""
+"""What really runs in the cluster."""
 
-import os
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from http.client import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
-from typing import Any, TypeVar, cast
+from http.client import NOT_FOUND
+from typing import Any, cast
 
-import httpx2  # what lightkube is built on
-import lightkube
 from lightkube import ALL_NS, generic_resource
-from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.core_v1 import Container, ContainerStatus, EphemeralContainer
 from lightkube.resources.apps_v1 import Deployment, StatefulSet
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.core_v1 import Node as KubernetesNode
 from lightkube.resources.storage_v1 import StorageClass
 
-from ckf_airgap.errors import OWN_APPLICATION, AirgapError, ClusterError
 from ckf_airgap.images.oci import is_digest
 from ckf_airgap.images.reference import registry_host
-from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
-
-Resource = TypeVar("Resource")
+from ckf_airgap.kubernetes.api import api_errors, error_status, list_resources
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 # What Kubeflow's profile controller puts on the namespaces that it makes.
@@ -35,7 +27,6 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
     )
     for kind in ("KnativeServing", "KnativeEventing")
 )
-_OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
 # Juju 3.6, caas/kubernetes/provider/utils ("LabelsForOperator"): what runs a podspec charm.
 _PODSPEC_LABELS = {"operator.juju.is/target": "application"}
 _NAME_LABEL = "operator.juju.is/name"
@@ -151,11 +142,11 @@ def describe() -> ClusterFacts:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    with _errors("look at nodes and storage classes"):
-        nodes = tuple(map(_node, _list(KubernetesNode)))
+    with api_errors("look at nodes and storage classes"):
+        nodes = tuple(map(_node, list_resources(KubernetesNode)))
         defaults = [
             item.metadata.name or ""
-            for item in _list(StorageClass)
+            for item in list_resources(StorageClass)
             if item.metadata and _is_default(item.metadata)
         ]
         return ClusterFacts(nodes, defaults[0] if defaults else "")
@@ -167,8 +158,8 @@ def profile_namespaces() -> list[str]:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    with _errors("list namespaces"):
-        found = _list(Namespace, labels=_PROFILE_LABELS)
+    with api_errors("list namespaces"):
+        found = list_resources(Namespace, labels=_PROFILE_LABELS)
         return [item.metadata.name for item in found if item.metadata and item.metadata.name]
 
 
@@ -180,11 +171,11 @@ def knative_namespaces() -> list[str]:
     """
     found: list[str] = []
     for kind in _KNATIVE:
-        with _errors(f"list {kind.__name__}"):
+        with api_errors(f"list {kind.__name__}"):
             try:
-                items = list(_list(kind, namespace=ALL_NS))
+                items = list(list_resources(kind, namespace=ALL_NS))
             except Exception as error:
-                if _status(error) != NOT_FOUND:
+                if error_status(error) != NOT_FOUND:
                     raise
                 # The cluster does not know the kind: there is no Knative.
                 continue
@@ -199,8 +190,8 @@ def deployments(namespace: str) -> frozenset[str]:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    with _errors("list Deployments"):
-        found = _list(Deployment, namespace=namespace)
+    with api_errors("list Deployments"):
+        found = list_resources(Deployment, namespace=namespace)
         return frozenset(item.metadata.name or "" for item in found if item.metadata)
 
 
@@ -210,9 +201,11 @@ def podspec_applications(namespace: str) -> frozenset[str]:
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
-    with _errors("list StatefulSets"):
+    with api_errors("list StatefulSets"):
         # The library's own types are only partly known to the type checker.
-        found: list[Any] = list(_list(StatefulSet, namespace=namespace, labels=_PODSPEC_LABELS))
+        found: list[Any] = list(
+            list_resources(StatefulSet, namespace=namespace, labels=_PODSPEC_LABELS)
+        )
         labels: list[dict[str, str]] = [item.metadata.labels or {} for item in found]
         return frozenset(each[_NAME_LABEL] for each in labels if _NAME_LABEL in each)
 
@@ -231,8 +224,8 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
     """
     images: list[RunningImage] = []
     for namespace in namespaces:
-        with _errors("list pods"):
-            pods = list(_list(Pod, namespace=namespace))
+        with api_errors("list pods"):
+            pods = list(list_resources(Pod, namespace=namespace))
             found = [image for pod in pods for image in _images(pod)]
         if any(image.pull_failure for image in found):
             outdated = _outdated_pods(namespace, pods)
@@ -268,97 +261,6 @@ def report_images(
     )
 
 
-@contextmanager
-def _errors(task: str) -> Generator[None]:
-    """Turn every failure of the client, including unreadable answers, into ClusterError."""
-    try:
-        yield
-    except AirgapError:
-        raise
-    except Exception as error:
-        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
-        # standard library's, KeyError for a missing header, RecursionError for deep JSON.
-        raise _cluster_error(task, error) from error
-
-
-def _cluster_error(task: str, error: Exception) -> ClusterError:
-    refusal = _refusal(error)
-    if refusal is not None:
-        status = _status(error)
-        if status == FORBIDDEN:
-            cure = f"juju trust {OWN_APPLICATION} --scope=cluster"
-        elif status == UNAUTHORIZED:
-            cure = "see that the account and its token are valid"
-        elif isinstance(error, ApiError):
-            cure = "try again"
-        else:
-            cure = _OTHER_SERVER
-        return ClusterError(
-            f"the Kubernetes API refused to {task} ({_reason(refusal)})",
-            cure,
-        )
-    detail = str(error) or type(error).__name__
-    if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
-        if proxy := _proxy():
-            return ClusterError(
-                f"the Kubernetes API cannot be reached through the proxy {proxy} ({detail})",
-                NO_PROXY_CURE,
-            )
-        return ClusterError(
-            f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
-        )
-    return ClusterError(
-        f"what was asked to {task} did not answer as the Kubernetes API does "
-        f"({type(error).__name__}: {detail})",
-        _OTHER_SERVER,
-    )
-
-
-def _proxy() -> Proxy | None:
-    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
-    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    settings = {
-        option: os.environ.get(name) or os.environ.get(name.lower())
-        for option, name in (("https-proxy", "HTTPS_PROXY"), ("no-proxy", "NO_PROXY"))
-    }
-    return model_proxy(settings, host, networks=False) if host else None
-
-
-def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
-    """Find the error response behind an exception, which may come from reading its body."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, httpx2.HTTPStatusError):
-        found = found.__context__
-    return found
-
-
-def _status(error: BaseException) -> int | None:
-    """Return the status of an error response, whatever its body is."""
-    refusal = _refusal(error)
-    if refusal is None:
-        return None
-    # The library makes some of its errors without an answer.
-    response = cast(httpx2.Response | None, refusal.response)
-    if response is not None:
-        return response.status_code
-    return refusal.status.code if isinstance(refusal, ApiError) else None
-
-
-def _reason(refusal: httpx2.HTTPStatusError) -> str:
-    """Return the message of a response: Kubernetes names the missing permission."""
-    message = refusal.status.message if isinstance(refusal, ApiError) else None
-    # The error's own text ends in the address of a page on the internet.
-    return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
-
-
-def _list(kind: type[Resource], **selection: object) -> Iterable[Resource]:
-    # The library's own types are only partly known to the type checker.
-    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
-    # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
-    client: Any = lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
-    return cast(Iterable[Resource], client.list(kind, **selection))
-
-
 def _is_default(metadata: Any) -> bool:
     annotations: dict[str, str] | None = metadata.annotations
     return bool(annotations) and annotations.get(_DEFAULT_CLASS) == "true"
@@ -386,10 +288,10 @@ def _outdated_pods(namespace: str, pods: Iterable[Pod]) -> frozenset[str]:
     Kubernetes replaces such a pod only after it was ready once (documentation, "StatefulSets",
     "Forced rollback").
     """
-    with _errors("list StatefulSets"):
+    with api_errors("list StatefulSets"):
         revisions = {
             item.metadata.name: item.status.updateRevision
-            for item in _list(StatefulSet, namespace=namespace)
+            for item in list_resources(StatefulSet, namespace=namespace)
             if item.metadata and item.status
         }
     found: set[str] = set()

@@ -1,0 +1,120 @@
+"""The client of the Kubernetes API, and its errors."""
+
+import os
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from http.client import FORBIDDEN, UNAUTHORIZED
+from typing import Any, TypeVar, cast
+
+import httpx2  # what lightkube is built on
+import lightkube
+from lightkube.core.exceptions import ApiError, ConfigError
+
+from ckf_airgap.errors import OWN_APPLICATION, AirgapError, ClusterError
+from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
+
+Resource = TypeVar("Resource")
+
+_OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
+
+
+@contextmanager
+def api_errors(task: str) -> Generator[None]:
+    """Turn every failure of the client, including unreadable answers, into ClusterError.
+
+    Args:
+        task: What is asked for, as it follows "refused to".
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    try:
+        yield
+    except AirgapError:
+        raise
+    except Exception as error:
+        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
+        # standard library's, KeyError for a missing header, RecursionError for deep JSON.
+        raise _cluster_error(task, error) from error
+
+
+def _cluster_error(task: str, error: Exception) -> ClusterError:
+    refusal = _refusal(error)
+    if refusal is not None:
+        status = error_status(error)
+        if status == FORBIDDEN:
+            cure = f"juju trust {OWN_APPLICATION} --scope=cluster"
+        elif status == UNAUTHORIZED:
+            cure = "see that the account and its token are valid"
+        elif isinstance(error, ApiError):
+            cure = "try again"
+        else:
+            cure = _OTHER_SERVER
+        return ClusterError(
+            f"the Kubernetes API refused to {task} ({_reason(refusal)})",
+            cure,
+        )
+    detail = str(error) or type(error).__name__
+    if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
+        if proxy := _proxy():
+            return ClusterError(
+                f"the Kubernetes API cannot be reached through the proxy {proxy} ({detail})",
+                NO_PROXY_CURE,
+            )
+        return ClusterError(
+            f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
+        )
+    return ClusterError(
+        f"what was asked to {task} did not answer as the Kubernetes API does "
+        f"({type(error).__name__}: {detail})",
+        _OTHER_SERVER,
+    )
+
+
+def _proxy() -> Proxy | None:
+    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    settings = {
+        option: os.environ.get(name) or os.environ.get(name.lower())
+        for option, name in (("https-proxy", "HTTPS_PROXY"), ("no-proxy", "NO_PROXY"))
+    }
+    return model_proxy(settings, host, networks=False) if host else None
+
+
+def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
+    """Find the error response behind an exception, which may come from reading its body."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, httpx2.HTTPStatusError):
+        found = found.__context__
+    return found
+
+
+def error_status(error: BaseException) -> int | None:
+    """Return the status of an error response, whatever its body is."""
+    refusal = _refusal(error)
+    if refusal is None:
+        return None
+    # The library makes some of its errors without an answer.
+    response = cast(httpx2.Response | None, refusal.response)
+    if response is not None:
+        return response.status_code
+    return refusal.status.code if isinstance(refusal, ApiError) else None
+
+
+def _reason(refusal: httpx2.HTTPStatusError) -> str:
+    """Return the message of a response: Kubernetes names the missing permission."""
+    message = refusal.status.message if isinstance(refusal, ApiError) else None
+    # The error's own text ends in the address of a page on the internet.
+    return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
+
+
+def api_client() -> Any:
+    """Return lightkube's client, whose own types are only partly known to the type checker."""
+    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
+    # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
+    return lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
+
+
+def list_resources(kind: type[Resource], **selection: object) -> Iterable[Resource]:
+    """List what there is of a kind, with the arguments of lightkube's ``Client.list``."""
+    return cast(Iterable[Resource], api_client().list(kind, **selection))
