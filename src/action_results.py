@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from ckf_airgap.deployment.deployer import Outcome
 from ckf_airgap.deployment.preflight import Level, PreflightResult
 from ckf_airgap.deployment.verification import Verification
+from ckf_airgap.kubernetes.user_pull_secrets import PullSecretChanges
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.upgrades.rendering import walk_table
@@ -72,6 +73,7 @@ def of_verification(verification: Verification) -> dict[str, object]:
     """Return the results of a verification: where it looked, and what it found."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
     mirrored = verification.images.mirrored
+    lacking = verification.without_pull_secret
     return {
         "namespaces": ", ".join(verification.namespaces),
         "containers": verification.images.containers,
@@ -81,6 +83,18 @@ def of_verification(verification: Verification) -> dict[str, object]:
         "not-as-planned": listed(verification.not_as_planned),
         "not-looked-at": verification.not_compared or "none",
         **({"mirrored-images": listed(mirrored)} if mirrored else {}),
+        **({"without-pull-secret": ", ".join(lacking)} if lacking else {}),
+    }
+
+
+def of_pull_secrets(done: PullSecretChanges) -> dict[str, object]:
+    """Return the results of changes in users' namespaces."""
+    count = len(done.changes)
+    return {
+        "namespaces": done.namespaces,
+        "changes": listed(done.changes),
+        "not-done": listed(done.problems),
+        "result": f"{count} changes" if count else "nothing to do",
     }
 
 

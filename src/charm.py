@@ -20,6 +20,7 @@ from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.report import plan_report
 from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
+from user_pull_secrets import UserPullSecrets
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class CkfAirgapCharm(ops.CharmBase):
         super().__init__(framework)
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
         self._inputs = OperatorInputs(self)
+        self._user_pull_secrets = UserPullSecrets(self, self._inputs)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
@@ -177,6 +179,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 report=reporter.waiting,
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
+                gives_pull_secrets=self._user_pull_secrets.are_given,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:

@@ -11,6 +11,7 @@ from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.user_pull_secrets import namespaces_without_pull_secret
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5
@@ -32,6 +33,9 @@ class Verification:
         not_compared: Why Juju's options were not compared with the plan; empty where they were.
         agent_images: Where Juju takes the images of its agents from, if not from the internet.
         image_options: The options that name images, with their planned values, by applications.
+        gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
+        without_pull_secret: The namespaces of users that lack it; empty where the registry wants
+            no account.
     """
 
     host: str
@@ -44,6 +48,8 @@ class Verification:
     image_options: Mapping[str, Mapping[str, OptionValue]] = field(
         default_factory=dict[str, Mapping[str, OptionValue]]
     )
+    gives_pull_secrets: bool = False
+    without_pull_secret: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
@@ -55,6 +61,10 @@ class Verification:
                 (self.images.foreign, f"containers have an image from elsewhere than {self.host}"),
                 (self.images.not_pulled, "containers cannot pull their image"),
                 (self.not_as_planned, "options or charms are not as planned"),
+                (
+                    self.without_pull_secret if self.gives_pull_secrets else (),
+                    "namespaces of users lack their pull secret",
+                ),
             )
             if found
         ]
@@ -76,6 +86,12 @@ class Verification:
                 f", {len(mirrored)} of them by a mirror, which the nodes must keep: the code of "
                 f"charms names {names}"
             )
+        if lacking := self.without_pull_secret:
+            # The nodes may have the account instead, which nothing in the cluster shows.
+            seen += (
+                f"; {self.host} wants an account, and {len(lacking)} namespaces of users have no "
+                "pull secret (action user-pull-secrets)"
+            )
         if self.not_compared:
             return f"{seen}; options were not compared: {self.not_compared}"
         return seen
@@ -91,6 +107,7 @@ def verify(
     report: Callable[[str], None],
     deployer: Deployer | None,
     not_compared: str = "",
+    gives_pull_secrets: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Verification:
@@ -107,6 +124,7 @@ def verify(
             option names is pulled when a user starts something, and no pod shows it before.
             None where the plan cannot be known.
         not_compared: Why it cannot.
+        gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
         clock: Gives the time in seconds.
         sleep: Waits for some seconds.
 
@@ -149,6 +167,7 @@ def verify(
     plan = release.known_plan() if release else None
     if release and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
+    wants_account = gives_pull_secrets or bool(release and plan and release.pull_account(plan))
     return Verification(
         host=host,
         namespaces=namespaces,
@@ -162,6 +181,8 @@ def verify(
             for item in (plan.without_incomplete().applications if plan else ())
             if item.image_options
         },
+        gives_pull_secrets=gives_pull_secrets,
+        without_pull_secret=tuple(namespaces_without_pull_secret() if wants_account else ()),
     )
 
 
