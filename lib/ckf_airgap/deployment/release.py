@@ -8,6 +8,7 @@ from pathlib import Path
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.pack_manifest import read_user_images
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.files.journal import sealing_key
@@ -165,7 +166,12 @@ class Release:
         """Resolve what the charms need against an inventory."""
         unpacked, settings = self.unpacked_charms, self.inputs.settings
         return make_plan(
-            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
+            unpacked.charms,
+            inventory,
+            settings,
+            unpacked.unreadable,
+            unpacked.between,
+            read_user_images(self.inputs.images),
         )
 
     def render(self, plan: Plan, files: Mapping[tuple[str, str], Path] | None = None) -> str:
