@@ -1,6 +1,8 @@
 """Images for users: what they are for, and where those of notebooks appear."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,12 +153,12 @@ def ui(tmp_path: Path) -> tuple[CharmFile, ...]:
 
 
 def options_of(
-    ui: tuple[CharmFile, ...], overlay: str = "", **user_images: list[str]
+    ui: tuple[CharmFile, ...], user_images: Mapping[str, tuple[str, ...]], overlay: str = ""
 ) -> dict[str, list[str]]:
     """Give the options of the one application that name images."""
     settings = PlanSettings.parse(location=RegistryLocation.parse(LOCATION), overlay=overlay)
-    held = inventory_of([OWN, NOTEBOOK, CODE])
-    (planned,) = make_plan(ui, held, settings, user_images=user_images).applications
+    held = replace(inventory_of([OWN, NOTEBOOK, CODE]), user_images=user_images)
+    (planned,) = make_plan(ui, held, settings).applications
     return {
         name: json.loads(str(value))
         for name, value in planned.options.items()
@@ -165,8 +167,8 @@ def options_of(
 
 
 def test_notebooks_appear_behind_those_of_the_charm(ui: tuple[CharmFile, ...]) -> None:
-    everything = {purpose: [CODE] for purpose in PURPOSES if purpose != "rstudio"}
-    assert options_of(ui, **everything | {"jupyter": [NOTEBOOK, OWN]}) == {
+    everything = {purpose: (CODE,) for purpose in PURPOSES if purpose != "rstudio"}
+    assert options_of(ui, everything | {"jupyter": (NOTEBOOK, OWN)}) == {
         "jupyter-images": [f"{LOCATION}/charmed/jupyter-scipy:1", f"{LOCATION}/team/notebook:1"],
         "vscode-images": [f"{LOCATION}/team/code:1"],
     }
@@ -174,14 +176,15 @@ def test_notebooks_appear_behind_those_of_the_charm(ui: tuple[CharmFile, ...]) -
 
 def test_an_overlay_takes_precedence(ui: tuple[CharmFile, ...]) -> None:
     overlay = f"applications: {{jupyter-ui: {{options: {{jupyter-images: '[{CODE}]'}}}}}}"
-    assert options_of(ui, overlay, jupyter=[NOTEBOOK]) == {
+    assert options_of(ui, {"jupyter": (NOTEBOOK,)}, overlay) == {
         "jupyter-images": [f"{LOCATION}/team/code:1"]
     }
 
 
 def test_a_notebook_that_the_archive_lacks_is_missing(ui: tuple[CharmFile, ...]) -> None:
     settings = PlanSettings.parse(location=RegistryLocation.parse(LOCATION))
-    plan = make_plan(ui, inventory_of([OWN]), settings, user_images={"jupyter": [NOTEBOOK]})
+    held = replace(inventory_of([OWN]), user_images={"jupyter": (NOTEBOOK,)})
+    plan = make_plan(ui, held, settings)
     assert [str(each) for each in plan.missing] == [f"{NOTEBOOK} (for jupyter-ui/jupyter-images)"]
 
 
@@ -189,13 +192,14 @@ def test_a_notebook_of_the_same_host_is_looked_up_too(ui: tuple[CharmFile, ...])
     """It was packed from there, and is pushed below the prefix."""
     image = "registry.corp:5000/team/notebook:7"
     settings = PlanSettings.parse(location=RegistryLocation.parse(LOCATION))
-    plan = make_plan(ui, inventory_of([OWN, image]), settings, user_images={"jupyter": [image]})
+    held = replace(inventory_of([OWN, image]), user_images={"jupyter": (image,)})
+    plan = make_plan(ui, held, settings)
     (planned,) = plan.applications
     assert f"{LOCATION}/team/notebook:7" in str(planned.options["jupyter-images"])
 
 
 def test_another_charm_with_such_an_option_is_left_alone(tmp_path: Path) -> None:
     charms = charm_files([charm_with("minio", {"jupyter-images": json.dumps([OWN])})], tmp_path)
-    assert options_of(charms, jupyter=[NOTEBOOK]) == {
+    assert options_of(charms, {"jupyter": (NOTEBOOK,)}) == {
         "jupyter-images": [f"{LOCATION}/charmed/jupyter-scipy:1"]
     }

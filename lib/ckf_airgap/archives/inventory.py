@@ -1,6 +1,6 @@
 """The content of images.tar.gz."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ class Inventory:
         artifacts: What has a manifest and is no image: signatures, charts, SBOMs.
         passed_over: The files that are not pushed, with the reason.
         conflicts: One error for each path that two different images would have in the registry.
+        user_images: Those that users take, by what they are for, as far as the archive says.
     """
 
     images: tuple[ArchivedImage, ...]
@@ -73,6 +74,7 @@ class Inventory:
     artifacts: tuple[ArchivedImage, ...] = field(default=())
     passed_over: tuple[PassedOver, ...] = field(default=())
     conflicts: tuple[ArtifactError, ...] = field(default=())
+    user_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
@@ -121,6 +123,7 @@ class InventoryBuilder:
         self._conflicts: list[ArtifactError] = []
         self.damaged: list[ArtifactError] = []
         self.passed_over: list[PassedOver] = []
+        self.user_images: Mapping[str, tuple[str, ...]] = {}
 
     def describe(self, image: ReadImage[Any]) -> ArchivedImage:
         """Describe an image as the list shows it."""
@@ -173,6 +176,7 @@ class InventoryBuilder:
             tuple(self._artifacts),
             tuple(self.passed_over),
             tuple(self._conflicts),
+            self.user_images,
         )
 
 
@@ -299,7 +303,8 @@ class ListingSink:
         self._on_file = on_file
 
     def packed(self, manifest: PackManifest) -> None:
-        """Ignore the record here; it is compared with what was found."""
+        """Take from the record what images are for; the rest is compared with what is found."""
+        self.builder.user_images = manifest.user_images
 
     def has(self, archive: NestedArchive) -> bool:
         """Have every nested archive read."""

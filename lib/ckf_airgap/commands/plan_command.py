@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-from ckf_airgap.archives.pack_manifest import read_user_images
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
     add_format,
     add_registry,
-    archive,
     archive_inventory,
     read_charms,
     read_text,
@@ -92,14 +90,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
-    plan = make_plan(
-        unpacked.charms,
-        inventory,
-        settings,
-        unpacked.unreadable,
-        unpacked.between,
-        read_user_images(archive(arguments, "images")),
-    )
+    plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between)
     document = plan_document(plan, settings.location)
     if not arguments.upgrade_from:
         return Answer(document)

@@ -1,7 +1,7 @@
 """A release: its charms, its images, their plan, and the push. Nothing here needs Juju."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -141,7 +141,7 @@ class Release:
         An archive that has not been pushed is read to its end for it, without being pushed.
         """
         images = self.inputs.images
-        if (known := self._pusher().known_inventory(images)) is not None:
+        if (known := self._known_inventory()) is not None:
             return known
         self._report(f"reading {images.name} to see what it holds")
         return read_inventory(
@@ -159,19 +159,14 @@ class Release:
 
     def known_plan(self) -> Plan | None:
         """Plan from what an earlier push has found; None where the archive was not pushed."""
-        known = self._pusher().known_inventory(self.inputs.images)
+        known = self._known_inventory()
         return None if known is None else self.plan_from(known)
 
     def plan_from(self, inventory: Inventory) -> Plan:
         """Resolve what the charms need against an inventory."""
         unpacked, settings = self.unpacked_charms, self.inputs.settings
         return make_plan(
-            unpacked.charms,
-            inventory,
-            settings,
-            unpacked.unreadable,
-            unpacked.between,
-            read_user_images(self.inputs.images),
+            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
         )
 
     def render(self, plan: Plan, files: Mapping[tuple[str, str], Path] | None = None) -> str:
@@ -197,6 +192,12 @@ class Release:
             needed = self._pull_needs_credentials(plan)
             self._pull_account = (self.inputs.registry_credentials if needed else None,)
         return self._pull_account[0]
+
+    def _known_inventory(self) -> Inventory | None:
+        """Return what an earlier push has found, with what the archive says of its images."""
+        images = self.inputs.images
+        known = self._pusher().known_inventory(images)
+        return known and replace(known, user_images=read_user_images(images))
 
     def _pull_needs_credentials(self, plan: Plan) -> bool:
         path = next((item.path for item in plan.resolved if item.path), None)

@@ -1,9 +1,8 @@
 """The images of each application, found in the archive, and who asked for what is not there."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, cast
 
 from ckf_airgap.archives.inventory import Inventory
@@ -24,8 +23,6 @@ from ckf_airgap.planning.image_overrides import overridden_image_options
 from ckf_airgap.planning.notebook_images import with_notebook_images
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
-NO_IMAGES: Mapping[str, Sequence[str]] = MappingProxyType({})
-"""No images that users take."""
 _DIFFERENT_PLACES = (
     "the option takes one hub and one tag for all its images, but the archive holds them in "
     "different places"
@@ -102,13 +99,8 @@ def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, .
 class ImageFinder:
     """Gives the images of each application, and remembers what was asked for by whom."""
 
-    def __init__(
-        self,
-        inventory: Inventory,
-        location: RegistryLocation,
-        user_images: Mapping[str, Sequence[str]] = NO_IMAGES,
-    ) -> None:
-        self._user_images = user_images
+    def __init__(self, inventory: Inventory, location: RegistryLocation) -> None:
+        self._user_images = inventory.user_images
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}

@@ -16,7 +16,6 @@ from ckf_airgap.planning.charm_selection import (
     unreadable_warnings,
 )
 from ckf_airgap.planning.image_finder import (
-    NO_IMAGES,
     FixedImage,
     ImageFinder,
     MissingImage,
@@ -202,7 +201,6 @@ def make_plan(
     settings: PlanSettings,
     unreadable: Sequence[UnreadableCharm] = (),
     between: Iterable[CharmFile] = (),
-    user_images: Mapping[str, Sequence[str]] = NO_IMAGES,
 ) -> Plan:
     """Work out the deployment from the two artifacts.
 
@@ -212,8 +210,6 @@ def make_plan(
         settings: What the operator says.
         unreadable: What of charms.tar.gz cannot be read.
         between: The older charms that an upgrade goes through.
-        user_images: The images that users take, by what they are for: those of notebooks appear
-            in the lists of notebooks.
 
     Returns:
         The plan.
@@ -237,7 +233,7 @@ def make_plan(
         )
     applications = {item.name: by_name[item.charm] for item in deployed}
     excluded = _excluded(settings.excluded_charms, applications)
-    finder = ImageFinder(inventory, settings.location, user_images)
+    finder = ImageFinder(inventory, settings.location)
     planned = tuple(
         _planned(item, applications[item.name], item.name in excluded, finder, settings)
         for item in deployed
