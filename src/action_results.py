@@ -8,6 +8,7 @@ from ckf_airgap.deployment.mirror_trial import MirrorTrial
 from ckf_airgap.deployment.preflight import Level, PreflightResult
 from ckf_airgap.deployment.verification import Verification
 from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.kubernetes.user_pull_secrets import PullSecretChanges
 from ckf_airgap.mirrors.original_names import OriginalNames
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.push.pusher import PushResult
@@ -108,6 +109,7 @@ def of_verification(verification: Verification) -> dict[str, object]:
     """Return the results of a verification: where it looked, and what it found."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
     mirrored = verification.images.mirrored
+    lacking = verification.without_pull_secret
     return {
         "namespaces": ", ".join(verification.namespaces),
         "containers": verification.images.containers,
@@ -118,6 +120,18 @@ def of_verification(verification: Verification) -> dict[str, object]:
         "not-looked-at": verification.not_compared or "none",
         **({"mirrored-images": listed(mirrored)} if mirrored else {}),
         **({"mirrors": _mirrors(verification.mirrors)} if verification.mirrors else {}),
+        **({"without-pull-secret": ", ".join(lacking)} if lacking else {}),
+    }
+
+
+def of_pull_secrets(done: PullSecretChanges) -> dict[str, object]:
+    """Return the results of changes in users' namespaces."""
+    count = len(done.changes)
+    return {
+        "namespaces": done.namespaces,
+        "changes": listed(done.changes),
+        "not-done": listed(done.problems),
+        "result": f"{count} changes" if count else "nothing to do",
     }
 
 

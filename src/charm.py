@@ -21,6 +21,7 @@ from ckf_airgap.planning.report import plan_report
 from mirrors_action import MirrorsAction
 from operator_inputs import OperatorInputs
 from reporting import UNIT_DISK, UnitReporter, reporting
+from user_pull_secrets import UserPullSecrets
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class CkfAirgapCharm(ops.CharmBase):
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
         self._inputs = OperatorInputs(self)
         self._mirrors = MirrorsAction(self, self._inputs, self._release)
+        self._user_pull_secrets = UserPullSecrets(self, self._inputs)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
@@ -182,6 +184,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
                 mirrors=given.mirrors,
+                gives_pull_secrets=self._user_pull_secrets.are_given,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:

@@ -39,6 +39,7 @@ class Configuration:
     registry_ca: str | None = None
     registry_credentials: ops.Secret | None = None
     juju_credentials: ops.Secret | None = None
+    user_pull_credentials: ops.Secret | None = None
     model: str = "kubeflow"
     images_url: str = ""
     charms_url: str = ""
@@ -77,6 +78,9 @@ class OperatorInputs:
             self.location,
             lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
             self.juju_credentials,
+            lambda: self._credentials(
+                configuration.user_pull_credentials, "user-pull-credentials"
+            ),
             lambda: self._source("charms"),
             # The file of the resource is fetched only when it is needed.
             lambda: configuration.images_url and self._source("images"),
@@ -191,6 +195,22 @@ class OperatorInputs:
             )
         return credentials
 
+    def user_pull_credentials(self) -> Credentials:
+        """Return the account that pods of users pull with.
+
+        Raises:
+            ConfigurationError: It is not set or cannot be read.
+        """
+        option = "user-pull-credentials"
+        credentials = self._credentials(self.configuration.user_pull_credentials, option)
+        if credentials is None:
+            raise ConfigurationError(
+                f"{option} is not set",
+                f"juju config {self._charm.app.name} {option}=secret:..., with an account that "
+                "may only pull: users can read it",
+            )
+        return credentials
+
     def fingerprint(self) -> str:
         """Return a hash of options, secrets and archives; reads URLs and resources.
 
@@ -273,7 +293,10 @@ class OperatorInputs:
     def _options(self) -> dict[str, object]:
         return dataclasses.asdict(
             dataclasses.replace(
-                self.configuration, registry_credentials=None, juju_credentials=None
+                self.configuration,
+                registry_credentials=None,
+                juju_credentials=None,
+                user_pull_credentials=None,
             )
         )
 

@@ -52,6 +52,13 @@ class Refresh(Upgrade, Deploy):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UserPullSecrets:
+    """The parameters of the action user-pull-secrets."""
+
+    remove: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verify:
     """The parameters of the action verify."""
 

@@ -14,6 +14,9 @@ import yaml
 from ckf_airgap.archives.pack_manifest import read_pack_manifest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
+from ckf_airgap.deployment.release import Inputs
+from ckf_airgap.deployment.release import Release as DeployedRelease
+from ckf_airgap.planning.settings import PlanSettings
 from tests.functional.packs import (
     OPTIONS,
     Captured,
@@ -201,8 +204,73 @@ def test_images_that_are_added(
     assert len(names) == len(release.images) + len(extra)
 
 
+@pytest.mark.usefixtures("release")
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_images_of_users_by_what_they_are_for(
+    layout: str, outside: Outside, registry: RunningRegistry, tmp_path: Path, capsys: Captured
+) -> None:
+    """Those of notebooks are offered without an overlay, all are recorded and packed."""
+    default = "python:3.7"
+    outside.fill(["quay.io/team/notebook:1", "quay.io/team/rstudio:2", default], OPTIONS)
+    by_purpose = tmp_path / "users.yaml"
+    by_purpose.write_text(
+        "jupyter: [quay.io/team/notebook:1]\nrstudio: [quay.io/team/rstudio:2]\n"
+        "pipelines: default\n"
+    )
+    more = ["--format", layout, "--add-images", str(by_purpose)]
+    assert main(words(outside, tmp_path, *more)) == 0
+    expected = {
+        "jupyter": ["quay.io/team/notebook:1"],
+        "rstudio": ["quay.io/team/rstudio:2"],
+        "pipelines": [default],
+    }
+    packed = document(capsys)
+    assert packed["user_images"] == expected
+    assert {default, "quay.io/team/notebook:1"} <= {image["name"] for image in packed["images"]}
+    arguments = [f"--{name}={tmp_path}/packed/{name}.tar.gz" for name in ("images", "charms")]
+    assert main(["plan", *arguments, "--registry", "registry.corp/ckf"]) == 0
+    options = document(capsys)["applications"]["jupyter-ui"]["options"]
+    jupyter = json.loads(options["jupyter-images"])
+    assert jupyter[-1] == "registry.corp/ckf/team/notebook:1"
+    assert len(jupyter) > 1
+    assert json.loads(options["rstudio-images"])[-1] == "registry.corp/ckf/team/rstudio:2"
+    assert "team" not in options["vscode-images"]
+
+    # The charm plans from what its push has found, without reading the archive again.
+    inputs = Inputs(
+        images=FileSource(tmp_path / "packed" / "images.tar.gz"),
+        charms=FileSource(tmp_path / "packed" / "charms.tar.gz"),
+        settings=PlanSettings.parse(location=registry.location),
+        registry_ca=registry.process.ca.read_text(),
+    )
+    unit = DeployedRelease(inputs, folder=tmp_path / "unit", templates=tmp_path)
+    unit.push()
+    plan = unit.known_plan()
+    assert plan
+    (ui,) = (item for item in plan.applications if item.name == "jupyter-ui")
+    image = json.loads(str(ui.options["jupyter-images"]))[-1]
+    assert image == f"{registry.location}/team/notebook:1"
+    assert registry.pull(image, tmp_path).diff_ids
+
+
+@pytest.mark.usefixtures("release")
+def test_images_for_a_purpose_that_there_is_not(
+    outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    by_purpose = tmp_path / "users.yaml"
+    by_purpose.write_text("notebooks: [quay.io/team/notebook:1]\n")
+    assert main(words(outside, tmp_path, "--add-images", str(by_purpose))) == 2
+    said = capsys.readouterr().err
+    assert "'notebooks', which is no purpose: use jupyter, vscode" in said
+    assert not (tmp_path / "packed").exists()
+
+
 def test_images_of_manifests_at_an_address(
-    release: Release, outside: Outside, authority: Authority, tmp_path: Path, capsys: Captured
+    release: Release,
+    outside: Outside,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: Captured,
 ) -> None:
     """As GitHub gives the files of a release: by way of a referral."""
     outside.fill(["gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1"], OPTIONS)

@@ -11,6 +11,7 @@ import yaml
 from ops import testing
 
 from charm import CkfAirgapCharm
+from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.deployment.deployer import Deployer, Outcome
 from ckf_airgap.deployment.release import Inputs, Release
@@ -70,6 +71,7 @@ class FakeCore:
     differences_: tuple[str, ...] = ()
     known_plan_: Plan | None = PLAN
     digests: Mapping[tuple[str, str], str] = {}
+    pull_account_: Credentials | None = None
     walk_ = Walk(steps=((Phase.REST, Remove("old-app", False, "it is of no use")),))
     permissions: Permissions | None = None
 
@@ -134,6 +136,9 @@ class FakeRelease(Release):
 
     def known_plan(self) -> Plan | None:
         return self.core.known_plan_
+
+    def pull_account(self, plan: Plan) -> Credentials | None:
+        return self.core.pull_account_
 
     def render(self, plan: Plan, files: object = None) -> str:
         assert plan == self.core.plan_
@@ -279,6 +284,7 @@ class Unit:
             "refresh": {**missing, **upgrade, "dry-run": False},
             "preflight": {**upgrade, "mirrors": False},
             "verify": {"timeout": 0, "mirrors": False},
+            "user-pull-secrets": {"remove": False},
         }.get(action, {})
         given = {name.replace("_", "-"): value for name, value in parameters.items()}
         event = self.context.on.action(action, params={**defaults, **given})

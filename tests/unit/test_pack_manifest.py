@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from ckf_airgap.errors import ArtifactError
 
 IMAGE = PackedImage("docker.io/a/b:1", f"sha256:{'1' * 64}", f"sha256:{'2' * 64}", 5)
 CHARM = PackedCharm("minio", "minio_r3.charm", "3" * 64, 7, 3, "stable")
-MANIFEST = PackManifest("oci", "amd64", (IMAGE,), (CHARM,), "applications: {}", 12)
+MANIFEST = PackManifest(
+    *("oci", "amd64", (IMAGE,), (CHARM,), "applications: {}", 12),
+    user_images={"jupyter": ("docker.io/a/b:1",)},
+)
 
 
 def document(**changes: Any) -> str:
@@ -27,6 +31,13 @@ def document(**changes: Any) -> str:
 
 def test_it_is_read_as_it_was_written() -> None:
     assert PackManifest.decode(MANIFEST.encode(), "images.tar.gz") == MANIFEST
+
+
+def test_one_that_says_nothing_of_users_is_read() -> None:
+    written = json.loads(MANIFEST.encode())
+    del written["user_images"]
+    found = PackManifest.decode(json.dumps(written).encode(), "images.tar.gz")
+    assert found == replace(MANIFEST, user_images={})
 
 
 def test_one_of_a_later_format_says_nothing() -> None:
@@ -48,6 +59,9 @@ def test_one_of_a_later_format_says_nothing() -> None:
         document(images=[{"name": "", "digest": "", "image_id": "", "size": "0"}]),
         document(images=[{"name": "", "digest": "", "image_id": "", "size": 0, "more": 0}]),
         document(charms=[{"name": "", "file": "", "sha256": [], "size": 0}]),
+        document(user_images=None),
+        document(user_images={"jupyter": "a/b:1"}),
+        document(user_images={"jupyter": [1]}),
         document(archive_size="many"),
         document(archive_size=None),
         document(archive_size=float("inf")),

@@ -1,6 +1,6 @@
 """The content of images.tar.gz."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ class Inventory:
         artifacts: Other content with a manifest: signatures, charts, SBOMs.
         passed_over: The files that are not pushed, with the reason.
         conflicts: An error for each path that belongs to two different images.
+        user_images: The images of users by their purpose, if the archive records them.
     """
 
     images: tuple[ArchivedImage, ...]
@@ -73,6 +74,7 @@ class Inventory:
     artifacts: tuple[ArchivedImage, ...] = field(default=())
     passed_over: tuple[PassedOver, ...] = field(default=())
     conflicts: tuple[ArtifactError, ...] = field(default=())
+    user_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def unnamed(self) -> tuple[ArchivedImage, ...]:
@@ -121,6 +123,7 @@ class InventoryBuilder:
         self._conflicts: list[ArtifactError] = []
         self.damaged: list[ArtifactError] = []
         self.passed_over: list[PassedOver] = []
+        self.user_images: Mapping[str, tuple[str, ...]] = {}
 
     def describe(self, image: ReadImage[Any]) -> ArchivedImage:
         """Return the entry for an image."""
@@ -173,6 +176,7 @@ class InventoryBuilder:
             tuple(self._artifacts),
             tuple(self.passed_over),
             tuple(self._conflicts),
+            self.user_images,
         )
 
 
@@ -286,7 +290,8 @@ class ListingSink:
         self._on_file = on_file
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Ignore the record; ``read_into`` compares it with what was found."""
+        """Keep the purposes of images; ``read_into`` compares the rest with what was found."""
+        self.builder.user_images = manifest.user_images
 
     def has_nested(self, archive: NestedArchive) -> bool:
         """Return False: read every nested archive."""

@@ -1,7 +1,8 @@
 """The record of a packed archive's content: its first member, ``ckf-airgap.json``."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, cast
 
 from ckf_airgap.archives.byte_stream import ByteStream, open_archive
@@ -13,6 +14,7 @@ PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
 
 Entry = TypeVar("Entry", "PackedImage", "PackedCharm")
+Value = TypeVar("Value")
 
 _FORMAT = 1
 _LARGEST = 16 * 1024 * 1024
@@ -70,6 +72,8 @@ class PackManifest:
         bundle: The bundle that they were packed for, if any.
         archive_size: The size of the archive that holds this record, in bytes.
         upgrade_from: The release or bundle that it was packed to upgrade from, if any.
+        user_images: The names of users' images by their purpose: ``jupyter``, ``vscode``,
+            ``rstudio``, ``pipelines``, ``runtimes``, ``other``.
     """
 
     layout: str
@@ -79,6 +83,7 @@ class PackManifest:
     bundle: str = ""
     archive_size: int = 0
     upgrade_from: str = ""
+    user_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def encode(self) -> bytes:
         """Return the JSON document, whose length does not depend on ``archive_size``."""
@@ -131,6 +136,7 @@ class PackManifest:
                 str(document["bundle"]),
                 int(document["archive_size"]),
                 printable(str(document.get("upgrade_from", ""))),
+                _user_images(document.get("user_images", {})),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ArtifactError(
@@ -155,6 +161,19 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
     return manifest
 
 
+def read_user_images(archive: Source) -> Mapping[str, tuple[str, ...]]:
+    """Read which images of an archive users take, by what they are for; empty where nothing says.
+
+    Args:
+        archive: images.tar.gz.
+
+    Raises:
+        ArtifactError: The archive is not one, or is not as long as it was made.
+    """
+    manifest = read_pack_manifest(archive)
+    return manifest.user_images if manifest else {}
+
+
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
     """Read the record from its member.
 
@@ -174,10 +193,24 @@ def decode_member(member: TarMember, archive: str) -> PackManifest | None:
 
 def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
     entry = kind(**document)
-    for field in fields(entry):
-        if not isinstance(getattr(entry, field.name), cast(type, field.type)):
-            raise TypeError(f"{field.name} of {document} has the wrong type")
+    for each in fields(entry):
+        if not isinstance(getattr(entry, each.name), cast(type, each.type)):
+            raise TypeError(f"{each.name} of {document} has the wrong type")
     return entry
+
+
+def _user_images(document: object) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for purpose, names in cast(dict[str, Any], _of(dict, document)).items():
+        images = [_of(str, name) for name in cast(list[object], _of(list, names))]
+        found[printable(purpose)] = tuple(map(printable, images))
+    return found
+
+
+def _of(kind: type[Value], value: object) -> Value:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.80} is not of the kind {kind.__name__}")
+    return value
 
 
 def _first_member(stream: ByteStream, archive: str) -> PackManifest | None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.packing.upgrade_start import UpgradeStart
+from ckf_airgap.packing.user_images import (
+    BASE_IMAGES_OF_SDKS,
+    PURPOSES,
+    UserImages,
+    read_user_images,
+)
 from ckf_airgap.upgrades.rules import load_rules
 
 _EPILOG = """examples:
@@ -34,9 +41,20 @@ _EPILOG = """examples:
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --dry-run
 
+A file of --add-images may give the purpose of its images; those for notebooks appear in their
+lists:
+  jupyter: [quay.io/team/notebook:1]
+  vscode: [quay.io/team/code-server:1]
+  rstudio: [quay.io/team/rstudio:1]
+  pipelines: default        # the base image of steps that name none; or a list
+  runtimes: [quay.io/team/model-server:1]
+  other: [quay.io/team/tool:1]
+'default' is the base image of the kfp SDK of the release. By the version of the SDK:
+@BASE_IMAGES@.
+
 Charms are downloaded with juju download, images with skopeo, with the mirrors, accounts and
 proxies that these are configured with.
-"""
+""".replace("@BASE_IMAGES@", textwrap.fill(BASE_IMAGES_OF_SDKS, 96))
 
 
 def define(add_parser: AddParser) -> None:
@@ -99,8 +117,8 @@ def define(add_parser: AddParser) -> None:
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="images besides those of the charms: a list, or Kubernetes manifests; may be given "
-        "several times",
+        help="images besides those of the charms: a list, Kubernetes manifests, or a map of "
+        f"purposes ({', '.join(PURPOSES)}) to lists; may be given several times",
     )
     pack.add_argument(
         "--upgrade-from",
@@ -159,12 +177,14 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         origins = charms_of_bundle(bundle) if bundle else ()
     if channels:
         origins = charms_of_channel_map(channels)
+    images, user_images = _added_images(arguments)
     request = PackRequest(
         output=arguments.output,
         origins=origins,
         folder=arguments.charms,
         bundle=bundle,
-        images=_added_images(arguments),
+        images=images,
+        user_images=user_images,
         juju_version=arguments.juju_version,
         layout=arguments.layout,
         architecture=arguments.architecture,
@@ -204,6 +224,9 @@ def _pack(arguments: argparse.Namespace) -> Answer:
                 {"name": image.name, "digest": image.digest, "layer_bytes": image.size}
                 for image in manifest.images
             ],
+            "user_images": {
+                purpose: list(names) for purpose, names in manifest.user_images.items()
+            },
             "upgrade_from": manifest.upgrade_from or None,
             "upgrade_charms": [charm.file for charm in packed.between.charms],
             "upgrade_images": [image.name for image in packed.between.images],
@@ -227,7 +250,10 @@ def _upgrade_start(text: str) -> UpgradeStart | None:
     return UpgradeStart.of_bundle(path.name, read_text(path))
 
 
-def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
+def _added_images(
+    arguments: argparse.Namespace,
+) -> tuple[tuple[ImageReference, ...], UserImages]:
+    user_images = UserImages()
     images = [parse_image(text) for text in arguments.add_image]
     for place in arguments.add_images:
         if "://" in place:
@@ -235,8 +261,12 @@ def _added_images(arguments: argparse.Namespace) -> tuple[ImageReference, ...]:
             text = content.decode("utf-8", "replace")
         else:
             text = read_text(Path(place))
-        images += images_in(text, place)
-    return tuple(images)
+        with_purposes = read_user_images(text, place)
+        if with_purposes:
+            user_images = user_images.joined(with_purposes)
+        else:
+            images += images_in(text, place)
+    return tuple(images), user_images
 
 
 class _FetchBar:

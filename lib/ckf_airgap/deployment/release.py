@@ -1,13 +1,14 @@
 """A release: its charms, its images, their plan, and the push. Nothing here needs Juju."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.pack_manifest import read_user_images
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.files.journal import sealing_key
@@ -141,7 +142,7 @@ class Release:
         An archive that has not been pushed is read to its end for it, without being pushed.
         """
         images = self.inputs.images
-        if (known := self._pusher().known_inventory(images)) is not None:
+        if (known := self._known_inventory()) is not None:
             return known
         self._report(f"reading {images.name} to see what it holds")
         return read_inventory(
@@ -164,7 +165,7 @@ class Release:
 
     def known_plan(self) -> Plan | None:
         """Plan from what an earlier push has found; None where the archive was not pushed."""
-        known = self._pusher().known_inventory(self.inputs.images)
+        known = self._known_inventory()
         return None if known is None else self.plan_from(known)
 
     def plan_from(self, inventory: Inventory) -> Plan:
@@ -197,6 +198,12 @@ class Release:
             needed = self._pull_needs_credentials(plan)
             self._pull_account = (self.inputs.registry_credentials if needed else None,)
         return self._pull_account[0]
+
+    def _known_inventory(self) -> Inventory | None:
+        """Return what an earlier push has found, with what the archive says of its images."""
+        images = self.inputs.images
+        known = self._pusher().known_inventory(images)
+        return known and replace(known, user_images=read_user_images(images))
 
     def _pull_needs_credentials(self, plan: Plan) -> bool:
         path = next((item.path for item in plan.resolved if item.path), None)

@@ -12,6 +12,7 @@ from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.kubernetes import cluster
+from ckf_airgap.kubernetes.user_pull_secrets import namespaces_without_pull_secret
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5
@@ -34,6 +35,9 @@ class Verification:
         agent_images: Where Juju takes the images of its agents from, if not from the internet.
         image_options: The options that name images, with their planned values, by applications.
         mirrors: What the nodes made of original names; None where they were not tried.
+        gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
+        without_pull_secret: The namespaces of users that lack it; empty where the registry wants
+            no account.
     """
 
     host: str
@@ -47,6 +51,8 @@ class Verification:
         default_factory=dict[str, Mapping[str, OptionValue]]
     )
     mirrors: MirrorTrial | None = None
+    gives_pull_secrets: bool = False
+    without_pull_secret: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
@@ -61,6 +67,10 @@ class Verification:
                 (
                     self.mirrors.failed if self.mirrors else (),
                     "images are not found by their original names",
+                ),
+                (
+                    self.without_pull_secret if self.gives_pull_secrets else (),
+                    "namespaces of users lack their pull secret",
                 ),
             )
             if found
@@ -83,6 +93,12 @@ class Verification:
                 f", {len(mirrored)} of them by a mirror, which the nodes must keep: pods name "
                 f"{names}"
             )
+        if lacking := self.without_pull_secret:
+            # The nodes may have the account instead, which nothing in the cluster shows.
+            seen += (
+                f"; {self.host} wants an account, and {len(lacking)} namespaces of users have no "
+                "pull secret (action user-pull-secrets)"
+            )
         if self.not_compared:
             return f"{seen}; options were not compared: {self.not_compared}"
         return seen
@@ -99,6 +115,7 @@ def verify(
     deployer: Deployer | None,
     not_compared: str = "",
     mirrors: bool = False,
+    gives_pull_secrets: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Verification:
@@ -116,6 +133,7 @@ def verify(
             None where the plan cannot be known.
         not_compared: Why it cannot.
         mirrors: Whether to have the nodes pull images by their original names.
+        gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
         clock: Gives the time in seconds.
         sleep: Waits for some seconds.
 
@@ -164,6 +182,7 @@ def verify(
     plan = release.known_plan() if release else None
     if release and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
+    wants_account = gives_pull_secrets or bool(release and plan and release.pull_account(plan))
     return Verification(
         host=host,
         namespaces=namespaces,
@@ -178,6 +197,8 @@ def verify(
             if item.image_options
         },
         mirrors=trial,
+        gives_pull_secrets=gives_pull_secrets,
+        without_pull_secret=tuple(namespaces_without_pull_secret() if wants_account else ()),
     )
 
 

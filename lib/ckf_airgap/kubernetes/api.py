@@ -51,7 +51,7 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
         else:
             cure = _OTHER_SERVER
         return ClusterError(
-            f"the Kubernetes API refused to {task} ({_reason(refusal)})",
+            f"the Kubernetes API refused to {task} ({error_reason(refusal)})",
             cure,
         )
     detail = str(error) or type(error).__name__
@@ -101,7 +101,7 @@ def error_status(error: BaseException) -> int | None:
     return refusal.status.code if isinstance(refusal, ApiError) else None
 
 
-def _reason(refusal: httpx2.HTTPStatusError) -> str:
+def error_reason(refusal: httpx2.HTTPStatusError) -> str:
     """Return the message of a response: Kubernetes names the missing permission."""
     message = refusal.status.message if isinstance(refusal, ApiError) else None
     # The error's own text ends in the address of a page on the internet.

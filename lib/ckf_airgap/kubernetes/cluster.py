@@ -31,7 +31,7 @@ _KNATIVE: tuple[type[generic_resource.GenericNamespacedResource], ...] = tuple(
 _PODSPEC_LABELS = {"operator.juju.is/target": "application"}
 _NAME_LABEL = "operator.juju.is/name"
 _REVISION_LABEL = "controller-revision-hash"
-_PULL_FAILURES = frozenset(
+PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -40,6 +40,7 @@ _PULL_FAILURES = frozenset(
         "ImageInspectError",
     }
 )
+"""Why a container waits whose image cannot be pulled."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,15 @@ def describe() -> ClusterFacts:
 
 
 def profile_namespaces() -> list[str]:
-    """List the namespaces of Kubeflow's user profiles.
+    """List the namespaces of Kubeflow's user profiles that are not being deleted.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
     """
     with api_errors("list namespaces"):
         found = list_resources(Namespace, labels=_PROFILE_LABELS)
-        return [item.metadata.name for item in found if item.metadata and item.metadata.name]
+        all_metadata = [item.metadata for item in found if item.metadata]
+        return [each.name for each in all_metadata if each.name and not each.deletionTimestamp]
 
 
 def knative_namespaces() -> list[str]:
@@ -345,6 +347,6 @@ def _pulled_digest(status: ContainerStatus | None) -> str:
 
 def _pull_failure(status: ContainerStatus | None) -> str:
     waiting = status.state.waiting if status and status.state else None
-    if waiting is None or waiting.reason not in _PULL_FAILURES:
+    if waiting is None or waiting.reason not in PULL_FAILURES:
         return ""
     return f"{waiting.reason}: {waiting.message or ''}".removesuffix(": ")

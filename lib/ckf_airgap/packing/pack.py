@@ -256,10 +256,12 @@ class Packer:
         """List the images to pack, and look up their manifests."""
         files = [charm.file for charm in charms]
         version = self._request.juju_version
+        user_images = self._request.user_images.for_release(files)
         wanted = distinct_images(
             (
                 *wanted_images(files),
                 *self._request.images,
+                *user_images.references,
                 *(juju_images(version, files) if version else ()),
             )
         )
@@ -273,6 +275,8 @@ class Packer:
                 journal.add({"image": str(image.reference), "digest": digest})
 
         images = lookup.find(wanted, dict(self._memory.images), found)
+        # An image that is written in several ways has one of them as its name.
+        names = {image.reference.upstream: image.name for image in images}
         manifest = PackManifest(
             self._request.layout,
             self._request.architecture,
@@ -283,6 +287,10 @@ class Packer:
             tuple(charm.packed for charm in charms),
             self._request.bundle,
             upgrade_from=self._request.upgrade_from.name if self._request.upgrade_from else "",
+            user_images={
+                purpose: tuple(names[image.upstream] for image in references)
+                for purpose, references in user_images.images.items()
+            },
         )
         return manifest, images, warnings
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.upgrade_start import UpgradeStart
+from ckf_airgap.packing.user_images import DEFAULT, UserImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class PackRequest:
             that they name count.
         bundle: The text of the bundle that the charms are for; empty for none.
         images: Images besides those of the charms.
+        user_images: Images of users, likewise.
         juju_version: The controller's version, to pack Juju's own images; empty to leave them
             out.
         layout: ``docker`` or ``oci``.
@@ -36,6 +38,7 @@ class PackRequest:
     folder: Path | None = None
     bundle: str = ""
     images: tuple[ImageReference, ...] = ()
+    user_images: UserImages = field(default_factory=UserImages)
     juju_version: str = ""
     layout: str = "docker"
     architecture: str = "amd64"
@@ -51,9 +54,10 @@ class PackRequest:
             sorted(map(str, self.origins)),
             str(self.folder),
             self.bundle,
-            sorted(map(str, self.images)),
+            sorted(map(str, (*self.images, *self.user_images.references))),
             self.juju_version,
             self.architecture,
+            *((DEFAULT,) if self.user_images.with_default else ()),
             *(sorted(map(str, self.upgrade_from.versions.items())) if self.upgrade_from else ()),
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()

@@ -20,6 +20,7 @@ from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.planning.image_overrides import overridden_image_options
+from ckf_airgap.planning.notebook_images import with_notebook_images
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
 _DIFFERENT_PLACES = (
@@ -99,6 +100,7 @@ class ImageFinder:
     """Gives the images of each application, and remembers what was asked for by whom."""
 
     def __init__(self, inventory: Inventory, location: RegistryLocation) -> None:
+        self._user_images = inventory.user_images
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
@@ -159,10 +161,12 @@ class ImageFinder:
         """
         values: dict[str, OptionImages] = {}
         missing: set[str] = set()
-        for option in overridden_image_options(application, charm, own):
+        options = overridden_image_options(application, charm, own)
+        for option in with_notebook_images(options, charm, own, self._user_images):
             wanted_by = f"{application}/{option.name}"
             default = charm.image_option(option.name)
-            self._own.update(set(option.images) - set(default.images if default else ()))
+            packed = {image for images in self._user_images.values() for image in images}
+            self._own.update(set(option.images) - set(default.images if default else ()) - packed)
             # Each is asked for, so that all that are missing are listed.
             if not all([self._find(image, wanted_by) for image in option.images]):
                 missing.add(option.name)

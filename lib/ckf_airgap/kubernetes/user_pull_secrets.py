@@ -1,0 +1,356 @@
+"""The pull secrets of users' namespaces: a registry with an account gives pods there no image.
+
+A namespace of a user gets one secret, and the service accounts that its pods run as name it.
+Nothing of others changes: a secret of the same name stays as it is, and a service account keeps
+its other pull secrets.
+"""
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import CONFLICT, FORBIDDEN, NOT_FOUND, UNPROCESSABLE_ENTITY
+from typing import Any, cast
+
+from lightkube import ALL_NS
+from lightkube.core.exceptions import ApiError
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Pod, Secret, ServiceAccount
+from lightkube.types import PatchType
+
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.images.reference import registry_host
+from ckf_airgap.kubernetes.api import (
+    api_client,
+    api_errors,
+    error_reason,
+    error_status,
+    list_resources,
+)
+from ckf_airgap.kubernetes.cluster import PULL_FAILURES, profile_namespaces
+
+SECRET_NAME = "ckf-airgap-registry"
+"""The name of the secret in each namespace."""
+SERVICE_ACCOUNTS = ("default", "default-editor", "default-viewer")
+"""Kubernetes makes the first, Kubeflow's profile controller the others (profile_controller.go)."""
+MANAGED_BY = {"app.kubernetes.io/managed-by": "ckf-airgap"}
+"""The label of what the charm has made."""
+
+_SECRET_TYPE = "kubernetes.io/dockerconfigjson"
+_SECRET_KEY = ".dockerconfigjson"
+# What makes another pod in the place of one that is deleted. A Job or a workflow counts it as
+# failed instead.
+_REPLACING_KINDS = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})
+# What the API says of one namespace, which says nothing of the others.
+_OF_ONE_NAMESPACE = (FORBIDDEN, CONFLICT, UNPROCESSABLE_ENTITY)
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class PullSecretChanges:
+    """What was done in users' namespaces.
+
+    Attributes:
+        namespaces: How many there are.
+        changes: What was changed, in words.
+        problems: What could not be done, in words, each with its cure.
+        left: How many namespaces were left for the next time.
+    """
+
+    namespaces: int
+    changes: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    left: int = 0
+
+
+class _NotDoneError(Exception):
+    """Why something could not be done in one namespace."""
+
+
+def give_pull_secrets(
+    host: str, account: Credentials, *, most: int | None = None
+) -> PullSecretChanges:
+    """Give the namespaces of users the account of the registry; done again, it changes nothing.
+
+    What there is costs four requests, however many namespaces there are.
+
+    Args:
+        host: Host and port of the registry.
+        account: What to pull with. Users can read it.
+        most: In how many namespaces to change something at most; None for all.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    content = _content(host, account)
+    changes: list[str] = []
+    problems: list[str] = []
+    changed = left = 0
+    with api_errors("give users' namespaces a pull secret"):
+        client = api_client()
+        state = _State.read(profile_namespaces(), pods=True)
+        for namespace in state.namespaces:
+            pods = state.stuck_pods(namespace, host)
+            needs_secret = state.secrets.get(namespace) != content
+            accounts = state.accounts_without(namespace)
+            if not (needs_secret or accounts or pods):
+                continue
+            if most is not None and changed >= most:
+                left += 1
+                continue
+            changed += 1
+            try:
+                with _missing_is_fine():
+                    if needs_secret:
+                        _write_secret(client, namespace, content, namespace in state.secrets)
+                        changes.append(f"{namespace}: secret {SECRET_NAME}")
+                    for name in accounts:
+                        _edit_account(client, namespace, name, add=True)
+                        changes.append(f"{namespace}: service account {name}")
+                    # Kubernetes gives a pod the pull secrets of its service account only when it
+                    # is made, so that this one would never start.
+                    for name in pods:
+                        client.delete(Pod, name, namespace=namespace)
+                        changes.append(f"{namespace}: pod {name}, which could not pull, replaced")
+            except _NotDoneError as error:
+                problems.append(f"{namespace}: {error}")
+            except ApiError as error:
+                problems.append(_refused(namespace, error))
+    return PullSecretChanges(len(state.namespaces), tuple(changes), tuple(problems), left)
+
+
+def remove_pull_secrets() -> PullSecretChanges:
+    """Remove what ``give_pull_secrets`` has made, and nothing else.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    changes: list[str] = []
+    problems: list[str] = []
+    with api_errors("remove the pull secrets of users' namespaces"):
+        client = api_client()
+        # A namespace that is no user's any more has kept its secret.
+        state = _State.read(())
+        namespaces = sorted(state.secrets)
+        for namespace in namespaces:
+            try:
+                with _missing_is_fine():
+                    for name in state.accounts_with(namespace):
+                        _edit_account(client, namespace, name, add=False)
+                        changes.append(f"{namespace}: service account {name}")
+                    # Last, because it tells where there is something to remove.
+                    client.delete(Secret, SECRET_NAME, namespace=namespace)
+                    changes.append(f"{namespace}: secret {SECRET_NAME}")
+            except _NotDoneError as error:
+                problems.append(f"{namespace}: {error}")
+            except ApiError as error:
+                problems.append(_refused(namespace, error))
+    return PullSecretChanges(len(namespaces), tuple(changes), tuple(problems))
+
+
+def namespaces_without_pull_secret() -> list[str]:
+    """List the namespaces of users that lack the secret, or a service account that lacks it.
+
+    Raises:
+        ClusterError: The Kubernetes API cannot be used.
+    """
+    with api_errors("look for the pull secrets of users' namespaces"):
+        state = _State.read(profile_namespaces())
+    return [
+        namespace
+        for namespace in state.namespaces
+        if namespace not in state.secrets or state.accounts_without(namespace)
+    ]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What there is.
+
+    Attributes:
+        namespaces: Those of users.
+        secrets: The content of this charm's secret, by namespaces.
+        accounts: The names of the pull secrets of service accounts, by namespaces and accounts.
+        pods: The pods that have not started yet, by namespaces.
+    """
+
+    namespaces: tuple[str, ...]
+    secrets: Mapping[str, str]
+    accounts: Mapping[str, Mapping[str, Sequence[str]]]
+    pods: Mapping[str, Sequence[Pod]]
+
+    @classmethod
+    def read(cls, namespaces: Iterable[str], *, pods: bool = False) -> "_State":
+        secrets: dict[str, str] = {}
+        accounts: defaultdict[str, dict[str, Sequence[str]]] = defaultdict(dict)
+        pending: defaultdict[str, list[Pod]] = defaultdict(list)
+        for secret in list_resources(Secret, namespace=ALL_NS, labels=MANAGED_BY):
+            metadata = _metadata(secret)
+            if metadata.name == SECRET_NAME:
+                data = cast(dict[str, str], cast(Any, secret).data or {})
+                secrets[metadata.namespace or ""] = data.get(_SECRET_KEY, "")
+        for each in list_resources(ServiceAccount, namespace=ALL_NS):
+            metadata = _metadata(each)
+            if metadata.name in SERVICE_ACCOUNTS:
+                accounts[metadata.namespace or ""][metadata.name] = _names(each)
+        if pods:
+            not_started = {"status.phase": "Pending"}
+            for pod in list_resources(Pod, namespace=ALL_NS, fields=not_started):
+                pending[_metadata(pod).namespace or ""].append(pod)
+        return cls(tuple(namespaces), secrets, accounts, pending)
+
+    def accounts_without(self, namespace: str) -> list[str]:
+        """List the service accounts that do not name the secret."""
+        accounts = self.accounts.get(namespace, {})
+        return [name for name, secrets in accounts.items() if SECRET_NAME not in secrets]
+
+    def accounts_with(self, namespace: str) -> list[str]:
+        """List the service accounts that name the secret."""
+        accounts = self.accounts.get(namespace, {})
+        return [name for name, secrets in accounts.items() if SECRET_NAME in secrets]
+
+    def stuck_pods(self, namespace: str, host: str) -> list[str]:
+        """List the pods that never started for want of the secret, and that are made again."""
+        return [
+            _metadata(pod).name or ""
+            for pod in self.pods.get(namespace, ())
+            if _would_get_secret(pod) and _waits_for_image(pod, host)
+        ]
+
+
+def _metadata(resource: Any) -> ObjectMeta:
+    return resource.metadata or ObjectMeta()
+
+
+def _names(account: ServiceAccount) -> list[str]:
+    return [each.name for each in account.imagePullSecrets or () if each.name]
+
+
+def _would_get_secret(pod: Pod) -> bool:
+    """Tell whether a pod has no pull secret, and another in its place would have one.
+
+    One that names its pull secrets itself is not given those of its service account
+    (documentation, "Configure Service Accounts for Pods").
+    """
+    owners: list[Any] = _metadata(pod).ownerReferences or []
+    return (
+        pod.spec is not None
+        and not pod.spec.imagePullSecrets
+        and (pod.spec.serviceAccountName or "default") in SERVICE_ACCOUNTS
+        and any(owner.controller and owner.kind in _REPLACING_KINDS for owner in owners)
+    )
+
+
+def _waits_for_image(pod: Pod, host: str) -> bool:
+    """Tell whether a pod waits for an image of a registry that it cannot pull."""
+    if pod.status is None:
+        return False
+    statuses = (*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ()))
+    return any(
+        each.state is not None
+        and each.state.waiting is not None
+        and each.state.waiting.reason in PULL_FAILURES
+        and registry_host(each.image) == host
+        for each in statuses
+    )
+
+
+def _content(host: str, account: Credentials) -> str:
+    """Write an account as the data of a secret.
+
+    Kubernetes documentation, "Pull an Image from a Private Registry".
+    """
+    both = base64.b64encode(f"{account.username}:{account.password}".encode()).decode()
+    entry = {"username": account.username, "password": account.password, "auth": both}
+    return base64.b64encode(json.dumps({"auths": {host: entry}}).encode()).decode()
+
+
+def _write_secret(client: Any, namespace: str, content: str, is_there: bool) -> None:
+    """Make the secret, or give it its new content.
+
+    Raises:
+        _NotDoneError: There is a secret of somebody else under its name.
+        ApiError: Kubernetes refuses.
+    """
+    data = {_SECRET_KEY: content}
+    if is_there:
+        client.patch(
+            *(Secret, SECRET_NAME, {"data": data}),
+            namespace=namespace,
+            patch_type=PatchType.MERGE,
+        )
+        return
+    metadata = ObjectMeta(name=SECRET_NAME, namespace=namespace, labels=dict(MANAGED_BY))
+    try:
+        client.create(Secret(metadata=metadata, type=_SECRET_TYPE, data=data))
+    except ApiError as error:
+        if error_status(error) != CONFLICT:
+            raise
+        raise _NotDoneError(
+            f"there is a secret {SECRET_NAME} that this charm has not made: remove it (kubectl "
+            f"delete secret --namespace {namespace} {SECRET_NAME}), and run it again"
+        ) from error
+
+
+def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
+    """Add the secret to a service account's pull secrets, or remove it; others stay.
+
+    The list has no merge key (core/v1, ``listType=atomic``), so that it is written as a whole, on
+    the condition that nobody has written it since it was read.
+
+    Raises:
+        _NotDoneError: Somebody else changes the account again and again.
+        ApiError: Kubernetes refuses.
+    """
+    for _ in range(_ATTEMPTS):
+        account: ServiceAccount = client.get(ServiceAccount, name, namespace=namespace)
+        names = [each for each in _names(account) if each != SECRET_NAME]
+        if add:
+            names.append(SECRET_NAME)
+        patch = {
+            "metadata": {"resourceVersion": _metadata(account).resourceVersion},
+            "imagePullSecrets": [{"name": each} for each in names],
+        }
+        try:
+            client.patch(
+                *(ServiceAccount, name, patch), namespace=namespace, patch_type=PatchType.MERGE
+            )
+        except ApiError as error:
+            if error_status(error) != CONFLICT:
+                raise
+        else:
+            return
+    raise _NotDoneError(
+        f"the service account {name} is changed by others all the time: run it again"
+    )
+
+
+@contextmanager
+def _missing_is_fine() -> Generator[None]:
+    """Pass over what is not there any more: a namespace may go at any time."""
+    try:
+        yield
+    except ApiError as error:
+        if error_status(error) != NOT_FOUND:
+            raise
+
+
+def _refused(namespace: str, error: ApiError) -> str:
+    """Describe a refusal that concerns one namespace.
+
+    Raises:
+        ApiError: It concerns the others, too.
+    """
+    if error_status(error) not in _OF_ONE_NAMESPACE:
+        raise error
+    return (
+        f"{namespace}: Kubernetes refuses it ({error_reason(error)}): cure that, and run it again"
+    )
