@@ -117,7 +117,7 @@ class Topology:
             replace(item, options={**item.options, **item.options_with_mesh.get(mesh, {})})
             for item in self.applications
             if item.mesh in (None, mesh)
-            # If the operator sets options or images of an application whose charm is available, it is wanted.
+            # An available application is wanted if the operator sets its options or images.
             or (item.charm in charms and (item.option_overrides or item.resource_overrides))
         ]
         names = {item.name for item in kept}
