@@ -149,7 +149,9 @@ def test_another_charm_under_the_same_name_is_deployed_in_its_place(tmp_path: Pa
         return target_of(charms, bundle=bundle.replace("NAME", name))
 
     model = SimulatedModel(target("mariadb-k8s"))
-    with pytest.raises(AirgapError, match="its charm is mysql-k8s, which no refresh leads to"):
+    with pytest.raises(
+        AirgapError, match="its charm is mysql-k8s, to which it cannot be refreshed"
+    ):
         model.upgrade(target("mysql-k8s"))
     model.upgrade(target("mysql-k8s"), permissions=Permissions(data_loss=frozenset({"kfp-db"})))
     assert model.commands == ["remove kfp-db --destroy-storage", "deploy kfp-db"]

@@ -66,8 +66,8 @@ def test_the_table_has_a_line_for_each_step(walk: Walk) -> None:
         "",
         "Removed and deployed again:",
         "   7  remove the relation mlmd:grpc - envoy:grpc",
-        "   8  remove mlmd with its storage (its charm declares its storage otherwise, which "
-        "Juju changes in no refresh)",
+        "   8  remove mlmd with its storage (its charm declares other storage, which "
+        "Juju cannot change in a refresh)",
         "   9  wait until mlmd is removed",
         "  10  deploy mlmd 1.17.1",
         "",

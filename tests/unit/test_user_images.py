@@ -89,7 +89,7 @@ def test_lists_and_manifests_are_not_such_files(text: str) -> None:
         ("jupyter: [[a/b:1]]", "gives no list of images for jupyter"),
         ("jupyter: [A b]", "'A b' is not an image"),
         ("vscode: default", "has default for vscode, which stands for an image of pipelines"),
-        ("jupyter: [a/b:1]\njupyter: [a/b:2]", "is not valid YAML.*gives jupyter again"),
+        ("jupyter: [a/b:1]\njupyter: [a/b:2]", "is not valid YAML.*repeats the key jupyter"),
     ],
 )
 def test_a_file_that_is_not_valid_names_its_cure(text: str, words: str) -> None:

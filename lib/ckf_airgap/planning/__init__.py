@@ -1,1 +1,1 @@
-"""From what the charms need and what the archive holds to a plan, and to its bundle."""
+"""The plan: from the charms and the archive of images to applications, relations and a bundle."""

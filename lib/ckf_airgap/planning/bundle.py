@@ -1,4 +1,4 @@
-"""The bundle: what of a plan the juju client deploys at once."""
+"""Renders the bundle of a plan."""
 
 import sys
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ def render_bundle(
 ) -> str:
     """Render the bundle of a plan (Juju documentation, "Bundle").
 
-    Charm paths are absolute and each application names its base: Juju looks for a local charm's
-    base relative to its own working directory, not to the bundle's.
+    Charm paths are absolute and each application has a base: Juju looks for a local charm's base
+    relative to its working directory, not to the bundle.
 
     Args:
         plan: The plan; its excluded applications are left out.
-        templates: The directory that holds ``bundle.yaml.j2``.
-        resource_files: For application and resource the file to give in place of the image's
-            reference: it holds the credentials to pull it with.
+        templates: The directory of ``bundle.yaml.j2``.
+        resource_files: By application and resource, the file to use instead of the image
+            reference, which contains the credentials to pull it.
 
     Returns:
         The bundle as YAML.
@@ -36,9 +36,9 @@ def render_bundle(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # A bundle is YAML, which HTML escapes would spoil.
+        # A bundle is YAML: no HTML escapes.
         autoescape=False,
-        # Whatever the template puts in, a key as well, is written by the YAML library.
+        # The YAML library writes each value of the template, and each key.
         finalize=_written,
     )
     return environment.get_template(TEMPLATE).render(
@@ -49,10 +49,10 @@ def render_bundle(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text, because Juju takes more plain texts for numbers than PyYAML does."""
+    """Quotes every text, because Juju reads more plain texts as numbers than PyYAML does."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Represent a text, be it a key or a value."""
+        """Represent a text, key or value."""
         return yaml.ScalarNode("tag:yaml.org,2002:str", text, style='"')
 
 
@@ -60,7 +60,7 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _written(value: Any) -> str:
-    """Write a value as YAML on one line, with an escape for what YAML does not take."""
+    """Write a value as YAML on one line, and escape characters that YAML does not allow."""
     document = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=sys.maxsize
     )

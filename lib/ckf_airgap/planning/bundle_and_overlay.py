@@ -1,8 +1,8 @@
-"""What the operator says about the topology: a bundle of their own, and an overlay.
+"""The operator's own bundle and overlay, which define or change the topology.
 
-Both are bundles in Juju's sense (documentation, "Bundle"). They are read here rather than by the
-juju client, because the applications are deployed a few at a time, each with its images filled in;
-``pack`` reads the same, for the charms to download.
+Both are Juju bundles (documentation, "Bundle"). They are read here and not by the juju client,
+because applications are deployed a few at a time, with their images filled in. ``pack`` reads them
+for the charms to download.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ def read_bundle(text: str) -> Topology:
     """Read an operator's own bundle.
 
     Args:
-        text: The bundle. For a deployment its charms are looked up by name among those at hand,
-            be they given as names on Charmhub or as files, and its images are filled in later.
+        text: The bundle. A deployment looks up its charms by name in charms.tar.gz, whether the
+            bundle names them on Charmhub or as files, and fills in its images later.
 
     Returns:
         The topology: all of its applications are expected.
@@ -68,19 +68,18 @@ def _read_base(text: str) -> Topology:
 
 
 def apply_overlay(topology: Topology, text: str) -> Topology:
-    """Change a topology as an overlay says.
+    """Apply an overlay to a topology.
 
     Args:
         topology: The topology.
-        text: The overlay: a bundle that says what to add or to change. An application without a
-            body is taken out.
+        text: The overlay: a bundle with additions and changes. An application without a body is
+            removed.
 
     Returns:
-        The topology with it.
+        The changed topology.
 
     Raises:
-        ConfigurationError: It is not an overlay, or names an application that is not there without
-            saying from which charm to deploy it.
+        ConfigurationError: It is not an overlay, or adds an application without a charm.
     """
     for document in bundle_documents(text):
         reader = BundleReader(
@@ -93,7 +92,7 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
 
 
 def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
-    """Apply one document of overlays."""
+    """Apply one document of an overlay."""
     document = reader.document(text)
     applications = {item.name: item for item in topology.applications}
     removed: set[str] = set()
@@ -127,7 +126,7 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
 
 
 def _local(topology: Topology, reader: BundleReader) -> Topology:
-    """Check the sides of the relations, and leave out those with offers of other models."""
+    """Check the sides of the relations, and leave out relations with offers of other models."""
     names = {item.name for item in topology.applications}
     kept: list[Relation] = []
     for relation in topology.relations:

@@ -21,17 +21,17 @@ from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.topology import TopologyApplication
 
-# What the archives decide here: which revision of a charm there is, and which images.
+# Keys that the archives decide: the revisions of charms, and images.
 _DECIDED = frozenset({"channel", "revision", "plan"})
 _PASSED_ON = frozenset({"annotations", "devices", "expose", "storage"})
-# What of this is a map of names to texts, and the names that it may have.
+# Keys whose values map names to texts, and the grammar of these names.
 _NAMED: Mapping[str, Grammar] = {
     "annotations": str.isprintable,
     "bindings": lambda name: not name or is_endpoint(name),
     "devices": is_storage,
     "storage": is_storage,
 }
-# What Juju takes in no bundle of this kind, and what to do about it.
+# Keys that Juju does not accept in a bundle for Kubernetes, and the cure.
 _BY_HAND = {
     "bindings": "Kubernetes has no spaces",
     "exposed-endpoints": "after the deployment, juju expose {} --endpoints ENDPOINTS",
@@ -56,11 +56,11 @@ _INCLUDES = ("include-file://", "include-base64://")
 
 
 class BundleReader:
-    """Reads the sections of a document; what is wrong with one is told with its place.
+    """Reads the sections of a document; errors name the section.
 
     Attributes:
-        what: What the document is called in messages.
-        warnings: What has no effect.
+        what: The name of the document in messages.
+        warnings: Warnings about entries that have no effect.
     """
 
     def __init__(self, what: str, cure: str) -> None:
@@ -71,14 +71,15 @@ class BundleReader:
         self.warnings: list[str] = []
 
     def error(self, problem: str) -> ConfigurationError:
-        """Return an error about the document, with what to do about it."""
+        """Return an error about the document, with its cure."""
         return ConfigurationError(f"{self.what} {problem}", self._cure)
 
     def document(self, text: str) -> Mapping[str, Any]:
         """Read the document itself.
 
         Raises:
-            ConfigurationError: It is too large, not YAML, or not a map; so for each section.
+            ConfigurationError: It is too large, not YAML, or not a map. All other methods raise
+                this for an invalid section.
         """
         if len(text) > LARGEST_BUNDLE:
             raise self.error(f"has {len(text)} characters, which is too many for a bundle")
@@ -90,7 +91,7 @@ class BundleReader:
         return self._mapping(document, "", _TOP_LEVEL)
 
     def applications(self, document: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-        """Read which applications there are, with their bodies; None for one without."""
+        """Read the applications and their bodies; None for one without a body."""
         found: dict[str, dict[str, Any] | None] = {}
         section = document.get("applications")
         for name, body in self._mapping(
@@ -104,13 +105,13 @@ class BundleReader:
         return found
 
     def _require(self, is_right: bool, what: str, name: str) -> None:
-        """Refuse a name that Juju does not take, or that would be more than a name."""
+        """Refuse a name that Juju does not accept, or that could be read as something else."""
         if not is_right:
             article = "an" if what[0] in "aeiou" else "a"
             raise self.error(f"has {article} {what} with the name {name[:80]!r}")
 
     def default_base(self, document: Mapping[str, Any]) -> str | None:
-        """Read the base of the applications that name none."""
+        """Read the base of applications without one of their own."""
         base = document.get("default-base")
         if base is not None and not isinstance(base, str):
             raise self.error("has a default-base that is not text such as ubuntu@22.04")
@@ -118,7 +119,7 @@ class BundleReader:
         return base.partition("/")[0] if base else SERIES.get(str(document.get("series")))
 
     def remote_applications(self, document: Mapping[str, Any]) -> list[str]:
-        """Read which offers of other models a bundle consumes."""
+        """Read the offers of other models that a bundle consumes."""
         section = self._mapping(document.get("saas") or {}, "saas")
         for name, body in section.items():
             self._require(is_application(name), "saas", name)
@@ -132,20 +133,20 @@ class BundleReader:
     def added(
         self, name: str, body: Mapping[str, Any], default_base: str | None
     ) -> TopologyApplication:
-        """Read the charm of an application; the rest is read as a change."""
+        """Read the charm of an application; the rest is read like a change."""
         plain = self.application(name, {"charm": body["charm"]})
         return dataclasses.replace(
             plain, expected_by="the overlay has it", base=plain.base or default_base
         )
 
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
-        """Read an application of which nothing is known yet."""
+        """Read a new application."""
         plain = self._of_charm(TopologyApplication(name=name, charm=name), body.get("charm", name))
         resources = self._resources(name, body)
         return dataclasses.replace(
             self._settings(plain, body),
             options=self._options(name, body.get("options")),
-            # Charmhub's numbers of resources, and files, are no images.
+            # Numbers of resources on Charmhub, and files, are not images.
             resource_overrides={
                 resource: image
                 for resource, image in resources.items()
@@ -154,7 +155,7 @@ class BundleReader:
         )
 
     def changed(self, before: TopologyApplication, body: Mapping[str, Any]) -> TopologyApplication:
-        """Read what an overlay says of an application."""
+        """Read the changes of an overlay to an application."""
         resources = self._resources(before.name, body)
         for resource, image in resources.items():
             if not isinstance(image, str) or not image:
@@ -170,7 +171,7 @@ class BundleReader:
         )
 
     def relations(self, document: Mapping[str, Any]) -> tuple[Relation, ...]:
-        """Read the relations; each side may lack its endpoint."""
+        """Read the relations; a side may have no endpoint."""
         value: object = document.get("relations") or []
         if not isinstance(value, list):
             raise self.error("has relations that are not a list")
@@ -181,7 +182,7 @@ class BundleReader:
             sides = cast(list[object], pair)
             if len(sides) != 2 or not isinstance(sides[0], str):
                 raise self.error(f"has a relation that is not a pair: {str(sides)[:80]}")
-            # One side may be related with several at once.
+            # One side may be related with several others in one entry.
             other = sides[1]
             others = cast(list[object], other) if isinstance(other, list) else [other]
             found += [(self._side(sides[0]), self._side(str(side))) for side in others]
@@ -204,7 +205,7 @@ class BundleReader:
         return resources
 
     def _of_charm(self, application: TopologyApplication, value: object) -> TopologyApplication:
-        """Read which charm an application is deployed from."""
+        """Read the charm of an application."""
         reference = CharmReference.parse(value) if isinstance(value, str) else None
         if reference is None or not is_charm(reference.name):
             raise self.error(f"names no charm for {application.name}, but {str(value)[:80]!r}")
@@ -218,7 +219,7 @@ class BundleReader:
     def _reference(
         self, application: TopologyApplication, body: Mapping[str, Any]
     ) -> CharmReference | None:
-        """Read the revision of the charm beside its name."""
+        """Read the revision of the charm, given besides its name."""
         revision = body.get("revision")
         if revision is None or application.reference is None:
             return application.reference
@@ -232,7 +233,7 @@ class BundleReader:
         if value is None:
             return application.channel
         if not isinstance(value, str):
-            # Of 3.10, YAML makes the number 3.1.
+            # YAML reads 3.10 as the number 3.1.
             self._texts = self._texts or load_strings(self._text)
             value = self._texts["applications"][application.name]["channel"]
         if not _is_line(value):
@@ -282,7 +283,7 @@ class BundleReader:
         )
 
     def _check_maps(self, application: str, body: Mapping[str, Any]) -> None:
-        """Check that what is passed on has the shape that Juju takes."""
+        """Check that values which are passed on have the shape that Juju accepts."""
         expose = body.get("expose")
         if not (expose is None or isinstance(expose, bool)):
             raise self.error(f"has {application}/expose, which is neither true nor false")
@@ -318,7 +319,7 @@ class BundleReader:
         for key in mapping:
             if not isinstance(key, str):
                 raise self.error(f"has a key that is not text: {str(key)[:80]}")
-            # Bundles carry keys of their own for other tools, which begin so.
+            # Bundles have keys for other tools, which begin so.
             if known is not None and key not in known and not key.startswith("_"):
                 place = f"{where}/{key}" if where else key
                 self.warnings.append(f"{self.what} has {place}, which is not known: ignored")
@@ -326,7 +327,7 @@ class BundleReader:
 
 
 def _digits(number: int | str) -> str:
-    """Write a number, unless it is too large to be written."""
+    """Write a number, unless it is too large to write."""
     return str(number) if isinstance(number, str) or abs(number) <= _LARGEST_NUMBER else ""
 
 

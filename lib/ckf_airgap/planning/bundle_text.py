@@ -1,9 +1,9 @@
-"""The YAML documents that a bundle consists of."""
+"""Splits a bundle into its YAML documents."""
 
 import re
 
 LARGEST_BUNDLE = 1024 * 1024
-"""How many characters a bundle may have, and how many bytes."""
+"""The maximum size of a bundle, in characters and in bytes."""
 # Three hyphens at the beginning of a line always begin a document (YAML 1.2.2, 9.1.2).
 _DOCUMENT_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _CONTENT = re.compile(r"^(?!---[^\S\n]*(?:#|$))[^\S\n]*[^\s#%]", re.MULTILINE)
@@ -11,16 +11,16 @@ _MOST_DOCUMENTS = 100
 
 
 def bundle_documents(text: str) -> list[str]:
-    """Part a bundle into its YAML documents: the base, and overlays (Juju's "Bundle").
+    """Split a bundle into its YAML documents: the base, and overlays (Juju's "Bundle").
 
     Args:
         text: The bundle.
 
     Returns:
-        The documents, each with empty lines in front, so that line numbers stay. One that is too
-        large, or of too many documents to be a bundle, stays whole.
+        The documents, each after empty lines, so that line numbers stay the same. A text that is
+        too large, or has too many documents, is returned whole.
     """
-    # The mark of a byte order, which editors write in front, is no content.
+    # A byte order mark, which some editors write, is not content.
     text = text.removeprefix("\N{BYTE ORDER MARK}")
     starts = [0, *(match.start() for match in _DOCUMENT_START.finditer(text))]
     if len(text) > LARGEST_BUNDLE or len(starts) > _MOST_DOCUMENTS:
@@ -29,5 +29,5 @@ def bundle_documents(text: str) -> list[str]:
         "\n" * text.count("\n", 0, start) + text[start:end]
         for start, end in zip(starts, [*starts[1:], len(text)], strict=True)
     ]
-    # Comments and directives alone make none.
+    # Comments and directives alone are not a document.
     return [part for part in parts if _CONTENT.search(part)] or [text]

@@ -1,4 +1,4 @@
-"""Which charms the deployment needs: those at hand, the missing ones, and the unreadable ones."""
+"""Selects the charms of a deployment: available, missing and unreadable ones."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class MissingCharm:
     Attributes:
         name: The charm.
         applications: The applications that are deployed from it.
-        wanted_by: What shows that it is missing, in words.
+        wanted_by: Why it is needed, in words.
     """
 
     name: str
@@ -31,13 +31,13 @@ class MissingCharm:
 
 @dataclass(frozen=True)
 class CharmSelection:
-    """Which of the charms at hand count.
+    """The charms of a deployment.
 
     Attributes:
-        deployed: Those that an application is deployed from.
-        missing: Those that are not at hand.
-        topology: The applications and relations, for the mesh that the charms at hand are of.
-        unreadable: Those that are needed and cannot be read.
+        deployed: The charms from which applications are deployed.
+        missing: The needed charms that charms.tar.gz lacks.
+        topology: The applications and relations, for the service mesh of the available charms.
+        unreadable: The needed charms that cannot be read.
     """
 
     deployed: tuple[CharmFile, ...]
@@ -60,17 +60,17 @@ def select_charms(
     settings: PlanSettings,
     unreadable: Sequence[UnreadableCharm] = (),
 ) -> CharmSelection:
-    """Sort out the charms, which needs no look at the images.
+    """Select the charms, which does not need the images.
 
     Args:
-        charms: The charms at hand.
-        settings: What the operator says.
-        unreadable: What of charms.tar.gz cannot be read.
+        charms: The available charms.
+        settings: The settings of the operator.
+        unreadable: The unreadable charms of charms.tar.gz.
     """
     by_name = {charm.name: charm for charm in charms}
     topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
     used = {item.charm for item in topology.applications}
-    # Of a charm that is there a second time, and can be read there, nothing is needed.
+    # An unreadable charm is not needed if a readable one has the same name.
     needed = tuple(charm for charm in unreadable if charm.name in used - by_name.keys())
     named = {charm.name for charm in needed}
     return CharmSelection(
@@ -84,11 +84,11 @@ def select_charms(
 def _missing_charms(
     topology: Topology, charms: Mapping[str, CharmFile]
 ) -> tuple[MissingCharm, ...]:
-    """List the charms of a topology that are not at hand although they should be.
+    """List the expected charms of a topology that are missing.
 
     Args:
         topology: The topology.
-        charms: The charms at hand, by name.
+        charms: The available charms, by name.
     """
     lacking = lacking_partners(topology, charms)
     applications: dict[str, list[str]] = {}
@@ -117,6 +117,6 @@ def require_readable(needed: Sequence[UnreadableCharm]) -> None:
 
 
 def unreadable_warnings(unreadable: Iterable[UnreadableCharm]) -> Iterator[PlanWarning]:
-    """Name the unreadable charms that nothing needs, as far as can be told."""
+    """Warn of unreadable charms that no application seems to need."""
     for charm in unreadable:
         yield PlanWarning(f"{charm.error.problem}; nothing is deployed from it", charm.error.cure)

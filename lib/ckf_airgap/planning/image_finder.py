@@ -1,4 +1,4 @@
-"""The images of each application, found in the archive, and who asked for what is not there."""
+"""Finds the images of each application in the archive, and collects the missing ones."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -31,13 +31,13 @@ _DIFFERENT_PLACES = (
 
 @dataclass(frozen=True)
 class MissingImage:
-    """An image that the archive does not hold.
+    """An image that the archive lacks.
 
     Attributes:
-        image: As the charms name it.
-        wanted_by: Who takes it: ``application/resource``, ``application/option``, or the
-            application alone where the image stands in the charm's code.
-        note: What came close, or an empty string.
+        image: The image as the charms name it.
+        wanted_by: Its users: ``application/resource``, ``application/option``, or only the
+            application if the image is in the charm's code.
+        note: Similar images, or an empty string.
     """
 
     image: str
@@ -51,14 +51,14 @@ class MissingImage:
 
 @dataclass(frozen=True)
 class FixedImage:
-    """An image that stands in the code of a charm, out of reach of any option.
+    """An image in the code of a charm, which no option can change.
 
     Attributes:
         image: The image.
-        application: Who uses it.
-        purpose: What for.
-        is_required: Whether the application does not run without it.
-        mirror: The reference that a mirror of its registry is asked for.
+        application: The application that uses it.
+        purpose: Its purpose.
+        is_required: Whether the application requires it.
+        mirror: The reference that a mirror of its registry must serve.
     """
 
     image: str
@@ -74,7 +74,7 @@ class FoundOptions:
 
     Attributes:
         values: Their values.
-        missing: The names of those that name an image that the archive does not hold.
+        missing: The names of options with an image that the archive lacks.
     """
 
     values: Mapping[str, str]
@@ -82,9 +82,9 @@ class FoundOptions:
 
 
 def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
-    """List the options without whose images an application cannot run.
+    """List the options whose missing images keep an application from running.
 
-    A charm without oci-image resources runs the images of its options of one image each.
+    A charm without oci-image resources runs the images of its options with one image.
 
     Args:
         charm: The charm.
@@ -97,19 +97,19 @@ def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, .
 
 
 class ImageFinder:
-    """Gives the images of each application, and remembers what was asked for by whom."""
+    """Finds the images of each application, and records which application needs which image."""
 
     def __init__(self, inventory: Inventory, location: RegistryLocation) -> None:
         self._user_images = inventory.user_images
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
-        # Each in the order of asking, without a value.
+        # In the order of the lookups; the values are unused.
         self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
-        # A charm may name an image of the same host, which means the host on the internet.
+        # A charm may name an image of the same host, but means the host on the internet.
         self._own: set[str] = set()
 
     def resources(
@@ -120,10 +120,10 @@ class ImageFinder:
         Args:
             application: The application.
             charm: Its charm.
-            own: The images that the operator gives for resources.
+            own: The operator's images for resources.
 
         Returns:
-            The references in the registry, of those that were found.
+            The references in the registry of the found images.
         """
         found: dict[str, str] = {}
         self._own.update(own.values())
@@ -145,8 +145,8 @@ class ImageFinder:
     ) -> FoundOptions:
         """Find the value of each option that names images.
 
-        A missing image gets the reference under which it would stand in the registry, so that
-        what the charm runs is never pulled from the internet.
+        A missing image gets the reference that it would have in the registry, so that the charm
+        never pulls from the internet.
 
         Args:
             application: The application.
@@ -154,10 +154,10 @@ class ImageFinder:
             own: The options that the operator sets.
 
         Returns:
-            The values, and which of them name a missing image.
+            The values, and the options with a missing image.
 
         Raises:
-            ConfigurationError: The operator gives something else where the charm takes images.
+            ConfigurationError: A value of the operator is not made of images.
         """
         values: dict[str, OptionImages] = {}
         missing: set[str] = set()
@@ -167,7 +167,7 @@ class ImageFinder:
             default = charm.image_option(option.name)
             packed = {image for images in self._user_images.values() for image in images}
             self._own.update(set(option.images) - set(default.images if default else ()) - packed)
-            # Each is asked for, so that all that are missing are listed.
+            # All are looked up, so that all missing ones are listed.
             if not all([self._find(image, wanted_by) for image in option.images]):
                 missing.add(option.name)
             value = option.value(self._found_or_expected)
@@ -197,15 +197,15 @@ class ImageFinder:
     ) -> tuple[str, ...]:
         """Warn of the images of an application that no option can change.
 
-        Those that it does not run without are found or missing like any other.
+        Required ones are found or missing like any other image.
 
         Args:
             application: The application.
             charm: Its charm.
-            option_overrides: The options that the operator demands.
+            option_overrides: The options that the operator sets.
 
         Returns:
-            The missing images without which it does not run.
+            The required images that are missing.
         """
         lacking: list[str] = []
         for fixed in load_unlisted_images().fixed:
@@ -235,7 +235,7 @@ class ImageFinder:
 
     @property
     def missing(self) -> tuple[MissingImage, ...]:
-        """The images that were not, sorted."""
+        """The missing images, sorted."""
         missing = [
             MissingImage(item.image, tuple(self._wanted_by[item.image]), item.note)
             for item in self._resolutions.values()
@@ -250,7 +250,7 @@ class ImageFinder:
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """What the operator should know: problem and cure of each."""
+        """Warnings for the operator: problem and cure of each."""
         stood_in = (
             (
                 f"{item.image} is not in the archive under its name; {item.path} stands in for it",
@@ -264,10 +264,10 @@ class ImageFinder:
     def _complete_maps(
         self, application: str, charm: CharmFile, values: dict[str, OptionImages]
     ) -> set[str]:
-        """Add the images of keys that neither the charm nor the operator gives one for.
+        """Add images for keys that have none from the charm or the operator.
 
         Returns:
-            The options for which the archive does not hold all of them.
+            The options for which the archive lacks some of these images.
         """
         return {
             unlisted.option
@@ -287,7 +287,7 @@ class ImageFinder:
         given = values.get(unlisted.option)
         images = given if isinstance(given, dict) else dict[str, Any]()
         is_plain = charm.image_option(unlisted.option) is None
-        # A charm that names some of its images names all that it must have.
+        # A charm that names some of its images names all required ones.
         required: Mapping[str, str] = unlisted.keys if is_plain else {}
         listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
@@ -301,7 +301,7 @@ class ImageFinder:
             if resolution.path:
                 images[key] = self._location.reference(resolution.path)
                 continue
-            # Whatever is missing, nothing is left to the internet.
+            # Missing images get a reference too, never that of the internet.
             if key in required or key in perhaps:
                 images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
@@ -348,13 +348,13 @@ class ImageFinder:
         )
 
     def _asked_for(self, image: ImageReference) -> str:
-        """Return the reference that a mirror of an image's registry is asked for."""
+        """Return the reference that a mirror of an image's registry must serve."""
         path = mirror_path(image)
         tag = f":{image.tag}" if image.tag else ""
         return f"{self._location}/{path.repository if path else image.name}{tag}"
 
     def _find(self, image: str, wanted_by: str) -> str | None:
-        """Return the reference of an image in the registry; None where it is missing."""
+        """Return the reference of an image in the registry; None if it is missing."""
         if self._is_in_registry(image):
             return image
         resolution = self._resolutions.get(image) or self._resolver.resolve(image)
@@ -363,21 +363,21 @@ class ImageFinder:
         return self._location.reference(resolution.path) if resolution.path else None
 
     def _found_or_expected(self, image: str) -> ImageReference | None:
-        """Return the reference of an image that was asked for, found or not."""
+        """Return the reference of an image in the registry, found or not."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
             return self._location.image(resolution.path)
         return self._expected(image)
 
     def _expected(self, image: str) -> ImageReference | None:
-        """Return the reference under which an image stands, or would stand, by its own name."""
+        """Return the reference that an image has, or would have, by its own name."""
         reference = ImageReference.parse(image)
         if reference is None or self._is_in_registry(image):
             return reference
         return self._location.image(image_path(reference))
 
     def _is_in_registry(self, image: str) -> bool:
-        """Return whether the operator names an image where it stands inside the air gap."""
+        """Return whether the operator names an image by its reference in the registry."""
         return (
             image in self._own
             and image.startswith(f"{self._location.host}/")

@@ -1,4 +1,4 @@
-"""The images that the operator names in options, in place of those of the charm."""
+"""Images in options that the operator sets, which replace those of the charm."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -22,10 +22,10 @@ from ckf_airgap.juju.juju_values import OptionValue
 def overridden_image_options(
     application: str, charm: CharmFile, own: Mapping[str, OptionValue]
 ) -> Iterator[ImageOption]:
-    """Return the options of an application that name images, with the operator's values.
+    """Return the image options of an application, with the operator's values.
 
-    A map or a hub given in part keeps the charm's other keys. An empty value is none: to many
-    charms it means the image on the internet.
+    A partial map or hub keeps the charm's other keys. An empty value is ignored: for many charms
+    it means the image on the internet.
 
     Args:
         application: The application.
@@ -33,7 +33,7 @@ def overridden_image_options(
         own: The options that the operator sets.
 
     Raises:
-        ConfigurationError: A value names no images where the charm takes images.
+        ConfigurationError: A value does not name images.
     """
     for default in charm.image_options:
         value = own.get(default.name)
@@ -50,7 +50,7 @@ def overridden_image_options(
                 )
             yield option
     for name, value in own.items():
-        # The charm's default may be empty, or hold no image.
+        # The charm's default may be empty, or without images.
         if "image" in name and charm.image_option(name) is None:
             given = parsed_value(value)
             option = image_option(name, given)
@@ -61,7 +61,7 @@ def overridden_image_options(
 
 
 def _replaced(default: ImageOption, given: object) -> ImageOption | None:
-    """Read a value where images are expected: there a bare word is one."""
+    """Read a value in which a bare word counts as an image."""
     name = default.name
     if isinstance(given, str):
         return PlainImageOption(name, given) if ImageReference.parse(given) else None
@@ -94,7 +94,7 @@ def _map(name: str, given: Mapping[str, Any], default: Mapping[str, str]) -> Ima
         text = item if isinstance(item, str) else ""
         if is_image(text) or (key in default and ImageReference.parse(text)):
             entries[key] = text
-        # An empty value is none: to many charms it means the image on the internet.
+        # An empty value is ignored: for many charms it means the image on the internet.
         elif item and key not in default:
             others[key] = item
     return ImageMapOption(name, tuple(entries.items()), tuple(others.items()))

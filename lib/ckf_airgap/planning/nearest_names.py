@@ -1,21 +1,21 @@
-"""Names to choose from, for messages about an unknown one."""
+"""Suggests names in messages about an unknown one."""
 
 import difflib
 from collections.abc import Iterable
 
-# Nobody reads all of 190 names.
+# Nobody reads 190 names.
 _MOST_NAMES = 20
 
 
 def to_choose_from(wanted: str, names: Iterable[str]) -> str:
-    """List names for a message, those first that resemble an unknown one.
+    """List names for a message, the most similar ones first.
 
     Args:
-        wanted: The name that is none of them.
-        names: The names.
+        wanted: The unknown name.
+        names: The known names.
 
     Returns:
-        As ``minio, mlmd, argo-controller and 35 more``; ``none`` where there are none.
+        For example ``minio, mlmd, argo-controller and 35 more``; ``none`` if there are none.
     """
     known = sorted(names)
     plain = [name.replace("_", "-").lower() for name in known]

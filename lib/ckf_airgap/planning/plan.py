@@ -34,32 +34,31 @@ from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 
 _GATEWAY_OPTION = "gateway_service_type"
-# A list of registries for which Knative does not resolve tags to digests, which it would do
-# without the nodes' trust in the registry's authority (knative/serving#13771).
+# The option with registries whose tags Knative does not resolve to digests: it does not trust the
+# authorities that the nodes trust (knative/serving#13771).
 _TAG_OPTION = "registries-skipping-tag-resolving"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedApplication:
-    """An application as it is to be deployed.
+    """A planned application.
 
     Attributes:
         name: The application's name.
         charm: The charm's name.
         file: The ``.charm`` file.
         base: The base to deploy it on, for example ``ubuntu@24.04``, or None.
-        is_excluded: Whether it is deployed by itself, outside the bundle.
+        is_excluded: Whether it is deployed on its own, outside the bundle.
         scale: The number of units.
         trust: Whether it may use the cluster.
         constraints: Juju constraints, or None.
-        resources: Each oci-image resource with its reference in the registry.
-        options: The options to set, those that name images included.
+        resources: The reference in the registry of each oci-image resource.
+        options: The options to set, including those that name images.
         image_options: The names of the options that name images.
-        lacking: What it cannot run without and has no image for: resources, without all of which
-            Juju does not deploy it, the options with what it runs in their place, images in its
-            charm's code.
+        lacking: What has no image but requires one: resources, all of which Juju needs; options
+            of a charm without resources; images in its charm's code.
         settings: Further keys of the application in the bundle.
-        label: What the file is called in charms.tar.gz.
+        label: The name of the file in charms.tar.gz.
     """
 
     name: str
@@ -79,17 +78,17 @@ class PlannedApplication:
 
     @property
     def lacking_in_words(self) -> str:
-        """What it lacks, as many as fit into a message."""
+        """The names in ``lacking``, as many as fit into a message."""
         return listed(self.lacking, separator=", ")
 
     def local(
         self, resource_files: Mapping[tuple[str, str], Path] | None = None
     ) -> LocalApplication:
-        """Return the application as the juju client is given it.
+        """Return the application for the juju client.
 
         Args:
-            resource_files: For application and resource the file to give in place of the image's
-                reference: it holds the credentials to pull it with.
+            resource_files: By application and resource, the file to use instead of the image
+                reference, which contains the credentials to pull it.
         """
         files = resource_files or {}
         return LocalApplication(
@@ -110,18 +109,18 @@ class PlannedApplication:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be deployed.
+    """A deployment: applications, relations, and missing images and charms.
 
     Attributes:
-        applications: Sorted by name.
-        relations: Sorted; those that concern an excluded application included.
+        applications: The applications, sorted by name.
+        relations: The relations, sorted, including those of excluded applications.
         resolved: How each image was found, sorted by image.
-        missing: The images that were not.
+        missing: The missing images.
         missing_charms: The charms that the archive lacks.
-        warnings: What the operator should know.
-        fixed_images: The images that stand in the charms' code, out of reach of any option.
-        between: For applications of which the archive has older charms too, the same application
-            with each of these: what an upgrade goes through.
+        warnings: Warnings for the operator.
+        fixed_images: The images in the charms' code, which no option can change.
+        between: For applications with older charms in the archive, the application with each of
+            these, through which an upgrade passes.
     """
 
     applications: tuple[PlannedApplication, ...]
@@ -137,7 +136,7 @@ class Plan:
 
     @property
     def bundled(self) -> tuple[PlannedApplication, ...]:
-        """The applications that the bundle holds."""
+        """The applications in the bundle."""
         return tuple(item for item in self.applications if not item.is_excluded)
 
     @property
@@ -147,16 +146,16 @@ class Plan:
 
     @property
     def bundled_relations(self) -> tuple[Relation, ...]:
-        """The relations whose both sides the bundle holds."""
+        """The relations with both sides in the bundle."""
         return self.only([item.name for item in self.bundled]).relations
 
     @property
     def incomplete(self) -> tuple[PlannedApplication, ...]:
-        """The applications that cannot be deployed, because what it runs has no image."""
+        """The applications that cannot be deployed, because they lack an image."""
         return tuple(item for item in self.applications if item.lacking)
 
     def only(self, names: Collection[str]) -> "Plan":
-        """Return the same plan for some applications alone, with the relations among them."""
+        """Return the plan reduced to some applications and the relations among them."""
         applications = tuple(item for item in self.applications if item.name in names)
         relations = tuple(
             relation
@@ -166,7 +165,7 @@ class Plan:
         return dataclasses.replace(self, applications=applications, relations=relations)
 
     def without_incomplete(self) -> "Plan":
-        """Return the plan for what can be deployed."""
+        """Return the plan without applications that cannot be deployed."""
         between = {
             name: tuple(item for item in items if not item.lacking)
             for name, items in self.between.items()
@@ -175,7 +174,7 @@ class Plan:
         return dataclasses.replace(self.only(complete), between=between)
 
     def require_complete(self) -> None:
-        """Refuse to go on without charms of the release or images that the charms take.
+        """Require all charms of the release and all images of the charms.
 
         Raises:
             PlanError: Some are missing; the message names all of them.
@@ -202,21 +201,21 @@ def make_plan(
     unreadable: Sequence[UnreadableCharm] = (),
     between: Iterable[CharmFile] = (),
 ) -> Plan:
-    """Work out the deployment from the two artifacts.
+    """Plan a deployment from the two archives.
 
     Args:
-        charms: The charms at hand.
-        inventory: What images.tar.gz holds.
-        settings: What the operator says.
-        unreadable: What of charms.tar.gz cannot be read.
-        between: The older charms that an upgrade goes through.
+        charms: The available charms.
+        inventory: The content of images.tar.gz.
+        settings: The settings of the operator.
+        unreadable: The unreadable charms of charms.tar.gz.
+        between: The older charms, through which an upgrade passes.
 
     Returns:
         The plan.
 
     Raises:
-        ArtifactError: Charms that are needed cannot be read.
-        ConfigurationError: A setting names something that is not there, or is not valid.
+        ArtifactError: Needed charms cannot be read.
+        ConfigurationError: A setting is not valid, or names something unknown.
         PlanError: None of the charms belongs to the topology.
     """
     by_name = {charm.name: charm for charm in charms}
@@ -311,7 +310,7 @@ def _planned(
 
 
 def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplication:
-    """Leave out what the operator sets for the newest charm and an older one does not have."""
+    """Leave out the operator's options and resources that an older charm does not have."""
     return dataclasses.replace(
         item,
         options={name: each for name, each in item.options.items() if name in charm.options},
@@ -325,7 +324,7 @@ def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplicati
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
-    """Check that the charm has what the operator sets; Juju would refuse it in the middle."""
+    """Check that the charm has what the operator sets, which Juju would refuse halfway."""
     options = [*item.option_overrides, *(() if item.is_template else item.options)]
     for what, given, known in (
         ("option", options, charm.options),
@@ -343,7 +342,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
-    """Return the options that name no images."""
+    """Return the options that do not name images."""
     options = dict(item.options)
     for endpoint, values in item.options_without.items():
         if charm.endpoint(endpoint) is None:
@@ -352,7 +351,7 @@ def _options(
         options = {
             name: value.format(model=settings.model) if isinstance(value, str) else value
             for name, value in options.items()
-            # The table serves all releases.
+            # The table is for all releases.
             if name in charm.options
         }
     if settings.gateway_service_type and _GATEWAY_OPTION in charm.options:

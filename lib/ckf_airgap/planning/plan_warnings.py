@@ -1,4 +1,4 @@
-"""What the operator should know of a plan."""
+"""Warnings about a plan."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from ckf_airgap.charms.charm_file import CharmFile
 
 @dataclass(frozen=True)
 class PlanWarning:
-    """What the operator should know although the plan can be carried out.
+    """A warning about a plan that can be deployed.
 
     Attributes:
-        problem: What it is.
-        cure: What can be done about it, or an empty string.
-        is_fatal: Whether what is deployed would not work.
+        problem: The problem.
+        cure: The cure, or an empty string.
+        is_fatal: Whether the deployment would not work.
     """
 
     problem: str
@@ -25,7 +25,7 @@ class PlanWarning:
         return f"{self.problem}: {self.cure}" if self.cure else self.problem
 
 
-# What juju deploy does not take for a single charm, and what to do about it; storage it takes.
+# Keys of a bundle that juju deploy has no flag for, and the cure.
 _LEFT_OUT: Mapping[str, str] = {
     "annotations": "they are for people alone",
     "devices": "to have them, keep {} in the bundle: excluded-charms",
@@ -34,7 +34,7 @@ _LEFT_OUT: Mapping[str, str] = {
 
 
 def left_out_settings(application: str, settings: Mapping[str, object]) -> Iterator[PlanWarning]:
-    """Name what a bundle says of an application that is deployed by itself without it.
+    """Warn of keys in a bundle that an application outside the bundle does not get.
 
     Args:
         application: The application.
@@ -49,7 +49,7 @@ def left_out_settings(application: str, settings: Mapping[str, object]) -> Itera
 
 
 def not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
-    """Name what images.tar.gz has that may be an image somebody counts on."""
+    """Warn of files in images.tar.gz that may be images, but are not pushed."""
     cure = "save it by its name (docker save NAME) if it is needed"
     for image in inventory.unnamed:
         yield PlanWarning(f"{image.member} has an image without a name: it is not pushed", cure)
@@ -58,10 +58,10 @@ def not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
 
 
 def wrong_model(charms: Iterable[CharmFile], model: str) -> Iterator[PlanWarning]:
-    """Name the charms that do not run in a model of this name.
+    """Warn of charms that do not work in a model of this name.
 
     Args:
-        charms: The charms that are deployed.
+        charms: The deployed charms.
         model: The model's name, without its owner.
     """
     for charm in {charm.name: charm for charm in charms}.values():

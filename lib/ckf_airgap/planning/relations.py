@@ -1,4 +1,4 @@
-"""Which relations of a topology fit the charms at hand, and which partners are lacking."""
+"""Selects the relations that fit the available charms, and finds missing partners."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -16,17 +16,17 @@ _SHOWN_CANDIDATES = 10
 def fitting_relations(
     topology: Topology, applications: Mapping[str, CharmFile]
 ) -> tuple[Relation, ...]:
-    """Keep the relations whose both sides are there and fit each other.
+    """Keep the relations whose sides exist and fit each other.
 
     Args:
         topology: The topology.
-        applications: The applications that are deployed, with their charms.
+        applications: The deployed applications, with their charms.
 
     Returns:
-        The relations with both endpoints, sorted as the topology has them.
+        The relations with both endpoints, in the order of the topology.
 
     Raises:
-        ConfigurationError: A relation that the operator names fits no endpoints, or several.
+        ConfigurationError: A relation of the operator fits no endpoints, or several.
     """
     found: list[Relation] = []
     known = _Candidates(applications)
@@ -50,7 +50,7 @@ def fitting_relations(
                 "name both endpoints (APPLICATION:ENDPOINT) where the bundle or the overlay has "
                 f"it, or leave it out{_endpoints_to_choose_from(relation, applications)}",
             )
-    # Which side stands first says nothing.
+    # The order of the sides does not matter.
     unique: dict[frozenset[Side], Relation] = {}
     for relation in found:
         unique.setdefault(frozenset(relation), relation)
@@ -58,15 +58,15 @@ def fitting_relations(
 
 
 def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dict[str, str]:
-    """Find the applications without which another one does not work.
+    """Find missing applications that another one requires.
 
     Args:
         topology: The topology.
-        charms: The charms at hand, by name.
+        charms: The available charms, by name.
 
     Returns:
-        For each application whose charm is not at hand and that another's endpoint is for: that
-        endpoint, as ``application:endpoint``.
+        For each application whose charm is missing, the endpoint of another application that
+        requires it, as ``application:endpoint``.
     """
     charm_names = {item.name: item.charm for item in topology.applications}
     lacking: dict[str, str] = {}
@@ -82,7 +82,7 @@ def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dic
 
 
 def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, CharmFile]) -> str:
-    """Return the endpoints of each side that names one that its charm lacks."""
+    """Return the endpoints of each side whose named endpoint its charm lacks."""
     return "".join(
         f"; {side.application} has: "
         + to_choose_from(side.endpoint, [one.name for one in charm.endpoints])
@@ -93,14 +93,14 @@ def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, Cha
 
 
 class _Candidates:
-    """Gives what a relation can mean, each pair of charms looked at once."""
+    """Finds the endpoints that a relation can mean; each pair of charms is compared once."""
 
     def __init__(self, applications: Mapping[str, CharmFile]) -> None:
         self._applications = applications
         self._known: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
 
     def of(self, relation: Relation) -> list[Relation]:
-        """Return its endpoints, or some of all that fit where it names none."""
+        """Return its endpoints; if it names none, some of all that fit."""
         first, second = relation
         one, other = (self._applications[side.application] for side in relation)
         key = (one.name, first.endpoint, other.name, second.endpoint)

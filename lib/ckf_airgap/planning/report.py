@@ -1,4 +1,4 @@
-"""A plan in words and figures: for the operator to read, and for programs."""
+"""Reports a plan, for the operator and for programs."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
 
     Args:
         plan: The plan.
-        location: The registry prefix that it was made for.
+        location: Its registry prefix.
 
     Returns:
         A map with ``applications`` (by name: charm, file, excluded, trust, scale, resources,
-        options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image and who
-        wants it), ``resolved`` (image, by which rule, to which reference), ``fixed_images`` (in
-        the charms' code: image, application, purpose, whether it is required, what a mirror is
-        asked for) and ``warnings``.
+        options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image and its
+        users), ``resolved`` (image, rule, reference), ``fixed_images`` (in the charms' code:
+        image, application, purpose, whether it is required, the reference on a mirror) and
+        ``warnings``.
     """
     return {
         "applications": {
@@ -71,7 +71,7 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
 
 
 def plan_report(plan: Plan, location: RegistryLocation) -> str:
-    """Return the part of a plan that says how each image was found, as YAML."""
+    """Return how each image of a plan was found, as YAML."""
     document = plan_document(plan, location)
     kept = {key: document[key] for key in ("missing", "resolved", "warnings")}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

@@ -1,4 +1,4 @@
-"""Which image of the archive stands for an image that a charm takes."""
+"""Resolves images of charms to images of the archive."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
 
 _MOST_CANDIDATES = 400
-"""In bytes: what a note lists of them."""
+"""The maximum size of a list in a note, in bytes."""
 
 
 class Match(Enum):
@@ -24,13 +24,13 @@ class Match(Enum):
 
 @dataclass(frozen=True)
 class Resolution:
-    """The answer for one image.
+    """The result for one image.
 
     Attributes:
         image: The image as the charm names it.
-        by: How it was found; None where it is missing.
-        path: Where it stands below the registry prefix; None where it is missing.
-        note: Why nothing was chosen although something came close, or an empty string.
+        by: How it was found; None if it is missing.
+        path: Its path below the registry prefix; None if it is missing.
+        note: Why no similar image was chosen, or an empty string.
     """
 
     image: str
@@ -42,9 +42,8 @@ class Resolution:
 class Resolver:
     """Resolves images against an inventory.
 
-    First by the whole name; then by the repository alone, whatever the tag; then by the last
-    component of the repository alone. The last two count only where exactly one image fits:
-    nothing is guessed among several.
+    First by the whole name; then by the repository, with any tag; then by the last component of
+    the repository. The last two count only if exactly one image fits: nothing is guessed.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -58,7 +57,7 @@ class Resolver:
                 self._by_name[target.last_component].add(target)
                 for path in archived_paths(name):
                     self._by_repository[path.repository].add(target)
-                    # Where two readings of names collide, the image that is pushed there counts.
+                    # If two names have the same path, the image that is pushed there counts.
                     if path == target:
                         self._by_path[path] = target
                     else:
@@ -68,10 +67,10 @@ class Resolver:
         """Find an image.
 
         Args:
-            image: As the charm names it.
+            image: The image as the charm names it.
 
         Returns:
-            Where it stands, or what speaks against each candidate.
+            Its path, or why no candidate was chosen.
         """
         reference = ImageReference.parse(image)
         if reference is None:
@@ -87,20 +86,20 @@ class Resolver:
             if len(candidates) == 1:
                 return Resolution(image, match, next(iter(candidates)))
             if candidates:
-                # Very many images may have the same very many candidates.
+                # Cached: many images may have the same many candidates.
                 if (match, key) not in self._notes:
                     self._notes[match, key] = _several(candidates)
                 return Resolution(image, note=self._notes[match, key])
         return Resolution(image)
 
     def resolve_tail(self, tail: str) -> Resolution:
-        """Find an image of which only the end of its repository is known.
+        """Find an image by the end of its repository.
 
         Args:
             tail: Whole path components, for example ``knative.dev/serving/cmd/activator``.
 
         Returns:
-            Where it stands, or what speaks against each candidate.
+            Its path, or why no candidate was chosen.
         """
         targets = {target for group in self._by_name.values() for target in group}
         found = {t for t in targets if f"/{t.repository}".endswith(f"/{tail}")}

@@ -1,4 +1,4 @@
-"""What the operator says about the deployment, read once."""
+"""The operator's settings of a deployment, parsed once."""
 
 import functools
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.topology import Topology, load_topology
 
 AUTOMATIC = "auto"
-"""What the operator writes for the podspec charms."""
+"""The value for the podspec charms."""
 GATEWAY_SERVICE_TYPES = ("ClusterIP", "LoadBalancer", "NodePort")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """What the operator says about the deployment.
+    """The operator's settings of a deployment.
 
     Attributes:
-        location: The registry prefix that the images stand under.
-        topology: The applications and relations: those of this package, or of the operator's own
-            bundle, with what an overlay changes.
-        model: The name of the model, which some options hold.
-        excluded_charms: The names of the charms or of the applications to deploy outside the
-            bundle; None for the podspec charms.
+        location: The registry prefix of the images.
+        topology: The applications and relations: those of this package or of the operator's own
+            bundle, changed by an overlay.
+        model: The name of the model, which some options contain.
+        excluded_charms: The names of charms or applications to deploy outside the bundle; None
+            for the podspec charms.
         gateway_service_type: The type of the ingress gateway's service; empty for the charm's
             default.
     """
@@ -45,7 +45,7 @@ class PlanSettings:
         bundle: str = "",
         overlay: str = "",
     ) -> "PlanSettings":
-        """Read what the operator says.
+        """Parse the settings.
 
         Args:
             location: As for the attribute.
@@ -56,7 +56,7 @@ class PlanSettings:
             overlay: The text of an overlay; empty for none.
 
         Raises:
-            ConfigurationError: One of them is not valid by itself, whatever the artifacts hold.
+            ConfigurationError: One of them is invalid, whatever the archives contain.
         """
         names = tuple(filter(None, (name.strip() for name in excluded_charms.split(","))))
         return cls(
@@ -68,10 +68,10 @@ class PlanSettings:
         )
 
 
-# Checked, and then planned with, in one run of the charm.
+# Cached: one run of the charm checks and then uses it.
 @functools.lru_cache(maxsize=1)
 def read_topology(bundle: str, overlay: str) -> Topology:
-    """Read which applications and relations the operator wants.
+    """Read the applications and relations.
 
     Args:
         bundle: The text of the operator's own bundle; empty for the topology of this package.

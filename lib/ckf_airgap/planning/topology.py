@@ -1,8 +1,8 @@
-"""What is not in the charms: which applications there are and how they are related.
+"""The topology: the applications and relations, which the charms do not tell.
 
-One table, ``topology.yaml``, serves all releases: it holds what any of them has, and what does not
-fit the charms at hand is left out. An operator's own bundle takes its place, an overlay changes
-either: see ``bundle_and_overlay.py``.
+One table, ``topology.yaml``, is for all releases: it has the applications and relations of any of
+them, and those that do not fit the available charms are left out. An operator's own bundle
+replaces it, and an overlay changes either: see ``bundle_and_overlay.py``.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,30 +19,30 @@ from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 
 @dataclass(frozen=True, kw_only=True)
 class TopologyApplication:
-    """An application, as far as its charm does not tell.
+    """The properties of an application that its charm does not tell.
 
     Attributes:
         name: Its name.
-        charm: The charm that it is deployed from.
+        charm: Its charm.
         is_expected: Whether a deployment without it is incomplete.
-        expected_by: What shows that it is expected, in words.
-        options: Options to set; ``{model}`` in a value stands for the model's name where
-            ``is_template``. What the plan finds out about images goes before them.
+        expected_by: Why it is expected, in words.
+        options: Options to set; ``{model}`` in a value means the model's name if ``is_template``.
+            The image options of the plan take precedence.
         options_without: Options for charms that lack an endpoint: endpoint -> options.
         options_with_mesh: Options for one service mesh, which take precedence over ``options``:
             mesh -> options.
-        mesh: The service mesh that it belongs to, ``sidecar`` or ``ambient``; None for both.
-        is_template: Whether ``{model}`` in a value stands for the model's name.
+        mesh: Its service mesh, ``sidecar`` or ``ambient``; None for both.
+        is_template: Whether ``{model}`` in a value means the model's name.
         constraints: Juju constraints, or None.
-        base: The base to deploy it on where its charm has several, or None.
+        base: The base to deploy it on if its charm has several, or None.
         scale: The number of units.
         trust: Whether it may use the cluster.
         settings: Further keys of the application in a bundle, which are passed on.
-        resource_overrides: Images that the operator gives: resource -> reference.
+        resource_overrides: Images of the operator: resource -> reference.
         option_overrides: Options of an overlay, which take precedence over those of a bundle.
-        reference: How the operator's bundle or overlay names the charm, with its revision; None
-            where neither does.
-        channel: The channel of Charmhub that they take it from, or None.
+        reference: The charm and its revision in the operator's bundle or overlay; None if neither
+            names it.
+        channel: Its channel on Charmhub there, or None.
     """
 
     name: str
@@ -70,7 +70,7 @@ class TopologyApplication:
 
     @property
     def given_options(self) -> Mapping[str, OptionValue]:
-        """What the operator sets: an overlay takes precedence over a bundle."""
+        """The operator's options: an overlay takes precedence over a bundle."""
         return {**({} if self.is_template else self.options), **self.option_overrides}
 
 
@@ -81,12 +81,12 @@ class Topology:
     Attributes:
         applications: The applications.
         relations: The relations.
-        demanded: Those of the relations that the operator names: they must fit the charms. A
-            union of releases has some that do not fit all of them.
-        warnings: What in the operator's bundle or overlay has no effect.
+        demanded: The relations of the operator, which must fit the charms. Those of the table,
+            which is for all releases, need not.
+        warnings: Warnings about entries of the operator's bundle or overlay without effect.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
-        remote: What is consumed from other models, which no relation is planned with.
-        default_base: The base of applications that an overlay adds without naming one, or None.
+        remote: Offers of other models, with which no relation is planned.
+        default_base: The base of applications that an overlay adds without one, or None.
     """
 
     applications: tuple[TopologyApplication, ...]
@@ -100,14 +100,14 @@ class Topology:
     )
 
     def for_mesh_of(self, charms: Collection[str]) -> "Topology":
-        """Keep what belongs to the service mesh that the charms at hand are made for.
+        """Keep the applications and relations of the service mesh of the available charms.
 
         Args:
-            charms: The names of the charms at hand.
+            charms: The names of the available charms.
 
         Returns:
             The topology without the applications of the other mesh and their relations. The mesh
-            is the ambient one where charms of it are at hand and istio-pilot is not.
+            is ambient if its charms are available and istio-pilot is not.
         """
         is_ambient = "istio-pilot" not in charms and any(
             item.mesh == "ambient" and item.charm in charms for item in self.applications
@@ -117,7 +117,7 @@ class Topology:
             replace(item, options={**item.options, **item.options_with_mesh.get(mesh, {})})
             for item in self.applications
             if item.mesh in (None, mesh)
-            # What the operator sets options or images of is wanted, where its charm is there.
+            # An available application is wanted if the operator sets its options or images.
             or (item.charm in charms and (item.option_overrides or item.resource_overrides))
         ]
         names = {item.name for item in kept}
@@ -164,7 +164,7 @@ def _relations(pairs: list[list[str]]) -> tuple[Relation, ...]:
 
 
 def charms_with_namespaces() -> frozenset[str]:
-    """Return the charms that run their workload in a namespace that an option of theirs names."""
+    """Return the charms that run their workload in a namespace that one of their options names."""
     return frozenset(
         item.charm for item in load_topology().applications if "namespace" in item.options
     )

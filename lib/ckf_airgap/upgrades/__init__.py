@@ -1,1 +1,1 @@
-"""From one release to the next: which steps it takes, in which order, and taking them."""
+"""Upgrades from one release to the next: planning the steps, and carrying them out."""

@@ -1,4 +1,4 @@
-"""Which applications Juju moves to another base."""
+"""The base of an application after a refresh."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _MOVES_BASES = Assumption(
 
 @dataclass(frozen=True, kw_only=True)
 class CharmRefresh:
-    """An application that is to run another charm.
+    """A planned refresh of an application.
 
     Attributes:
         application: Its name.
-        base: The base that it runs on, for example ``ubuntu@22.04``; None where it is not known.
-        planned_base: The base that is planned for the new charm; None for the charm's own.
-        charm_bases: The bases that the new charm runs on; empty for charms of the old format.
+        base: Its present base, for example ``ubuntu@22.04``; None if unknown.
+        planned_base: The planned base of the new charm; None for the charm's default.
+        charm_bases: The bases of the new charm; empty for charms of the old format.
     """
 
     application: str
@@ -35,17 +35,17 @@ class CharmRefresh:
             juju: The controller's version.
 
         Returns:
-            The base, or None where it stays on its own: Juju 4 moves none.
+            The base, or None if it keeps its own: Juju 4 cannot move applications.
         """
         moves = self.base and self.planned_base and self.base != self.planned_base
         return self.planned_base if moves and _MOVES_BASES.holds(juju) else None
 
 
 def require_movable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
-    """Refuse to run a charm on a base that it does not run on, where Juju cannot move it.
+    """Refuse a charm that does not support the present base if Juju cannot move the application.
 
     Args:
-        refreshes: The applications that are to run other charms.
+        refreshes: The planned refreshes.
         juju: The controller's version, for example ``3.6.8``.
 
     Raises:

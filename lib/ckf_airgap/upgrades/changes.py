@@ -1,4 +1,4 @@
-"""Which applications go which way in an upgrade, told from the old and the new charms."""
+"""Classifies the applications of an upgrade by their old and new charms."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from ckf_airgap.upgrades.start_and_target import (
     WalkMemory,
 )
 
-_OTHER_CHARM = "its charm is {charm}, which no refresh leads to"
-_OTHER_STORAGE = "its charm declares its storage otherwise, which Juju changes in no refresh"
+_OTHER_CHARM = "its charm is {charm}, to which it cannot be refreshed"
+_OTHER_STORAGE = "its charm declares other storage, which Juju cannot change in a refresh"
 
 
 @dataclass(frozen=True)
 class Change:
-    """An application that is there and in the plan.
+    """An application of both the model and the plan.
 
     Attributes:
-        running: As it is.
-        target: As it is to be.
+        running: Its present state.
+        target: Its planned state.
     """
 
     running: RunningApplication
@@ -37,44 +37,44 @@ class Change:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it runs another charm; what is not known counts as another."""
+        """Whether its charm changes; an unknown charm counts as another."""
         return self.running.digest != self.target.digest
 
     @property
     def is_other_version(self) -> bool:
-        """Whether it comes to another version of its workload."""
+        """Whether the version of its workload changes."""
         return self.is_outdated and self.running.version != self.target.version
 
     @property
     def leaves_podspec(self) -> bool:
-        """Whether it goes from a podspec to a sidecar charm."""
+        """Whether it changes from a podspec to a sidecar charm."""
         was_podspec = self.is_outdated and bool(self.running.is_podspec)
         return was_podspec and not self.target.charm.is_podspec
 
     @property
     def why_replaced(self) -> str:
-        """Why no refresh leads there, in words; empty where one does."""
+        """Why it cannot be refreshed, in words; empty if it can."""
         charm, running = self.target.charm, self.running
         if running.charm != charm.name:
             return _OTHER_CHARM.format(charm=charm.name)
         if not self.is_outdated:
             return ""
         if running.fixed is None:
-            # A podspec charm says itself where its storage is mounted, and a sidecar charm leaves
-            # that to its containers: what they declare is never the same.
+            # A podspec charm declares where its storage is mounted, a sidecar charm leaves that
+            # to its containers: their declarations always differ.
             return _OTHER_STORAGE if self.leaves_podspec and charm.has_storage else ""
         return _OTHER_STORAGE if running.fixed != charm.fixed else ""
 
     @property
     def loses_data(self) -> bool:
-        """Whether its storage goes with it where it is removed; what is not known counts as so."""
+        """Whether removing it destroys its storage; unknown storage counts as such."""
         return self.running.has_storage is not False and (
             bool(self.running.has_storage) or self.target.charm.has_storage
         )
 
 
 class Changes:
-    """The applications of a model, sorted by what happens to them. Each kind is sorted by name."""
+    """The applications of a model by what happens to them, each group sorted by name."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Changes:
 
     @property
     def replaced(self) -> list[str]:
-        """The applications that are removed and deployed again, or half way there."""
+        """The applications that are removed and deployed again, or already removed."""
         return sorted(self._replaced)
 
     @property
@@ -113,12 +113,12 @@ class Changes:
 
     @property
     def staying(self) -> list[Change]:
-        """The applications that stay, whatever charm they are brought to."""
+        """The applications that stay, whether or not their charm changes."""
         return [change for name, change in self.changes.items() if name not in self._replaced]
 
     @property
     def old_mesh(self) -> list[RunningApplication]:
-        """The applications that make way for another mesh, in the order of the rule."""
+        """The applications that are removed for another mesh, in the order of the rule."""
         mesh = self._rules.mesh
         if not any(item.charm.name == mesh.deployed[0] for item in self._targets()):
             return []
@@ -130,19 +130,19 @@ class Changes:
         return sorted(going, key=lambda item: (mesh.removed.index(item.charm), item.name))
 
     def of_charm(self, charms: Iterable[str]) -> list[Change]:
-        """Give the applications of some charms that stay."""
+        """Return the staying applications of the given charms."""
         wanted = frozenset(charms)
         return [change for change in self.staying if change.target.charm.name in wanted]
 
     def minor_rules(self) -> Iterator[tuple[MinorRule, Change]]:
-        """Give the applications that go through each minor version, each with its rule."""
+        """Return the applications that pass through each minor version, with their rules."""
         for rule in self._rules.minors:
             for change in self.of_charm([rule.charm]):
                 yield rule, change
 
     @property
     def leaving_podspec(self) -> list[Change]:
-        """The applications that go from podspec to sidecar charms by refresh."""
+        """The applications that change from podspec to sidecar charms by refresh."""
         return [change for change in self.staying if change.leaves_podspec]
 
     def broken_by(self, names: Iterable[str]) -> list[RunningRelation]:
@@ -169,10 +169,10 @@ class Changes:
         ]
 
     def restored(self) -> list[Relation]:
-        """List what somebody else has related with the applications that are replaced.
+        """List unplanned relations of the applications that are replaced.
 
         Returns:
-            The relations that the new charms can have; those that are planned are left out.
+            The relations that the new charms support.
         """
         planned = {frozenset(pair) for pair in self.target.relations}
         found = {
@@ -190,7 +190,7 @@ class Changes:
     def _keeps(self, side: Side, interface: str) -> bool:
         item = self.target.applications.get(side.application)
         if item is None:
-            # What is in no plan stays as it is.
+            # Unplanned applications stay unchanged.
             return side.application not in {going.name for going in self.old_mesh}
         return item.has_endpoint(side.endpoint, interface)
 

@@ -1,4 +1,4 @@
-"""A walk between two releases, from their archives alone: for a change request."""
+"""Plans the upgrade between two releases from their archives, for a change request."""
 
 from collections.abc import Mapping
 
@@ -26,17 +26,17 @@ def walk_between(
 ) -> Walk:
     """Plan the upgrade of a model that runs one release to another.
 
-    What the operator's word is needed for is planned and marked, not refused: nothing is done.
+    Steps that need the operator's permission are planned and marked: nothing is changed.
 
     Args:
-        before: The charms of the release that runs; all of them are taken as deployed and active.
+        before: The charms of the running release, all assumed to be deployed and active.
         after: The charms of the other release.
         plan: The plan of the other release.
-        settings: What the operator says about the deployment, which holds for both.
+        settings: The settings of the operator, for both.
         juju: The version of the controller.
 
     Raises:
-        AirgapError: The upgrade cannot go well.
+        AirgapError: The upgrade is not possible.
     """
     running = _running_model(before, settings, juju)
     permissions = Permissions(

@@ -1,7 +1,7 @@
-"""From what runs and what the archive holds to the steps of an upgrade, or to a refusal.
+"""Plans the steps of an upgrade, or refuses it.
 
-Nothing is asked or changed here: the same model and the same archive give the same walk. What is
-done already is left out, so that a walk that was interrupted is planned again to its rest.
+The plan depends only on the state of the model and the archive. Finished steps are left out, so
+planning an interrupted upgrade again gives its rest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,17 +39,17 @@ def plan_walk(
     """Plan an upgrade, or the rest of one.
 
     Args:
-        running: What the model holds.
-        target: What it is to hold.
-        permissions: What the operator allows; nothing where not given.
-        memory: What an unfinished walk has left.
-        rules: The rules; those of this package where not given.
+        running: The present state of the model.
+        target: Its planned state.
+        permissions: The operator's permissions; None for none.
+        memory: The state of an unfinished walk.
+        rules: The rules; None for those of this package.
 
     Returns:
-        The walk; without steps where all is as planned.
+        The walk; without steps if everything is as planned.
 
     Raises:
-        AirgapError: It cannot go well; the message has all reasons that fit.
+        AirgapError: It is not possible; the message has all reasons that fit.
     """
     planner = _Planner(
         running,
@@ -81,9 +81,9 @@ class _Planner:
         self._steps: list[tuple[Phase, Step]] = []
         self._refreshes: list[CharmRefresh] = []
         self._removed: set[RunningRelation] = set()
-        # Applications whose way is planned already.
+        # The applications whose steps are planned already.
         self._done: set[str] = set()
-        # Applications whose options are set.
+        # The applications whose options are set already.
         self._set: set[str] = set()
 
     def walk(self) -> Walk:
@@ -148,11 +148,11 @@ class _Planner:
         order = self._rules.mesh.deployed
         new = [item for item in self._changes.new if item.charm.name in order]
         for item in sorted(new, key=lambda each: order.index(each.charm.name)):
-            # Also where an unfinished walk has removed all of the old ones.
+            # Also if an unfinished walk has removed all old applications.
             self._deploy(Phase.MESH, item)
 
     def _one_by_one(self, rule: MinorRule, change: Change) -> None:
-        """Take a charm through each minor version while others have no units."""
+        """Refresh a charm to each minor version, while others have no units."""
         phase, running = Phase.VERSIONS, change.running
         between, _ = refusals.versions_between(
             rule, change, self._target.between.get(change.name, ())
@@ -161,7 +161,7 @@ class _Planner:
         others = self._changes.of_charm(rule.without_units)
         off = [other for other in others if self._is_off(other, chain)]
         if running.other_options and (chain or off):
-            # Of a refresh that was interrupted: without them it never becomes active.
+            # After an interrupted refresh: without these options it never becomes active.
             self._set_options(phase, change)
         if (running.other_options or not running.is_active) and (chain or off):
             self._add(phase, steps.WaitActive(change.name, running.version, rule.minutes))
@@ -186,14 +186,14 @@ class _Planner:
             self._scale_up(phase, other, was_down=other in downed)
 
     def _is_off(self, other: Change, chain: list[TargetApplication]) -> bool:
-        """Tell whether an application has to be without units, or is so by an unfinished walk."""
+        """Return whether an application must have no units, or an unfinished walk took them."""
         is_unfinished = other.name in self._memory.scales and not other.running.scale
         return bool(chain) or other.is_other_version or is_unfinished
 
     def _through(self, change: Change, chain: list[TargetApplication], minutes: int) -> None:
         base, before = change.running.base, change.running.version
         for item in chain:
-            # Between, an application moves only where it cannot stay.
+            # For a charm between, an application moves only if it cannot keep its base.
             stays = item is not chain[-1] and base in item.charm.bases
             moved = self._base(change, item, base, base if stays else item.planned.base)
             self._add(Phase.VERSIONS, steps.Refresh(item, before, moved))
@@ -237,7 +237,7 @@ class _Planner:
         self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
         for each in outdated:
             self._refresh(phase, each)
-        # Also those that an unfinished walk has brought to their charm, and no further.
+        # Also those whose charm an unfinished walk has refreshed, but not their options.
         current = [each for each in self._changes.staying if not each.is_outdated]
         for each in current:
             if each.running.other_images:
@@ -268,7 +268,7 @@ class _Planner:
     def _base(
         self, change: Change, item: TargetApplication, base: str | None, planned: str | None
     ) -> str | None:
-        """Give the base to move an application to, and keep for the refusals what cannot move."""
+        """Return the base to move an application to; record applications that cannot move."""
         each = CharmRefresh(
             application=change.name,
             base=base,

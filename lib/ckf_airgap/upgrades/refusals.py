@@ -1,4 +1,4 @@
-"""Why an upgrade cannot go well: found before anything is changed."""
+"""The reasons to refuse an upgrade, checked before anything is changed."""
 
 from collections.abc import Iterator
 
@@ -18,16 +18,16 @@ from ckf_airgap.upgrades.start_and_target import (
 def versions_between(
     rule: MinorRule, change: Change, held: tuple[TargetApplication, ...]
 ) -> tuple[list[TargetApplication], list[tuple[int, int]]]:
-    """Choose what an application goes through on its way.
+    """Choose the charms between, through which an application passes.
 
     Args:
         rule: The rule of its charm.
         change: The application.
-        held: What the archive has of it.
+        held: Its charms in the archive.
 
     Returns:
-        The charms between, in their order, the newest patch of each minor version; and the minor
-        versions that the archive lacks.
+        The charms between in order, the newest patch of each minor version; and the missing minor
+        versions.
     """
     first, last = change.running.version, change.target.version
     if first is None or last is None:
@@ -50,7 +50,7 @@ def release_refusals(
     running: RunningModel,
     rules: UpgradeRules,
 ) -> Iterator[AirgapError]:
-    """Refuse a jump over a release, a step back, and what the new release does not run on."""
+    """Refuse to skip a release, to go back, and too old versions of Juju and Kubernetes."""
     if before and after:
         steps = rules.releases.index(after) - rules.releases.index(before)
         if steps < 0:
@@ -89,7 +89,7 @@ def release_refusals(
 def minor_refusals(
     rule: MinorRule, change: Change, target: UpgradeTarget, juju: str
 ) -> Iterator[AirgapError]:
-    """Refuse what a charm that goes through each minor version refuses itself, too late."""
+    """Refuse a step that a charm with a rule for each minor version would refuse too late."""
     name, first, last = change.name, change.running.version, change.target.version
     if not change.is_outdated:
         return
@@ -126,7 +126,7 @@ def minor_refusals(
 
 
 def kind_refusals(changes: Changes) -> Iterator[AirgapError]:
-    """Refuse the way back from a sidecar charm to a podspec charm, which Juju refuses."""
+    """Refuse to go back from a sidecar charm to a podspec charm, as Juju does."""
     names = [
         change.name
         for change in changes.changes.values()
@@ -142,7 +142,7 @@ def kind_refusals(changes: Changes) -> Iterator[AirgapError]:
 
 
 def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[AirgapError]:
-    """Refuse to destroy storage without the operator's word."""
+    """Refuse to destroy storage without the operator's permission."""
     lost = [
         (name, changes.changes[name].why_replaced)
         for name in changes.replaced
@@ -162,7 +162,7 @@ def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[Airgap
 
 
 def base_refusals(refreshes: list[CharmRefresh], juju: str) -> Iterator[AirgapError]:
-    """Refuse bases that this Juju does not change."""
+    """Refuse changes of bases that this Juju does not support."""
     try:
         require_movable(refreshes, juju)
     except JujuError as error:
@@ -176,7 +176,7 @@ def mesh_refusals(
     before: ReleaseRule | None,
     after: ReleaseRule | None,
 ) -> Iterator[AirgapError]:
-    """Refuse to move to another service mesh unless asked for by name, and never back."""
+    """Refuse to move to another service mesh without permission, and always to move back."""
     mesh = rules.mesh
     going = changes.old_mesh
     if going and permissions.to_mesh != mesh.name:
@@ -200,6 +200,6 @@ def mesh_refusals(
     ):
         yield PlanError(
             f"the model has the {mesh.name} mesh ({running[mesh.deployed[0]]}), and the archive "
-            "is of the mesh before it: no way leads back",
+            "is of the previous mesh, to which there is no way back",
             f"attach the archives of a release with the {mesh.name} mesh",
         )

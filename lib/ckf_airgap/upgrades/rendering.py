@@ -1,4 +1,4 @@
-"""A walk in words, as plain data, and as a diagram: for people, programs and change requests."""
+"""Renders a walk as text, as plain data, and as a diagram."""
 
 import shlex
 from itertools import groupby, pairwise
@@ -10,32 +10,32 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication
 from ckf_airgap.upgrades.walk_steps import Backup, Step, Walk
 
 _BACK_UP = "Back up before, with no pipeline, experiment, training or notebook running:"
-# What has a meaning in a label of Mermaid, or in the HTML that it makes of it.
+# Characters with a meaning in a Mermaid label, or in the HTML made of it.
 _MERMAID = str.maketrans(
     {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
 )
 
 
 def in_words(step: Step) -> str:
-    """Say what a step does, in one printable line that begins with a verb."""
+    """Describe a step in one printable line that begins with a verb."""
     return printable(step.words)
 
 
 def command(step: Step) -> str:
-    """Give the juju command of a step; empty for a wait.
+    """Return the juju command of a step; empty for a wait.
 
-    The images and options that go with it are left out.
+    Its images and options are left out.
     """
     arguments = step.arguments
     return printable(shlex.join(["juju", *arguments])) if arguments else ""
 
 
 def walk_document(walk: Walk) -> dict[str, Any]:
-    """Give a walk as plain data.
+    """Return a walk as plain data.
 
     Returns:
-        A map with ``from`` and ``to`` (releases, or None), ``steps`` (number, phase, kind, the
-        values of each, words, the juju command), ``backups`` and ``left``.
+        A map with ``from`` and ``to`` (releases, or None), ``steps`` (number, phase, kind, values,
+        description, juju command), ``backups`` and ``left``.
     """
     return {
         "from": walk.before.release if walk.before else None,
@@ -66,7 +66,7 @@ def walk_document(walk: Walk) -> dict[str, Any]:
 
 
 def walk_table(walk: Walk) -> str:
-    """Write a walk for people: what to back up, then the steps, a line for each."""
+    """Write a walk as text: the backups, then a line for each step."""
     lines = [walk_title(walk)]
     if not walk.steps:
         return lines[0]
@@ -86,7 +86,7 @@ def walk_table(walk: Walk) -> str:
 def walk_diagram(walk: Walk) -> str:
     """Draw a walk: the text of a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html).
 
-    What is to be backed up comes first, then a frame for each part.
+    The backups come first, then a frame for each phase.
     """
     lines = ["flowchart TD"]
     nodes: list[str] = []
@@ -113,7 +113,7 @@ def walk_markdown(walk: Walk) -> str:
 
 
 def walk_title(walk: Walk) -> str:
-    """Say in a line from where to where a walk goes, and how many steps it has."""
+    """Describe start, target and number of steps in one line."""
     if not walk.steps:
         return "nothing to do: the model is as planned"
     before = walk.before.release if walk.before else "what runs"
@@ -129,7 +129,7 @@ def _backup(each: Backup) -> str:
 
 
 def _values(step: Step) -> dict[str, Any]:
-    """Give the values of a step as JSON has them."""
+    """Return the values of a step as JSON values."""
     values: dict[str, Any] = {}
     for name, value in vars(step).items():
         if isinstance(value, TargetApplication):

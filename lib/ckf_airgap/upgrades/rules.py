@@ -1,4 +1,4 @@
-"""What no charm says of its own upgrade: ``rules.yaml``, with the source of each rule."""
+"""The rules of upgrades that no charm declares: ``rules.yaml``, with the source of each rule."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -18,10 +18,10 @@ class ReleaseRule:
 
     Attributes:
         release: Its name, for example ``1.9``.
-        versions: The least versions that tell it, by charm.
-        juju: The oldest Juju that it runs on.
-        kubernetes: The oldest Kubernetes that it runs on.
-        source: Where that is written.
+        versions: The minimum versions of charms that identify it.
+        juju: The oldest supported Juju.
+        kubernetes: The oldest supported Kubernetes.
+        source: The source of the rule.
     """
 
     release: str
@@ -33,15 +33,15 @@ class ReleaseRule:
 
 @dataclass(frozen=True)
 class MinorRule:
-    """A charm that goes through each minor version.
+    """A charm that passes through each minor version.
 
     Attributes:
         charm: The charm.
-        channel: Where a version is from; ``{version}`` stands for major and minor.
+        channel: The channel of a version; ``{version}`` means major and minor.
         without_units: The charms whose applications have no units meanwhile, with the name of
-            the Deployment that has to be gone; ``{option}`` stands for the value of an option.
-        minutes: How long a step may take.
-        source: Where that is written.
+            the Deployment that must be gone; ``{option}`` means the value of an option.
+        minutes: The time limit of a step.
+        source: The source of the rule.
     """
 
     charm: str
@@ -53,35 +53,35 @@ class MinorRule:
     def between(self, first: Version, last: Version) -> Iterator[tuple[int, int]]:
         """List the minor versions after one and before another.
 
-        A charm refuses another major version at once: there are none between two of these.
+        There are none between two major versions: a charm refuses such a step at once.
         """
         if first.major == last.major:
             for minor in range(first.minor + 1, last.minor):
                 yield first.major, minor
 
     def deployment_of(self, charm: str, options: Mapping[str, str]) -> str:
-        """Give the name of the Deployment of an application.
+        """Return the name of the Deployment of an application.
 
         Args:
             charm: Its charm, one of ``without_units``.
-            options: Its options; one that is not set counts as empty.
+            options: Its options; an option that is not set counts as empty.
         """
         return self.without_units[charm].format_map(defaultdict(str, options))
 
     def channel_of(self, version: tuple[int, int]) -> str:
-        """Give the channel of a minor version."""
+        """Return the channel of a minor version."""
         return self.channel.format(version=f"{version[0]}.{version[1]}")
 
 
 @dataclass(frozen=True)
 class MeshRule:
-    """The way to another service mesh.
+    """The change to another service mesh.
 
     Attributes:
         name: The other mesh, for example ``ambient``.
         removed: The charms whose applications are removed, in this order.
-        deployed: Those whose applications are deployed then, in this order.
-        source: Where that is written.
+        deployed: The charms whose applications are then deployed, in this order.
+        source: The source of the rule.
     """
 
     name: str
@@ -92,14 +92,14 @@ class MeshRule:
 
 @dataclass(frozen=True)
 class BackupRule:
-    """What to keep of a charm's data.
+    """The backup of a charm's data.
 
     Attributes:
         charm: The charm.
-        data: What it is, in words.
-        command: The command; ``{application}`` and ``{model}`` stand for their names.
-        note: What belongs to it.
-        source: Where that is written.
+        data: A description of the data.
+        command: The command; ``{application}`` and ``{model}`` mean their names.
+        note: A note for the operator.
+        source: The source of the rule.
     """
 
     charm: str
@@ -111,13 +111,13 @@ class BackupRule:
 
 @dataclass(frozen=True)
 class UpgradeRules:
-    """All of them.
+    """All rules.
 
     Attributes:
         releases: The releases, oldest first.
-        minors: The charms that go through each minor version.
-        mesh: What makes way for another service mesh.
-        backups: What to keep.
+        minors: The charms that pass through each minor version.
+        mesh: The change to another service mesh.
+        backups: The backups.
     """
 
     releases: tuple[ReleaseRule, ...]
@@ -126,14 +126,14 @@ class UpgradeRules:
     backups: tuple[BackupRule, ...]
 
     def release_of(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
-        """Tell a release from what runs.
+        """Identify the running release.
 
         Args:
             versions: Charms and their versions.
 
         Returns:
-            The oldest of the releases that these tell: in the middle of an upgrade that is the one
-            that it began with. None where nothing tells any.
+            The oldest release that these identify, which during an upgrade is the one that it
+            began with. None if they identify none.
         """
         told: list[int] = []
         for charm, version in versions:
@@ -147,7 +147,7 @@ class UpgradeRules:
         return self.releases[min(told)] if told else None
 
     def release_in(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
-        """Tell the release of an archive, which may hold older versions of its charms too.
+        """Identify the release of an archive, which may have older versions of its charms too.
 
         Args:
             versions: The charms of the archive with their versions.
@@ -161,10 +161,10 @@ class UpgradeRules:
         """List the releases that an archive can be upgraded from.
 
         Args:
-            versions: The charms of the archive with their versions, those between included.
+            versions: The charms of the archive with their versions, including those between.
 
         Returns:
-            Its own release, and the one before where it holds all versions between.
+            Its own release, and the previous one if it has all versions between.
         """
         held: defaultdict[str, list[Version]] = defaultdict(list)
         for charm, version in versions:
@@ -189,18 +189,18 @@ class UpgradeRules:
 
     @property
     def charms_with_versions(self) -> frozenset[str]:
-        """The charms whose versions the rules go by."""
+        """The charms whose versions the rules use."""
         told = {charm for each in self.releases for charm in each.versions}
         return frozenset(told.union(*((rule.charm, *rule.without_units) for rule in self.minors)))
 
     def backup(self, charm: str) -> BackupRule | None:
-        """Give what to keep of a charm's data, or None."""
+        """Return the backup of a charm's data, or None."""
         return next((rule for rule in self.backups if rule.charm == charm), None)
 
 
 @cache
 def load_rules() -> UpgradeRules:
-    """Read the rules that come with this package."""
+    """Read the rules of this package."""
     text = files("ckf_airgap.upgrades").joinpath("rules.yaml").read_text("utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     mesh = document["mesh"]

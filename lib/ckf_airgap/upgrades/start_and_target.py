@@ -1,4 +1,4 @@
-"""What an upgrade starts from and what it goes to, as values."""
+"""The start and the target of an upgrade, as values."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from ckf_airgap.planning.plan import Plan, PlannedApplication
 
 @dataclass(frozen=True, kw_only=True)
 class RunningApplication:
-    """An application of the model. What is not known of it is None.
+    """An application of the model. Unknown values are None.
 
     Attributes:
         name: Its name.
         charm: The name of its charm.
         digest: The SHA-256 of its charm's file.
-        version: The version that its charm runs.
-        is_podspec: Whether its charm is of the podspec kind.
-        has_storage: Whether its charm asks for storage.
-        fixed: The digest of what no refresh changes, as ``CharmFile.fixed``.
-        base: The base that it runs on, for example ``ubuntu@20.04``.
-        scale: How many units it is to have.
-        units: How many it has.
-        is_active: Whether all that it is to have are there and active, their agents at rest.
+        version: The version of its workload.
+        is_podspec: Whether its charm is a podspec charm.
+        has_storage: Whether its charm declares storage.
+        fixed: A digest of what a refresh cannot change, as ``CharmFile.fixed``.
+        base: Its base, for example ``ubuntu@20.04``.
+        scale: The requested number of units.
+        units: The present number of units.
+        is_active: Whether all requested units exist and are active, with idle agents.
         is_leaving: Whether it is being removed.
-        other_images: The resources that have another image, or another account to pull it with,
-            than planned.
-        other_options: The options that have another value than is planned with the charm that it
-            runs, with that value.
+        other_images: The resources whose image, or whose account to pull it, differs from the
+            plan.
+        other_options: The options whose value differs from the plan for its present charm, with
+            the planned value.
     """
 
     name: str
@@ -63,20 +63,20 @@ class RunningRelation:
 
     @property
     def key(self) -> frozenset[Side]:
-        """Its sides in no order."""
+        """Its sides, unordered."""
         return frozenset(self.sides)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningModel:
-    """What the model holds.
+    """The present state of the model.
 
     Attributes:
         name: Its name, which is its namespace too.
         applications: The applications, by name.
-        relations: The relations between applications; those of one with itself are left out.
+        relations: The relations between different applications.
         juju: The version of Juju, for example ``3.6.25``.
-        kubernetes: The version of the oldest node; None where it is not known.
+        kubernetes: The version of the oldest node; None if unknown.
         deployments: The names of the Deployments in its namespace.
     """
 
@@ -90,10 +90,10 @@ class RunningModel:
 
 @dataclass(frozen=True)
 class TargetApplication:
-    """An application as it is to be.
+    """The planned state of an application.
 
     Attributes:
-        planned: As it is planned: the file, the images, the options.
+        planned: Its plan: the file, the images, the options.
         charm: Its charm.
         digest: The SHA-256 of the charm's file.
     """
@@ -109,35 +109,35 @@ class TargetApplication:
 
     @cached_property
     def version(self) -> Version | None:
-        """The version that its charm runs."""
+        """The version of its workload."""
         return version_of(self.charm)
 
     @property
     def title(self) -> str:
-        """What to call its charm: the version, or the file where that tells none."""
+        """The name of its charm in messages: the version, or the file if it has none."""
         return str(self.version) if self.version else self.file
 
     @property
     def file(self) -> str:
-        """Its charm's file in charms.tar.gz, as juju takes it."""
+        """Its charm's file in charms.tar.gz, as an argument of juju."""
         name = self.charm.label
         return name if name.startswith(("/", "./")) else f"./{name}"
 
     def has_endpoint(self, name: str, interface: str) -> bool:
-        """Tell whether its charm can keep a relation (Juju's ``Relation.ImplementedBy``)."""
+        """Return whether its charm supports a relation (Juju's ``Relation.ImplementedBy``)."""
         endpoint = self.charm.endpoint(name)
         return endpoint is not None and endpoint.interface == interface
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpgradeTarget:
-    """What the model is to hold.
+    """The planned state of the model.
 
     Attributes:
         applications: The applications, by name.
         relations: The relations among them.
-        between: For applications that go through versions, what the archive has of them beside
-            the target, in any order.
+        between: For applications that pass through versions, their further charms in the archive,
+            unordered.
     """
 
     applications: Mapping[str, TargetApplication]
@@ -150,12 +150,12 @@ class UpgradeTarget:
     def of_plan(
         cls, plan: Plan, charms: Iterable[CharmFile], digest: Callable[[CharmFile], str]
     ) -> "UpgradeTarget":
-        """Return what a plan makes of a model.
+        """Return the state of a model according to a plan.
 
         Args:
             plan: The plan.
-            charms: The charms at hand.
-            digest: Gives the SHA-256 of a charm's file.
+            charms: The available charms.
+            digest: Returns the SHA-256 of a charm's file.
         """
         files = {charm.path: charm for charm in charms}
 
@@ -172,7 +172,7 @@ class UpgradeTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Permissions:
-    """What the operator allows.
+    """The operator's permissions.
 
     Attributes:
         data_loss: The applications whose storage may be destroyed.
@@ -185,12 +185,12 @@ class Permissions:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkMemory:
-    """What a walk has to know that the model does not tell any more once it has begun.
+    """The state of an unfinished walk that the model no longer shows.
 
     Attributes:
-        scales: For each application that it scales down, how many units it is to get back.
-        replacing: The applications that it removes to deploy them again.
-        relations: The relations of these that no plan has: somebody else has made them.
+        scales: The original number of units of each application that it scales down.
+        replacing: The applications that it removes and deploys again.
+        relations: The unplanned relations of these applications.
     """
 
     scales: Mapping[str, int] = field(default_factory=dict[str, int])

@@ -1,7 +1,7 @@
 """The steps of an upgrade, as values.
 
-Each step says in ``words`` what it does, and in ``arguments`` with which juju command (the images
-and options that go with it are left out; empty for a wait).
+``words`` describes a step, and ``arguments`` is its juju command, without images and options;
+empty for a wait.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
 
 
 class Phase(Enum):
-    """The parts of a walk, in their order; the value is the heading."""
+    """The phases of a walk, in order; the value is the heading."""
 
     MESH = "The other service mesh"
     VERSIONS = "One minor version at a time"
@@ -27,11 +27,11 @@ class Phase(Enum):
 
 
 class Step(Protocol):
-    """What every step has."""
+    """A step of a walk."""
 
     @property
     def words(self) -> str:
-        """What it does: words that begin with a verb."""
+        """A description that begins with a verb."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class _Wait:
 
 @dataclass(frozen=True)
 class _Targeted:
-    """What brings an application to what it is to be."""
+    """A step that brings an application to its planned state."""
 
     target: TargetApplication
 
@@ -66,11 +66,11 @@ class _Targeted:
 
 @dataclass(frozen=True)
 class ScaleDown:
-    """Take all units from an application.
+    """Scale an application to 0.
 
     Attributes:
         application: The application.
-        units: How many it is to have, before.
+        units: Its number of units before.
     """
 
     application: str
@@ -93,7 +93,7 @@ class WaitGone(_Wait):
 
     Attributes:
         application: The application.
-        deployment: The Deployment in the model's namespace that has to be gone too, or None.
+        deployment: The Deployment in the model's namespace that must be gone too, or None.
     """
 
     deployment: str | None = None
@@ -107,14 +107,14 @@ class WaitGone(_Wait):
 
 @dataclass(frozen=True)
 class Refresh(_Targeted):
-    """Bring an application to another charm, with its images and options at once.
+    """Refresh an application to another charm, together with its images and options.
 
-    At once, because the hook that upgrades the workload reads the options: with the tag of the
-    version before, istio-pilot waits in vain for its own version to come up.
+    Together, because the hook that upgrades the workload reads the options: with the tag of the
+    previous version, istio-pilot waits in vain for its own version.
 
     Attributes:
-        target: What to bring it to.
-        before: The version that it comes from, where that is known.
+        target: The planned state.
+        before: The previous version, if known.
         base: The base to move it to; None to keep its own.
     """
 
@@ -141,8 +141,8 @@ class WaitActive(_Wait):
 
     Attributes:
         application: The application.
-        version: The version that it comes to, where that is known.
-        minutes: How long that may take.
+        version: Its new version, if known.
+        minutes: The time limit.
     """
 
     version: Version | None
@@ -157,11 +157,11 @@ class WaitActive(_Wait):
 
 @dataclass(frozen=True)
 class ScaleUp:
-    """Give an application its units back.
+    """Scale an application back up.
 
     Attributes:
         application: The application.
-        units: How many.
+        units: The number of units.
     """
 
     application: str
@@ -180,7 +180,7 @@ class ScaleUp:
 
 @dataclass(frozen=True)
 class RemoveRelation:
-    """Remove a relation that the new charms do not have, or whose application goes."""
+    """Remove a relation that the new charms do not support, or whose application is removed."""
 
     relation: Relation
 
@@ -201,7 +201,7 @@ class Remove:
 
     Attributes:
         application: The application.
-        destroys_storage: Whether what is on its storage goes with it.
+        destroys_storage: Whether its storage is destroyed.
         why: Why it is not refreshed, in words.
     """
 
@@ -224,7 +224,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class WaitRemoved(_Wait):
-    """Wait until an application is not in the model any more."""
+    """Wait until an application is no longer in the model."""
 
     @property
     def words(self) -> str:
@@ -249,7 +249,7 @@ class Deploy(_Targeted):
 
 @dataclass(frozen=True)
 class AttachImages(_Targeted):
-    """Give an application other images, with the charm that it has.
+    """Attach other images to an application, which keeps its charm.
 
     Attributes:
         target: The application as planned.
@@ -307,14 +307,14 @@ class AddRelation:
 
 @dataclass(frozen=True)
 class Backup:
-    """What to keep before the first step.
+    """A backup to make before the first step.
 
     Attributes:
         application: The application.
-        data: What it is, in words.
-        command: The command that keeps it; empty where no guide has one.
-        note: What belongs to it.
-        is_lost: Whether the walk destroys it.
+        data: A description of the data.
+        command: The backup command; empty if no guide has one.
+        note: A note for the operator.
+        is_lost: Whether the walk destroys the data.
     """
 
     application: str
@@ -326,15 +326,15 @@ class Backup:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """An upgrade: its steps in their order.
+    """An upgrade: its steps in order.
 
     Attributes:
-        steps: Phase and step; empty where all is as planned.
-        backups: What to keep before the first one.
-        memory: What has to be kept for as long as the walk is not at its end.
-        before: The release that runs, where that is known.
-        after: The release that is planned, where that is known.
-        left: Applications that are in the model and in no plan, but whose charm is of the release.
+        steps: Phase and step; empty if everything is as planned.
+        backups: The backups to make before the first step.
+        memory: The state to keep until the walk is finished.
+        before: The running release, if known.
+        after: The planned release, if known.
+        left: Unplanned applications of the model whose charm belongs to the release.
     """
 
     steps: tuple[tuple[Phase, Step], ...]

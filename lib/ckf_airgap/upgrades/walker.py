@@ -1,4 +1,4 @@
-"""Taking the steps of a walk, one after the other, until its end or until one does not succeed."""
+"""Carries out the steps of a walk, one after the other, until one fails."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
 from ckf_airgap.upgrades.walk_steps import Phase, Step, Walk
 
 _POLL_SECONDS = 5.0
-# Units go within a minute (the guides); a node that does not answer keeps them longer.
+# Units are gone within a minute (the guides); with an unreachable node it takes longer.
 _MINUTES_TO_GO = 10
-# Of these, several may be starting at once; no other step comes between them.
+# Several of these steps may run at once, with no other step between them.
 _ROLLED_OUT = (steps.Refresh, steps.AttachImages, steps.Deploy)
 
 Numbered = tuple[int, Step]
@@ -26,13 +26,13 @@ _Wait = steps.WaitGone | steps.WaitActive | steps.WaitRemoved
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How an application is.
+    """The state of an application.
 
     Attributes:
-        units: How many units it has.
-        is_active: Whether all that it is to have are there and active, their agents at rest.
-        is_starting: Whether a unit has no running agent yet, or one of the charm before.
-        status: What its units say, in words; for messages.
+        units: The number of its units.
+        is_active: Whether all requested units exist and are active, with idle agents.
+        is_starting: Whether a unit has no running agent yet, or one of the previous charm.
+        status: The status of its units in words, for messages.
     """
 
     units: int
@@ -42,10 +42,10 @@ class Condition:
 
 
 class ModelOperations(Protocol):
-    """What a walk does to a model. What changes something gives that in words."""
+    """The operations of a walk on a model. Those that change it return a description."""
 
     def conditions(self) -> Mapping[str, Condition]:
-        """Tell how each application of the model is."""
+        """Return the state of each application of the model."""
         ...
 
     def deployments(self) -> Collection[str]:
@@ -53,15 +53,15 @@ class ModelOperations(Protocol):
         ...
 
     def scale(self, application: str, units: int) -> list[str]:
-        """Give an application a number of units."""
+        """Scale an application."""
         ...
 
     def refresh(self, target: TargetApplication, base: str | None) -> list[str]:
-        """Bring an application to another charm, with its images and options at once."""
+        """Refresh an application to another charm, together with its images and options."""
         ...
 
     def attach_images(self, target: TargetApplication, resources: Sequence[str]) -> list[str]:
-        """Give an application other images."""
+        """Attach other images to an application."""
         ...
 
     def deploy(self, targets: Sequence[TargetApplication]) -> list[str]:
@@ -86,7 +86,7 @@ class ModelOperations(Protocol):
 
 
 class Walker:
-    """Takes the steps of a walk."""
+    """Carries out a walk."""
 
     def __init__(
         self,
@@ -98,16 +98,16 @@ class Walker:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; nothing is done yet.
+        """Store the arguments; nothing is done yet.
 
         Args:
             model: The model.
-            report: Called with a line of text at each step, and while one is waited for.
-            remember: Called with what has to be kept before the first step, and with None after
-                the last one.
-            at_once: How many applications may be starting at any time.
-            clock: Gives the time in seconds.
-            sleep: Waits for some seconds.
+            report: Called with a line of text at each step, and regularly while waiting.
+            remember: Called with the state to keep before the first step, and with None after the
+                last one.
+            at_once: The maximum number of applications that may be starting at a time.
+            clock: Returns the time in seconds.
+            sleep: Sleeps for a number of seconds.
         """
         self._model = model
         self._report_line = report
@@ -119,17 +119,17 @@ class Walker:
         self._count = 0
 
     def walk(self, walk: Walk) -> list[str]:
-        """Take all steps.
+        """Carry out all steps.
 
         Args:
             walk: The walk.
 
         Returns:
-            What was changed, in words; empty where there was nothing to do.
+            The changes in words; empty if there was nothing to do.
 
         Raises:
-            JujuError: A step does not succeed in its time, or Juju refuses it. Nothing further is
-                changed; the walk that is planned then is the rest of this one.
+            JujuError: A step exceeds its time limit, or Juju refuses it. Nothing more is changed;
+                planning again gives the rest of this walk.
         """
         self._began, self._count = self._clock(), len(walk.steps)
         changes: list[str] = []
@@ -222,7 +222,7 @@ class Walker:
             self._sleep(_POLL_SECONDS)
 
     def _lacking(self, step: _Wait) -> str:
-        """Say what a wait is for; an empty text where it is over."""
+        """Describe what a wait still waits for; an empty text if it is over."""
         condition = self._model.conditions().get(step.application)
         match step:
             case steps.WaitRemoved():
@@ -245,7 +245,7 @@ class Walker:
 
 
 def _groups(walk: Walk) -> Iterator[list[Numbered]]:
-    """Put together what is rolled out a few at a time; every other step is by itself."""
+    """Group steps that are rolled out a few at a time; every other step is alone."""
 
     def kind(item: tuple[int, tuple[Phase, Step]]) -> object:
         number, (phase, step) = item
