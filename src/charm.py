@@ -8,6 +8,7 @@ import ops
 
 import action_results
 import parameters
+from ckf_airgap import __version__
 from ckf_airgap.accounts.credentials import write_private
 from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.deployment import steps, verification
@@ -45,6 +46,8 @@ class CkfAirgapCharm(ops.CharmBase):
         framework.observe(on.verify_action, self._on_verify)
         framework.observe(on.refresh_action, self._on_refresh)
         framework.observe(on.update_status, self._on_update_status)
+        for event in (on.start, on.upgrade_charm):
+            framework.observe(event, self._on_version)
         hooks = on.start, on.upgrade_charm, on.config_changed, on.secret_changed, on.update_status
         for event in hooks:
             framework.observe(event, self._on_inputs)
@@ -77,6 +80,9 @@ class CkfAirgapCharm(ops.CharmBase):
         if changes:
             since = " and ".join(changes)
             self._remember_step(f"{since} since it was verified: juju run {self.unit.name} verify")
+
+    def _on_version(self, _: ops.EventBase) -> None:
+        self.unit.set_workload_version(__version__)
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without an action, if the operator wants that and the inputs are new."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from ckf_airgap import __version__
 from ckf_airgap.commands import inspect_command, pack_command, plan_command, push_command
 from ckf_airgap.commands.output import Answer, notice, print_answer
 from ckf_airgap.concurrency import use_one_arena
@@ -79,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (plan_command, inspect_command, push_command, pack_command):
         command.define(commands.add_parser)

@@ -29,12 +29,13 @@ from urllib3.exceptions import (
 )
 from urllib3.response import HTTPResponse
 
+from ckf_airgap import __version__
 from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError
 from ckf_airgap.network.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
 """The attempts for a request, over about a minute and a half."""
-HEADERS = {"User-Agent": "ckf-airgap", "Accept-Encoding": "identity"}
+HEADERS = {"User-Agent": f"ckf-airgap/{__version__}", "Accept-Encoding": "identity"}
 """The headers of every request; answers are wanted as they are stored."""
 CA_CURE = (
     f"give its authority's certificate (juju config {OWN_APPLICATION} registry-ca=@ca.crt; on a "
