@@ -401,7 +401,7 @@ def pause(failures: int, retry_after: str | None = None) -> None:
             seconds is used.
     """
     if retry_after and retry_after.isdecimal():
-        time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))
+        time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))  # noqa: S311
         return
     # Random, so that clients that failed together do not retry together.
-    time.sleep(random.uniform(0.5, 1) * min(2.0**failures, _LONGEST_PAUSE))
+    time.sleep(random.uniform(0.5, 1) * min(2.0**failures, _LONGEST_PAUSE))  # noqa: S311

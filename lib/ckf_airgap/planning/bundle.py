@@ -37,7 +37,7 @@ def render_bundle(
         lstrip_blocks=True,
         keep_trailing_newline=True,
         # A bundle is YAML, which HTML escapes would spoil.
-        autoescape=False,
+        autoescape=False,  # noqa: S701
         # Whatever the template puts in, a key as well, is written by the YAML library.
         finalize=_written,
     )
