@@ -48,7 +48,7 @@ def module(tmp_path: Path) -> Path:
     shutil.copytree(MODULE, folder)
     shutil.copytree(PROJECT / "tests/terraform", folder / "tests")
     with zipfile.ZipFile(folder / "ckf-airgap_amd64.charm", "w") as charm:
-        charm.writestr("metadata.yaml", "name: ckf-airgap\n")
+        charm.writestr("metadata.yaml", "{name: ckf-airgap, summary: s, description: d}")
     return folder
 
 
