@@ -20,6 +20,7 @@ from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.report import plan_report
 from operator_inputs import OperatorInputs
+from relations import Relations
 from reporting import UNIT_DISK, UnitReporter, reporting
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class CkfAirgapCharm(ops.CharmBase):
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
-        self._inputs = OperatorInputs(self)
+        relations = Relations(self)
+        self._inputs = OperatorInputs(self, relations)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
@@ -49,7 +51,7 @@ class CkfAirgapCharm(ops.CharmBase):
         for event in (on.start, on.upgrade_charm):
             framework.observe(event, self._on_version)
         hooks = on.start, on.upgrade_charm, on.config_changed, on.secret_changed, on.update_status
-        for event in hooks:
+        for event in (*hooks, *relations.changes):
             framework.observe(event, self._on_inputs)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
