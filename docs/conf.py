@@ -11,8 +11,14 @@ copyright = "the authors of ckf-airgap"  # noqa: A001 (Sphinx calls it so)
 release = __version__
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "terraform/README.md", "benchmarks/README.md", "tests/testbed/README.md"]
-# Links between documents lead to headings, with the anchors that the repository's page gives them.
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "terraform/README.md",
+    "benchmarks/README.md",
+    "tests/testbed/README.md",
+]
+# Links between documents lead to headings, with the anchors of the repository's page.
 myst_heading_anchors = 4
 nitpicky = True
 html_theme = "furo"

@@ -9,7 +9,7 @@ import pytest
 from ops import testing
 from trustme import CA
 
-from tests.unit.charm_unit import READY, FakeCore, Unit
+from tests.unit.charm_unit import JUJU_PASSWORD, READY, REGISTRY_PASSWORD, FakeCore, Unit
 
 CA_RELATION = "receive-ca-cert"
 
@@ -107,3 +107,14 @@ def test_without_the_relation_traces_go_nowhere(
     found = destinations(monkeypatch)
     unit.context.run(unit.context.on.start(), unit.state)
     assert found == [(None, None)]
+
+
+def test_traces_name_the_action_and_hold_no_password(unit: Unit, core: FakeCore) -> None:
+    relate(unit, collector("https://tempo.corp:4318"), authorities([pem(CA())]))
+    unit.run("push-images")
+    spans = "\n".join(str(span.to_json()) for span in unit.context.trace_data)
+    assert core.calls == ["push"]
+    assert "push_images_action" in spans
+    assert "secret-get" in spans
+    assert JUJU_PASSWORD not in spans
+    assert REGISTRY_PASSWORD not in spans
