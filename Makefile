@@ -3,7 +3,7 @@ PYTHON ?= python3
 TOOLS := .tox/tools
 TOX := $(TOOLS)/bin/tox
 
-.PHONY: demo demo-files test unit testbed-down clean
+.PHONY: demo demo-files test format lint unit integration testbed-down clean
 
 demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed and show it
 	$(TOX) run -e demo
@@ -14,8 +14,17 @@ demo-files: $(TOX) ## Bring the testbed up and make what the tutorial uses, in t
 test: $(TOX) ## Run every test, the testbed included
 	$(TOX) run
 
+format: $(TOX) ## Format the code
+	$(TOX) run -e format
+
+lint: $(TOX) ## Check the code
+	$(TOX) run -e lint
+
 unit: $(TOX) ## Run the tests that take seconds
 	$(TOX) run -e unit
+
+integration: $(TOX) ## Test the packed charm on the testbed
+	$(TOX) run -e integration
 
 testbed-down: $(TOX) ## Take the testbed down
 	$(TOX) run -e testbed -- down

@@ -8,6 +8,7 @@ import ops
 
 import action_results
 import parameters
+from ckf_airgap import __version__
 from ckf_airgap.accounts.credentials import write_private
 from ckf_airgap.concurrency import use_one_arena
 from ckf_airgap.deployment import steps, verification
@@ -20,6 +21,7 @@ from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.report import plan_report
 from mirrors_action import MirrorsAction
 from operator_inputs import OperatorInputs
+from relations import Relations
 from reporting import UNIT_DISK, UnitReporter, reporting
 from user_pull_secrets import UserPullSecrets
 
@@ -36,7 +38,8 @@ class CkfAirgapCharm(ops.CharmBase):
     def __init__(self, framework: ops.Framework) -> None:
         super().__init__(framework)
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
-        self._inputs = OperatorInputs(self)
+        relations = Relations(self)
+        self._inputs = OperatorInputs(self, relations)
         self._mirrors = MirrorsAction(self, self._inputs, self._release)
         self._user_pull_secrets = UserPullSecrets(self, self._inputs)
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
@@ -50,7 +53,7 @@ class CkfAirgapCharm(ops.CharmBase):
         framework.observe(on.refresh_action, self._on_refresh)
         framework.observe(on.update_status, self._on_update_status)
         hooks = on.start, on.upgrade_charm, on.config_changed, on.secret_changed, on.update_status
-        for event in hooks:
+        for event in (*hooks, *relations.changes):
             framework.observe(event, self._on_inputs)
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
@@ -84,6 +87,7 @@ class CkfAirgapCharm(ops.CharmBase):
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without an action, if the operator wants that and the inputs are new."""
+        self.unit.set_workload_version(__version__)
         # One unit is enough, and two would be in each other's way.
         if not self._inputs.configuration.auto_deploy or not self.unit.is_leader():
             return
@@ -140,9 +144,8 @@ class CkfAirgapCharm(ops.CharmBase):
             self._inputs.require()
             release = self._release(reporter)
             plan = release.plan()
-            bundle = release.render(plan.without_incomplete())
             report = plan_report(plan, self._inputs.location())
-            shown = {"bundle": bundle, "report": report}
+            shown = {"bundle": release.render(plan.without_incomplete()), "report": report}
             event.set_results({k: action_results.shortened(text) for k, text in shown.items()})
             event.set_results(action_results.of_plan(plan))
 
@@ -169,8 +172,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_verify(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Verify, errors="fail")
         with reporting(self.unit, event) as reporter:
-            host = self._inputs.location().host
-            model = self._inputs.login()
+            host, model = self._inputs.location().host, self._inputs.login()
             problem = self._inputs.comparison_problem()
             # Until it has passed, nothing is verified.
             self._remember_step(f"not verified: juju run {self.unit.name} verify")

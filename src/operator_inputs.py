@@ -18,6 +18,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
+from relations import Relations
 from reporting import UNIT_DISK
 
 _RESOURCE_FILES = {
@@ -57,8 +58,9 @@ class Configuration:
 class OperatorInputs:
     """Collects the inputs of one charm. Nothing is fetched before it is asked for."""
 
-    def __init__(self, charm: ops.CharmBase) -> None:
+    def __init__(self, charm: ops.CharmBase, relations: Relations) -> None:
         self._charm = charm
+        self._relations = relations
         self._model = charm.model
 
     @property
@@ -76,6 +78,7 @@ class OperatorInputs:
         configuration = self.configuration
         checks: list[Callable[[], object]] = [
             self.location,
+            self._authorities,
             lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
             self.juju_credentials,
             lambda: self._credentials(
@@ -133,7 +136,7 @@ class OperatorInputs:
                 bundle=self._bundle(),
                 overlay=configuration.overlay,
             ),
-            registry_ca=configuration.registry_ca,
+            registry_ca=self._authorities(),
             registry_credentials=self._credentials(
                 configuration.registry_credentials, "registry-credentials"
             ),
@@ -339,12 +342,17 @@ class OperatorInputs:
                 "juju update-secret NAME username=... password=...",
             ) from None
 
+    def _authorities(self) -> str | None:
+        """Join the certificates of ``registry-ca`` and of the relation; None for neither."""
+        given = self.configuration.registry_ca, self._relations.authorities()
+        return "\n".join(filter(None, given)) or None
+
     def _source(self, name: str) -> Source:
         """Find an archive: at its URL, on the volume, or as a resource."""
         configuration = self.configuration
         url = configuration.images_url if name == "images" else configuration.charms_url
         if url:
-            return UrlSource(url, f"{name}-url", configuration.registry_ca)
+            return UrlSource(url, f"{name}-url", self._authorities())
         path = self._on_volume(name) or self._optional_resource(name)
         if path is None:
             raise self._lacking(name)

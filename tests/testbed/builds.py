@@ -1,5 +1,6 @@
 """The programs of the testbed, built from published Go modules."""
 
+import hashlib
 import re
 import shutil
 import stat
@@ -18,6 +19,7 @@ _KUBERNETES_PROGRAMS = (
     "kubectl",
 )
 _JUJU = "github.com/juju/juju"
+_JUJU_PROVIDER = Path(__file__).parents[1] / "terraform" / "provider"
 _JUJU_TAGS = "minimal,provider_kubernetes,notest"
 # Debugging information that is stripped in the end need not be made.
 _COMPILE = "all=-dwarf=false"
@@ -122,6 +124,35 @@ def juju_3_client() -> Path:
     return cached("juju-client", versions.JUJU_3_CLIENT, make) / "juju"
 
 
+def opentofu() -> Path:
+    """Build OpenTofu; gives the program."""
+
+    def make(folder: Path) -> None:
+        name = "github.com/opentofu/opentofu"
+        module = _published_module(folder, name, versions.OPENTOFU)
+        _build(module, folder / "tofu", f"{name}/cmd/tofu")
+
+    return cached("opentofu", versions.OPENTOFU, make) / "tofu"
+
+
+def juju_provider() -> Path:
+    """Build the stand-in of OpenTofu's provider for Juju; gives the program.
+
+    The provider itself is not among the modules that can be had here.
+    """
+    sources = sorted(_JUJU_PROVIDER.iterdir())
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+
+    def make(folder: Path) -> None:
+        plugin = f"github.com/hashicorp/terraform-plugin-go {versions.TERRAFORM_PLUGIN}"
+        module = _module(folder, f"require {plugin}\n")
+        for source in sources:
+            shutil.copyfile(source, module / source.name)
+        _build(module, folder / "provider", ".")
+
+    return cached("juju-provider", digest[:12], make) / "provider"
+
+
 def controller_agent() -> Path:
     """Build jujuagentd, the controller's agent, with real dqlite."""
     return cached("jujuagentd", versions.JUJU_AGENT, _build_controller_agent)
@@ -166,10 +197,15 @@ def _build_kubernetes(folder: Path) -> None:
 
 
 def _juju_module(folder: Path, version: str = versions.JUJU) -> Path:
-    source = _download(_JUJU, version)
+    return _published_module(folder, _JUJU, version)
+
+
+def _published_module(folder: Path, name: str, version: str) -> Path:
+    """Make a module that requires another, with the replacements that the other builds with."""
+    source = _download(name, version)
     go_mod = source.joinpath("go.mod").read_text()
-    replaced = re.findall(r"^(?:replace )?\s*(\S+ => \S+ v\S+)$", go_mod, re.M)
-    requirements = f"require {_JUJU} {version}\n" + "".join(
+    replaced = re.findall(r"^(?:replace )?\s*(\S+(?: v\S+)? => \S+ v\S+)$", go_mod, re.M)
+    requirements = f"require {name} {version}\n" + "".join(
         f"replace {line}\n" for line in replaced
     )
     return _module(folder, requirements, source)

@@ -9,6 +9,9 @@ JUJU_AGENT = "4.1-beta2"
 # The client of Juju 3.6, which the functional tests run against a stand-in of its controller.
 JUJU_3 = "v0.0.0-20260624121659-3cabf69373cf"
 JUJU_3_CLIENT = "3.6.25"
+# What checks the Terraform module, and what its stand-in of the Juju provider is made with.
+OPENTOFU = "v1.12.6"
+TERRAFORM_PLUGIN = "v0.31.0"
 CHARMCRAFT = "4.5.0"
 # The registries that the functional tests know beside Debian's docker-registry 2.8.
 DISTRIBUTION = "v3.1.2"

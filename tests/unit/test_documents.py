@@ -40,7 +40,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(linked), target
 
 
-@pytest.mark.parametrize("kind", ["options", "actions", "resources", "storage"])
+@pytest.mark.parametrize("kind", ["options", "actions", "resources", "requires", "storage"])
 def test_the_reference_has_a_section_for_each(kind: str) -> None:
     section = CHARM["config"]["options"] if kind == "options" else CHARM[kind]
     assert set(section) <= set(headings(REFERENCE))

@@ -206,11 +206,11 @@ class TestTheResourceImages:
 
 
 def _verify_cases() -> list[Any]:
-    cases: list[Any] = []
-    for param in LACKS:
-        if not str(param.id).startswith(NOT_FOR_VERIFY):
-            cases.append(pytest.param("verify", *param.values, id=f"verify-{param.id}"))
-    return cases
+    return [
+        pytest.param("verify", *param.values, id=f"verify-{param.id}")
+        for param in LACKS
+        if not str(param.id).startswith(NOT_FOR_VERIFY)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,7 @@ def decode(pieces: Sequence[bytes]) -> tuple[bytes, list[Segment]]:
     content: list[bytes] = []
     taken: list[Segment] = []
     for piece in pieces:
-        for block in decoder.decode(piece):
-            content.append(block)
+        content += decoder.decode(piece)
         taken += tape.pop_until(tape.decoded)
     assert decoder.is_complete
     return b"".join(content), taken

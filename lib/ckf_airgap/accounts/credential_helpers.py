@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 # What a helper writes, besides failing, if it has no account for a registry.
 _NOT_FOUND = b"credentials not found in native keychain"
 # The user name of a secret that is not a password.
-_IDENTITY_TOKEN = "<token>"
+_IDENTITY_TOKEN = "<token>"  # noqa: S105
 _OTHER_FILE = "skopeo login --authfile OTHER-FILE HOST, and give that file with --authfile"
 
 

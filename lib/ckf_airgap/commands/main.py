@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from ckf_airgap import __version__
 from ckf_airgap.commands import (
     inspect_command,
     mirrors_command,
@@ -86,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (plan_command, inspect_command, push_command, mirrors_command, pack_command):
         command.define(commands.add_parser)

@@ -31,15 +31,15 @@ from ckf_airgap.kubernetes.api import (
 )
 from ckf_airgap.kubernetes.cluster import PULL_FAILURES, profile_namespaces
 
-SECRET_NAME = "ckf-airgap-registry"
+SECRET_NAME = "ckf-airgap-registry"  # noqa: S105
 """The name of the secret in each namespace."""
 SERVICE_ACCOUNTS = ("default", "default-editor", "default-viewer")
 """Kubernetes makes the first, Kubeflow's profile controller the others (profile_controller.go)."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ckf-airgap"}
 """The label of what the charm has made."""
 
-_SECRET_TYPE = "kubernetes.io/dockerconfigjson"
-_SECRET_KEY = ".dockerconfigjson"
+_SECRET_TYPE = "kubernetes.io/dockerconfigjson"  # noqa: S105
+_SECRET_KEY = ".dockerconfigjson"  # noqa: S105
 # What makes another pod in the place of one that is deleted. A Job or a workflow counts it as
 # failed instead.
 _REPLACING_KINDS = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})

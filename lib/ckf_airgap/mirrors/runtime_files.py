@@ -58,12 +58,13 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
         account in any of them.
     """
     for host in settings.hosts:
-        # It becomes the name of a folder.
+        # The host becomes the name of a directory.
         if "/" in host or not is_repository(host):
             raise AssertionError(host)
     written = RUNTIMES[runtime](settings)
     readme = files("ckf_airgap.mirrors").joinpath("readme", f"{runtime}.md").read_text()
-    template = jinja2.Environment(
+    # The README is Markdown: no HTML escapes.
+    template = jinja2.Environment(  # noqa: S701
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     ).from_string(readme)
     text = template.render(

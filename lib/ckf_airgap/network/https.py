@@ -29,12 +29,13 @@ from urllib3.exceptions import (
 )
 from urllib3.response import HTTPResponse
 
+from ckf_airgap import __version__
 from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError
 from ckf_airgap.network.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
 """The attempts for a request, over about a minute and a half."""
-HEADERS = {"User-Agent": "ckf-airgap", "Accept-Encoding": "identity"}
+HEADERS = {"User-Agent": f"ckf-airgap/{__version__}", "Accept-Encoding": "identity"}
 """The headers of every request; answers are wanted as they are stored."""
 CA_CURE = (
     f"give its authority's certificate (juju config {OWN_APPLICATION} registry-ca=@ca.crt; on a "
@@ -400,7 +401,7 @@ def pause(failures: int, retry_after: str | None = None) -> None:
             seconds is used.
     """
     if retry_after and retry_after.isdecimal():
-        time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))
+        time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))  # noqa: S311
         return
     # Random, so that clients that failed together do not retry together.
-    time.sleep(random.uniform(0.5, 1) * min(2.0**failures, _LONGEST_PAUSE))
+    time.sleep(random.uniform(0.5, 1) * min(2.0**failures, _LONGEST_PAUSE))  # noqa: S311

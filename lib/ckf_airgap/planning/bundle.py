@@ -37,7 +37,7 @@ def render_bundle(
         lstrip_blocks=True,
         keep_trailing_newline=True,
         # A bundle is YAML: no HTML escapes.
-        autoescape=False,
+        autoescape=False,  # noqa: S701
         # The YAML library writes each value of the template, and each key.
         finalize=_written,
     )
