@@ -239,7 +239,9 @@ def digest_in_registry(testbed: Testbed, prefix: str, image: str) -> str:
 
 
 def start(testbed: Testbed, pod: str, image: str) -> str:
-    kubectl(testbed, "run", pod, f"--image={image}", "--namespace", NAMESPACE)
+    # What an earlier run has left on the node must not count.
+    words = ["--image-pull-policy=Always", "--namespace", NAMESPACE]
+    kubectl(testbed, "run", pod, f"--image={image}", *words)
     return pod
 
 
