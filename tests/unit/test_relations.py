@@ -70,7 +70,7 @@ def test_new_authorities_are_inputs_for_auto_deploy(unit: Unit, core: FakeCore) 
     relate(unit, related)
     unit.configure(auto_deploy=True)
     unit.state = unit.context.run(unit.context.on.relation_changed(related), unit.state)
-    assert "deploy" in core.calls
+    assert core.calls[-1] == "refresh"
 
 
 def test_the_other_side_is_told_which_version_is_understood(unit: Unit) -> None:
