@@ -199,7 +199,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
         self._inputs.require()
         deployer = self._deployer(self._inputs.login(), reporter)
-        walk = steps.walk(deployer, given.permissions, allow_missing=given.allow_missing)
+        walk = steps.plan_refresh(deployer, given.permissions, allow_missing=given.allow_missing)
         reporter.results(action_results.of_walk(walk))
 
     def _deploy_or_refresh(self, reporter: UnitReporter, given: parameters.Deploy) -> None:

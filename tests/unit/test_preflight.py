@@ -16,7 +16,7 @@ from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.deployment import preflight as preflight_module
 from ckf_airgap.deployment.preflight import Level, Preflight
 from ckf_airgap.deployment.release import Inputs, Release
-from ckf_airgap.deployment.requirements import require_fit_charms, require_fitting_client
+from ckf_airgap.deployment.requirements import require_matching_client, require_supported_charms
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -283,7 +283,7 @@ def test_a_podspec_charm_is_an_error_on_juju_4_only(checks: Checks) -> None:
     (error,) = checks.found(Level.ERROR)
     assert "mysql-k8s is a podspec charm, which Juju 4.1-beta2 no longer deploys" in error
     with pytest.raises(Exception, match="mysql-k8s is a podspec charm"):
-        require_fit_charms(checks.release.selected_charms.deployed, "4.1-beta2")
+        require_supported_charms(checks.release.selected_charms.deployed, "4.1-beta2")
 
 
 def test_a_charm_that_nothing_is_deployed_from_is_not_judged(checks: Checks) -> None:
@@ -299,7 +299,7 @@ def test_a_charm_that_assumes_another_juju(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", assumes=assumes)
     checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
-    assert "mysql-k8s demands (juju >= 3.4.3 and juju < 3.5), and this is Juju 3.6.8" in error
+    assert "mysql-k8s requires (juju >= 3.4.3 and juju < 3.5), and this is Juju 3.6.8" in error
 
 
 def test_a_base_that_juju_has_no_image_for(checks: Checks) -> None:
@@ -348,7 +348,7 @@ def test_storage_without_a_default_class(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", has_storage=True)
     checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
-    assert "no storage class is the default one, and mysql-k8s need storage" in error
+    assert "no storage class is the default, and mysql-k8s need storage" in error
 
 
 def test_images_for_another_cpu(checks: Checks) -> None:
@@ -392,9 +392,9 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
     checks.release.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
-        "warning  pull: registry.corp:5000 wants credentials, and options that name images carry "
-        "none (kfp-api): give the nodes' container runtime credentials for registry.corp:5000, or "
-        "let it give images without"
+        "warning  pull: registry.corp:5000 requires credentials, and options that name images "
+        "carry none (kfp-api): give the nodes' container runtime credentials for "
+        "registry.corp:5000, or allow anonymous pulls"
     )
 
 
@@ -451,8 +451,8 @@ def test_a_version_of_juju_that_is_none(checks: Checks) -> None:
 )
 def test_a_client_of_another_major_version_is_refused(client: str, model: str) -> None:
     with pytest.raises(ConfigurationError, match=f"the client is {client}, the model {model}"):
-        require_fitting_client(JujuVersions(client, model))
+        require_matching_client(JujuVersions(client, model))
 
 
 def test_a_client_of_the_same_major_version_fits() -> None:
-    require_fitting_client(JujuVersions("3.6.25-ubuntu-amd64", "3.6.8"))
+    require_matching_client(JujuVersions("3.6.25-ubuntu-amd64", "3.6.8"))

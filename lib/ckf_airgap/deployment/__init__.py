@@ -1,1 +1,1 @@
-"""The order of the steps of a deployment, and the verification of what runs."""
+"""Checks, deploys, upgrades and verifies a release."""

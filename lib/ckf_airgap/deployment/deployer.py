@@ -1,4 +1,4 @@
-"""What is done to a model with a release: deploy, refresh, relate, compare."""
+"""Deploys, refreshes, relates and compares the applications of a model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.deployment.model_operations import RecordedModel
 from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
-from ckf_airgap.deployment.refresh_checks import outdated_applications, require_staying
 from ckf_airgap.deployment.release import Release
+from ckf_airgap.deployment.requirements import require_none_leaving
 from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, read_cluster_state
 from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
@@ -23,16 +23,15 @@ from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
 from ckf_airgap.upgrades.walker import Walker
 
-# The secret of the model that tells what it was deployed from.
-_RECORD = "ckf-airgap-record"
+_RECORD_SECRET = "ckf-airgap-record"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a deployment or a refresh has done.
+    """The outcome of a deployment or a refresh.
 
     Attributes:
-        changes: What was changed in the model, in words; empty where all was there.
+        changes: A line for each change of the model; empty if nothing had to be changed.
         outdated: The applications that still run other charms or images than planned.
     """
 
@@ -41,12 +40,7 @@ class Outcome:
 
 
 class Deployer:
-    """Deploys, refreshes and relates a release in a model. Each step can be run again.
-
-    Attributes:
-        release: The release.
-        model: The model.
-    """
+    """Deploys, refreshes and relates a release in a model. Each method can be called again."""
 
     def __init__(
         self,
@@ -56,13 +50,13 @@ class Deployer:
         *,
         at_once: int = AT_ONCE,
     ) -> None:
-        """Prepare; Juju is not asked yet.
+        """Prepare, without calling Juju.
 
         Args:
             release: The release.
             model: The model, logged in to.
             report: Called with a line of text at each step.
-            at_once: How many applications may be starting at any time.
+            at_once: How many applications may be starting at the same time.
         """
         self.release = release
         self.model = model
@@ -76,49 +70,60 @@ class Deployer:
             plan: The plan. Applications whose resources have no image are left out.
 
         Returns:
-            What was changed, and what a refresh would change.
+            What was changed, and which applications are left to a refresh.
+
+        Raises:
+            AirgapError: A step fails.
         """
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
         state = self.model.state()
-        require_staying(plan, state)
+        require_none_leaving(plan, state)
         self._record.complete(state.charms)
         outdated = self._outdated(plan, state)
-        changes = self._deploy_applications(plan, state)
+        changes = self._deploy_missing(plan, state)
         changes += self._update_options(plan, outdated)
         changes += self._relate(plan, self.model.state() if changes else state)
         return Outcome(tuple(changes), tuple(outdated))
 
-    def walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
-        """Plan how a running deployment is brought to new artifacts, or the rest of that.
+    def plan_walk(
+        self, plan: Plan, permissions: Permissions, state: ModelState | None = None
+    ) -> Walk:
+        """Plan the upgrade of a running deployment, or the rest of an interrupted one.
 
         Args:
-            plan: The plan of the new artifacts. What cannot be deployed is left out.
+            plan: The plan of the new archives. Applications that it cannot deploy are left out.
             permissions: What the operator allows.
-            state: What the model holds; looked at where it is not given.
+            state: The state of the model; None to ask Juju.
 
         Returns:
-            The steps; none where the model is as planned.
+            The steps; none if the model is as planned.
 
         Raises:
-            AirgapError: It cannot go well; the message has the reasons. Nothing has changed.
+            AirgapError: The upgrade cannot succeed; the message has the reasons.
         """
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
-        return self._walk(plan, permissions, account, state or self.model.state())
+        return self._plan_walk(plan, permissions, account, state or self.model.state())
 
     def refresh(self, plan: Plan, permissions: Permissions) -> Outcome:
-        """Bring a running deployment to new artifacts, in the order that the charms need.
+        """Upgrade a running deployment, in the order that the charms need.
 
-        Args and errors are those of ``walk``. A step may fail, too; the next run goes on there.
+        Args:
+            plan: The plan of the new archives. Applications that it cannot deploy are left out.
+            permissions: What the operator allows.
 
         Returns:
             What was changed.
+
+        Raises:
+            AirgapError: The upgrade cannot succeed and nothing has changed, or a step fails and
+                the next run continues there.
         """
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
-        walk = self._walk(plan, permissions, account, self.model.state())
+        walk = self._plan_walk(plan, permissions, account, self.model.state())
         operations = RecordedModel(
             self.model,
             namespace=self.release.inputs.settings.model,
@@ -134,36 +139,36 @@ class Deployer:
         )
         changes = walker.walk(walk)
         for name in walk.left:
-            self._report(f"{name} is not part of this deployment: left as it is")
+            self._report(f"{name} is not part of this deployment: left alone")
         return Outcome(tuple(changes))
 
     def check(self, permissions: Permissions | None) -> None:
-        """Check what Juju would refuse to deploy or to refresh, for which no image is needed.
+        """Check everything that Juju could refuse and that can be checked without the images.
 
         Args:
             permissions: What the operator allows in a refresh; None for a deployment.
 
         Raises:
-            ConfigurationError: The juju client cannot be given an option of an application.
-            AirgapError: There is something else; the message names all that it concerns.
+            ConfigurationError: The juju client cannot set an option of an application.
+            AirgapError: Juju would refuse something else; the message names every application.
         """
-        # Which charms go where does not depend on the images.
+        # Applications and charms do not depend on the images.
         plan = self.release.plan_from(Inventory(()))
         state = self.model.state()
         for item in plan.applications:
             if item.is_excluded or (permissions and item.name in state.applications):
                 require_values(item.name, item.options)
         if permissions is None:
-            require_staying(plan, state)
+            require_none_leaving(plan, state)
         else:
-            self._walk(plan, permissions, None, state)
+            self._plan_walk(plan, permissions, None, state)
 
     def differences(self, plan: Plan, state: ModelState) -> list[str]:
         """List how the model differs from the plan: applications, charms, image options.
 
         Args:
-            plan: The plan. What cannot be deployed does not count.
-            state: What the model holds.
+            plan: The plan. Applications that it cannot deploy are ignored.
+            state: The state of the model.
 
         Returns:
             A line for each difference.
@@ -192,7 +197,7 @@ class Deployer:
             plan: The plan.
 
         Returns:
-            What was changed; empty where all was there already.
+            A line for each relation that was added.
         """
         return self._relate(plan.without_incomplete(), self.model.state())
 
@@ -204,7 +209,7 @@ class Deployer:
         for item in plan.incomplete:
             self._report(f"leaving out {item.name}: no image for {item.lacking_in_words}")
 
-    def _walk(
+    def _plan_walk(
         self,
         plan: Plan,
         permissions: Permissions,
@@ -222,7 +227,7 @@ class Deployer:
         charms = self.release.unpacked_charms.readable
         return plan_model_walk(plan, charms, reader, permissions)
 
-    def _deploy_applications(self, plan: Plan, state: ModelState) -> list[str]:
+    def _deploy_missing(self, plan: Plan, state: ModelState) -> list[str]:
         new = [item.name for item in plan.applications if item.name not in state.applications]
         account = self.release.pull_account(plan)
         changes: list[str] = []
@@ -238,11 +243,11 @@ class Deployer:
         waiting = set(new)
         late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
         if names := ", ".join(sorted(late)):
-            self._report(f"no agent yet after {PATIENCE:.0f} s, going on: {names}")
+            self._report(f"no agent yet after {PATIENCE:.0f} s, continuing: {names}")
         return changes
 
     def _announce(self, part: Plan, account: Credentials | None) -> None:
-        """Record what is about to be deployed, for the run after one that is killed meanwhile."""
+        """Record what is about to be deployed, in case this run is killed."""
         self._remember(part.applications, account, {})
 
     def _deploy_announced(self, part: Plan, account: Credentials | None) -> list[str]:
@@ -250,10 +255,10 @@ class Deployer:
         return self._deploy_part(part, account)
 
     def _deploy_part(self, part: Plan, account: Credentials | None) -> list[str]:
-        """Deploy the applications of a part of the plan; none of them may be there yet."""
+        """Deploy the applications of a part of the plan; none of them may exist yet."""
         changes: list[str] = []
         with resource_files(part.applications, self._resources, account) as files:
-            # Juju takes no local charm a second time through a bundle: it holds what is new alone.
+            # The bundle has only new applications: Juju refuses a local charm that it has already.
             if part.bundled:
                 bundle = self.release.folder / "bundle.yaml"
                 bundle.write_text(self.release.render(part, files))
@@ -280,18 +285,17 @@ class Deployer:
 
     @cached_property
     def _record(self) -> DeploymentRecord:
-        return DeploymentRecord(self.model.secret(_RECORD))
+        return DeploymentRecord(self.model.secret(_RECORD_SECRET))
 
     def _outdated(self, plan: Plan, state: ModelState) -> list[str]:
-        account = self.release.pull_account(plan)
-        return outdated_applications(plan, state, self._record, account)
+        return self._record.outdated(plan, state, self.release.pull_account(plan))
 
     def _remember(
         self,
         items: Sequence[PlannedApplication],
         account: Credentials | None,
-        runs: Mapping[str, DeployedCharm],
+        running: Mapping[str, DeployedCharm],
     ) -> None:
         files = {charm.path: charm for charm in self.release.unpacked_charms.readable}
-        deployed = [Deployed(item, runs.get(item.name), files[item.file]) for item in items]
+        deployed = [Deployed(item, running.get(item.name), files[item.file]) for item in items]
         self._record.remember(deployed, account)

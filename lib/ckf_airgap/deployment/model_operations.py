@@ -1,4 +1,4 @@
-"""The steps of an upgrade, taken on a real model and recorded as they happen."""
+"""Carries out the steps of an upgrade on a Juju model, and records each of them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from ckf_airgap.upgrades.walker import Condition
 
 
 class RecordedModel:
-    """A model whose changes are recorded: what ``upgrades.walker.ModelOperations`` asks for."""
+    """Changes a model and records the changes: implements ``upgrades.walker.ModelOperations``."""
 
     def __init__(
         self,
@@ -24,14 +24,13 @@ class RecordedModel:
         deploy: Callable[[Sequence[str]], list[str]],
         remember: Callable[[Sequence[PlannedApplication]], None],
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare, without calling Juju.
 
         Args:
             model: The model, logged in to.
             namespace: The model's namespace.
-            files: Writes the files that give Juju images with the account to pull them with, for
-                as long as they are used.
-            deploy: Deploys planned applications by their names, and records them.
+            files: Writes the files of ``pull_secrets.resource_files`` for applications.
+            deploy: Deploys planned applications by name, and records them.
             remember: Records that applications are as planned.
         """
         self._model = model
@@ -41,7 +40,7 @@ class RecordedModel:
         self._remember = remember
 
     def conditions(self) -> Mapping[str, Condition]:
-        """Tell how each application of the model is."""
+        """Return the condition of each application in the model."""
         state = self._model.state()
         return {
             name: Condition(
@@ -58,20 +57,20 @@ class RecordedModel:
         return cluster.deployments(self._namespace)
 
     def scale(self, application: str, units: int) -> list[str]:
-        """Give an application a number of units."""
+        """Scale an application to a number of units."""
         return self._model.scale_application(application, units)
 
     def refresh(self, target: TargetApplication, base: str | None) -> list[str]:
-        """Bring an application to another charm, with its images and options at once."""
+        """Refresh an application to another charm, together with its images and options."""
         with self._files([target.planned]) as files:
             local = target.planned.local(files)
             changes = self._model.refresh_application(local, base=base)
         self._remember([target.planned])
-        # A controller that takes no options with a refresh gets them now.
+        # Some controllers do not set options during a refresh.
         return changes + self._model.update_options(local)
 
     def attach_images(self, target: TargetApplication, resources: Sequence[str]) -> list[str]:
-        """Give an application other images."""
+        """Attach other images to an application."""
         with self._files([target.planned]) as files:
             sources = target.planned.local(files).resources
             changes = [

@@ -1,4 +1,4 @@
-"""What would go wrong, found before anything is changed."""
+"""The checks before a deployment. They change nothing."""
 
 import os
 import shutil
@@ -13,8 +13,8 @@ from ckf_airgap.deployment.mirror_trial import CONFIGURE, try_mirrors
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
     require_admin,
-    require_fitting_client,
-    unfit_charms,
+    require_matching_client,
+    unsupported_charms,
 )
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.images.registry_location import SHORTER_PATH
@@ -30,14 +30,14 @@ from ckf_airgap.upgrades.walk_steps import Walk
 
 _SPARE_BYTES = 100 * 1024 * 1024
 _ADD_CHARM = (
-    "juju download it and add it to charms.tar.gz; or give a bundle of what is to be deployed, or "
-    "run deploy with allow-missing=true"
+    "juju download it and add it to charms.tar.gz; or attach a bundle without it, or run deploy "
+    "with allow-missing=true"
 )
 _ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"
 
 
 class Level(Enum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -49,10 +49,10 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        check: What was looked at, in a word or two.
-        level: How bad it is.
+        check: The name of the check.
+        level: The severity.
         text: What was found.
-        cure: What to do about it; an empty string where nothing has to be.
+        cure: What to do about it; empty if nothing.
     """
 
     check: str
@@ -67,12 +67,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class PreflightResult:
-    """What was found.
+    """The result of all checks.
 
     Attributes:
         findings: The findings, in the order in which an operator would fix them.
-        walk: The way from what runs to the plan; None where nothing of it runs, or none leads
-            there.
+        walk: The upgrade of what runs to the plan; None if nothing of the plan runs, or if the
+            upgrade is refused.
     """
 
     findings: tuple[Finding, ...]
@@ -85,7 +85,7 @@ class PreflightResult:
 
 
 class Preflight:
-    """Carries out the checks, each of them whatever the others find."""
+    """Runs the checks, each of them whatever the others find."""
 
     def __init__(
         self,
@@ -96,12 +96,12 @@ class Preflight:
         *,
         mirrors: bool = False,
     ) -> None:
-        """Prepare; nothing is checked yet.
+        """Prepare, without checking anything.
 
         Args:
-            release: What is to be deployed.
+            release: The release to deploy.
             login: Logs in to the model.
-            permissions: What the operator allows in an upgrade of what runs.
+            permissions: What the operator allows in an upgrade.
             report: Called with a line of text at each step.
             mirrors: Whether to have the nodes pull images by their original names.
         """
@@ -133,8 +133,8 @@ class Preflight:
                 self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
             if not missing:
                 count = len(self._release.unpacked_charms.charms)
-                self._ok("charms", f"{count} charms, all that belong to the deployment")
-        inventory = self._look_at_images()
+                self._ok("charms", f"{count} charms, all that the deployment needs")
+        inventory = self._check_images()
         self._report("checking Kubernetes")
         with self._as_finding("kubernetes"):
             self._check_cluster(inventory)
@@ -144,7 +144,7 @@ class Preflight:
                 plan = self._release.plan_from(inventory)
                 self._check_plan(plan)
                 self._check_pull(plan)
-                self._report("checking the way from what runs")
+                self._report("checking the upgrade of what runs")
                 self._check_upgrade(plan)
             if self._mirrors:
                 with self._as_finding("mirrors"):
@@ -163,37 +163,39 @@ class Preflight:
         with self._as_finding("juju"):
             require_admin(model)
         with self._as_finding("juju"):
-            require_fitting_client(versions)
-        for problem, cure in unfit_charms(self._release.selected_charms.deployed, versions.model):
+            require_matching_client(versions)
+        for problem, cure in unsupported_charms(
+            self._release.selected_charms.deployed, versions.model
+        ):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
         with self._as_finding("juju"):
             self._check_proxy(model)
 
     def _check_proxy(self, model: JujuModel) -> None:
-        """Check that the model's proxy is not in the way of its charms to Kubernetes."""
+        """Check that the charms reach the Kubernetes API without the model's proxy."""
         host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
         settings = model.settings()
         proxy = model_proxy(settings, host, networks=False) if host else None
         if proxy is None:
             return
-        # Go's programs know networks in no-proxy, the charms' HTTP client does not.
+        # Go programs support networks in no-proxy, the charms' HTTP client does not.
         is_excepted = model_proxy(settings, host, networks=True) is None
-        tell = self._warning if is_excepted else self._error
+        add = self._warning if is_excepted else self._error
         exceptions = ",".join(filter(None, (str(settings.get("no-proxy") or ""), host)))
         cure = f"juju model-config --model {model.name} no-proxy={exceptions}"
         problem = f"charms reach the Kubernetes API ({host}) through the model's proxy {proxy}"
-        tell("juju", problem, cure)
+        add("juju", problem, cure)
 
     def _check_agents(self, repository: str | None, version: str) -> None:
-        """Check that there are the images that Juju takes for itself; no charm names those."""
+        """Check that the images of Juju itself exist; no charm names them."""
         juju = JujuVersion.of_controller(version)
         wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
         if repository is None:
             self._warning(
                 "juju",
-                "the controller takes the images of its agents from the internet "
+                "the controller pulls the images of its agents from the internet "
                 f"({public}: {', '.join(wanted)})",
                 "let the nodes' container runtime mirror them, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",
@@ -204,8 +206,8 @@ class Preflight:
             self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
             return
         cure = (
-            f"pull them where there is internet ({public}), or pack with "
-            f"--juju-version {juju}, and push them there"
+            f"copy them there from {public}, or pack with --juju-version {juju} and push the "
+            "archive there"
         )
         lacking = self._lacking(path, wanted)
         if lacking:
@@ -216,8 +218,8 @@ class Preflight:
                 cure,
             )
         else:
-            self._ok("juju", f"{repository} holds {', '.join(wanted)}")
-        # It runs already; a node that it moves to pulls them again.
+            self._ok("juju", f"{repository} has {', '.join(wanted)}")
+        # The controller runs already, but another node would have to pull them again.
         lacking = self._lacking(
             path, [name for name in controller_images(juju) if name not in wanted]
         )
@@ -230,7 +232,7 @@ class Preflight:
             )
 
     def _lacking(self, path: str, names: Iterable[str]) -> list[str]:
-        """List the images that the registry does not have in a repository."""
+        """List the images that the registry lacks below a path."""
         registry = self._release.registry
         parts = [(name, *name.split(":")) for name in names]
         return [
@@ -253,7 +255,7 @@ class Preflight:
         else:
             self._ok("disk", f"{free / 1e9:.1f} GB free in the unit")
 
-    def _look_at_images(self) -> Inventory | None:
+    def _check_images(self) -> Inventory | None:
         try:
             inventory = self._release.inventory()
         except AirgapError as error:
@@ -264,8 +266,8 @@ class Preflight:
         for image in inventory.unnamed:
             self._warning(
                 "images",
-                f"{image.member} has no name, and no charm asks for it",
-                "it is not pushed; save it by its name (docker save NAME) if it is needed",
+                f"{image.member} has no name, and no charm uses it",
+                "it is not pushed; if you need it, save it by its name (docker save NAME)",
             )
         for entry in inventory.perhaps_lost:
             self._warning("images", entry.problem, entry.cure)
@@ -274,7 +276,7 @@ class Preflight:
             for problem in filter(None, map(location.length_problem, image.paths)):
                 self._error("images", f"{image.description}: {problem}", SHORTER_PATH)
         if not inventory.damaged and not inventory.conflicts:
-            self._ok("images", f"images.tar.gz is whole: {len(inventory.images)} images")
+            self._ok("images", f"images.tar.gz is complete: {len(inventory.images)} images")
         return inventory
 
     def _check_cluster(self, inventory: Inventory | None) -> None:
@@ -283,7 +285,7 @@ class Preflight:
         for node in facts.nodes:
             for problem in node.problems:
                 self._warning(
-                    "kubernetes", f"the node {node.name} reports {problem}", "look into that node"
+                    "kubernetes", f"the node {node.name} reports {problem}", "check that node"
                 )
         charms = self._release.selected_charms.deployed
         with_storage = sorted(c.name for c in charms if c.has_storage)
@@ -292,7 +294,7 @@ class Preflight:
         elif with_storage:
             self._error(
                 "kubernetes",
-                f"no storage class is the default one, and {', '.join(with_storage)} need storage",
+                f"no storage class is the default, and {', '.join(with_storage)} need storage",
                 "kubectl annotate storageclass NAME "
                 "storageclass.kubernetes.io/is-default-class=true",
             )
@@ -300,9 +302,9 @@ class Preflight:
         if operators and not facts.default_storage_class:
             self._warning(
                 "kubernetes",
-                f"no storage class is the default one, and the operators of "
-                f"{', '.join(operators)} need storage",
-                "make one the default, or name one to the model: "
+                f"no storage class is the default, and the operators of {', '.join(operators)} "
+                "need storage",
+                "make one the default, or set one for the model: "
                 "juju model-config operator-storage=NAME",
             )
         architectures = {node.architecture for node in facts.nodes}
@@ -331,8 +333,8 @@ class Preflight:
                 "add the image, or name it in the overlay",
             )
         for warning in plan.warnings:
-            report = self._error if warning.is_fatal else self._warning
-            report("plan", warning.problem, warning.cure)
+            add = self._error if warning.is_fatal else self._warning
+            add("plan", warning.problem, warning.cure)
         excluded = ", ".join(item.name for item in plan.excluded) or "none"
         self._ok(
             "plan",
@@ -341,12 +343,14 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        # Where there was no login, it has been told.
+        # Without a login, the check of Juju has reported why.
         if self._model is None:
             return
         state = self._model.state()
         if state.applications & {item.name for item in plan.applications}:
-            self._walk = Deployer(self._release, self._model).walk(plan, self._permissions, state)
+            self._walk = Deployer(self._release, self._model).plan_walk(
+                plan, self._permissions, state
+            )
             self._ok("upgrade", walk_title(self._walk))
 
     def _check_pull(self, plan: Plan) -> None:
@@ -354,17 +358,17 @@ class Preflight:
         if self._release.inputs.registry_credentials is None:
             return
         if self._release.pull_account(plan) is None:
-            self._ok("pull", f"{host} gives images without credentials")
+            self._ok("pull", f"{host} allows pulls without credentials")
             return
-        self._ok("pull", "the oci-image resources are given with credentials to pull them")
+        self._ok("pull", "the oci-image resources get credentials to pull them")
         names = sorted(item.name for item in plan.applications if item.image_options)
         if names:
             self._warning(
                 "pull",
-                f"{host} wants credentials, and options that name images carry none "
+                f"{host} requires credentials, and options that name images carry none "
                 f"({', '.join(names)})",
-                f"give the nodes' container runtime credentials for {host}, or let it give images "
-                "without",
+                f"give the nodes' container runtime credentials for {host}, or allow anonymous "
+                "pulls",
             )
 
     def _check_mirrors(self) -> None:
@@ -387,7 +391,7 @@ class Preflight:
         try:
             yield
         except AirgapError as error:
-            # What stops several checks is told by the first of them.
+            # A problem that stops several checks is reported once.
             if error.problem not in {each.text for each in self._findings}:
                 self._error(check, error.problem, error.cure)
 

@@ -1,4 +1,4 @@
-"""The files that give Juju an image together with the account to pull it with."""
+"""Files that give Juju an image with the account to pull it: Juju makes a pull secret of each."""
 
 import shutil
 from collections.abc import Generator, Iterable, Mapping
@@ -11,25 +11,25 @@ from ckf_airgap.accounts.credentials import Credentials, write_private
 from ckf_airgap.planning.plan import PlannedApplication
 
 ResourceFiles = Mapping[tuple[str, str], Path]
-"""For application and resource, the file."""
+"""(application, resource) -> the file."""
 
 
 @contextmanager
 def resource_files(
     applications: Iterable[PlannedApplication], folder: Path, account: Credentials | None
 ) -> Generator[ResourceFiles]:
-    """Write a file for each oci-image resource of applications, for as long as they are used.
+    """Write a file for each oci-image resource, and remove the files at the end of the context.
 
     Args:
         applications: The applications as planned.
-        folder: The directory for the files; it is removed in the end.
-        account: What the images are pulled with; None for no files.
+        folder: The directory for the files. It is removed first, because a killed run may have
+            left it, and last.
+        account: The account that images are pulled with; None to write no files.
 
     Yields:
-        For application and resource the file.
+        The files.
     """
     files: dict[tuple[str, str], Path] = {}
-    # What was killed while it used them has left them.
     shutil.rmtree(folder, ignore_errors=True)
     try:
         if account:
@@ -45,9 +45,9 @@ def resource_files(
 
 
 def _resource_file(reference: str, account: Credentials) -> str:
-    """Write an image with its account as Juju takes it (documentation, "oci-image").
+    """Return an image and its account as Juju reads them (Juju documentation, "oci-image").
 
-    As YAML: Juju reads JSON too, but then looks for the image under another key.
+    In YAML: in JSON, Juju expects the image under another key.
     """
     return yaml.safe_dump(
         {

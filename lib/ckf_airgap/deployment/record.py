@@ -1,4 +1,4 @@
-"""What each application was deployed from: Juju gives a local charm only a number."""
+"""Records what each application was deployed from: Juju gives a local charm only a number."""
 
 import hashlib
 import json
@@ -14,8 +14,9 @@ from msgspec import structs
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import Version, version_of
+from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm, Side
-from ckf_airgap.planning.plan import PlannedApplication
+from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.upgrades.start_and_target import WalkMemory
 
 # RFC 7914: the parameters for logins that must not take long.
@@ -25,14 +26,14 @@ _INFO = "ckf-airgap: the charm and the images that each application was deployed
 
 
 class RecordStore(Protocol):
-    """Where the record is kept: a write takes effect at once, and survives the unit's pod."""
+    """Stores the record: a write takes effect at once, and survives the unit's pod."""
 
     def read(self) -> Mapping[str, str]:
-        """Return what is kept; empty if nothing is."""
+        """Return the content; empty if nothing was written."""
         ...
 
     def write(self, content: Mapping[str, str], info: str) -> None:
-        """Replace what is kept; ``info`` describes it for people."""
+        """Replace the content; ``info`` describes it for people."""
         ...
 
 
@@ -42,8 +43,8 @@ class Deployed:
 
     Attributes:
         item: The application as planned.
-        charm: The charm that it runs; None where it is about to be deployed.
-        file: The file of that charm, as it was read.
+        charm: The charm that it runs; None if it is about to be deployed.
+        file: The file of that charm.
     """
 
     item: PlannedApplication
@@ -53,14 +54,14 @@ class Deployed:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownCharm:
-    """What is known of a charm that an application runs.
+    """What the record tells about the charm that an application runs.
 
     Attributes:
         digest: The SHA-256 of its file.
         version: The version of its workload, or None.
-        is_podspec: Whether it is of the podspec kind.
-        has_storage: Whether it asks for storage; None where that was not kept.
-        fixed: What no refresh changes, as ``CharmFile.fixed``; None where that was not kept.
+        is_podspec: Whether it is a podspec charm.
+        has_storage: Whether it declares storage; None in records that lack it.
+        fixed: The digest ``CharmFile.fixed``; None in records that lack it.
     """
 
     digest: str
@@ -71,8 +72,6 @@ class KnownCharm:
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What is kept of an application."""
-
     charm: DeployedCharm | None
     digest: str
     images: dict[str, str]
@@ -84,8 +83,6 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class _Walk(msgspec.Struct, frozen=True):
-    """What is kept of a walk that is not at its end."""
-
     scales: dict[str, int]
     replacing: list[str]
     relations: list[tuple[str, str]]
@@ -98,19 +95,19 @@ class _Document(msgspec.Struct):
 
 
 class DeploymentRecord:
-    """Remembers for each application the charm, the images and the account to pull them with.
+    """Records the charm, the images and the pull account of each application.
 
-    Of the account it keeps a salted scrypt hash, which tells nobody the password.
+    The account is stored as a salted scrypt hash, which reveals no password.
     """
 
     def __init__(self, store: RecordStore) -> None:
         """Read the record of a model.
 
         Args:
-            store: Where it is kept. What stands there and is no record counts as none.
+            store: Stores the record. Content that is not a record is ignored.
 
         Raises:
-            AirgapError: It cannot be read.
+            AirgapError: The store cannot be read.
         """
         self._store = store
         self._digests: dict[Path, str] = {}
@@ -121,15 +118,38 @@ class DeploymentRecord:
             self._document = _Document(os.urandom(16).hex(), {})
 
     def knows(self, item: PlannedApplication) -> bool:
-        """Return whether it is known what an application was deployed from."""
+        """Return whether an application is in the record."""
         return item.name in self._document.applications
+
+    def outdated(self, plan: Plan, state: ModelState, account: Credentials | None) -> list[str]:
+        """List the applications that run another charm, image or pull account than planned.
+
+        Args:
+            plan: The plan.
+            state: The state of the model.
+            account: The account that images are pulled with, or None.
+
+        Returns:
+            Their names, without applications that are not in the record.
+        """
+        return [
+            item.name
+            for item in plan.applications
+            if item.name in state.applications
+            and self.knows(item)
+            and (
+                not self.is_same_charm(item, state.charms.get(item.name))
+                or self.other_images(item, account)
+            )
+        ]
 
     def is_same_charm(self, item: PlannedApplication, charm: DeployedCharm | None) -> bool:
         """Return whether an application runs the planned charm.
 
         Args:
             item: The application as planned.
-            charm: The charm that it runs. What is not known counts as another.
+            charm: The charm that it runs. An application that is not in the record counts as
+                running another one.
         """
         known = self._document.applications.get(item.name)
         return known is not None and (known.charm, known.digest) == (
@@ -138,11 +158,11 @@ class DeploymentRecord:
         )
 
     def known_charm(self, application: str, charm: DeployedCharm | None) -> KnownCharm | None:
-        """Return what is known of the charm that an application runs; None for nothing.
+        """Return what the record tells about the charm that an application runs, or None.
 
         Args:
-            application: Its name.
-            charm: As for ``is_same_charm``.
+            application: The name of the application.
+            charm: The charm that it runs.
         """
         known = self._document.applications.get(application)
         if known is None or known.charm != charm:
@@ -157,7 +177,7 @@ class DeploymentRecord:
 
     @property
     def walk(self) -> WalkMemory | None:
-        """What a walk has left that is not at its end; None where there is none."""
+        """The memory of an unfinished upgrade; None if there is none."""
         kept = self._document.walk
         if kept is None:
             return None
@@ -170,10 +190,10 @@ class DeploymentRecord:
         )
 
     def remember_walk(self, walk: WalkMemory | None) -> None:
-        """Keep what a walk has to know until its end; None at its end.
+        """Record the memory of an unfinished upgrade; None when it is finished.
 
         Raises:
-            AirgapError: It cannot be written.
+            AirgapError: The record cannot be written.
         """
         if walk == self.walk:
             return
@@ -185,11 +205,11 @@ class DeploymentRecord:
         self._write()
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
-        """List the resources of an application that have another image or another account.
+        """List the resources of an application that need another image or pull account.
 
         Args:
             item: The application as planned.
-            account: What the images are pulled with; None for nothing.
+            account: The account that images are pulled with, or None.
         """
         known = self._document.applications.get(item.name)
         if known is None or known.account != self._hashed(account):
@@ -197,14 +217,14 @@ class DeploymentRecord:
         return [name for name, image in item.resources.items() if known.images.get(name) != image]
 
     def remember(self, applications: Iterable[Deployed], account: Credentials | None) -> None:
-        """Keep what some applications were deployed from.
+        """Record what applications were deployed from.
 
         Args:
             applications: The applications.
-            account: As for ``other_images``.
+            account: The account that their images are pulled with, or None.
 
         Raises:
-            AirgapError: It cannot be written.
+            AirgapError: The record cannot be written.
         """
         for deployed in applications:
             item = deployed.item
@@ -221,11 +241,13 @@ class DeploymentRecord:
         self._write()
 
     def complete(self, running: Mapping[str, DeployedCharm]) -> None:
-        """Complete the entries of applications that a killed run was about to deploy.
+        """Complete the entries of applications that an interrupted run was about to deploy.
+
+        Such an entry was written while the application did not exist. If it exists now, it runs
+        the charm of the entry; otherwise the entry is removed.
 
         Args:
-            running: The charms of the applications in the model. An application that was not there
-                when it was announced, and is there now, runs what it was announced with.
+            running: The charms of the applications in the model.
 
         Raises:
             AirgapError: The record cannot be written.
@@ -239,7 +261,7 @@ class DeploymentRecord:
             self._write()
 
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of a charm's file; it is read once."""
+        """Return the SHA-256 of a charm's file, which is read only once."""
         if path not in self._digests:
             with path.open("rb") as file:
                 self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -250,7 +272,7 @@ class DeploymentRecord:
         self._store.write({_KEY: text}, _INFO)
 
     def _hashed(self, account: Credentials | None) -> str:
-        """Hash an account with the record's salt; an empty string for none."""
+        """Hash an account with the record's salt; an empty string for None."""
         if account is None:
             return ""
         if account not in self._hashes:

@@ -1,4 +1,4 @@
-"""A release: its charms, its images, their plan, and the push. Nothing here needs Juju."""
+"""A release: its charms, images and plan, and the push of its images. Nothing here needs Juju."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,14 +26,14 @@ from ckf_airgap.registry.client import RegistryClient
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the operator gives.
+    """The operator's inputs for a release.
 
     Attributes:
         images: images.tar.gz.
         charms: charms.tar.gz.
-        settings: What the operator says about the deployment.
-        registry_ca: PEM certificates of the registry's authority, or None.
-        registry_credentials: For the registry, or None.
+        settings: The operator's settings of the deployment.
+        registry_ca: CA certificates for the registry, in PEM format, or None.
+        registry_credentials: The account of the registry, or None.
     """
 
     images: Source
@@ -44,11 +44,11 @@ class Inputs:
 
 
 class Release:
-    """What is deployed: the two archives, and the registry that the images go to.
+    """The two archives, and the registry that the images are pushed to.
 
     Attributes:
-        inputs: What the operator gives.
-        folder: Where to keep unpacked charms and what is known of the push.
+        inputs: The operator's inputs.
+        folder: The directory for unpacked charms and, by default, the journal of the push.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Release:
         push_state: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing is read or sent yet.
+        """Prepare, without reading or sending anything.
 
         Args:
-            inputs: What the operator gives.
-            folder: Where to keep unpacked charms and what is known of the push.
+            inputs: The operator's inputs.
+            folder: The directory for unpacked charms; made if it does not exist.
             templates: The directory of the bundle's template.
-            push_state: Where to remember what has been pushed; in the directory where not given.
+            push_state: The journal of the push; None for one in ``folder``.
             report: Called with a line of text at each step.
         """
         self.inputs = inputs
@@ -79,7 +79,7 @@ class Release:
 
     @cached_property
     def unpacked_charms(self) -> UnpackedCharms:
-        """What charms.tar.gz holds, unpacked when first asked for."""
+        """The content of charms.tar.gz, unpacked on first access."""
         unpacked = unpack_charms(self.inputs.charms, self.folder / "charms")
         self._report(f"{self.inputs.charms.name}: {len(unpacked.charms)} charms")
         for charm in unpacked.unreadable:
@@ -88,7 +88,7 @@ class Release:
 
     @cached_property
     def registry(self) -> RegistryClient:
-        """The registry."""
+        """The client of the registry."""
         return RegistryClient(
             self.inputs.settings.location.host,
             ca=self.inputs.registry_ca,
@@ -97,7 +97,7 @@ class Release:
 
     @cached_property
     def selected_charms(self) -> CharmSelection:
-        """Which charms applications are deployed from, and which are missing."""
+        """The charms that applications are deployed from, and the missing ones."""
         unpacked = self.unpacked_charms
         return select_charms(unpacked.charms, self.inputs.settings, unpacked.unreadable)
 
@@ -108,7 +108,7 @@ class Release:
             RegistryError: It does not.
         """
         self.registry.check()
-        # Where the push begins, as far as it is known without the archive.
+        # The first repository of the push, as far as it is known without the archive.
         if wanted := self.unpacked_charms.wanted_images:
             location = self.inputs.settings.location
             self.registry.check_write(location.repository(image_path(wanted[0])))
@@ -120,7 +120,7 @@ class Release:
             on_progress: Called after each member of images.tar.gz.
 
         Raises:
-            ArtifactError: Something in images.tar.gz is damaged; whatever is not has been pushed.
+            ArtifactError: Members of images.tar.gz are damaged; the others have been pushed.
             RegistryError: The registry fails or refuses.
         """
         self.check_registry()
@@ -130,7 +130,7 @@ class Release:
         for notice in result.notices:
             self._report(notice)
         for image in result.inventory.unnamed:
-            self._report(f"{image.member} has no name, and no charm asks for it: not pushed")
+            self._report(f"{image.member} has no name, and no charm uses it: not pushed")
         for entry in result.inventory.perhaps_lost:
             self._report(f"{entry.problem}: {entry.cure}")
         result.inventory.require_sound(self.inputs.images.name)
@@ -139,12 +139,15 @@ class Release:
     def inventory(self) -> Inventory:
         """Return the content of images.tar.gz, including damaged members.
 
-        An archive that has not been pushed is read to its end for it, without being pushed.
+        An archive that has not been pushed is read to its end, without being pushed.
+
+        Raises:
+            ArtifactError: The archive cannot be read.
         """
         images = self.inputs.images
         if (known := self._known_inventory()) is not None:
             return known
-        self._report(f"reading {images.name} to see what it holds")
+        self._report(f"reading {images.name} to find out what it contains")
         return read_inventory(
             images,
             self.unpacked_charms.wanted_images,
@@ -158,18 +161,23 @@ class Release:
         return OriginalNames.of(self.inventory(), wanted, location)
 
     def plan(self) -> Plan:
-        """Resolve what the charms need against what the archive holds."""
+        """Plan the deployment from the charms and the content of images.tar.gz.
+
+        Raises:
+            ArtifactError: The archive cannot be read, or members of it are damaged.
+            PlanError: The charms cannot be deployed together.
+        """
         inventory = self.inventory()
         inventory.require_sound(self.inputs.images.name)
         return self.plan_from(inventory)
 
     def known_plan(self) -> Plan | None:
-        """Plan from what an earlier push has found; None where the archive was not pushed."""
+        """Plan the deployment from the journal of the push; None if nothing was pushed."""
         known = self._known_inventory()
         return None if known is None else self.plan_from(known)
 
     def plan_from(self, inventory: Inventory) -> Plan:
-        """Resolve what the charms need against an inventory."""
+        """Plan the deployment from the charms and an inventory."""
         unpacked, settings = self.unpacked_charms, self.inputs.settings
         return make_plan(
             unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
@@ -180,16 +188,15 @@ class Release:
 
         Args:
             plan: The plan.
-            files: For resources, by application and name, the file that Juju is given in the
-                place of the image reference.
+            files: (application, resource) -> the file to give Juju instead of the image reference.
         """
         return render_bundle(plan, self._templates, files or {})
 
     def pull_account(self, plan: Plan) -> Credentials | None:
-        """Return the account that images are pulled with; None if everybody may pull them.
+        """Return the account that images are pulled with; None if anonymous pulls are allowed.
 
         Args:
-            plan: A plan of this release; the registry is asked about one image of the first one.
+            plan: A plan of this release. The registry is asked once, about one image of the plan.
 
         Raises:
             RegistryError: The registry fails.

@@ -1,23 +1,25 @@
-"""What a deployment requires of Juju, found before anything is done."""
+"""What a deployment requires of Juju and the model, checked before anything is changed."""
 
 from collections.abc import Iterable, Iterator
 
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, PlanError
+from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, JujuError, PlanError
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
+from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_version import JujuVersion
+from ckf_airgap.planning.plan import Plan
 
 
-def require_fitting_client(versions: JujuVersions) -> None:
-    """Refuse to go on with a client of another major version than the model.
+def require_matching_client(versions: JujuVersions) -> None:
+    """Check that the client has the major version of the model.
 
-    Such a client can read a model, but cannot deploy a bundle there.
+    Another client can read the model, but cannot deploy a bundle to it.
 
     Args:
-        versions: Those of the client and the model.
+        versions: The versions of the client and the model.
 
     Raises:
-        ConfigurationError: They differ.
+        ConfigurationError: The major versions differ.
     """
     if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
         raise ConfigurationError(
@@ -28,15 +30,15 @@ def require_fitting_client(versions: JujuVersions) -> None:
 
 
 def require_admin(model: JujuModel) -> None:
-    """Refuse to go on with a user that is no admin of the model.
+    """Check that the user is an administrator of the model.
 
-    Others deploy, but cannot keep what was deployed in a secret of the model.
+    Others can deploy, but cannot write the record, a secret of the model.
 
     Args:
         model: The model, logged in to.
 
     Raises:
-        ConfigurationError: The controller says that the user has less access.
+        ConfigurationError: The user has less access.
         JujuError: Juju fails.
     """
     user, access = model.user, model.access
@@ -47,18 +49,18 @@ def require_admin(model: JujuModel) -> None:
         )
 
 
-def unfit_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, str]]:
-    """List the charms that a controller does not take.
+def unsupported_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, str]]:
+    """List the charms that a controller cannot deploy.
 
     Args:
         charms: The charms that applications are deployed from.
         juju: The controller's version.
 
     Yields:
-        What is wrong with a charm, and what to do about it.
+        For each such charm the problem and the cure.
 
     Raises:
-        JujuError: The version is none.
+        JujuError: The version is not valid.
     """
     version = JujuVersion.of_controller(juju)
     for charm in charms:
@@ -70,40 +72,59 @@ def unfit_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple[str, 
             )
         elif not charm.assumes.holds(juju):
             yield (
-                f"{charm.name} demands {charm.assumes}, and this is Juju {juju}",
+                f"{charm.name} requires {charm.assumes}, and this is Juju {juju}",
                 "use a controller of such a version, or another revision of the charm",
             )
 
 
 def require_deployable(charms: Iterable[CharmFile], model: JujuModel) -> None:
-    """Refuse to go on where user, client or charms do not fit the model.
+    """Check that the model accepts the user, the client and the charms.
 
     Args:
         charms: The charms that applications are deployed from.
         model: The model, logged in to.
 
     Raises:
-        AirgapError: One of them does not.
+        AirgapError: The model does not accept one of them.
     """
     require_admin(model)
     versions = model.versions()
-    require_fitting_client(versions)
-    require_fit_charms(charms, versions.model)
+    require_matching_client(versions)
+    require_supported_charms(charms, versions.model)
 
 
-def require_fit_charms(charms: Iterable[CharmFile], juju: str) -> None:
-    """Refuse to go on with charms that a controller does not take.
+def require_supported_charms(charms: Iterable[CharmFile], juju: str) -> None:
+    """Check that a controller can deploy charms.
 
     Args:
         charms: The charms that applications are deployed from.
         juju: The controller's version.
 
     Raises:
-        PlanError: There are some; the message names all of them.
+        PlanError: It cannot deploy some; the message names all of them.
     """
-    unfit = list(unfit_charms(charms, juju))
-    if unfit:
+    unsupported = list(unsupported_charms(charms, juju))
+    if unsupported:
         raise PlanError(
-            "; ".join(problem for problem, _ in unfit),
-            "; ".join(dict.fromkeys(cure for _, cure in unfit)),
+            "; ".join(problem for problem, _ in unsupported),
+            "; ".join(dict.fromkeys(cure for _, cure in unsupported)),
+        )
+
+
+def require_none_leaving(plan: Plan, state: ModelState) -> None:
+    """Check that no application of the plan is being removed.
+
+    Args:
+        plan: The plan.
+        state: The state of the model.
+
+    Raises:
+        JujuError: Some are being removed; the message names all of them.
+    """
+    leaving = sorted(item.name for item in plan.applications if item.name in state.leaving)
+    if leaving:
+        raise JujuError(
+            f"{', '.join(leaving)} cannot be deployed while it is being removed from the model",
+            "wait until juju status no longer lists it (if it is stuck: juju remove-application "
+            "--force), then run the action again",
         )

@@ -1,4 +1,4 @@
-"""What an upgrade starts from and goes to: the model, the record of it, the cluster, the plan."""
+"""Reads what an upgrade starts from, out of Juju, the record and the cluster, and plans it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ from ckf_airgap.upgrades.walk_steps import Walk
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """What the cluster tells of a model.
+    """What the cluster tells about a model.
 
     Attributes:
-        kubernetes: The version of the oldest node, where that is known.
+        kubernetes: The Kubernetes version of the oldest node, or None if unknown.
         deployments: The Deployments in the model's namespace.
-        podspec: The applications whose charm is of the podspec kind.
-        problem: Why nothing of this is known, or None.
+        podspec: The applications with a podspec charm.
+        problem: Why the cluster could not be read, or None.
     """
 
     kubernetes: Version | None = None
@@ -44,10 +44,13 @@ class ClusterState:
 
 
 def read_cluster_state(namespace: str) -> ClusterState:
-    """Look at the cluster; where it cannot be looked at, nothing is known of it.
+    """Read the state of the cluster.
 
     Args:
         namespace: The model's namespace.
+
+    Returns:
+        The state, only with the problem if the cluster cannot be read.
     """
     try:
         versions = map(Version.find, cluster.describe().versions)
@@ -62,14 +65,14 @@ def read_cluster_state(namespace: str) -> ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReader:
-    """Reads what a model holds, in the terms of a plan.
+    """Reads a model in the terms of a plan.
 
     Attributes:
         model: The model, logged in to.
-        state: What it holds.
-        record: What it was deployed from.
-        account: What the images are pulled with; None for nothing.
-        cluster: What the cluster tells of it.
+        state: Its state.
+        record: The record of what it was deployed from.
+        account: The account that images are pulled with, or None.
+        cluster: What the cluster tells about it.
     """
 
     model: JujuModel
@@ -82,10 +85,10 @@ class ModelReader:
         """Read the model.
 
         Args:
-            target: What it is to hold.
+            target: The planned applications.
 
         Raises:
-            AirgapError: Juju cannot be asked.
+            AirgapError: Juju fails.
         """
         state = self.state
         return RunningModel(
@@ -101,19 +104,19 @@ class ModelReader:
 
     def _application(self, name: str, target: UpgradeTarget) -> RunningApplication:
         state = self.state
-        runs = state.charms[name]
-        known = self.record.known_charm(name, runs)
-        version = (known and known.version) or self._default_version(name, runs.name)
+        charm = state.charms[name]
+        known = self.record.known_charm(name, charm)
+        version = (known and known.version) or self._default_version(name, charm.name)
         wanted = target.applications.get(name)
         is_current = wanted is not None and known is not None and known.digest == wanted.digest
         is_leaving = name in state.leaving
-        planned = _as_it_runs(name, target, known, version)
+        planned = _planned_with_same_charm(name, target, known, version)
         return RunningApplication(
             name=name,
-            charm=runs.name,
+            charm=charm.name,
             digest=known.digest if known else None,
             version=version,
-            # Its own record does not say of what somebody else has deployed; the cluster does.
+            # An application that somebody else deployed is not in the record; the cluster tells.
             is_podspec=known.is_podspec if known else name in self.cluster.podspec or None,
             has_storage=known.has_storage if known else None,
             fixed=known.fixed if known else None,
@@ -131,7 +134,7 @@ class ModelReader:
         )
 
     def _default_version(self, name: str, charm: str) -> Version | None:
-        """Tell a version from the defaults of the charm that runs, whoever has deployed it."""
+        """Find the version of a running charm in the default values of its options."""
         if charm not in load_rules().charms_with_versions:
             return None
         defaults = self.model.option_defaults(name)
@@ -139,12 +142,12 @@ class ModelReader:
         return version_in(filter(None, options))
 
 
-def _as_it_runs(
+def _planned_with_same_charm(
     name: str, target: UpgradeTarget, known: KnownCharm | None, version: Version | None
 ) -> PlannedApplication | None:
-    """Return how an application is planned with the very charm that it runs; None for not.
+    """Find the plan of an application with the charm that it runs already, or None.
 
-    A walk that was interrupted may have left it at a charm between, and without the options.
+    An interrupted upgrade may have left it at an intermediate charm, with options not yet set.
     """
     planned = target.applications.get(name)
     for each in (*((planned,) if planned else ()), *target.between.get(name, ())):
@@ -159,16 +162,16 @@ def plan_model_walk(
     reader: ModelReader,
     permissions: Permissions,
 ) -> Walk:
-    """Plan how a model is brought to a plan, or the rest of that.
+    """Plan the upgrade of a model to a plan, or the rest of an interrupted one.
 
     Args:
         plan: The plan.
-        charms: The charms at hand.
-        reader: Reads what the model holds.
+        charms: The charms of charms.tar.gz.
+        reader: Reads the model.
         permissions: What the operator allows.
 
     Raises:
-        AirgapError: It cannot go well, or what it needs to know cannot be asked.
+        AirgapError: The upgrade cannot succeed, or Juju or the cluster cannot be read.
     """
     record = reader.record
     target = UpgradeTarget.of_plan(plan, charms, lambda charm: record.digest(charm.path))
@@ -181,12 +184,12 @@ def plan_model_walk(
 def running_relations(state: ModelState, planned: Iterable[Relation]) -> list[RunningRelation]:
     """List the relations of a model.
 
-    Juju tells of each endpoint with which applications it is related, and not at which of their
-    endpoints: where several of one interface could be meant, those that are planned are taken.
+    For each endpoint, Juju lists the related applications, but not their endpoints. If several
+    endpoints have the interface, the planned relation is assumed.
 
     Args:
-        state: The model.
-        planned: The relations as planned.
+        state: The state of the model.
+        planned: The planned relations.
     """
     found: dict[frozenset[Side], RunningRelation] = {}
     matched: set[tuple[Side, str]] = set()

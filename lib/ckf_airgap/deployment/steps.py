@@ -1,4 +1,4 @@
-"""The order of the steps: what would stop a deployment is found before hours of pushing."""
+"""The order of the steps: whatever would stop a deployment is found before hours of pushing."""
 
 from collections.abc import Callable
 
@@ -11,23 +11,26 @@ from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
 
 
-def walk(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -> Walk:
-    """Plan a refresh; nothing is pushed or changed.
+def plan_refresh(deployer: Deployer, permissions: Permissions, *, allow_missing: bool) -> Walk:
+    """Plan a refresh without pushing or changing anything.
 
     Args:
-        deployer: Knows the release and the model.
+        deployer: Deploys the release to the model.
         permissions: What the operator allows.
-        allow_missing: As for ``deploy_or_refresh``.
+        allow_missing: Whether to continue although charms or images are missing.
+
+    Returns:
+        The steps of the refresh.
 
     Raises:
-        AirgapError: It cannot go well.
+        AirgapError: The refresh cannot succeed.
     """
     release = deployer.release
     require_deployable(release.selected_charms.deployed, deployer.model)
     plan = release.plan()
     if not allow_missing:
         plan.require_complete()
-    return deployer.walk(plan, permissions)
+    return deployer.plan_walk(plan, permissions)
 
 
 def deploy_or_refresh(
@@ -41,12 +44,12 @@ def deploy_or_refresh(
     """Push the images, plan, and deploy or refresh; skip what is already done.
 
     Args:
-        deployer: Knows the release and the model.
-        upgrade: What the operator allows where applications that run other charms or images are
-            brought to these; None to leave those as they are.
-        allow_missing: Whether to go on without charms or images that are missing.
+        deployer: Deploys the release to the model.
+        upgrade: What the operator allows when applications with other charms or images are
+            refreshed; None to leave these applications alone.
+        allow_missing: Whether to continue although charms or images are missing.
         on_progress: Called after each member of images.tar.gz.
-        on_plan: Called once with what was pushed and with the plan, before anything is deployed.
+        on_plan: Called once with the result of the push and the plan, before anything is deployed.
 
     Returns:
         What was changed.
@@ -56,13 +59,13 @@ def deploy_or_refresh(
     """
     release = deployer.release
     require_deployable(release.selected_charms.deployed, deployer.model)
-    # Looked at in any case: it also refuses charms that are needed and cannot be read.
+    # Always: it also refuses needed charms that cannot be read.
     missing = release.selected_charms.require_readable().missing
     if missing and not allow_missing:
-        # Not a complete release: all that it lacks is named, and nothing is pushed.
+        # An error that names everything that is missing, before anything is pushed.
         release.plan().require_complete()
     if not allow_missing:
-        # With it, what is refused here may be left out anyway for lack of an image.
+        # Otherwise an application that the check refuses may be left out for lack of an image.
         deployer.check(upgrade)
     pushed = release.push(on_progress)
     plan = release.plan()

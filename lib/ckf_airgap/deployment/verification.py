@@ -1,4 +1,4 @@
-"""The verification: units are active, images come from the registry, Juju holds the plan."""
+"""Verifies that units are active, images come from the registry, and options are as planned."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,28 +16,28 @@ from ckf_airgap.kubernetes.user_pull_secrets import namespaces_without_pull_secr
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5
-# How long a pod whose image cannot be pulled may take to be replaced.
+# How long a pod that cannot pull its image may take to be replaced.
 _REPLACEMENT_SECONDS = 60
 _SHOWN_UNITS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a verification has found.
+    """The result of a verification.
 
     Attributes:
         host: Host and port of the registry.
-        namespaces: Where it looked.
-        not_active: For each unit and application that is not active, its status in words.
+        namespaces: The namespaces whose containers were checked.
+        not_active: Unit or application -> its status, for each that is not active.
         images: Where the images of the containers come from.
-        not_as_planned: What Juju holds otherwise than planned: options and charms, in words.
-        not_compared: Why Juju's options were not compared with the plan; empty where they were.
-        agent_images: Where Juju takes the images of its agents from, if not from the internet.
-        image_options: The options that name images, with their planned values, by applications.
-        mirrors: What the nodes made of original names; None where they were not tried.
+        not_as_planned: A line for each option or charm in Juju that differs from the plan.
+        not_compared: Why Juju was not compared with the plan; empty if it was.
+        agent_images: The repository of Juju's own images, if they do not come from the internet.
+        image_options: Application -> its options that name images, with their planned values.
+        mirrors: How the nodes resolve original names; None if that was not tried.
         gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
-        without_pull_secret: The namespaces of users that lack it; empty where the registry wants
-            no account.
+        without_pull_secret: The namespaces of users that lack it; empty if the registry needs no
+            account.
     """
 
     host: str
@@ -56,7 +56,7 @@ class Verification:
 
     @property
     def problem(self) -> str:
-        """What is wrong, in one sentence; empty if nothing is."""
+        """The problems in one sentence; empty if there are none."""
         parts = [
             f"{len(found)} {what}"
             for found, what in (
@@ -76,13 +76,13 @@ class Verification:
             if found
         ]
         if not parts and not self.images.containers:
-            # Nothing was seen, which proves nothing.
+            # Without any container, nothing is verified.
             return f"no container runs in {', '.join(self.namespaces)}"
         return ", ".join(parts)
 
     @property
     def summary(self) -> str:
-        """The result if nothing is wrong."""
+        """The result in one sentence, if there is no problem."""
         seen = (
             f"every unit is active and the images of all {self.images.containers} containers "
             f"come from {self.host}"
@@ -119,26 +119,25 @@ def verify(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Verification:
-    """Wait until all units are active, then look at the images of every container.
+    """Wait until all units are active, then check the image of every container.
 
     Args:
         model: The model, logged in to.
-        model_name: Its name, which is its namespace too.
+        model_name: Its name, which is also its namespace.
         host: Host and port of the registry.
-        own_application: The application that runs this: it is not active meanwhile.
-        timeout: For how many seconds to wait for the units.
-        report: Called with a line of text while it waits.
-        deployer: Knows the plan that Juju's options are compared with: an image that only an
-            option names is pulled when a user starts something, and no pod shows it before.
-            None where the plan cannot be known.
-        not_compared: Why it cannot.
-        mirrors: Whether to have the nodes pull images by their original names.
+        own_application: The application that runs this action, and is not active meanwhile.
+        timeout: How long to wait for the units, in seconds.
+        report: Called with a line of text while waiting.
+        deployer: Has the plan that Juju is compared with: if only an option names an image, no
+            pod shows the image until a user starts something. None if the plan is not available.
+        not_compared: Why the plan is not available.
+        mirrors: Whether the nodes pull images by their original names, as a trial.
         gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
-        clock: Gives the time in seconds.
-        sleep: Waits for some seconds.
+        clock: Returns the time in seconds.
+        sleep: Waits for a number of seconds.
 
     Returns:
-        What was found.
+        The result.
 
     Raises:
         JujuError: Juju fails.
@@ -203,7 +202,7 @@ def verify(
 
 
 def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[str, ...]:
-    """List where Kubeflow runs: its model, Knative's namespaces, those of user profiles."""
+    """List the namespaces of Kubeflow: its model's, Knative's, and those of user profiles."""
     own = [
         str(namespace)
         for application, charm in sorted(state.charms.items())

@@ -1,4 +1,4 @@
-"""What a verification has found, kept to see later whether it still holds."""
+"""The state that a verification found, stored to detect later changes."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -10,16 +10,16 @@ from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.kubernetes import cluster
 
-_LONGEST_DIGEST = 16
+_DIGEST_LENGTH = 16
 
 
 class VerifiedState(msgspec.Struct, frozen=True):
-    """What was verified, as far as a later look needs it.
+    """The verified state, as far as it is compared later.
 
     Attributes:
-        agent_images: Where Juju takes the images of its agents from, if not from the internet.
-        mirrored: The contents (``RunningImage.content``) that came by a mirror.
-        options: Digests of the values of the options that name images, by applications.
+        agent_images: The repository of Juju's own images, if they do not come from the internet.
+        mirrored: The contents (``RunningImage.content``) that a mirror served.
+        options: Application -> its options that name images, with digests of their values.
     """
 
     agent_images: str | None = None
@@ -28,7 +28,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, verification: Verification) -> "VerifiedState":
-        """Return what to keep of a verification that has passed."""
+        """Return the state of a verification that has passed."""
         return cls(
             verification.agent_images,
             tuple(sorted({image.content for image in verification.images.mirrored})),
@@ -40,7 +40,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, text: str) -> "VerifiedState":
-        """Read what ``text`` has written; of anything else nothing is known."""
+        """Decode what ``text`` returned; anything else gives an empty state."""
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError:
@@ -48,21 +48,21 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The state in one line, to be kept."""
+        """The state, encoded in one line."""
         return msgspec.json.encode(self).decode()
 
     def changes(self, login: Callable[[], JujuModel], model_name: str, host: str) -> list[str]:
-        """Describe what does not hold any more.
+        """Describe what has changed.
 
-        It lists the pods once, and the options of each application that has any for images.
+        Lists the pods once, and the options of each application that has options for images.
 
         Args:
-            login: Logs in to the model; called where there are options to look at.
-            model_name: The model's name, which is its namespace too.
+            login: Logs in to the model; called only if there are options to compare.
+            model_name: The model's name, which is also its namespace.
             host: Host and port of the registry.
 
         Returns:
-            A clause for each kind of change; empty if all is as it was.
+            A clause for each kind of change; empty if nothing changed.
 
         Raises:
             ClusterError: The Kubernetes API fails.
@@ -100,5 +100,5 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
 
 def _digest(value: OptionValue) -> str:
-    # A list of images may have thousands of characters, and the state is kept in Juju.
-    return hashlib.sha256(str(value).encode()).hexdigest()[:_LONGEST_DIGEST]
+    # A list of images may have thousands of characters, and the state is stored in Juju.
+    return hashlib.sha256(str(value).encode()).hexdigest()[:_DIGEST_LENGTH]
