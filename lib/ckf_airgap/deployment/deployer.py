@@ -23,7 +23,7 @@ from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
 from ckf_airgap.upgrades.walker import Walker
 
-_RECORD_SECRET = "ckf-airgap-record"
+_RECORD_SECRET = "ckf-airgap-record"  # noqa: S105
 
 
 @dataclass(frozen=True)
