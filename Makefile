@@ -1,4 +1,4 @@
-# For a machine that has only Python, Go, make and root: brings its own tox and calls it.
+# For a machine that has only Python, Go, make and root: installs tox and runs it.
 PYTHON ?= python3
 TOOLS := .tox/tools
 TOX := $(TOOLS)/bin/tox
@@ -8,7 +8,7 @@ TOX := $(TOOLS)/bin/tox
 demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed and show it
 	$(TOX) run -e demo
 
-demo-files: $(TOX) ## Bring the testbed up and make what the tutorial uses, in the folder build
+demo-files: $(TOX) ## Start the testbed and make the files of the tutorial, in the directory build
 	$(TOX) run -e demo -- --files
 
 test: $(TOX) ## Run every test, the testbed included
@@ -20,16 +20,16 @@ format: $(TOX) ## Format the code
 lint: $(TOX) ## Check the code
 	$(TOX) run -e lint
 
-unit: $(TOX) ## Run the tests that take seconds
+unit: $(TOX) ## Run the unit tests
 	$(TOX) run -e unit
 
 integration: $(TOX) ## Test the packed charm on the testbed
 	$(TOX) run -e integration
 
-testbed-down: $(TOX) ## Take the testbed down
+testbed-down: $(TOX) ## Stop the testbed
 	$(TOX) run -e testbed -- down
 
-clean: testbed-down ## Take the testbed down and remove what was made here
+clean: testbed-down ## Stop the testbed, and remove tox's environments and the directory build
 	rm -rf .tox build
 
 $(TOX):
