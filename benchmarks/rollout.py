@@ -1,6 +1,6 @@
 """How long a deployment takes: one bundle of all applications against a few at a time.
 
-``python3 -m benchmarks.rollout --facts DIRECTORY`` brings the testbed up and deploys a release with
+``python3 -m benchmarks.rollout --facts DIRECTORY`` starts the testbed and deploys a release with
 idle stand-ins for its charms. The time is from the first ``juju deploy`` until every agent is idle
 and every relation is there. Each way has a model of its own, one after the other in the order
 given; the first one also fills the node's image cache.

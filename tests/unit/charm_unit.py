@@ -168,7 +168,9 @@ class FakeDeployer(Deployer):
         self._core.permissions = permissions
         return Outcome(self._core.changes)
 
-    def plan_walk(self, plan: Plan, permissions: Permissions, state: ModelState | None = None) -> Walk:
+    def plan_walk(
+        self, plan: Plan, permissions: Permissions, state: ModelState | None = None
+    ) -> Walk:
         self._core.call("walk")
         self._core.permissions = permissions
         return self._core.walk_
