@@ -115,6 +115,6 @@ def test_traces_name_the_action_and_hold_no_password(unit: Unit, core: FakeCore)
     spans = "\n".join(str(span.to_json()) for span in unit.context.trace_data)
     assert core.calls[-1] == "push"
     assert "push_images_action" in spans
-    assert "secret-get" in spans
+    assert "collect_unit_status" in spans
     assert JUJU_PASSWORD not in spans
     assert REGISTRY_PASSWORD not in spans
