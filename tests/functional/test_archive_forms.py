@@ -263,7 +263,7 @@ def test_an_encoding_of_a_layout(name: str, case: ArchiveCase) -> None:
 def test_gzip_with_garbage_behind(garbage: bytes, case: ArchiveCase) -> None:
     answer = case.push(gzipped(MEMBERS) + garbage)
     case.require_whole(answer, SEVERAL)
-    (warning,) = [line for line in answer.error.splitlines() if "behind" in line]
+    (warning,) = [line for line in answer.error.splitlines() if "follows its end" in line]
     assert case.path.name in warning, answer.said
 
 

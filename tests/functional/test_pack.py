@@ -140,7 +140,7 @@ def test_a_tag_that_moves_meanwhile_is_not_followed(
     assert digest(outside, first) != before
     capsys.readouterr()
     assert main(arguments) == 0
-    assert "to begin anew, remove" in capsys.readouterr().err
+    assert "to start over, remove" in capsys.readouterr().err
     manifest = read_pack_manifest(FileSource(tmp_path / "packed" / "images.tar.gz"))
     assert manifest
     assert before in {image.digest for image in manifest.images}
