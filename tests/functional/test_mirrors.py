@@ -9,9 +9,9 @@ import yaml
 
 from tests.functional.archive_case import Answer, ArchiveCase
 from tests.functional.front import Front
+from tests.functional.registry_case import RegistryCase
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Request, proxy
-from tests.functional.test_real_registries import RegistryCase
 from tests.functional.watch import Watch
 from tests.support.archive_forms import docker_save
 from tests.support.compressed import gzipped

@@ -21,7 +21,7 @@ from ckf_airgap.kubernetes.cluster import ClusterFacts, Node, RunningImage
 from ckf_airgap.kubernetes.image_trial import TriedImage
 from ckf_airgap.mirrors.original_names import OriginalNames
 from tests.unit.charm_unit import FakeCore, FakeRelease, Unit
-from tests.unit.test_preflight import Checks
+from tests.unit.preflight_checks import Checks
 
 LOCATION = RegistryLocation("registry.corp:5000", "ckf")
 FAILED = TriedImage("one", "busybox:1", "ErrImagePull: not found")
@@ -121,7 +121,7 @@ def checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
 def findings(checks: Checks, *, mirrors: bool = True) -> list[str]:
     preflight = Preflight(
         checks.release,
-        checks._login,  # pyright: ignore[reportPrivateUsage]
+        checks.login,
         preflight_module.Permissions(),
         mirrors=mirrors,
     )

@@ -13,25 +13,7 @@ from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel
 from ckf_airgap.packing.image_lists import distinct_images, images_in, juju_images, parse_image
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Release, charm_file
-
-MANIFESTS = """
-apiVersion: apps/v1
-kind: Deployment
-spec:
-  template:
-    spec:
-      containers:
-      - name: controller
-        image: gcr.io/knative-releases/knative.dev/serving/cmd/controller@sha256:DIGEST
-        imagePullPolicy: IfNotPresent
-        env:
-        - {name: WEBHOOK_IMAGE, value: "gcr.io/knative-releases/knative.dev/webhook:v1"}
-        - {name: CONFIG, value: "config/logging"}
----
-kind: ConfigMap
-data:
-  queue-sidecar-image: gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1
-""".replace("DIGEST", "a" * 64)
+from tests.unit.kubernetes_manifests import MANIFESTS
 
 
 def references(*texts: str) -> list[ImageReference]:

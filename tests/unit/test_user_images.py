@@ -18,7 +18,7 @@ from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.upgrades.rules import load_rules
 from tests.sample_release import Charm, Option, Resource
 from tests.unit.artifacts import charm_files, inventory_of
-from tests.unit.test_pack_request import MANIFESTS
+from tests.unit.kubernetes_manifests import MANIFESTS
 
 FILE = """
 # for the team
