@@ -32,7 +32,7 @@ class MirrorsAction(ops.Object):
         with reporting(self._unit, event) as reporter:
             self._inputs.require()
             release = self._release(reporter)
-            names = release.original_names()
+            names = release.original_names(release.inventory())
             names.require_some()
             lacking = names.lacking(release.registry)
             settings = MirrorSettings(names.location, names.hosts, release.inputs.registry_ca)

@@ -17,6 +17,7 @@ from ckf_airgap.deployment.deployer import Deployer, Outcome
 from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
+from ckf_airgap.mirrors.original_names import OriginalNames
 from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm
 from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
@@ -129,6 +130,12 @@ class FakeRelease(Release):
         self._tell("one has no name")
         image = ArchivedImage("one.tar", (), "sha256:0", "amd64")
         return PushResult(Inventory((image,)), ("h:5/a:1", "h:5/b:1"), 3, 4096)
+
+    def inventory(self) -> Inventory:
+        return Inventory(())
+
+    def original_names(self, inventory: Inventory) -> OriginalNames:
+        return OriginalNames(self.inputs.settings.location, {}, ())
 
     def plan(self) -> Plan:
         self.core.call("plan")

@@ -3,16 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.deployment import mirror_trial, verification
 from ckf_airgap.deployment import preflight as preflight_module
 from ckf_airgap.deployment.mirror_trial import MirrorTrial, try_mirrors
 from ckf_airgap.deployment.preflight import Level, Preflight
-from ckf_airgap.deployment.release import Release
 from ckf_airgap.images.naming import mirror_paths
 from ckf_airgap.images.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, sha256_of
 from ckf_airgap.images.reference import ImageReference
@@ -20,6 +19,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.cluster import ClusterFacts, Node, RunningImage
 from ckf_airgap.kubernetes.image_trial import TriedImage
 from ckf_airgap.mirrors.original_names import OriginalNames
+from ckf_airgap.registry.client import RegistryClient
 from tests.unit.charm_unit import FakeCore, FakeRelease, Unit
 from tests.unit.preflight_checks import Checks
 
@@ -71,19 +71,16 @@ def test_each_node_is_to_pull_the_smallest_image_of_each_registry(
 
     monkeypatch.setattr(mirror_trial, "try_images", try_images)
     names = names_of("big/app:1", "busybox:1", "gcr.io/a/b:1", "quay.io/a/bad:1", "quay.io/a/no:1")
-    release: Any = SimpleNamespace(
-        original_names=lambda: names,
-        registry=FakeRegistry(
-            {
-                "ckf/docker.io/big/app:1": manifest(9),
-                "ckf/docker.io/library/busybox:1": manifest(5),
-                "ckf/gcr.io/a/b:1": manifest(7),
-                "ckf/quay.io/a/bad:1": b"not a manifest",
-            }
-        ),
+    registry: Any = FakeRegistry(
+        {
+            "ckf/docker.io/big/app:1": manifest(9),
+            "ckf/docker.io/library/busybox:1": manifest(5),
+            "ckf/gcr.io/a/b:1": manifest(7),
+            "ckf/quay.io/a/bad:1": b"not a manifest",
+        }
     )
     said: list[str] = []
-    trial = try_mirrors(release, "kubeflow", said.append)
+    trial = try_mirrors(names, registry, "kubeflow", said.append)
     assert asked == [
         (
             "kubeflow",
@@ -94,8 +91,8 @@ def test_each_node_is_to_pull_the_smallest_image_of_each_registry(
     assert said == ["having 2 nodes pull busybox:1, gcr.io/a/b:1"]
     assert trial.not_tried == ("quay.io",)
     assert trial.failed == (FAILED,)
-    release.registry = FakeRegistry({})
-    assert try_mirrors(release, "kubeflow", said.append).tried == ()
+    empty: Any = FakeRegistry({})
+    assert try_mirrors(names, empty, "kubeflow", said.append).tried == ()
     assert len(asked) == 1
 
 
@@ -104,7 +101,9 @@ def trial(monkeypatch: pytest.MonkeyPatch) -> list[MirrorTrial]:
     """What the nodes make of it, in turn."""
     chosen: list[MirrorTrial] = []
 
-    def tried(release: Release, namespace: str, report: object) -> MirrorTrial:
+    def tried(
+        names: OriginalNames, registry: RegistryClient, namespace: str, report: object
+    ) -> MirrorTrial:
         assert namespace == "kubeflow"
         return chosen.pop(0)
 
@@ -129,7 +128,7 @@ def findings(checks: Checks, *, mirrors: bool = True) -> list[str]:
 
 
 def test_preflight_names_the_node_that_does_not_find_an_image(
-    checks: Checks, trial: list[MirrorTrial]
+    checks: Checks, trial: list[MirrorTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial += [MirrorTrial((FAILED, PULLED), ("quay.io",)), MirrorTrial((PULLED,), ())]
     assert findings(checks) == [
@@ -138,7 +137,17 @@ def test_preflight_names_the_node_that_does_not_find_an_image(
         f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with what the action "
         "mirrors writes",
     ]
+    # An archive that was not pushed takes an hour to read.
+    reads: list[Inventory] = []
+    inventory = checks.release.inventory
+
+    def read() -> Inventory:
+        reads.append(inventory())
+        return reads[-1]
+
+    monkeypatch.setattr(checks.release, "inventory", read)
     assert findings(checks) == ["ok  mirrors: 1 nodes find busybox:1 in the registry"]
+    assert len(reads) == 1
     assert findings(checks, mirrors=False) == []
 
 
@@ -162,7 +171,7 @@ def test_the_action_shows_the_files(
     names = names_of("busybox:1", "registry.k8s.io/pause:3.9")
     chosen: list[OriginalNames] = [names]
 
-    def original_names(_: object) -> OriginalNames:
+    def original_names(_: object, inventory: Inventory) -> OriginalNames:
         return chosen[-1]
 
     monkeypatch.setattr(FakeRelease, "original_names", original_names)

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
-from ckf_airgap.deployment.release import Release
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.oci import sha256_of
 from ckf_airgap.images.reference import ImagePath, ImageReference
@@ -39,11 +38,17 @@ class MirrorTrial:
         return tuple(each for each in self.tried if each.problem)
 
 
-def try_mirrors(release: Release, namespace: str, report: Callable[[str], None]) -> MirrorTrial:
+def try_mirrors(
+    names: OriginalNames,
+    registry: RegistryClient,
+    namespace: str,
+    report: Callable[[str], None],
+) -> MirrorTrial:
     """Have each node pull the smallest image from each original registry.
 
     Args:
-        release: The release; its images were pushed.
+        names: The original names of the images.
+        registry: The registry, to which they were pushed.
         namespace: Where to make the pods.
         report: Called with a line of text.
 
@@ -51,11 +56,11 @@ def try_mirrors(release: Release, namespace: str, report: Callable[[str], None])
         What was found.
 
     Raises:
-        AirgapError: The archive, the registry or the Kubernetes API cannot be read.
+        AirgapError: There is no original name, or the registry or the Kubernetes API cannot be
+            read.
     """
-    names = release.original_names()
     names.require_some()
-    smallest = _smallest(names, release.registry)
+    smallest = _smallest(names, registry)
     not_tried = tuple(host for host in names.hosts if host not in smallest)
     expected = {str(name): digest for name, digest in smallest.values()}
     nodes = [node.name for node in cluster.describe().nodes]

@@ -148,7 +148,7 @@ class Preflight:
                 self._check_upgrade(plan)
             if self._mirrors:
                 with self._as_finding("mirrors"):
-                    self._check_mirrors()
+                    self._check_mirrors(inventory)
         return PreflightResult(tuple(self._findings), self._walk)
 
     def _check_registry(self) -> None:
@@ -371,8 +371,10 @@ class Preflight:
                 "pulls",
             )
 
-    def _check_mirrors(self) -> None:
-        trial = try_mirrors(self._release, self._release.inputs.settings.model, self._report)
+    def _check_mirrors(self, inventory: Inventory) -> None:
+        release = self._release
+        names = release.original_names(inventory)
+        trial = try_mirrors(names, release.registry, release.inputs.settings.model, self._report)
         for host in trial.not_tried:
             self._warning(
                 "mirrors",

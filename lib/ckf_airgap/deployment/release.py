@@ -155,10 +155,10 @@ class Release:
             on_read=report_reading(images, self._report),
         )
 
-    def original_names(self) -> OriginalNames:
-        """Return the names by which pods may name the images of images.tar.gz."""
+    def original_names(self, inventory: Inventory) -> OriginalNames:
+        """Return the names by which pods may name the images of an inventory."""
         wanted, location = self.unpacked_charms.wanted_images, self.inputs.settings.location
-        return OriginalNames.of(self.inventory(), wanted, location)
+        return OriginalNames.of(inventory, wanted, location)
 
     def plan(self) -> Plan:
         """Plan the deployment from the charms and the content of images.tar.gz.

@@ -177,7 +177,10 @@ def verify(
         raise ConfigurationError(
             f"original names cannot be tried: {not_compared}", "give the charm all of its inputs"
         )
-    trial = try_mirrors(release, model_name, report) if mirrors and release else None
+    trial = None
+    if mirrors and release:
+        names = release.original_names(release.inventory())
+        trial = try_mirrors(names, release.registry, model_name, report)
     plan = release.known_plan() if release else None
     if release and plan is None:
         not_compared = "images.tar.gz was not pushed by this unit"
