@@ -4,13 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.oci import sha256_of
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.image_trial import TriedImage, try_images
 from ckf_airgap.mirrors.original_names import OriginalNames, mirrored_host
+from ckf_airgap.push.image_manifests import registry_manifest
 from ckf_airgap.registry.client import RegistryClient
 
 CONFIGURE = "configure the nodes with what the action mirrors writes"
@@ -81,12 +81,11 @@ def _smallest(
         if names.location.length_problem(path):
             return None
         repository = names.location.repository(path)
-        content = registry.read_manifest(repository, name.digest or path.tag)
         try:
-            manifest = read_manifest(content, str(name)) if content else None
+            manifest = registry_manifest(registry, repository, name.digest or path.tag)
         except ArtifactError:
             return None
-        if not isinstance(manifest, OciManifest):
+        if manifest is None:
             return None
         return sum(layer.size for layer in manifest.layers), sha256_of(manifest.content)
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ckf_airgap.archives.decoding import Compression
-from ckf_airgap.archives.oci_layout import OciManifest
+from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.images import oci
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.push.push_records import StoredLayer
-from ckf_airgap.registry.client import Manifest
+from ckf_airgap.registry.client import Manifest, RegistryClient
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,23 @@ def _make_manifest(config: Blob, layers: Sequence[StoredLayer], types: _MediaTyp
         ],
     }
     return Manifest(types.manifest, json.dumps(document, indent=2).encode())
+
+
+def registry_manifest(client: RegistryClient, repository: str, version: str) -> OciManifest | None:
+    """Read the manifest of one image from a registry.
+
+    Args:
+        client: The registry.
+        repository: The repository.
+        version: A tag or a digest.
+
+    Returns:
+        The manifest; None if there is none, or an index in its place.
+
+    Raises:
+        ArtifactError: It is damaged.
+        RegistryError: The registry fails.
+    """
+    content = client.read_manifest(repository, version)
+    manifest = read_manifest(content, version) if content else None
+    return manifest if isinstance(manifest, OciManifest) else None

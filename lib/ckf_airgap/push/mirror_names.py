@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.errors import ArtifactError, RegistryError
 from ckf_airgap.images.naming import image_path, mirror_paths
 from ckf_airgap.images.oci import Blob, sha256_of
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.image_manifests import registry_manifest
 from ckf_airgap.push.push_records import PushedImage
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import Manifest, RegistryClient
@@ -111,9 +111,8 @@ def _publish(client: RegistryClient, location: RegistryLocation, copy: _Copy) ->
     source, target = map(location.repository, (copy.source, copy.target))
     if client.manifest_digest(target, copy.target.tag) == copy.digest:
         return ""
-    content = client.read_manifest(source, copy.digest)
-    manifest = read_manifest(content, copy.target.tag) if content else None
-    if not isinstance(manifest, OciManifest) or sha256_of(manifest.content) != copy.digest:
+    manifest = registry_manifest(client, source, copy.digest)
+    if manifest is None or sha256_of(manifest.content) != copy.digest:
         return f"the registry does not give the manifest {copy.digest} of {source}"
     for blob in (manifest.config, *manifest.layers):
         is_there = client.mount_blob(Blob(blob.digest, blob.size), source, target)

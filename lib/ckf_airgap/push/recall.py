@@ -19,13 +19,12 @@ from ckf_airgap.archives.image_config import read_config
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.image_sink import LayerFile, ReadImage
 from ckf_airgap.archives.inventory import ListingSink, read_into
-from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, RegistryError
 from ckf_airgap.images.naming import MemberNames
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImagePath
-from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.image_manifests import possible_manifests, registry_manifest
 from ckf_airgap.push.push_records import StoredLayer
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
 from ckf_airgap.registry.client import RegistryClient
@@ -232,11 +231,8 @@ _Found = tuple[str, StoredLayer]
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
     """List the layers of an image with their possible blobs and the image's config."""
-    content = client.read_manifest(repository, tag)
-    if not content:
-        return ()
-    manifest = read_manifest(content, tag)
-    if not isinstance(manifest, OciManifest) or manifest.artifact_type:
+    manifest = registry_manifest(client, repository, tag)
+    if manifest is None or manifest.artifact_type:
         return ()
     config = client.read_blob(repository, manifest.config.digest)
     diff_ids: tuple[str, ...] = read_config(config, tag, RESAVE).diff_ids if config else ()
@@ -251,7 +247,7 @@ def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_F
     identity = manifest.config.digest
     config_blob = Blob(identity, manifest.config.size)
     ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
-    if content not in (each.content for each in ours):
+    if manifest.content not in (each.content for each in ours):
         # Other tools compress differently, and the result of a push must not depend on what was
         # there before. A layer that is compressed in the archive is the same blob everywhere.
         return [(identity, layer) for layer in as_they_are]

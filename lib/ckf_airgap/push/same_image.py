@@ -6,9 +6,9 @@ blobs for the same layers, and so another manifest for the same image.
 
 from collections.abc import Sequence
 
-from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.oci import sha256_of
+from ckf_airgap.push.image_manifests import registry_manifest
 from ckf_airgap.registry.client import Published, RegistryClient
 
 
@@ -31,15 +31,14 @@ def present_image(
     Raises:
         RegistryError: The registry fails.
     """
-    content = client.read_manifest(repository, tag)
     try:
-        manifest = read_manifest(content, tag) if content else None
+        manifest = registry_manifest(client, repository, tag)
     except ArtifactError:
         return None
-    if not isinstance(manifest, OciManifest) or not content:
+    if manifest is None:
         return None
     is_same = manifest.config.digest == config and len(manifest.layers) == len(diff_ids)
     digests = {config, *(layer.digest for layer in manifest.layers)}
     if not is_same or not all(client.has_blob(repository, digest) for digest in digests):
         return None
-    return Published(sha256_of(content), is_new=False)
+    return Published(sha256_of(manifest.content), is_new=False)
