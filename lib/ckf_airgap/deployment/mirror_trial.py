@@ -11,13 +11,10 @@ from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.image_trial import TriedImage, try_images
 from ckf_airgap.mirrors.original_names import OriginalNames, mirrored_host
 from ckf_airgap.push.image_manifests import registry_manifest
+from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
 
-CONFIGURE = "configure the nodes with what the action mirrors writes"
-"""What to do where a node does not find an image."""
-
 _TIMEOUT_SECONDS = 300
-_LOOKUPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def _smallest(
 
     items = sorted(names.paths.items(), key=str)
     smallest: dict[str, tuple[int, ImageReference, str]] = {}
-    with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
         for (name, path), found in zip(items, executor.map(size, items), strict=True):
             host = mirrored_host(path)
             if found and (host not in smallest or found[0] < smallest[host][0]):

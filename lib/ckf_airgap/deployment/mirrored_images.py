@@ -15,10 +15,10 @@ from ckf_airgap.images.naming import mirror_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.cluster import ImageReport, RunningImage
+from ckf_airgap.mirrors.original_names import CONFIGURE_NODES
 
 _IN_CODE = "the code of a charm names it, and no option changes it"
 _UNKNOWN = "whether the registry holds the same is not known before images.tar.gz was pushed"
-_CURE = "configure the nodes with what the action mirrors writes"
 
 
 def sort_out_mirrored(
@@ -69,7 +69,7 @@ def sort_out_mirrored(
             mirrored.append(image)
         else:
             problem = problem or _difference(path, image, location)
-            foreign.append(replace(image, note=f"{reason}{problem}; {_CURE}"))
+            foreign.append(replace(image, note=f"{reason}{problem}; {CONFIGURE_NODES}"))
     return replace(report, foreign=tuple(foreign), mirrored=tuple(mirrored))
 
 

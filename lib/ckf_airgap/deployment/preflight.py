@@ -9,7 +9,7 @@ from enum import Enum
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.deployment.deployer import Deployer
-from ckf_airgap.deployment.mirror_trial import CONFIGURE, try_mirrors
+from ckf_airgap.deployment.mirror_trial import try_mirrors
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
     require_admin,
@@ -22,6 +22,7 @@ from ckf_airgap.juju.juju_images import controller_images, default_repository, m
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.kubernetes import cluster
+from ckf_airgap.mirrors.original_names import CONFIGURE_NODES
 from ckf_airgap.network.proxies import model_proxy
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.upgrades.rendering import walk_title
@@ -382,7 +383,7 @@ class Preflight:
                 "push the images (push-images), then look again",
             )
         for failed in trial.failed:
-            self._error("mirrors", str(failed), CONFIGURE)
+            self._error("mirrors", str(failed), CONFIGURE_NODES)
         if trial.tried and not trial.failed:
             nodes = {each.node for each in trial.tried}
             images = dict.fromkeys(each.image for each in trial.tried)

@@ -10,9 +10,11 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.naming import image_path, mirror_path, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
 
-_LOOKUPS_AT_ONCE = 8
+CONFIGURE_NODES = "configure the nodes with what the action mirrors writes"
+"""The cure for a node that does not find an image by its original name."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class OriginalNames:
         Raises:
             RegistryError: The registry fails.
         """
-        with ThreadPoolExecutor(_LOOKUPS_AT_ONCE) as executor:
+        with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
             problems = executor.map(partial(self._problem, client), self.paths)
             found = zip(self.paths, problems, strict=True)
             return {name: problem for name, problem in found if problem}
@@ -88,8 +90,8 @@ class OriginalNames:
     def _problem(self, client: RegistryClient, name: ImageReference) -> str:
         path = self.paths[name]
         repository = self.location.repository(path)
-        if self.location.length_problem(path):
-            return self.location.length_problem(path)
+        if problem := self.location.length_problem(path):
+            return problem
         if client.manifest_digest(repository, name.digest or path.tag):
             return ""
         if name.digest and client.manifest_digest(repository, path.tag):
