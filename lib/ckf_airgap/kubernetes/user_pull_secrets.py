@@ -104,23 +104,18 @@ def give_pull_secrets(
                 left += 1
                 continue
             changed += 1
-            try:
-                with _missing_is_fine():
-                    if needs_secret:
-                        _write_secret(client, namespace, content, namespace in state.secrets)
-                        changes.append(f"{namespace}: secret {SECRET_NAME}")
-                    for name in accounts:
-                        _edit_account(client, namespace, name, add=True)
-                        changes.append(f"{namespace}: service account {name}")
-                    # Kubernetes gives a pod the pull secrets of its service account only when it
-                    # is made, so that this one would never start.
-                    for name in pods:
-                        client.delete(Pod, name, namespace=namespace)
-                        changes.append(f"{namespace}: pod {name}, which could not pull, replaced")
-            except _NotDoneError as error:
-                problems.append(f"{namespace}: {error}")
-            except ApiError as error:
-                problems.append(_refused(namespace, error))
+            with _collected(problems, namespace):
+                if needs_secret:
+                    _write_secret(client, namespace, content, namespace in state.secrets)
+                    changes.append(f"{namespace}: secret {SECRET_NAME}")
+                for name in accounts:
+                    _edit_account(client, namespace, name, add=True)
+                    changes.append(f"{namespace}: service account {name}")
+                # Kubernetes gives a pod the pull secrets of its service account only when it
+                # is made, so that this one would never start.
+                for name in pods:
+                    client.delete(Pod, name, namespace=namespace)
+                    changes.append(f"{namespace}: pod {name}, which could not pull, replaced")
     return PullSecretChanges(len(state.namespaces), tuple(changes), tuple(problems), left)
 
 
@@ -141,18 +136,13 @@ def remove_pull_secrets() -> PullSecretChanges:
         state = _State.read(())
         namespaces = sorted(state.secrets)
         for namespace in namespaces:
-            try:
-                with _missing_is_fine():
-                    for name in state.accounts_with(namespace):
-                        _edit_account(client, namespace, name, add=False)
-                        changes.append(f"{namespace}: service account {name}")
-                    # Last, because it tells where there is something to remove.
-                    client.delete(Secret, SECRET_NAME, namespace=namespace)
-                    changes.append(f"{namespace}: secret {SECRET_NAME}")
-            except _NotDoneError as error:
-                problems.append(f"{namespace}: {error}")
-            except ApiError as error:
-                problems.append(_refused(namespace, error))
+            with _collected(problems, namespace):
+                for name in state.accounts_with(namespace):
+                    _edit_account(client, namespace, name, add=False)
+                    changes.append(f"{namespace}: service account {name}")
+                # Last, because it tells where there is something to remove.
+                client.delete(Secret, SECRET_NAME, namespace=namespace)
+                changes.append(f"{namespace}: secret {SECRET_NAME}")
     return PullSecretChanges(len(namespaces), tuple(changes), tuple(problems))
 
 
@@ -334,23 +324,21 @@ def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
 
 
 @contextmanager
-def _missing_is_fine() -> Generator[None]:
-    """Pass over what is not there any more: a namespace may go at any time."""
+def _collected(problems: list[str], namespace: str) -> Generator[None]:
+    """Collect a problem that concerns one namespace alone; others stop the work.
+
+    What is missing is none: a namespace may go at any time.
+    """
     try:
         yield
+    except _NotDoneError as error:
+        problems.append(f"{namespace}: {error}")
     except ApiError as error:
-        if error_status(error) != NOT_FOUND:
+        status = error_status(error)
+        if status in _OF_ONE_NAMESPACE:
+            problems.append(
+                f"{namespace}: Kubernetes refuses it ({error_reason(error)}): cure that, and run "
+                "it again"
+            )
+        elif status != NOT_FOUND:
             raise
-
-
-def _refused(namespace: str, error: ApiError) -> str:
-    """Describe a refusal that concerns one namespace.
-
-    Raises:
-        ApiError: It concerns the others, too.
-    """
-    if error_status(error) not in _OF_ONE_NAMESPACE:
-        raise error
-    return (
-        f"{namespace}: Kubernetes refuses it ({error_reason(error)}): cure that, and run it again"
-    )
