@@ -1,6 +1,7 @@
 """Pushes that read an archive again, or are run again: they end, and tell the same."""
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ def test_a_registry_that_confirms_and_does_not_keep(
     assert answer.status == 2, answer.said
     assert "has lost" in answer.error
     assert passes < 100
+
+
+def test_a_layer_that_follows_under_its_digest_before_it_has_arrived(
+    registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sent twice it could be two blobs, and the digest of an image would depend on chance."""
+    layers = 0
+    all_begun = threading.Event()
+
+    def hold_the_first(request: Request) -> None:
+        nonlocal layers
+        if request.method == "POST" and "mount=" not in request.path:
+            layers += 1
+            if layers == 3:
+                all_begun.set()
+        if request.method == "PUT" and "/blobs/uploads/" in request.path and layers < 3:
+            all_begun.wait(60)
+
+    # The older form of docker's archives does not name the layers that both have by their digest.
+    saved = {"jupyter": tar(old_docker_save([JUPYTER])), "kfam": tar(docker_save([KFAM]))}
+    with proxy(registry, authority, hold_the_first) as host:
+        case = Front(registry, tmp_path, capsys, host)
+        case.require_whole(case.push(gzipped(tar_of(**saved))), [JUPYTER, KFAM])
+    configs = 2
+    assert layers == 3 + configs
 
 
 def test_names_are_looked_for_once(case: ArchiveCase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
 """Sends each layer once, however many images have it, and recognises it by its name."""
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.decoding import compression_of
@@ -32,6 +33,8 @@ class LayerUpload:
     Attributes:
         path: Its path in its archive.
         name: The name that identifies it in several archives; None if it has none.
+        content_name: The name that a path with the digest of its content would give it; None if
+            the archive has it compressed.
         arrival: The stored layer, when it has arrived.
         repository: The repository it is sent to; empty if it was recognised.
         place: Its location in the archive; empty if only its name is known.
@@ -46,6 +49,7 @@ class LayerUpload:
     repository: str = ""
     place: str = ""
     is_last_resort: bool = False
+    content_name: str | None = None
 
     @property
     def is_sent(self) -> bool:
@@ -143,6 +147,14 @@ class LayerUploads:
         upload = LayerUpload(layer.path, name, arrival, is_confirmed, repository, layer.place)
         if name:
             self._under_way[layer.role, name] = upload
+        if content and content.is_compressed_here and content.diff_id:
+            # The same content, named by its digest, may follow before this one has arrived. Sent
+            # again it could be another blob: how it is compressed depends on its place in the
+            # archive.
+            same = f"{content.diff_id.removeprefix('sha256:')}:{layer.size}"
+            upload.content_name = same
+            known = replace(upload, name=same, is_confirmed=True)
+            self._under_way.setdefault((layer.role, same), known)
         return upload
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
@@ -216,10 +228,11 @@ class LayerUploads:
 
     def forget(self, upload: LayerUpload) -> None:
         """Send the next layer of this name again, unless it is known by then."""
-        if upload.name:
-            for role in (Role.LAYER, Role.BLOB):
-                if self._under_way.get((role, upload.name)) is upload:
-                    del self._under_way[role, upload.name]
+        names = [name for name in (upload.name, upload.content_name) if name]
+        for key in itertools.product((Role.LAYER, Role.BLOB), names):
+            found = self._under_way.get(key)
+            if found and found.arrival is upload.arrival:
+                del self._under_way[key]
 
     def _name(self, layer: LayerFile) -> str | None:
         name = shared_name(layer)
