@@ -426,7 +426,7 @@ def test_a_model_that_a_charm_does_not_run_in(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", required_model="other")
     checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
-    assert "mysql-k8s runs only in a model of the name other, and the model is kubeflow" in error
+    assert "mysql-k8s runs only in a model named other, and the model is kubeflow" in error
 
 
 def test_operators_without_a_default_storage_class(checks: Checks) -> None:
