@@ -354,7 +354,10 @@ def test_storage_without_a_default_class(checks: Checks) -> None:
 def test_images_for_another_cpu(checks: Checks) -> None:
     checks.cluster = ClusterFacts((dataclasses.replace(NODE, architecture="arm64"),), "standard")
     (error,) = checks.found(Level.ERROR)
-    assert "2 images are for another CPU than the nodes (arm64): a-api:1.tar (amd64)" in error
+    assert (
+        "2 images are for another architecture than the nodes (arm64): a-api:1.tar (amd64)"
+        in error
+    )
 
 
 def test_a_node_in_trouble(checks: Checks) -> None:
@@ -393,7 +396,7 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
         "warning  pull: registry.corp:5000 requires credentials, and options that name images "
-        "carry none (kfp-api): give the nodes' container runtime credentials for "
+        "have none (kfp-api): give the nodes' container runtime credentials for "
         "registry.corp:5000, or allow anonymous pulls"
     )
 

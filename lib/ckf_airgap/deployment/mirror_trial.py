@@ -1,4 +1,4 @@
-"""Whether the nodes find images by their original names: each pulls one from each registry."""
+"""Checks whether nodes find images by their original names: each pulls one per registry."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ from ckf_airgap.kubernetes.image_trial import TriedImage, try_images
 from ckf_airgap.mirrors.original_names import OriginalNames, mirrored_host
 from ckf_airgap.registry.client import RegistryClient
 
-CONFIGURE = "configure the nodes with what the action mirrors writes"
-"""What to do where a node does not find an image."""
+CONFIGURE = "configure the nodes with the output of the action mirrors"
+"""The cure if a node does not find an image."""
 
 _TIMEOUT_SECONDS = 300
 _LOOKUPS_AT_ONCE = 8
@@ -23,11 +23,11 @@ _LOOKUPS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class MirrorTrial:
-    """What nodes made of original names.
+    """The result of pulls by original names.
 
     Attributes:
-        tried: Each image on each node.
-        not_tried: The original registries of which the registry has no image to try.
+        tried: The pull of each image on each node.
+        not_tried: The original registries without an image in the operator's registry.
     """
 
     tried: tuple[TriedImage, ...]
@@ -35,7 +35,7 @@ class MirrorTrial:
 
     @property
     def failed(self) -> tuple[TriedImage, ...]:
-        """Those that did not get what the registry holds."""
+        """The pulls that failed or gave another image than the registry has."""
         return tuple(each for each in self.tried if each.problem)
 
 
@@ -43,12 +43,12 @@ def try_mirrors(release: Release, namespace: str, report: Callable[[str], None])
     """Have each node pull the smallest image from each original registry.
 
     Args:
-        release: The release; its images were pushed.
-        namespace: Where to make the pods.
+        release: The release, whose images were pushed.
+        namespace: The namespace for the pods.
         report: Called with a line of text.
 
     Returns:
-        What was found.
+        The result.
 
     Raises:
         AirgapError: The archive, the registry or the Kubernetes API cannot be read.
@@ -69,7 +69,7 @@ def try_mirrors(release: Release, namespace: str, report: Callable[[str], None])
 def _smallest(
     names: OriginalNames, registry: RegistryClient
 ) -> dict[str, tuple[ImageReference, str]]:
-    """Find the smallest image from each original registry, with the digest of its manifest."""
+    """Return the smallest image of each original registry, and its manifest's digest."""
 
     def size(item: tuple[ImageReference, ImagePath]) -> tuple[int, str] | None:
         name, path = item
