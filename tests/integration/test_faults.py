@@ -113,7 +113,9 @@ def test_a_truncated_archive(ready: Operator, artifacts: SampleRelease, tmp_path
 def test_an_overlay_that_is_none(ready: Operator) -> None:
     ready.configure(overlay="applications: {no-such-application: {scale: 2}}")
     try:
-        assert "the overlay names the application no-such-application" in _failure(ready, "deploy")
+        assert "the overlay names the unknown application no-such-application" in _failure(
+            ready, "deploy"
+        )
     finally:
         ready.configure(overlay="")
 

@@ -153,7 +153,7 @@ def test_relations_that_were_removed_come_back(
 def test_preflight_looks_at_everything(operator: Operator, verified: jubilant.Task) -> None:
     findings = operator.run("preflight").results["findings"]
     for text in (
-        f"ok  registry: {operator.site.registry} answers over TLS and takes pushes",
+        f"ok  registry: {operator.site.registry} answers over TLS and accepts pushes",
         "ok  juju: logged in to admin/test-main-job, Juju ",
         "ok  images: images.tar.gz is complete",
         "ok  kubernetes: default storage class ",

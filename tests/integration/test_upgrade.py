@@ -38,7 +38,7 @@ pytestmark = pytest.mark.upgrades
 # What is removed and deployed again, as its storage changes.
 REPLACED = {"mlmd"}
 ALLOWED = {"allow-data-loss": "mlmd"}
-JUMP = "an upgrade goes from one release to the next alone"
+JUMP = "an upgrade goes only from one release to the next"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_data_is_not_lost_without_a_word(
     deployed.attach(carried["1.9"])
     assert "allow-data-loss=mlmd" in refusal(deployed, "preflight")
     said = refusal(deployed, "refresh")
-    assert "mlmd has to be removed with its storage" in said
+    assert "mlmd must be removed with its storage" in said
     assert "allow-data-loss=mlmd" in said
     assert "allow-data-loss=mlmd" in refusal(deployed, "refresh", **{"allow-data-loss": "envoy"})
     assert deployed.picture() == before

@@ -158,7 +158,7 @@ def test_the_images_in_the_code_of_istio_are_wanted(charms: tuple[CharmFile, ...
     assert {item.image for item in made.resolved} >= ISTIO_MAIN
     (warning,) = (item for item in made.warnings if item.problem.startswith("istio-k8s uses"))
     asked = "registry.corp:5000/ckf/docker.io/ubuntu/istio-ztunnel:1.29-24.04_stable"
-    assert "the mirrors of docker.io that ckf-airgap mirrors writes" in warning.cure
+    assert "the mirrors of docker.io (output of ckf-airgap mirrors)" in warning.cure
     assert asked in warning.cure
     assert "lacks" not in warning.cure
 
@@ -180,7 +180,7 @@ def test_the_images_of_training_runtimes_are_told_and_not_packed(
 ) -> None:
     assert not TRAINER & set(map(str, wanted_images(charms)))
     (warning,) = (w for w in plan(charms).warnings if w.problem.startswith("kubeflow-trainer"))
-    assert "the mirrors of docker.io and ghcr.io that ckf-airgap mirrors writes" in warning.cure
+    assert "the mirrors of docker.io and ghcr.io (output of ckf-airgap mirrors)" in warning.cure
     runtime = "pytorch/pytorch:2.7.1-cuda12.8-cudnn9-runtime"
     assert f"--add-image docker.io/{runtime}" in warning.cure
     assert f"registry.corp:5000/ckf/docker.io/{runtime}" in warning.cure

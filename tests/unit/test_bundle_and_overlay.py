@@ -133,8 +133,8 @@ def test_what_is_not_known_is_told_and_ignored() -> None:
         """
     )
     assert topology.warnings == (
-        "the bundle has machines, which is not known: ignored",
-        "the bundle has app/scal, which is not known: ignored",
+        "the bundle has machines, which is unknown: ignored",
+        "the bundle has app/scal, which is unknown: ignored",
         "the bundle places other, which Juju does not do on Kubernetes: ignored",
     )
     assert one(topology).scale == 1
@@ -253,9 +253,9 @@ def test_warnings_of_the_bundle_come_before_those_of_the_overlay() -> None:
         "tag: x\napplications: {app: {to: [1], x: 1}}", "applications: {app: {y: 1}}"
     )
     assert topology.warnings == (
-        "the bundle has app/y, which is not known: ignored",
-        "the overlay has tag, which is not known: ignored",
-        "the overlay has app/x, which is not known: ignored",
+        "the bundle has app/y, which is unknown: ignored",
+        "the overlay has tag, which is unknown: ignored",
+        "the overlay has app/x, which is unknown: ignored",
         "the overlay places app, which Juju does not do on Kubernetes: ignored",
     )
 
@@ -265,7 +265,7 @@ def test_an_overlay_for_an_application_that_is_not_there_is_refused(body: str) -
     with pytest.raises(ConfigurationError) as raised:
         overlaid(f"applications:\n  minoi: {body}\n")
     assert raised.value.problem == (
-        "the overlay names the application minoi, which is none of: "
+        "the overlay names the unknown application minoi; known are: "
         "minio, katib-db, katib-db-manager"
     )
     assert "juju config ckf-airgap overlay=@overlay.yaml" in raised.value.cure

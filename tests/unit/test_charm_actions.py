@@ -263,7 +263,7 @@ def test_a_dry_run_shows_the_steps_and_changes_nothing(
     unit: Unit, core: FakeCore, model: FakeJujuModel
 ) -> None:
     results = unit.run("refresh", dry_run=True)
-    assert results["walk"].startswith("From what runs to what is planned: 1 steps\n")
+    assert results["walk"].startswith("From the running release to the planned release: 1 steps\n")
     assert results["steps"] == 1
     assert core.calls == ["plan", "walk"]
 

@@ -125,8 +125,8 @@ def test_an_image_in_a_charms_code_that_the_registry_lacks_is_foreign(
     assert "1 containers have an image from elsewhere" in unit.fail("verify")
     found = str(unit.results["foreign-images"])
     assert "the code of a charm names it, and no option changes it" in found
-    assert f"registry.corp:5000/ckf does not hold it: add {PILOT.image} to images.tar.gz" in found
-    assert "configure the nodes with what the action mirrors writes" in found
+    assert f"registry.corp:5000/ckf lacks it: add {PILOT.image} to images.tar.gz" in found
+    assert "configure the nodes with the output of the action mirrors" in found
 
 
 def test_verify_waits_for_the_units(
@@ -162,8 +162,8 @@ def test_verify_fails_with_all_that_is_wrong(
         "namespaces": "kubeflow, ann, bob",
         "containers": 3,
         "not-active": "minio/0: blocked: no key\nui: no unit",
-        "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api: whether the registry "
-        "holds the same is not known before images.tar.gz was pushed",
+        "foreign-images": "docker.io/a/b:1 in kubeflow/kfp-0, container api: it can be compared "
+        "with the registry only after images.tar.gz was pushed",
         "failed-pulls": "registry.corp:5000/c:1 in kubeflow/ui-0, container ui "
         "(ErrImagePull: unknown)",
         "not-as-planned": "none",

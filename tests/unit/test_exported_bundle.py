@@ -52,7 +52,10 @@ def test_the_documents_behind_the_first_are_overlays() -> None:
     [
         (EXPORTED + "    x: [\n", "(line "),
         ("applications: {a: {}}\n---\nb: [\n", "is not valid YAML (line 4)"),
-        ("applications: {a: {}}\n---\napplications: {b: {scale: 1}}", "names the application b"),
+        (
+            "applications: {a: {}}\n---\napplications: {b: {scale: 1}}",
+            "names the unknown application b",
+        ),
         ("---\n" * 200 + "a: b", "is not valid YAML"),
         (
             f"applications: {{a: {{scale: 0x{'f' * 5000}}}}}",
@@ -91,7 +94,7 @@ relations: [["ui:remote", "metrics:write"], ["ui:x", "store:y"]]
         "juju consume cos:admin/cos.metrics metrics",
         "the overlay consumes unused from another model: after the deployment, "
         "juju consume OFFER unused",
-        "the overlay relates ui:remote with metrics:write, of which one is in another model: "
+        "the overlay relates ui:remote with metrics:write, one of which is in another model: "
         "after juju consume, juju integrate ui:remote metrics:write",
     )
 

@@ -133,9 +133,9 @@ def test_preflight_names_the_node_that_does_not_find_an_image(
     trial += [MirrorTrial((FAILED, PULLED), ("quay.io",)), MirrorTrial((PULLED,), ())]
     assert findings(checks) == [
         f"{Level.WARNING.value}  mirrors: the registry holds no image of quay.io under its "
-        "original name: push the images (push-images), then look again",
-        f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with what the action "
-        "mirrors writes",
+        "original name: push the images (push-images), then check again",
+        f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with the output of the "
+        "action mirrors",
     ]
     # An archive that was not pushed takes an hour to read.
     reads: list[Inventory] = []

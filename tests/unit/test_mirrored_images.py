@@ -52,15 +52,15 @@ def test_what_the_node_has_pulled_as_the_registry_holds_it_is_mirrored() -> None
     ("image", "problem"),
     [
         # The index of several architectures, as it stands on the internet.
-        (running(ZTUNNEL, OTHER), "the node has pulled another image than the registry holds"),
-        (running(ZTUNNEL), "the node does not tell which image it has pulled"),
+        (running(ZTUNNEL, OTHER), "the node has pulled another image than the registry has"),
+        (running(ZTUNNEL), "the node does not report which image it has pulled"),
         (
             running(ZTUNNEL, pull_failure="ErrImagePull"),
             f"the registry has it as {LOCATION}/{ZTUNNEL}",
         ),
         (
             running("docker.io/istio/proxyv2:1.29.0", PUSHED),
-            f"{LOCATION} does not hold it: add docker.io/istio/proxyv2:1.29.0 to images.tar.gz "
+            f"{LOCATION} lacks it: add docker.io/istio/proxyv2:1.29.0 to images.tar.gz "
             "and push it",
         ),
     ],
@@ -73,7 +73,7 @@ def test_where_that_is_not_so_the_image_is_foreign_with_its_cure(
     (found,) = report.foreign
     assert str(found).endswith(
         f": the code of a charm names it, and no option changes it; {problem}; "
-        "configure the nodes with what the action mirrors writes"
+        "configure the nodes with the output of the action mirrors"
     )
 
 
@@ -99,21 +99,21 @@ def test_any_other_image_is_foreign(image: str) -> None:
 def test_a_charm_that_is_not_deployed_names_nothing() -> None:
     (found,) = sorted_out(running(ZTUNNEL, OTHER), charms=("minio",)).foreign
     assert found.note == (
-        "the node has pulled another image than the registry holds; configure the nodes with what "
-        "the action mirrors writes"
+        "the node has pulled another image than the registry has; configure the nodes with the "
+        "output of the action mirrors"
     )
 
 
 def test_what_cannot_be_told_is_no_all_clear() -> None:
     (found,) = sorted_out(running(ZTUNNEL, PUSHED), location=None).foreign
-    assert "is not known before images.tar.gz was pushed" in found.note
+    assert "only after images.tar.gz was pushed" in found.note
 
     def fail(repository: str, tag: str) -> str | None:
         raise RegistryError("it does not answer", "start it")
 
     report = report_images([running(ZTUNNEL, PUSHED)], LOCATION.host)
     (found,) = sort_out_mirrored(report, CHARMS, LOCATION, fail).foreign
-    assert f"whether {LOCATION} holds it cannot be told (it does not answer)" in found.note
+    assert f"could not check whether {LOCATION} has it (it does not answer)" in found.note
 
 
 def test_the_registry_is_asked_once_for_an_image() -> None:

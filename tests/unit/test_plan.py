@@ -164,7 +164,7 @@ def test_the_builtin_release_is_planned_from_its_two_files(
         ),
     }
     problems = [warning.problem for warning in plan.warnings]
-    assert sum("stands in for it" in problem for problem in problems) == 2
+    assert sum("is used instead" in problem for problem in problems) == 2
 
 
 def test_every_image_of_an_application_comes_from_the_registry(
@@ -299,7 +299,7 @@ def test_images_that_one_hub_cannot_name_count_as_missing(
         "docker.io/istio/pilot:1.17.3",
         "docker.io/istio/proxyv2:1.17.3",
     ]
-    assert all("in different places" in item.note for item in plan.missing)
+    assert all("hubs or tags differ" in item.note for item in plan.missing)
 
 
 def test_a_charm_of_no_application_is_warned_about(
@@ -311,7 +311,7 @@ def test_a_charm_of_no_application_is_warned_about(
         "charm stranger belongs to no application of this deployment and is not deployed"
     )
     assert not [item for item in plan.applications if item.charm == "stranger"]
-    with pytest.raises(PlanError, match=r"no charm of this deployment, but stranger"):
+    with pytest.raises(PlanError, match=r"no charm of this deployment, only stranger"):
         make_plan([stranger], inventory_of([]), SETTINGS)
 
 
@@ -383,7 +383,7 @@ def test_images_that_old_knative_does_not_name_are_missing(
     assert len(missing) == count
     for item in missing:
         assert item.wanted_by[0].startswith("knative-")
-        assert "the charm names none: that of the version 1.1" in item.note
+        assert "the charm names none: add that of the version 1.1" in item.note
 
 
 def one_charm(folder: Path, name: str, options: str = "", metadata: str = "") -> CharmFile:
@@ -411,7 +411,7 @@ def test_the_gateways_service_has_the_type_that_is_wanted(
 def test_a_type_that_no_charm_takes_is_warned_about(tmp_path: Path) -> None:
     charm = one_charm(tmp_path, "minio")
     plan = make_plan([charm], inventory_of([]), settings(gateway_service_type="NodePort"))
-    assert "no charm at hand has it" in plan.warnings[0].problem
+    assert "no available charm has this option" in plan.warnings[0].problem
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> 
     old = one_charm(tmp_path, "tensorboard-controller")
     (warning,) = make_plan([old], inventory_of([]), SETTINGS).warnings
     assert "tensorboard-controller uses docker.io/tensorflow/tensorflow for" in warning.problem
-    assert "the mirrors of docker.io that ckf-airgap mirrors writes" in warning.cure
+    assert "the mirrors of docker.io (output of ckf-airgap mirrors)" in warning.cure
     mirror = f"{PREFIX}/docker.io/tensorflow/tensorflow"
     assert f"{mirror}; images.tar.gz lacks" in warning.cure
     assert "pack it with --add-image docker.io/tensorflow/tensorflow" in warning.cure
@@ -457,7 +457,7 @@ def test_images_out_of_reach_are_told_with_what_they_are_for(tmp_path: Path) -> 
     )
     assert (fixed.mirror, fixed.is_required) == (mirror, False)
     held = make_plan([old], inventory_of(["tensorflow/tensorflow:2.5.1"]), SETTINGS).warnings[0]
-    assert held.cure.endswith(f"ask for {mirror}")
+    assert held.cure.endswith(f"request {mirror}")
     new = one_charm(tmp_path, "tensorboard-controller", "  tensorboard-image: {default: a/b:1}\n")
     plan = make_plan([new], inventory_of([]), SETTINGS)
     assert plan.warnings == ()
@@ -535,7 +535,7 @@ def test_a_charm_that_runs_in_a_model_of_one_name_only(quote: str, tmp_path: Pat
     charm = CharmFile.read(path)
     assert make_plan([charm], inventory_of([]), SETTINGS).warnings == ()
     (warning,) = make_plan([charm], inventory_of([]), settings(model="ml-platform")).warnings
-    assert "kubeflow-dashboard runs only in a model of the name kubeflow" in warning.problem
+    assert "kubeflow-dashboard runs only in a model named kubeflow" in warning.problem
     assert warning.is_fatal
 
 

@@ -119,10 +119,10 @@ def test_what_an_application_by_itself_cannot_have_is_told(charms: tuple[CharmFi
     assert make_plan(charms, HELD, given).warnings == ()
     plan = make_plan(charms, HELD, replace(given, excluded_charms=("db", "api")))
     assert [str(warning) for warning in plan.warnings] == [
-        "api is deployed by itself, which leaves its devices out: to have them, keep api in the "
+        "api is deployed outside the bundle, without its devices: to have them, keep api in the "
         "bundle: excluded-charms",
-        "db is deployed by itself, which leaves its annotations out: they are for people alone",
-        "db is deployed by itself, which leaves its expose out: after the deployment, juju "
+        "db is deployed outside the bundle, without its annotations: they only inform people",
+        "db is deployed outside the bundle, without its expose: after the deployment, juju "
         "expose db",
     ]
 
@@ -301,7 +301,7 @@ def test_an_overlay_changes_the_topology_of_the_package(charms: tuple[CharmFile,
 
 
 def test_a_bundle_of_spaces_is_none(charms: tuple[CharmFile, ...]) -> None:
-    with pytest.raises(PlanError, match="holds no charm of this deployment"):
+    with pytest.raises(PlanError, match="has no charm of this deployment"):
         make_plan(charms, HELD, settings(" \n", "\n"))
 
 
@@ -309,7 +309,7 @@ def test_warnings_of_bundle_and_overlay_are_in_the_plan(charms: tuple[CharmFile,
     overlay = "applications: {db: {to: [0]}}"
     plan = make_plan(charms, HELD, settings(f"machines: {{}}\n{BUNDLE}", overlay))
     assert [warning.problem for warning in plan.warnings] == [
-        "the bundle has machines, which is not known: ignored",
+        "the bundle has machines, which is unknown: ignored",
         "the overlay places db, which Juju does not do on Kubernetes: ignored",
     ]
 

@@ -197,7 +197,10 @@ def test_storage_without_a_default_class(checks: Checks) -> None:
 def test_images_for_another_cpu(checks: Checks) -> None:
     checks.cluster = ClusterFacts((dataclasses.replace(NODE, architecture="arm64"),), "standard")
     (error,) = checks.found(Level.ERROR)
-    assert "2 images are for another CPU than the nodes (arm64): a-api:1.tar (amd64)" in error
+    assert (
+        "2 images are for another architecture than the nodes (arm64): a-api:1.tar (amd64)"
+        in error
+    )
 
 
 def test_a_node_in_trouble(checks: Checks) -> None:
@@ -236,7 +239,7 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
         "warning  pull: registry.corp:5000 requires credentials, and options that name images "
-        "carry none (kfp-api): give the nodes' container runtime credentials for "
+        "have none (kfp-api): give the nodes' container runtime credentials for "
         "registry.corp:5000, or allow anonymous pulls"
     )
 
@@ -269,7 +272,7 @@ def test_a_model_that_a_charm_does_not_run_in(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", required_model="other")
     checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
-    assert "mysql-k8s runs only in a model of the name other, and the model is kubeflow" in error
+    assert "mysql-k8s runs only in a model named other, and the model is kubeflow" in error
 
 
 def test_operators_without_a_default_storage_class(checks: Checks) -> None:

@@ -24,7 +24,7 @@ def test_other_versions_do_not(juju: str) -> None:
     assert MOVED.new_base(juju) is None
     with pytest.raises(
         JujuError,
-        match=r"moves no application to another base: "
+        match=r"cannot move applications to another base: "
         r"kfp-api \(on ubuntu@20\.04, its new charm runs on ubuntu@22\.04, ubuntu@24\.04\): "
         r"juju remove-application",
     ):

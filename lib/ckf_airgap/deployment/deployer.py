@@ -31,7 +31,7 @@ class Outcome:
     """The outcome of a deployment or a refresh.
 
     Attributes:
-        changes: A line for each change of the model; empty if nothing had to be changed.
+        changes: A line for each change of the model; empty if nothing changed.
         outdated: The applications that still run other charms or images than planned.
     """
 
@@ -50,13 +50,13 @@ class Deployer:
         *,
         at_once: int = AT_ONCE,
     ) -> None:
-        """Prepare, without calling Juju.
+        """Store the arguments, without calling Juju.
 
         Args:
             release: The release.
-            model: The model, logged in to.
+            model: The model, after login.
             report: Called with a line of text at each step.
-            at_once: How many applications may be starting at the same time.
+            at_once: The maximum number of applications that start at the same time.
         """
         self.release = release
         self.model = model
@@ -70,7 +70,7 @@ class Deployer:
             plan: The plan. Applications whose resources have no image are left out.
 
         Returns:
-            What was changed, and which applications are left to a refresh.
+            The changes, and the applications that need a refresh.
 
         Raises:
             AirgapError: A step fails.
@@ -89,7 +89,7 @@ class Deployer:
     def plan_walk(
         self, plan: Plan, permissions: Permissions, state: ModelState | None = None
     ) -> Walk:
-        """Plan the upgrade of a running deployment, or the rest of an interrupted one.
+        """Plan the upgrade of a running deployment, or the rest of an interrupted upgrade.
 
         Args:
             plan: The plan of the new archives. Applications that it cannot deploy are left out.
@@ -107,18 +107,18 @@ class Deployer:
         return self._plan_walk(plan, permissions, account, state or self.model.state())
 
     def refresh(self, plan: Plan, permissions: Permissions) -> Outcome:
-        """Upgrade a running deployment, in the order that the charms need.
+        """Upgrade a running deployment, in the order that the charms require.
 
         Args:
             plan: The plan of the new archives. Applications that it cannot deploy are left out.
             permissions: What the operator allows.
 
         Returns:
-            What was changed.
+            The changes.
 
         Raises:
-            AirgapError: The upgrade cannot succeed and nothing has changed, or a step fails and
-                the next run continues there.
+            AirgapError: The upgrade cannot succeed, and nothing changed; or a step fails, and the
+                next run continues there.
         """
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
@@ -139,18 +139,18 @@ class Deployer:
         )
         changes = walker.walk(walk)
         for name in walk.left:
-            self._report(f"{name} is not part of this deployment: left alone")
+            self._report(f"{name} is not part of this deployment: left unchanged")
         return Outcome(tuple(changes))
 
     def check(self, permissions: Permissions | None) -> None:
-        """Check everything that Juju could refuse and that can be checked without the images.
+        """Check what Juju could refuse, as far as possible without the images.
 
         Args:
-            permissions: What the operator allows in a refresh; None for a deployment.
+            permissions: The operator's permissions for a refresh; None for a deployment.
 
         Raises:
             ConfigurationError: The juju client cannot set an option of an application.
-            AirgapError: Juju would refuse something else; the message names every application.
+            AirgapError: Juju would refuse something else; the message names all applications.
         """
         # Applications and charms do not depend on the images.
         plan = self.release.plan_from(Inventory(()))
@@ -197,7 +197,7 @@ class Deployer:
             plan: The plan.
 
         Returns:
-            A line for each relation that was added.
+            A line for each added relation.
         """
         return self._relate(plan.without_incomplete(), self.model.state())
 
@@ -247,7 +247,7 @@ class Deployer:
         return changes
 
     def _announce(self, part: Plan, account: Credentials | None) -> None:
-        """Record what is about to be deployed, in case this run is killed."""
+        """Record the applications before their deployment, in case this run is killed."""
         self._remember(part.applications, account, {})
 
     def _deploy_announced(self, part: Plan, account: Credentials | None) -> list[str]:
@@ -255,10 +255,10 @@ class Deployer:
         return self._deploy_part(part, account)
 
     def _deploy_part(self, part: Plan, account: Credentials | None) -> list[str]:
-        """Deploy the applications of a part of the plan; none of them may exist yet."""
+        """Deploy the applications of a partial plan; none may exist yet."""
         changes: list[str] = []
         with resource_files(part.applications, self._resources, account) as files:
-            # The bundle has only new applications: Juju refuses a local charm that it has already.
+            # The bundle has only new applications: Juju refuses a local charm that it already has.
             if part.bundled:
                 bundle = self.release.folder / "bundle.yaml"
                 bundle.write_text(self.release.render(part, files))
@@ -271,7 +271,7 @@ class Deployer:
     def _update_options(self, plan: Plan, outdated: Sequence[str]) -> list[str]:
         """Update the options of the applications that run the planned charm."""
         if outdated:
-            self._report(f"left to a refresh: {', '.join(outdated)}")
+            self._report(f"applications that need a refresh: {', '.join(outdated)}")
         return [
             change
             for item in plan.applications

@@ -1,4 +1,4 @@
-"""Whether the nodes find images by their original names: each pulls one from each registry."""
+"""Checks whether nodes find images by their original names: each pulls one per registry."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +19,11 @@ _TIMEOUT_SECONDS = 300
 
 @dataclass(frozen=True)
 class MirrorTrial:
-    """What nodes made of original names.
+    """The result of pulls by original names.
 
     Attributes:
-        tried: Each image on each node.
-        not_tried: The original registries of which the registry has no image to try.
+        tried: The pull of each image on each node.
+        not_tried: The original registries without an image in the operator's registry.
     """
 
     tried: tuple[TriedImage, ...]
@@ -31,7 +31,7 @@ class MirrorTrial:
 
     @property
     def failed(self) -> tuple[TriedImage, ...]:
-        """Those that did not get what the registry holds."""
+        """The pulls that failed or gave another image than the registry has."""
         return tuple(each for each in self.tried if each.problem)
 
 
@@ -46,11 +46,11 @@ def try_mirrors(
     Args:
         names: The original names of the images.
         registry: The registry, to which they were pushed.
-        namespace: Where to make the pods.
+        namespace: The namespace for the pods.
         report: Called with a line of text.
 
     Returns:
-        What was found.
+        The result.
 
     Raises:
         AirgapError: There is no original name, or the registry or the Kubernetes API cannot be
@@ -71,7 +71,7 @@ def try_mirrors(
 def _smallest(
     names: OriginalNames, registry: RegistryClient
 ) -> dict[str, tuple[ImageReference, str]]:
-    """Find the smallest image from each original registry, with the digest of its manifest."""
+    """Return the smallest image of each original registry, and its manifest's digest."""
 
     def size(item: tuple[ImageReference, ImagePath]) -> tuple[int, str] | None:
         name, path = item

@@ -1,9 +1,8 @@
-"""Images that pods name elsewhere: whether the nodes run what the registry holds.
+"""Checks whether images with names of other registries were pulled from the operator's registry.
 
-A pod goes on naming an image by its original registry, whatever a mirror does. What a node has
-pulled is known by its digest: where the registry holds the same under the name that a mirror asks
-for, the container runs what was pushed. A tag of another registry commonly stands for an index of
-several architectures, and so has another digest.
+With a mirror, a pod still names an image by its original registry. If the digest that the node
+pulled equals the digest in the operator's registry, the container runs the pushed image. The same
+tag on the original registry usually has another digest, because it names a multi-platform index.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from ckf_airgap.kubernetes.cluster import ImageReport, RunningImage
 from ckf_airgap.mirrors.original_names import CONFIGURE_NODES
 
 _IN_CODE = "the code of a charm names it, and no option changes it"
-_UNKNOWN = "whether the registry holds the same is not known before images.tar.gz was pushed"
+_UNKNOWN = "it can be compared with the registry only after images.tar.gz was pushed"
 
 
 def sort_out_mirrored(
@@ -27,18 +26,18 @@ def sort_out_mirrored(
     location: RegistryLocation | None,
     manifest_digest: Callable[[str, str], str | None],
 ) -> ImageReport:
-    """Tell images that a mirror served from other foreign images.
+    """Separate the images that a mirror served from other foreign images.
 
     Args:
-        report: Where the images come from.
+        report: The origins of the images.
         charms: The names of the charms that are deployed.
-        location: The registry prefix that a mirror takes them from; None where it is not known.
-        manifest_digest: Looks up a tag or a digest in a repository of the registry.
+        location: The registry prefix behind a mirror; None if unknown.
+        manifest_digest: Returns a manifest's digest, by its repository and its tag or digest.
 
     Returns:
-        The report. An image counts as mirrored where the node has pulled what the registry holds
-        under the name that a mirror asks for; it stays foreign, with what to do, where that is
-        not so or cannot be told.
+        The report. An image counts as mirrored if the node pulled the digest that the registry
+        has under the name that a mirror requests. Otherwise, or if that is unknown, it stays
+        foreign, with a note on the cause and the cure.
     """
     names = set(charms)
     in_code = {
@@ -85,15 +84,15 @@ def _held(
     location: RegistryLocation,
     manifest_digest: Callable[[str, str], str | None],
 ) -> tuple[str, str]:
-    """Give the digest of an image in the registry, and why there is none."""
+    """Return the digest of an image in the registry, or why there is none."""
     try:
         digest = manifest_digest(location.repository(path), version)
     except RegistryError as error:
-        return "", f"whether {location} holds it cannot be told ({error.problem})"
+        return "", f"could not check whether {location} has it ({error.problem})"
     return (
         (digest, "")
         if digest
-        else ("", f"{location} does not hold it: add {reference} to images.tar.gz and push it")
+        else ("", f"{location} lacks it: add {reference} to images.tar.gz and push it")
     )
 
 
@@ -101,5 +100,5 @@ def _difference(path: ImagePath, image: RunningImage, location: RegistryLocation
     if image.pull_failure:
         return f"the registry has it as {location.reference(path)}"
     if image.digest:
-        return "the node has pulled another image than the registry holds"
-    return "the node does not tell which image it has pulled"
+        return "the node has pulled another image than the registry has"
+    return "the node does not report which image it has pulled"

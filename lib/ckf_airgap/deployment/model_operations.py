@@ -1,4 +1,4 @@
-"""Carries out the steps of an upgrade on a Juju model, and records each of them."""
+"""Carries out and records the steps of an upgrade on a Juju model."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,13 +24,13 @@ class RecordedModel:
         deploy: Callable[[Sequence[str]], list[str]],
         remember: Callable[[Sequence[PlannedApplication]], None],
     ) -> None:
-        """Prepare, without calling Juju.
+        """Store the arguments, without calling Juju.
 
         Args:
-            model: The model, logged in to.
+            model: The model, after login.
             namespace: The model's namespace.
-            files: Writes the files of ``pull_secrets.resource_files`` for applications.
-            deploy: Deploys planned applications by name, and records them.
+            files: As ``pull_secrets.resource_files``, for the given applications.
+            deploy: Deploys and records planned applications, given by name.
             remember: Records that applications are as planned.
         """
         self._model = model

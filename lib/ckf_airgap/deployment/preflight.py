@@ -1,4 +1,4 @@
-"""The checks before a deployment. They change nothing."""
+"""The checks before a deployment, which change nothing."""
 
 import os
 import shutil
@@ -52,8 +52,8 @@ class Finding:
     Attributes:
         check: The name of the check.
         level: The severity.
-        text: What was found.
-        cure: What to do about it; empty if nothing.
+        text: The finding in words.
+        cure: The cure; empty if none is needed.
     """
 
     check: str
@@ -71,9 +71,9 @@ class PreflightResult:
     """The result of all checks.
 
     Attributes:
-        findings: The findings, in the order in which an operator would fix them.
-        walk: The upgrade of what runs to the plan; None if nothing of the plan runs, or if the
-            upgrade is refused.
+        findings: The findings, in the order to fix them.
+        walk: The upgrade of the model to the plan; None if no planned application exists, or if
+            the upgrade is refused.
     """
 
     findings: tuple[Finding, ...]
@@ -86,7 +86,7 @@ class PreflightResult:
 
 
 class Preflight:
-    """Runs the checks, each of them whatever the others find."""
+    """Runs all checks, even if some fail."""
 
     def __init__(
         self,
@@ -97,14 +97,14 @@ class Preflight:
         *,
         mirrors: bool = False,
     ) -> None:
-        """Prepare, without checking anything.
+        """Store the arguments, without checking anything.
 
         Args:
             release: The release to deploy.
             login: Logs in to the model.
-            permissions: What the operator allows in an upgrade.
+            permissions: The operator's permissions for an upgrade.
             report: Called with a line of text at each step.
-            mirrors: Whether to have the nodes pull images by their original names.
+            mirrors: Whether to test that the nodes pull images by their original names.
         """
         self._release = release
         self._mirrors = mirrors
@@ -145,7 +145,7 @@ class Preflight:
                 plan = self._release.plan_from(inventory)
                 self._check_plan(plan)
                 self._check_pull(plan)
-                self._report("checking the upgrade of what runs")
+                self._report("checking the upgrade")
                 self._check_upgrade(plan)
             if self._mirrors:
                 with self._as_finding("mirrors"):
@@ -155,7 +155,7 @@ class Preflight:
     def _check_registry(self) -> None:
         location = self._release.inputs.settings.location
         self._release.check_registry()
-        self._ok("registry", f"{location} answers over TLS and takes pushes")
+        self._ok("registry", f"{location} answers over TLS and accepts pushes")
 
     def _check_juju(self) -> None:
         self._model = model = self._login()
@@ -189,7 +189,7 @@ class Preflight:
         add("juju", problem, cure)
 
     def _check_agents(self, repository: str | None, version: str) -> None:
-        """Check that the images of Juju itself exist; no charm names them."""
+        """Check that the registry has Juju's own images, which no charm names."""
         juju = JujuVersion.of_controller(version)
         wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
@@ -220,7 +220,7 @@ class Preflight:
             )
         else:
             self._ok("juju", f"{repository} has {', '.join(wanted)}")
-        # The controller runs already, but another node would have to pull them again.
+        # The controller already runs, but another node would have to pull its images.
         lacking = self._lacking(
             path, [name for name in controller_images(juju) if name not in wanted]
         )
@@ -251,7 +251,7 @@ class Preflight:
                 "disk",
                 f"the unit has {free / 1e6:.0f} MB free, and needs {needed / 1e6:.0f} MB to "
                 "unpack the charms",
-                "make space on its node, or move its pod to another one",
+                "make space on its node, or move its pod to another node",
             )
         else:
             self._ok("disk", f"{free / 1e9:.1f} GB free in the unit")
@@ -318,7 +318,7 @@ class Preflight:
             shown = ", ".join(f"{member} ({cpu})" for member, cpu in sorted(others.items())[:5])
             self._error(
                 "kubernetes",
-                f"{len(others)} images are for another CPU than the nodes "
+                f"{len(others)} images are for another architecture than the nodes "
                 f"({', '.join(sorted(architectures))}): {shown}",
                 "pull and save them again with --platform linux/"
                 f"{next(iter(sorted(architectures)), 'amd64')}",
@@ -344,7 +344,7 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        # Without a login, the check of Juju has reported why.
+        # The check of Juju has reported why there is no login.
         if self._model is None:
             return
         state = self._model.state()
@@ -366,7 +366,7 @@ class Preflight:
         if names:
             self._warning(
                 "pull",
-                f"{host} requires credentials, and options that name images carry none "
+                f"{host} requires credentials, and options that name images have none "
                 f"({', '.join(names)})",
                 f"give the nodes' container runtime credentials for {host}, or allow anonymous "
                 "pulls",
@@ -380,7 +380,7 @@ class Preflight:
             self._warning(
                 "mirrors",
                 f"the registry holds no image of {host} under its original name",
-                "push the images (push-images), then look again",
+                "push the images (push-images), then check again",
             )
         for failed in trial.failed:
             self._error("mirrors", str(failed), CONFIGURE_NODES)
@@ -394,7 +394,7 @@ class Preflight:
         try:
             yield
         except AirgapError as error:
-            # A problem that stops several checks is reported once.
+            # Several checks may fail for the same reason: report it once.
             if error.problem not in {each.text for each in self._findings}:
                 self._error(check, error.problem, error.cure)
 

@@ -1,4 +1,4 @@
-"""Files that give Juju an image with the account to pull it: Juju makes a pull secret of each."""
+"""Writes files with an image and its pull account, from which Juju makes pull secrets."""
 
 import shutil
 from collections.abc import Generator, Iterable, Mapping
@@ -11,7 +11,7 @@ from ckf_airgap.accounts.credentials import Credentials, write_private
 from ckf_airgap.planning.plan import PlannedApplication
 
 ResourceFiles = Mapping[tuple[str, str], Path]
-"""(application, resource) -> the file."""
+"""(application, resource) -> file."""
 
 
 @contextmanager
@@ -22,9 +22,9 @@ def resource_files(
 
     Args:
         applications: The applications as planned.
-        folder: The directory for the files. It is removed first, because a killed run may have
-            left it, and last.
-        account: The account that images are pulled with; None to write no files.
+        folder: The directory for the files; removed afterwards, and also before, because a killed
+            run may have left it.
+        account: The pull account; None to write no files.
 
     Yields:
         The files.
@@ -47,7 +47,7 @@ def resource_files(
 def _resource_file(reference: str, account: Credentials) -> str:
     """Return an image and its account as Juju reads them (Juju documentation, "oci-image").
 
-    In YAML: in JSON, Juju expects the image under another key.
+    It is YAML: in JSON, Juju expects the image under another key.
     """
     return yaml.safe_dump(
         {

@@ -1,4 +1,4 @@
-"""Records what each application was deployed from: Juju gives a local charm only a number."""
+"""Records the charm and images of each application: Juju only numbers local charms."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _INFO = "ckf-airgap: the charm and the images that each application was deployed
 
 
 class RecordStore(Protocol):
-    """Stores the record: a write takes effect at once, and survives the unit's pod."""
+    """Stores the record: a write takes effect immediately and outlives the unit's pod."""
 
     def read(self) -> Mapping[str, str]:
         """Return the content; empty if nothing was written."""
@@ -39,11 +39,11 @@ class RecordStore(Protocol):
 
 @dataclass(frozen=True)
 class Deployed:
-    """An application as it was deployed or refreshed.
+    """A deployed or refreshed application.
 
     Attributes:
         item: The application as planned.
-        charm: The charm that it runs; None if it is about to be deployed.
+        charm: Its running charm; None before it is deployed.
         file: The file of that charm.
     """
 
@@ -54,7 +54,7 @@ class Deployed:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownCharm:
-    """What the record tells about the charm that an application runs.
+    """The recorded properties of an application's running charm.
 
     Attributes:
         digest: The SHA-256 of its file.
@@ -127,10 +127,10 @@ class DeploymentRecord:
         Args:
             plan: The plan.
             state: The state of the model.
-            account: The account that images are pulled with, or None.
+            account: The pull account, or None.
 
         Returns:
-            Their names, without applications that are not in the record.
+            Their names; applications that are not in the record are omitted.
         """
         return [
             item.name
@@ -148,8 +148,8 @@ class DeploymentRecord:
 
         Args:
             item: The application as planned.
-            charm: The charm that it runs. An application that is not in the record counts as
-                running another one.
+            charm: Its running charm, which counts as another one if the application is not in the
+                record.
         """
         known = self._document.applications.get(item.name)
         return known is not None and (known.charm, known.digest) == (
@@ -158,11 +158,11 @@ class DeploymentRecord:
         )
 
     def known_charm(self, application: str, charm: DeployedCharm | None) -> KnownCharm | None:
-        """Return what the record tells about the charm that an application runs, or None.
+        """Return the recorded properties of an application's charm; None if not recorded.
 
         Args:
             application: The name of the application.
-            charm: The charm that it runs.
+            charm: Its running charm.
         """
         known = self._document.applications.get(application)
         if known is None or known.charm != charm:
@@ -209,7 +209,7 @@ class DeploymentRecord:
 
         Args:
             item: The application as planned.
-            account: The account that images are pulled with, or None.
+            account: The pull account, or None.
         """
         known = self._document.applications.get(item.name)
         if known is None or known.account != self._hashed(account):
@@ -217,11 +217,11 @@ class DeploymentRecord:
         return [name for name, image in item.resources.items() if known.images.get(name) != image]
 
     def remember(self, applications: Iterable[Deployed], account: Credentials | None) -> None:
-        """Record what applications were deployed from.
+        """Record the charm and images of applications.
 
         Args:
             applications: The applications.
-            account: The account that their images are pulled with, or None.
+            account: The pull account of their images, or None.
 
         Raises:
             AirgapError: The record cannot be written.
@@ -241,10 +241,10 @@ class DeploymentRecord:
         self._write()
 
     def complete(self, running: Mapping[str, DeployedCharm]) -> None:
-        """Complete the entries of applications that an interrupted run was about to deploy.
+        """Complete the entries that an interrupted run wrote before it deployed the applications.
 
-        Such an entry was written while the application did not exist. If it exists now, it runs
-        the charm of the entry; otherwise the entry is removed.
+        If the application now exists, it runs the charm of the entry; otherwise the entry is
+        removed.
 
         Args:
             running: The charms of the applications in the model.
@@ -261,7 +261,7 @@ class DeploymentRecord:
             self._write()
 
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of a charm's file, which is read only once."""
+        """Return the SHA-256 of a charm's file; each file is read once."""
         if path not in self._digests:
             with path.open("rb") as file:
                 self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -44,7 +44,7 @@ class Inputs:
 
 
 class Release:
-    """The two archives, and the registry that the images are pushed to.
+    """The two archives, and the registry for the images.
 
     Attributes:
         inputs: The operator's inputs.
@@ -60,13 +60,13 @@ class Release:
         push_state: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare, without reading or sending anything.
+        """Store the arguments, without reading or sending anything.
 
         Args:
             inputs: The operator's inputs.
-            folder: The directory for unpacked charms; made if it does not exist.
+            folder: The directory for unpacked charms; created if missing.
             templates: The directory of the bundle's template.
-            push_state: The journal of the push; None for one in ``folder``.
+            push_state: The journal of the push; by default in ``folder``.
             report: Called with a line of text at each step.
         """
         self.inputs = inputs
@@ -97,18 +97,18 @@ class Release:
 
     @cached_property
     def selected_charms(self) -> CharmSelection:
-        """The charms that applications are deployed from, and the missing ones."""
+        """The available and the missing charms of the deployment."""
         unpacked = self.unpacked_charms
         return select_charms(unpacked.charms, self.inputs.settings, unpacked.unreadable)
 
     def check_registry(self) -> None:
-        """Check that the registry accepts pushes, with an upload that is cancelled at once.
+        """Check that the registry accepts pushes, by starting and cancelling an upload.
 
         Raises:
             RegistryError: It does not.
         """
         self.registry.check()
-        # The first repository of the push, as far as it is known without the archive.
+        # Probably the first repository of the push; the archive is not read yet.
         if wanted := self.unpacked_charms.wanted_images:
             location = self.inputs.settings.location
             self.registry.check_write(location.repository(image_path(wanted[0])))
@@ -139,7 +139,7 @@ class Release:
     def inventory(self) -> Inventory:
         """Return the content of images.tar.gz, including damaged members.
 
-        An archive that has not been pushed is read to its end, without being pushed.
+        Before the first push, this reads the whole archive.
 
         Raises:
             ArtifactError: The archive cannot be read.
@@ -147,7 +147,7 @@ class Release:
         images = self.inputs.images
         if (known := self._known_inventory()) is not None:
             return known
-        self._report(f"reading {images.name} to find out what it contains")
+        self._report(f"listing the content of {images.name}")
         return read_inventory(
             images,
             self.unpacked_charms.wanted_images,
@@ -156,7 +156,7 @@ class Release:
         )
 
     def original_names(self, inventory: Inventory) -> OriginalNames:
-        """Return the names by which pods may name the images of an inventory."""
+        """Return the original names of the images of an inventory."""
         wanted, location = self.unpacked_charms.wanted_images, self.inputs.settings.location
         return OriginalNames.of(inventory, wanted, location)
 
@@ -188,15 +188,15 @@ class Release:
 
         Args:
             plan: The plan.
-            files: (application, resource) -> the file to give Juju instead of the image reference.
+            files: (application, resource) -> file that replaces the image reference for Juju.
         """
         return render_bundle(plan, self._templates, files or {})
 
     def pull_account(self, plan: Plan) -> Credentials | None:
-        """Return the account that images are pulled with; None if anonymous pulls are allowed.
+        """Return the pull account; None if the registry allows anonymous pulls.
 
         Args:
-            plan: A plan of this release. The registry is asked once, about one image of the plan.
+            plan: A plan of this release. The registry is asked once, about one of its images.
 
         Raises:
             RegistryError: The registry fails.
@@ -207,7 +207,7 @@ class Release:
         return self._pull_account[0]
 
     def _known_inventory(self) -> Inventory | None:
-        """Return what an earlier push has found, with what the archive says of its images."""
+        """Return the inventory of an earlier push, with the archive's list of users' images."""
         images = self.inputs.images
         known = self._pusher().known_inventory(images)
         return known and replace(known, user_images=read_user_images(images))
@@ -226,7 +226,7 @@ class Release:
             self._push_state,
             on_progress,
             architecture=node_architecture(),
-            # Beside the journal: on a volume, both outlive the pod.
+            # In the journal's directory: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
             for_mirrors=True,
         )

@@ -1,4 +1,4 @@
-"""What a deployment requires of Juju and the model, checked before anything is changed."""
+"""Checks the requirements on Juju and the model, before anything changes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,7 +13,7 @@ from ckf_airgap.planning.plan import Plan
 def require_matching_client(versions: JujuVersions) -> None:
     """Check that the client has the major version of the model.
 
-    Another client can read the model, but cannot deploy a bundle to it.
+    Other clients can read the model, but cannot deploy a bundle.
 
     Args:
         versions: The versions of the client and the model.
@@ -35,7 +35,7 @@ def require_admin(model: JujuModel) -> None:
     Others can deploy, but cannot write the record, a secret of the model.
 
     Args:
-        model: The model, logged in to.
+        model: The model, after login.
 
     Raises:
         ConfigurationError: The user has less access.
@@ -82,7 +82,7 @@ def require_deployable(charms: Iterable[CharmFile], model: JujuModel) -> None:
 
     Args:
         charms: The charms that applications are deployed from.
-        model: The model, logged in to.
+        model: The model, after login.
 
     Raises:
         AirgapError: The model does not accept one of them.
@@ -112,7 +112,7 @@ def require_supported_charms(charms: Iterable[CharmFile], juju: str) -> None:
 
 
 def require_none_leaving(plan: Plan, state: ModelState) -> None:
-    """Check that no application of the plan is being removed.
+    """Check that Juju is not removing an application of the plan.
 
     Args:
         plan: The plan.

@@ -1,4 +1,4 @@
-"""Reads what an upgrade starts from, out of Juju, the record and the cluster, and plans it."""
+"""Reads the running model from Juju, the record and the cluster, and plans its upgrade."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,12 +28,12 @@ from ckf_airgap.upgrades.walk_steps import Walk
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """What the cluster tells about a model.
+    """The state of a model in the cluster.
 
     Attributes:
         kubernetes: The Kubernetes version of the oldest node, or None if unknown.
         deployments: The Deployments in the model's namespace.
-        podspec: The applications with a podspec charm.
+        podspec: The applications with podspec charms.
         problem: Why the cluster could not be read, or None.
     """
 
@@ -50,7 +50,7 @@ def read_cluster_state(namespace: str) -> ClusterState:
         namespace: The model's namespace.
 
     Returns:
-        The state, only with the problem if the cluster cannot be read.
+        The state; only ``problem`` is set if the cluster cannot be read.
     """
     try:
         versions = map(Version.find, cluster.describe().versions)
@@ -65,14 +65,14 @@ def read_cluster_state(namespace: str) -> ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReader:
-    """Reads a model in the terms of a plan.
+    """Reads a model for comparison with a plan.
 
     Attributes:
-        model: The model, logged in to.
+        model: The model, after login.
         state: Its state.
-        record: The record of what it was deployed from.
-        account: The account that images are pulled with, or None.
-        cluster: What the cluster tells about it.
+        record: The record of its deployment.
+        account: The pull account, or None.
+        cluster: Its state in the cluster.
     """
 
     model: JujuModel
@@ -116,7 +116,7 @@ class ModelReader:
             charm=charm.name,
             digest=known.digest if known else None,
             version=version,
-            # An application that somebody else deployed is not in the record; the cluster tells.
+            # For applications that others deployed, only the cluster shows the kind of charm.
             is_podspec=known.is_podspec if known else name in self.cluster.podspec or None,
             has_storage=known.has_storage if known else None,
             fixed=known.fixed if known else None,
@@ -145,9 +145,9 @@ class ModelReader:
 def _planned_with_same_charm(
     name: str, target: UpgradeTarget, known: KnownCharm | None, version: Version | None
 ) -> PlannedApplication | None:
-    """Find the plan of an application with the charm that it runs already, or None.
+    """Find the plan of an application for its present charm, or None.
 
-    An interrupted upgrade may have left it at an intermediate charm, with options not yet set.
+    An interrupted upgrade may have left it at an intermediate charm, without its options.
     """
     planned = target.applications.get(name)
     for each in (*((planned,) if planned else ()), *target.between.get(name, ())):
@@ -162,13 +162,13 @@ def plan_model_walk(
     reader: ModelReader,
     permissions: Permissions,
 ) -> Walk:
-    """Plan the upgrade of a model to a plan, or the rest of an interrupted one.
+    """Plan the upgrade of a model to a plan, or the rest of an interrupted upgrade.
 
     Args:
         plan: The plan.
         charms: The charms of charms.tar.gz.
         reader: Reads the model.
-        permissions: What the operator allows.
+        permissions: The operator's permissions.
 
     Raises:
         AirgapError: The upgrade cannot succeed, or Juju or the cluster cannot be read.

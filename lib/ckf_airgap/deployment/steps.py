@@ -1,4 +1,4 @@
-"""The order of the steps: whatever would stop a deployment is found before hours of pushing."""
+"""The order of the steps: problems are found before the push, which can take hours."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def plan_refresh(deployer: Deployer, permissions: Permissions, *, allow_missing:
 
     Args:
         deployer: Deploys the release to the model.
-        permissions: What the operator allows.
+        permissions: The operator's permissions.
         allow_missing: Whether to continue although charms or images are missing.
 
     Returns:
@@ -45,27 +45,27 @@ def deploy_or_refresh(
 
     Args:
         deployer: Deploys the release to the model.
-        upgrade: What the operator allows when applications with other charms or images are
-            refreshed; None to leave these applications alone.
+        upgrade: The operator's permissions for refreshing applications with other charms or
+            images; None to skip these applications.
         allow_missing: Whether to continue although charms or images are missing.
         on_progress: Called after each member of images.tar.gz.
         on_plan: Called once with the result of the push and the plan, before anything is deployed.
 
     Returns:
-        What was changed.
+        The changes.
 
     Raises:
         AirgapError: A step fails; the next run continues where it stopped.
     """
     release = deployer.release
     require_deployable(release.selected_charms.deployed, deployer.model)
-    # Always: it also refuses needed charms that cannot be read.
+    # Even with allow_missing, unreadable charms are refused.
     missing = release.selected_charms.require_readable().missing
     if missing and not allow_missing:
-        # An error that names everything that is missing, before anything is pushed.
+        # Before the push, report everything that is missing.
         release.plan().require_complete()
     if not allow_missing:
-        # Otherwise an application that the check refuses may be left out for lack of an image.
+        # With allow_missing, an application that the check refuses may be left out anyway.
         deployer.check(upgrade)
     pushed = release.push(on_progress)
     plan = release.plan()

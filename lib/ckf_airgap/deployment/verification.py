@@ -16,7 +16,7 @@ from ckf_airgap.kubernetes.user_pull_secrets import namespaces_without_pull_secr
 from ckf_airgap.planning.topology import charms_with_namespaces
 
 _POLL_SECONDS = 5
-# How long a pod that cannot pull its image may take to be replaced.
+# The time limit for replacing a pod that cannot pull its image.
 _REPLACEMENT_SECONDS = 60
 _SHOWN_UNITS = 3
 
@@ -29,14 +29,14 @@ class Verification:
         host: Host and port of the registry.
         namespaces: The namespaces whose containers were checked.
         not_active: Unit or application -> its status, for each that is not active.
-        images: Where the images of the containers come from.
-        not_as_planned: A line for each option or charm in Juju that differs from the plan.
+        images: The origins of the containers' images.
+        not_as_planned: A line for each charm or option in Juju that differs from the plan.
         not_compared: Why Juju was not compared with the plan; empty if it was.
         agent_images: The repository of Juju's own images, if they do not come from the internet.
         image_options: Application -> its options that name images, with their planned values.
-        mirrors: How the nodes resolve original names; None if that was not tried.
+        mirrors: The result of pulls by original names; None if not tried.
         gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
-        without_pull_secret: The namespaces of users that lack it; empty if the registry needs no
+        without_pull_secret: The users' namespaces without it; empty if the registry needs no
             account.
     """
 
@@ -94,7 +94,7 @@ class Verification:
                 f"{names}"
             )
         if lacking := self.without_pull_secret:
-            # The nodes may have the account instead, which nothing in the cluster shows.
+            # The nodes may have the account instead, but the cluster does not show that.
             seen += (
                 f"; {self.host} wants an account, and {len(lacking)} namespaces of users have no "
                 "pull secret (action user-pull-secrets)"
@@ -122,16 +122,16 @@ def verify(
     """Wait until all units are active, then check the image of every container.
 
     Args:
-        model: The model, logged in to.
+        model: The model, after login.
         model_name: Its name, which is also its namespace.
         host: Host and port of the registry.
-        own_application: The application that runs this action, and is not active meanwhile.
-        timeout: How long to wait for the units, in seconds.
+        own_application: The application of this action, which is not active while it runs.
+        timeout: The time limit for the units, in seconds.
         report: Called with a line of text while waiting.
-        deployer: Has the plan that Juju is compared with: if only an option names an image, no
-            pod shows the image until a user starts something. None if the plan is not available.
+        deployer: Compares Juju with the plan: if only an option names an image, no pod shows it
+            until a user starts something. None if the plan is not available.
         not_compared: Why the plan is not available.
-        mirrors: Whether the nodes pull images by their original names, as a trial.
+        mirrors: Whether to test that the nodes pull images by their original names.
         gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
         clock: Returns the time in seconds.
         sleep: Waits for a number of seconds.
@@ -142,7 +142,7 @@ def verify(
     Raises:
         JujuError: Juju fails.
         ClusterError: The Kubernetes API fails.
-        ConfigurationError: Original names are to be tried, and inputs for that are missing.
+        ConfigurationError: Inputs for the test of original names are missing.
     """
     deadline = clock() + timeout
     while True:

@@ -1,4 +1,4 @@
-"""The state that a verification found, stored to detect later changes."""
+"""The state after a verification, stored to detect later changes."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ _DIGEST_LENGTH = 16
 
 
 class VerifiedState(msgspec.Struct, frozen=True):
-    """The verified state, as far as it is compared later.
+    """The part of the verified state that is compared later.
 
     Attributes:
         agent_images: The repository of Juju's own images, if they do not come from the internet.
@@ -28,7 +28,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, verification: Verification) -> "VerifiedState":
-        """Return the state of a verification that has passed."""
+        """Return the state of a passed verification."""
         return cls(
             verification.agent_images,
             tuple(sorted({image.content for image in verification.images.mirrored})),
@@ -40,7 +40,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, text: str) -> "VerifiedState":
-        """Decode what ``text`` returned; anything else gives an empty state."""
+        """Decode the result of ``text``; anything else gives an empty state."""
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError:
@@ -52,9 +52,9 @@ class VerifiedState(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self).decode()
 
     def changes(self, login: Callable[[], JujuModel], model_name: str, host: str) -> list[str]:
-        """Describe what has changed.
+        """Describe the changes since then.
 
-        Lists the pods once, and the options of each application that has options for images.
+        Lists the pods once, and the options of each application with options for images.
 
         Args:
             login: Logs in to the model; called only if there are options to compare.

@@ -1,1 +1,1 @@
-"""The plan: from the charms and the archive of images to applications, relations and a bundle."""
+"""Plans applications, relations and a bundle from the charms and the archive of images."""

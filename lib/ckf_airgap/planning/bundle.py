@@ -18,14 +18,14 @@ def render_bundle(
 ) -> str:
     """Render the bundle of a plan (Juju documentation, "Bundle").
 
-    Charm paths are absolute and each application has a base: Juju looks for a local charm's base
-    relative to its working directory, not to the bundle.
+    Charm paths are absolute and each application has a base, because Juju looks for a local
+    charm's base relative to its working directory, not to the bundle.
 
     Args:
         plan: The plan; its excluded applications are left out.
         templates: The directory of ``bundle.yaml.j2``.
-        resource_files: By application and resource, the file to use instead of the image
-            reference, which contains the credentials to pull it.
+        resource_files: (application, resource) -> file with the image reference and its pull
+            credentials, which replaces the reference.
 
     Returns:
         The bundle as YAML.
@@ -52,7 +52,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes every text, because Juju reads more plain texts as numbers than PyYAML does."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Represent a text, key or value."""
+        """Quote a text, key or value."""
         return yaml.ScalarNode("tag:yaml.org,2002:str", text, style='"')
 
 
@@ -60,7 +60,7 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _written(value: Any) -> str:
-    """Write a value as YAML on one line, and escape characters that YAML does not allow."""
+    """Write a value as one line of YAML, and escape characters that YAML does not allow."""
     document = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=sys.maxsize
     )

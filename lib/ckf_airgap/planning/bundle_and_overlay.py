@@ -1,8 +1,8 @@
 """The operator's own bundle and overlay, which define or change the topology.
 
-Both are Juju bundles (documentation, "Bundle"). They are read here and not by the juju client,
-because applications are deployed a few at a time, with their images filled in. ``pack`` reads them
-for the charms to download.
+Both are Juju bundles (documentation, "Bundle"). This module reads them instead of the juju client,
+because applications are deployed a few at a time, with image references filled in. ``pack`` reads
+them to learn which charms to download.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ def read_bundle(text: str) -> Topology:
     """Read an operator's own bundle.
 
     Args:
-        text: The bundle. A deployment looks up its charms by name in charms.tar.gz, whether the
-            bundle names them on Charmhub or as files, and fills in its images later.
+        text: The bundle. Whether it names charms on Charmhub or files, the plan uses the
+            charms of the same name in charms.tar.gz, and fills in the images.
 
     Returns:
         The topology: all of its applications are expected.
@@ -44,7 +44,6 @@ def _bundle_reader() -> BundleReader:
 
 
 def _read_base(text: str) -> Topology:
-    """Read the first document of a bundle."""
     reader = _bundle_reader()
     document = reader.document(text)
     base = reader.default_base(document)
@@ -92,7 +91,6 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
 
 
 def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
-    """Apply one document of an overlay."""
     document = reader.document(text)
     applications = {item.name: item for item in topology.applications}
     removed: set[str] = set()
@@ -100,7 +98,7 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
         if name not in applications:
             if body is None or "charm" not in body:
                 raise reader.error(
-                    f"names the application {name}, which is none of: "
+                    f"names the unknown application {name}; known are: "
                     f"{to_choose_from(name, applications)}"
                 )
             applications[name] = reader.added(name, body, topology.default_base)
@@ -126,7 +124,7 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
 
 
 def _local(topology: Topology, reader: BundleReader) -> Topology:
-    """Check the sides of the relations, and leave out relations with offers of other models."""
+    """Check the applications of relations, and omit relations with offers of other models."""
     names = {item.name for item in topology.applications}
     kept: list[Relation] = []
     for relation in topology.relations:
@@ -136,7 +134,7 @@ def _local(topology: Topology, reader: BundleReader) -> Topology:
             kept.append(relation)
         elif topology.remote.issuperset(unknown):
             reader.warnings.append(
-                f"{reader.what} relates {first} with {second}, of which one is in another model: "
+                f"{reader.what} relates {first} with {second}, one of which is in another model: "
                 f"after juju consume, juju integrate {first} {second}"
             )
         else:

@@ -1,4 +1,4 @@
-"""One document of a bundle or an overlay, read section by section (Juju's "Bundle")."""
+"""Reads one document of a bundle or an overlay by its sections (Juju's "Bundle")."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.topology import TopologyApplication
 
-# Keys that the archives decide: the revisions of charms, and images.
+# Keys without effect, because the archives determine charm revisions and images.
 _DECIDED = frozenset({"channel", "revision", "plan"})
 _PASSED_ON = frozenset({"annotations", "devices", "expose", "storage"})
 # Keys whose values map names to texts, and the grammar of these names.
@@ -48,7 +48,7 @@ _TOP_LEVEL = frozenset(
 # The largest releases have 40 applications and 70 relations.
 _MOST_APPLICATIONS = 2_000
 _MOST_RELATIONS = 10_000
-# Juju reads it as a 32-bit number.
+# Juju reads the scale as a 32-bit number.
 _LARGEST_SCALE = 2**31 - 1
 # Juju's integer options have 64 bits.
 _LARGEST_NUMBER = 2**63 - 1
@@ -105,13 +105,13 @@ class BundleReader:
         return found
 
     def _require(self, is_right: bool, what: str, name: str) -> None:
-        """Refuse a name that Juju does not accept, or that could be read as something else."""
+        """Refuse a name that Juju does not accept or could misread."""
         if not is_right:
             article = "an" if what[0] in "aeiou" else "a"
             raise self.error(f"has {article} {what} with the name {name[:80]!r}")
 
     def default_base(self, document: Mapping[str, Any]) -> str | None:
-        """Read the base of applications without one of their own."""
+        """Read the default base of applications."""
         base = document.get("default-base")
         if base is not None and not isinstance(base, str):
             raise self.error("has a default-base that is not text such as ubuntu@22.04")
@@ -133,7 +133,7 @@ class BundleReader:
     def added(
         self, name: str, body: Mapping[str, Any], default_base: str | None
     ) -> TopologyApplication:
-        """Read the charm of an application; the rest is read like a change."""
+        """Read a new application of an overlay, without its settings; ``changed`` reads these."""
         plain = self.application(name, {"charm": body["charm"]})
         return dataclasses.replace(
             plain, expected_by="the overlay has it", base=plain.base or default_base
@@ -146,7 +146,7 @@ class BundleReader:
         return dataclasses.replace(
             self._settings(plain, body),
             options=self._options(name, body.get("options")),
-            # Numbers of resources on Charmhub, and files, are not images.
+            # Revisions on Charmhub, and files, are not images.
             resource_overrides={
                 resource: image
                 for resource, image in resources.items()
@@ -205,7 +205,6 @@ class BundleReader:
         return resources
 
     def _of_charm(self, application: TopologyApplication, value: object) -> TopologyApplication:
-        """Read the charm of an application."""
         reference = CharmReference.parse(value) if isinstance(value, str) else None
         if reference is None or not is_charm(reference.name):
             raise self.error(f"names no charm for {application.name}, but {str(value)[:80]!r}")
@@ -219,7 +218,7 @@ class BundleReader:
     def _reference(
         self, application: TopologyApplication, body: Mapping[str, Any]
     ) -> CharmReference | None:
-        """Read the revision of the charm, given besides its name."""
+        """Read the revision of the charm, which is a separate key."""
         revision = body.get("revision")
         if revision is None or application.reference is None:
             return application.reference
@@ -251,7 +250,7 @@ class BundleReader:
         if isinstance(scale, int) and abs(scale) > _LARGEST_SCALE:
             raise self.error(f"gives {name} a scale that is too large")
         if isinstance(scale, bool) or not isinstance(scale, int) or scale < 0:
-            raise self.error(f"gives {name} the scale {scale!r}, which is no number of units")
+            raise self.error(f"gives {name} the scale {scale!r}, which is not a number of units")
         if not isinstance(trust, bool):
             raise self.error(f"gives {name} the trust {trust!r}, which is neither true nor false")
         if constraints is not None and not _is_line(constraints):
@@ -283,7 +282,7 @@ class BundleReader:
         )
 
     def _check_maps(self, application: str, body: Mapping[str, Any]) -> None:
-        """Check that values which are passed on have the shape that Juju accepts."""
+        """Check the types of values that are passed on to Juju."""
         expose = body.get("expose")
         if not (expose is None or isinstance(expose, bool)):
             raise self.error(f"has {application}/expose, which is neither true nor false")
@@ -319,18 +318,17 @@ class BundleReader:
         for key in mapping:
             if not isinstance(key, str):
                 raise self.error(f"has a key that is not text: {str(key)[:80]}")
-            # Bundles have keys for other tools, which begin so.
+            # Keys that begin with an underscore are for other tools.
             if known is not None and key not in known and not key.startswith("_"):
                 place = f"{where}/{key}" if where else key
-                self.warnings.append(f"{self.what} has {place}, which is not known: ignored")
+                self.warnings.append(f"{self.what} has {place}, which is unknown: ignored")
         return cast(dict[str, Any], mapping)
 
 
 def _digits(number: int | str) -> str:
-    """Write a number, unless it is too large to write."""
+    """Format a number; empty if it is too large for Juju."""
     return str(number) if isinstance(number, str) or abs(number) <= _LARGEST_NUMBER else ""
 
 
 def _is_line(value: object) -> bool:
-    """Return whether something is one line of text."""
     return isinstance(value, str) and value.isprintable()

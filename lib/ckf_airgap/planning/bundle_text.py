@@ -17,8 +17,8 @@ def bundle_documents(text: str) -> list[str]:
         text: The bundle.
 
     Returns:
-        The documents, each after empty lines, so that line numbers stay the same. A text that is
-        too large, or has too many documents, is returned whole.
+        The documents, with leading empty lines that keep the line numbers. A text that is too
+        large, or has too many documents, is returned whole.
     """
     # A byte order mark, which some editors write, is not content.
     text = text.removeprefix("\N{BYTE ORDER MARK}")
@@ -29,5 +29,5 @@ def bundle_documents(text: str) -> list[str]:
         "\n" * text.count("\n", 0, start) + text[start:end]
         for start, end in zip(starts, [*starts[1:], len(text)], strict=True)
     ]
-    # Comments and directives alone are not a document.
+    # Only comments and directives are not a document.
     return [part for part in parts if _CONTENT.search(part)] or [text]

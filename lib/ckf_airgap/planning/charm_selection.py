@@ -13,11 +13,11 @@ from ckf_airgap.planning.topology import Topology
 
 @dataclass(frozen=True)
 class MissingCharm:
-    """A charm that charms.tar.gz does not hold.
+    """A needed charm that charms.tar.gz lacks.
 
     Attributes:
         name: The charm.
-        applications: The applications that are deployed from it.
+        applications: The applications that use it.
         wanted_by: Why it is needed, in words.
     """
 
@@ -34,9 +34,9 @@ class CharmSelection:
     """The charms of a deployment.
 
     Attributes:
-        deployed: The charms from which applications are deployed.
+        deployed: The available charms that applications use.
         missing: The needed charms that charms.tar.gz lacks.
-        topology: The applications and relations, for the service mesh of the available charms.
+        topology: The topology for the service mesh of the available charms.
         unreadable: The needed charms that cannot be read.
     """
 
@@ -46,10 +46,10 @@ class CharmSelection:
     unreadable: tuple[UnreadableCharm, ...] = ()
 
     def require_readable(self) -> "CharmSelection":
-        """Refuse to go on where charms that are needed cannot be read.
+        """Return the selection if all needed charms can be read.
 
         Raises:
-            ArtifactError: There are some; the message names all of them.
+            ArtifactError: Some cannot; the message names all of them.
         """
         require_readable(self.unreadable)
         return self
@@ -60,7 +60,7 @@ def select_charms(
     settings: PlanSettings,
     unreadable: Sequence[UnreadableCharm] = (),
 ) -> CharmSelection:
-    """Select the charms, which does not need the images.
+    """Select the charms; this does not need the images.
 
     Args:
         charms: The available charms.
@@ -84,12 +84,6 @@ def select_charms(
 def _missing_charms(
     topology: Topology, charms: Mapping[str, CharmFile]
 ) -> tuple[MissingCharm, ...]:
-    """List the expected charms of a topology that are missing.
-
-    Args:
-        topology: The topology.
-        charms: The available charms, by name.
-    """
     lacking = lacking_partners(topology, charms)
     applications: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
@@ -105,10 +99,10 @@ def _missing_charms(
 
 
 def require_readable(needed: Sequence[UnreadableCharm]) -> None:
-    """Refuse to go on where charms that are needed cannot be read.
+    """Require that all needed charms can be read.
 
     Raises:
-        ArtifactError: There are some; the message names all of them.
+        ArtifactError: Some cannot; the message names all of them.
     """
     if needed:
         raise join_errors(

@@ -1,4 +1,4 @@
-"""Finds the images of each application in the archive, and collects the missing ones."""
+"""Finds the images of each application in the archive, and lists missing images."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -24,8 +24,8 @@ from ckf_airgap.planning.notebook_images import with_notebook_images
 from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
 _DIFFERENT_PLACES = (
-    "the option takes one hub and one tag for all its images, but the archive holds them in "
-    "different places"
+    "the option has one hub and one tag for all its images, but in the archive their hubs or tags "
+    "differ"
 )
 
 
@@ -35,8 +35,8 @@ class MissingImage:
 
     Attributes:
         image: The image as the charms name it.
-        wanted_by: Its users: ``application/resource``, ``application/option``, or only the
-            application if the image is in the charm's code.
+        wanted_by: Its users: ``application/resource``, ``application/option``, or
+            ``application`` if the image is in the charm's code.
         note: Similar images, or an empty string.
     """
 
@@ -58,7 +58,7 @@ class FixedImage:
         application: The application that uses it.
         purpose: Its purpose.
         is_required: Whether the application requires it.
-        mirror: The reference that a mirror of its registry must serve.
+        mirror: The reference that a mirror of its registry requests.
     """
 
     image: str
@@ -74,7 +74,7 @@ class FoundOptions:
 
     Attributes:
         values: Their values.
-        missing: The names of options with an image that the archive lacks.
+        missing: The names of options with missing images.
     """
 
     values: Mapping[str, str]
@@ -84,11 +84,11 @@ class FoundOptions:
 def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, ...]:
     """List the options whose missing images keep an application from running.
 
-    A charm without oci-image resources runs the images of its options with one image.
+    These are the single-image options of a charm without oci-image resources.
 
     Args:
         charm: The charm.
-        missing: The options that name a missing image.
+        missing: The options with missing images.
     """
     if charm.resources:
         return ()
@@ -104,12 +104,12 @@ class ImageFinder:
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
-        # In the order of the lookups; the values are unused.
+        # An ordered set: the values are unused.
         self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
-        # A charm may name an image of the same host, but means the host on the internet.
+        # A charm may name an image of the same host, but mean that host on the internet.
         self._own: set[str] = set()
 
     def resources(
@@ -123,7 +123,7 @@ class ImageFinder:
             own: The operator's images for resources.
 
         Returns:
-            The references in the registry of the found images.
+            Resource -> reference in the registry, for the found images.
         """
         found: dict[str, str] = {}
         self._own.update(own.values())
@@ -145,8 +145,8 @@ class ImageFinder:
     ) -> FoundOptions:
         """Find the value of each option that names images.
 
-        A missing image gets the reference that it would have in the registry, so that the charm
-        never pulls from the internet.
+        A missing image gets its future reference in the registry, so that the charm never pulls
+        from the internet.
 
         Args:
             application: The application.
@@ -157,7 +157,7 @@ class ImageFinder:
             The values, and the options with a missing image.
 
         Raises:
-            ConfigurationError: A value of the operator is not made of images.
+            ConfigurationError: A value of the operator does not name images.
         """
         values: dict[str, OptionImages] = {}
         missing: set[str] = set()
@@ -167,7 +167,7 @@ class ImageFinder:
             default = charm.image_option(option.name)
             packed = {image for images in self._user_images.values() for image in images}
             self._own.update(set(option.images) - set(default.images if default else ()) - packed)
-            # All are looked up, so that all missing ones are listed.
+            # No generator: every lookup must run, to list all missing images.
             if not all([self._find(image, wanted_by) for image in option.images]):
                 missing.add(option.name)
             value = option.value(self._found_or_expected)
@@ -195,7 +195,7 @@ class ImageFinder:
     def report_fixed(
         self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
     ) -> tuple[str, ...]:
-        """Warn of the images of an application that no option can change.
+        """Warn of an application's images that no option can change.
 
         Required ones are found or missing like any other image.
 
@@ -253,8 +253,8 @@ class ImageFinder:
         """Warnings for the operator: problem and cure of each."""
         stood_in = (
             (
-                f"{item.image} is not in the archive under its name; {item.path} stands in for it",
-                "if that is another version than the charm is made for, add the right one",
+                f"{item.image} is not in the archive under its name; {item.path} is used instead",
+                "if the charm needs another version, add that one",
             )
             for item in self.resolved
             if item.by is not Match.EXACT
@@ -264,10 +264,10 @@ class ImageFinder:
     def _complete_maps(
         self, application: str, charm: CharmFile, values: dict[str, OptionImages]
     ) -> set[str]:
-        """Add images for keys that have none from the charm or the operator.
+        """Add images for keys without one from the charm or the operator.
 
         Returns:
-            The options for which the archive lacks some of these images.
+            The options with missing images.
         """
         return {
             unlisted.option
@@ -287,7 +287,7 @@ class ImageFinder:
         given = values.get(unlisted.option)
         images = given if isinstance(given, dict) else dict[str, Any]()
         is_plain = charm.image_option(unlisted.option) is None
-        # A charm that names some of its images names all required ones.
+        # A charm that names any of its images names all required images.
         required: Mapping[str, str] = unlisted.keys if is_plain else {}
         listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
@@ -301,13 +301,15 @@ class ImageFinder:
             if resolution.path:
                 images[key] = self._location.reference(resolution.path)
                 continue
-            # Missing images get a reference too, never that of the internet.
+            # A missing image gets its future reference, never that on the internet.
             if key in required or key in perhaps:
                 images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
             if key in required:
                 is_whole = False
-                note = resolution.note or f"the charm names none: that of the version {version}"
+                note = (
+                    resolution.note or f"the charm names none: add that of the version {version}"
+                )
                 place = f"{application}/{unlisted.option}"
                 self._unplaceable.append(MissingImage(image, (place,), note))
             elif key in perhaps:
@@ -326,8 +328,8 @@ class ImageFinder:
         references = list(filter(None, map(ImageReference.parse, fixed.images)))
         registries = dict.fromkeys(reference.components[0] for reference in references)
         advice = [
-            f"configure the nodes with the mirrors of {' and '.join(registries)} that ckf-airgap "
-            "mirrors writes, which ask for "
+            f"configure the nodes with the mirrors of {' and '.join(registries)} (output of "
+            "ckf-airgap mirrors), which request "
             + ", ".join(self._asked_for(reference) for reference in references)
         ]
         for reference in references:
@@ -344,11 +346,11 @@ class ImageFinder:
         return (
             f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}, which no "
             f"option of the charm changes",
-            ("" if fixed.is_required else "where that is used, ") + "; ".join(advice),
+            ("" if fixed.is_required else "if that is used, ") + "; ".join(advice),
         )
 
     def _asked_for(self, image: ImageReference) -> str:
-        """Return the reference that a mirror of an image's registry must serve."""
+        """Return the reference that a mirror of the image's registry requests."""
         path = mirror_path(image)
         tag = f":{image.tag}" if image.tag else ""
         return f"{self._location}/{path.repository if path else image.name}{tag}"
@@ -363,21 +365,21 @@ class ImageFinder:
         return self._location.reference(resolution.path) if resolution.path else None
 
     def _found_or_expected(self, image: str) -> ImageReference | None:
-        """Return the reference of an image in the registry, found or not."""
+        """Return the present or future reference of an image in the registry."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
             return self._location.image(resolution.path)
         return self._expected(image)
 
     def _expected(self, image: str) -> ImageReference | None:
-        """Return the reference that an image has, or would have, by its own name."""
+        """Return the reference of an image in the registry, derived from its name."""
         reference = ImageReference.parse(image)
         if reference is None or self._is_in_registry(image):
             return reference
         return self._location.image(image_path(reference))
 
     def _is_in_registry(self, image: str) -> bool:
-        """Return whether the operator names an image by its reference in the registry."""
+        """Return whether the operator gave this image by its reference in the registry."""
         return (
             image in self._own
             and image.startswith(f"{self._location.host}/")

@@ -1,4 +1,4 @@
-"""Images in options that the operator sets, which replace those of the charm."""
+"""Replaces images in the options of charms by those that the operator sets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -61,7 +61,7 @@ def overridden_image_options(
 
 
 def _replaced(default: ImageOption, given: object) -> ImageOption | None:
-    """Read a value in which a bare word counts as an image."""
+    """Read a value; a single word counts as an image."""
     name = default.name
     if isinstance(given, str):
         return PlainImageOption(name, given) if ImageReference.parse(given) else None

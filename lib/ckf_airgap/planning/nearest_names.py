@@ -1,9 +1,9 @@
-"""Suggests names in messages about an unknown one."""
+"""Suggests known names in messages about an unknown name."""
 
 import difflib
 from collections.abc import Iterable
 
-# Nobody reads 190 names.
+# Longer lists, of up to 190 names, are not readable.
 _MOST_NAMES = 20
 
 

@@ -1,4 +1,4 @@
-"""The notebooks that were packed for users, in the lists that Kubeflow's users choose from."""
+"""Adds packed notebook images to the lists from which Kubeflow's users choose."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -8,7 +8,7 @@ from ckf_airgap.juju.juju_values import OptionValue
 
 _CHARM = "jupyter-ui"
 _OPTIONS = {"jupyter": "jupyter-images", "vscode": "vscode-images", "rstudio": "rstudio-images"}
-"""The options of that charm, by what their images are for."""
+"""Kind of notebook -> option of the charm."""
 
 
 def with_notebook_images(
@@ -17,16 +17,16 @@ def with_notebook_images(
     own: Mapping[str, OptionValue],
     user_images: Mapping[str, Sequence[str]],
 ) -> Iterator[ImageOption]:
-    """Append the notebooks of users to the lists that the charm has for them.
+    """Append the packed notebook images to the charm's lists.
 
     Args:
         options: The options of an application that name images.
         charm: Its charm.
-        own: The options that the operator sets; to these nothing is added.
-        user_images: The images that users take, by what they are for.
+        own: The options that the operator sets, which stay unchanged.
+        user_images: Kind of notebook -> packed images.
 
     Returns:
-        The options. The charm's own image stays the first, which is the one that is offered.
+        The options. The charm's first image stays first, because it is the default.
     """
     added = {
         option: tuple(user_images.get(purpose, ()))

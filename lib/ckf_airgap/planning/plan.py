@@ -1,4 +1,4 @@
-"""The plan: every application with its images and options, every relation, and what is missing."""
+"""Plans applications with images and options, and relations; lists missing images and charms."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 
 _GATEWAY_OPTION = "gateway_service_type"
-# The option with registries whose tags Knative does not resolve to digests: it does not trust the
-# authorities that the nodes trust (knative/serving#13771).
+# The registries whose tags Knative must not resolve to digests, because it does not trust the
+# certificate authorities of the nodes (knative/serving#13771).
 _TAG_OPTION = "registries-skipping-tag-resolving"
 
 
@@ -48,14 +48,14 @@ class PlannedApplication:
         charm: The charm's name.
         file: The ``.charm`` file.
         base: The base to deploy it on, for example ``ubuntu@24.04``, or None.
-        is_excluded: Whether it is deployed on its own, outside the bundle.
+        is_excluded: Whether it is deployed outside the bundle.
         scale: The number of units.
         trust: Whether it may use the cluster.
         constraints: Juju constraints, or None.
         resources: The reference in the registry of each oci-image resource.
         options: The options to set, including those that name images.
         image_options: The names of the options that name images.
-        lacking: What has no image but requires one: resources, all of which Juju needs; options
+        lacking: Required images that are missing: resources, all of which Juju requires; options
             of a charm without resources; images in its charm's code.
         settings: Further keys of the application in the bundle.
         label: The name of the file in charms.tar.gz.
@@ -78,7 +78,7 @@ class PlannedApplication:
 
     @property
     def lacking_in_words(self) -> str:
-        """The names in ``lacking``, as many as fit into a message."""
+        """The names in ``lacking``, shortened for a message."""
         return listed(self.lacking, separator=", ")
 
     def local(
@@ -87,8 +87,8 @@ class PlannedApplication:
         """Return the application for the juju client.
 
         Args:
-            resource_files: By application and resource, the file to use instead of the image
-                reference, which contains the credentials to pull it.
+            resource_files: (application, resource) -> file with the image reference and its pull
+                credentials, which replaces the reference.
         """
         files = resource_files or {}
         return LocalApplication(
@@ -119,8 +119,8 @@ class Plan:
         missing_charms: The charms that the archive lacks.
         warnings: Warnings for the operator.
         fixed_images: The images in the charms' code, which no option can change.
-        between: For applications with older charms in the archive, the application with each of
-            these, through which an upgrade passes.
+        between: Application -> plans with its intermediate charms, through which an upgrade
+            passes.
     """
 
     applications: tuple[PlannedApplication, ...]
@@ -151,7 +151,7 @@ class Plan:
 
     @property
     def incomplete(self) -> tuple[PlannedApplication, ...]:
-        """The applications that cannot be deployed, because they lack an image."""
+        """The applications that cannot be deployed because of missing images."""
         return tuple(item for item in self.applications if item.lacking)
 
     def only(self, names: Collection[str]) -> "Plan":
@@ -182,7 +182,7 @@ class Plan:
         problems: list[str] = []
         if self.missing:
             problems.append(
-                f"images.tar.gz lacks {len(self.missing)} images that the charms take: "
+                f"images.tar.gz lacks {len(self.missing)} images that the charms need: "
                 + "; ".join(map(str, self.missing))
             )
         if self.missing_charms:
@@ -208,7 +208,7 @@ def make_plan(
         inventory: The content of images.tar.gz.
         settings: The settings of the operator.
         unreadable: The unreadable charms of charms.tar.gz.
-        between: The older charms, through which an upgrade passes.
+        between: The intermediate charms, through which an upgrade passes.
 
     Returns:
         The plan.
@@ -227,7 +227,7 @@ def make_plan(
     )
     if not deployed:
         raise PlanError(
-            f"charms.tar.gz holds no charm of this deployment, but {', '.join(sorted(by_name))}",
+            f"charms.tar.gz has no charm of this deployment, only {', '.join(sorted(by_name))}",
             "give the charms.tar.gz of a Charmed Kubeflow release",
         )
     applications = {item.name: by_name[item.charm] for item in deployed}
@@ -310,7 +310,7 @@ def _planned(
 
 
 def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplication:
-    """Leave out the operator's options and resources that an older charm does not have."""
+    """Omit the operator's options and resources that an older charm does not have."""
     return dataclasses.replace(
         item,
         options={name: each for name, each in item.options.items() if name in charm.options},
@@ -324,7 +324,7 @@ def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplicati
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
-    """Check that the charm has what the operator sets, which Juju would refuse halfway."""
+    """Check that the charm has the operator's options and resources; Juju refuses them halfway."""
     options = [*item.option_overrides, *(() if item.is_template else item.options)]
     for what, given, known in (
         ("option", options, charm.options),
@@ -342,7 +342,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
-    """Return the options that do not name images."""
+    """Return the options without those that name images."""
     options = dict(item.options)
     for endpoint, values in item.options_without.items():
         if charm.endpoint(endpoint) is None:
@@ -351,7 +351,7 @@ def _options(
         options = {
             name: value.format(model=settings.model) if isinstance(value, str) else value
             for name, value in options.items()
-            # The table is for all releases.
+            # The table also has options of other releases.
             if name in charm.options
         }
     if settings.gateway_service_type and _GATEWAY_OPTION in charm.options:
@@ -365,7 +365,6 @@ def _options(
 
 
 def _excluded(setting: tuple[str, ...] | None, applications: Mapping[str, CharmFile]) -> set[str]:
-    """Return the applications to deploy outside the bundle."""
     if setting is None:
         return {name for name, charm in applications.items() if charm.is_podspec}
     excluded: set[str] = set()
@@ -373,8 +372,8 @@ def _excluded(setting: tuple[str, ...] | None, applications: Mapping[str, CharmF
         found = {name for name, charm in applications.items() if wanted in (name, charm.name)}
         if not found:
             raise ConfigurationError(
-                f"excluded-charms names {wanted}, which is no charm or application at hand",
-                f"use {AUTOMATIC} or names out of: {to_choose_from(wanted, applications)}",
+                f"excluded-charms names {wanted}, which is not an available charm or application",
+                f"use {AUTOMATIC}, or names from: {to_choose_from(wanted, applications)}",
             )
         excluded |= found
     return excluded
@@ -396,5 +395,9 @@ def _without_effect(
 ) -> list[PlanWarning]:
     kind = settings.gateway_service_type
     if kind and not any(_GATEWAY_OPTION in charm.options for charm in applications.values()):
-        return [PlanWarning(f"gateway-service-type {kind} has no effect: no charm at hand has it")]
+        return [
+            PlanWarning(
+                f"gateway-service-type {kind} has no effect: no available charm has this option"
+            )
+        ]
     return []

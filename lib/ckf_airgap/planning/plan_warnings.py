@@ -25,16 +25,16 @@ class PlanWarning:
         return f"{self.problem}: {self.cure}" if self.cure else self.problem
 
 
-# Keys of a bundle that juju deploy has no flag for, and the cure.
+# Keys of a bundle for which juju deploy has no flag, and the cure.
 _LEFT_OUT: Mapping[str, str] = {
-    "annotations": "they are for people alone",
+    "annotations": "they only inform people",
     "devices": "to have them, keep {} in the bundle: excluded-charms",
     "expose": "after the deployment, juju expose {}",
 }
 
 
 def left_out_settings(application: str, settings: Mapping[str, object]) -> Iterator[PlanWarning]:
-    """Warn of keys in a bundle that an application outside the bundle does not get.
+    """Warn of keys in a bundle that have no effect on an application outside the bundle.
 
     Args:
         application: The application.
@@ -43,7 +43,7 @@ def left_out_settings(application: str, settings: Mapping[str, object]) -> Itera
     for key, cure in _LEFT_OUT.items():
         if settings.get(key):
             yield PlanWarning(
-                f"{application} is deployed by itself, which leaves its {key} out",
+                f"{application} is deployed outside the bundle, without its {key}",
                 cure.format(application),
             )
 
@@ -58,7 +58,7 @@ def not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
 
 
 def wrong_model(charms: Iterable[CharmFile], model: str) -> Iterator[PlanWarning]:
-    """Warn of charms that do not work in a model of this name.
+    """Warn of charms that do not work in a model with this name.
 
     Args:
         charms: The deployed charms.
@@ -67,7 +67,7 @@ def wrong_model(charms: Iterable[CharmFile], model: str) -> Iterator[PlanWarning
     for charm in {charm.name: charm for charm in charms}.values():
         if charm.required_model and charm.required_model != model:
             yield PlanWarning(
-                f"this {charm.name} runs only in a model of the name {charm.required_model}, and "
+                f"this {charm.name} runs only in a model named {charm.required_model}, and "
                 f"the model is {model}",
                 f"deploy to a model {charm.required_model} (a model cannot be renamed)",
                 is_fatal=True,

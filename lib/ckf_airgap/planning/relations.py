@@ -16,7 +16,7 @@ _SHOWN_CANDIDATES = 10
 def fitting_relations(
     topology: Topology, applications: Mapping[str, CharmFile]
 ) -> tuple[Relation, ...]:
-    """Keep the relations whose sides exist and fit each other.
+    """Keep the relations whose applications exist and whose endpoints fit each other.
 
     Args:
         topology: The topology.
@@ -65,8 +65,8 @@ def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dic
         charms: The available charms, by name.
 
     Returns:
-        For each application whose charm is missing, the endpoint of another application that
-        requires it, as ``application:endpoint``.
+        Application without a charm -> endpoint of another application that requires it, as
+        ``application:endpoint``.
     """
     charm_names = {item.name: item.charm for item in topology.applications}
     lacking: dict[str, str] = {}
@@ -82,7 +82,7 @@ def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dic
 
 
 def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, CharmFile]) -> str:
-    """Return the endpoints of each side whose named endpoint its charm lacks."""
+    """List the endpoints of each charm that lacks the named endpoint."""
     return "".join(
         f"; {side.application} has: "
         + to_choose_from(side.endpoint, [one.name for one in charm.endpoints])
@@ -93,20 +93,20 @@ def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, Cha
 
 
 class _Candidates:
-    """Finds the endpoints that a relation can mean; each pair of charms is compared once."""
+    """Finds the possible endpoints of a relation, and compares each pair of charms once."""
 
     def __init__(self, applications: Mapping[str, CharmFile]) -> None:
         self._applications = applications
         self._known: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
 
     def of(self, relation: Relation) -> list[Relation]:
-        """Return its endpoints; if it names none, some of all that fit."""
+        """Return the fitting pairs of endpoints, or the first few of them."""
         first, second = relation
         one, other = (self._applications[side.application] for side in relation)
         key = (one.name, first.endpoint, other.name, second.endpoint)
         if key not in self._known:
             fitting = _fitting(one, first.endpoint, other, second.endpoint)
-            # There may be very many of them.
+            # There may be very many pairs.
             self._known[key] = list(islice(fitting, _SHOWN_CANDIDATES + 1))
         return [
             (Side(first.application, name), Side(second.application, other_name))

@@ -1,4 +1,4 @@
-"""Reports a plan, for the operator and for programs."""
+"""Reports a plan to the operator and to programs."""
 
 from typing import Any
 

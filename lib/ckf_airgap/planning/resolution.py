@@ -42,8 +42,8 @@ class Resolution:
 class Resolver:
     """Resolves images against an inventory.
 
-    First by the whole name; then by the repository, with any tag; then by the last component of
-    the repository. The last two count only if exactly one image fits: nothing is guessed.
+    Tries the whole name, then the repository with any tag, then the last component of the
+    repository. The last two count only if exactly one image fits: it never guesses.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -57,7 +57,7 @@ class Resolver:
                 self._by_name[target.last_component].add(target)
                 for path in archived_paths(name):
                     self._by_repository[path.repository].add(target)
-                    # If two names have the same path, the image that is pushed there counts.
+                    # Of two names with this path, the image pushed to it takes precedence.
                     if path == target:
                         self._by_path[path] = target
                     else:
@@ -86,17 +86,17 @@ class Resolver:
             if len(candidates) == 1:
                 return Resolution(image, match, next(iter(candidates)))
             if candidates:
-                # Cached: many images may have the same many candidates.
+                # Cached, because many images may share a long list of candidates.
                 if (match, key) not in self._notes:
                     self._notes[match, key] = _several(candidates)
                 return Resolution(image, note=self._notes[match, key])
         return Resolution(image)
 
     def resolve_tail(self, tail: str) -> Resolution:
-        """Find an image by the end of its repository.
+        """Find an image by the last components of its repository.
 
         Args:
-            tail: Whole path components, for example ``knative.dev/serving/cmd/activator``.
+            tail: The components, for example ``knative.dev/serving/cmd/activator``.
 
         Returns:
             Its path, or why no candidate was chosen.

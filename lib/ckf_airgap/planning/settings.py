@@ -19,8 +19,8 @@ class PlanSettings:
 
     Attributes:
         location: The registry prefix of the images.
-        topology: The applications and relations: those of this package or of the operator's own
-            bundle, changed by an overlay.
+        topology: The applications and relations of this package or of the operator's own bundle,
+            changed by an overlay.
         model: The name of the model, which some options contain.
         excluded_charms: The names of charms or applications to deploy outside the bundle; None
             for the podspec charms.
@@ -56,7 +56,7 @@ class PlanSettings:
             overlay: The text of an overlay; empty for none.
 
         Raises:
-            ConfigurationError: One of them is invalid, whatever the archives contain.
+            ConfigurationError: One of them is invalid, independently of the archives.
         """
         names = tuple(filter(None, (name.strip() for name in excluded_charms.split(","))))
         return cls(
@@ -68,7 +68,7 @@ class PlanSettings:
         )
 
 
-# Cached: one run of the charm checks and then uses it.
+# Cached, because one run of the charm checks the topology and then uses it.
 @functools.lru_cache(maxsize=1)
 def read_topology(bundle: str, overlay: str) -> Topology:
     """Read the applications and relations.

@@ -1,8 +1,8 @@
-"""The topology: the applications and relations, which the charms do not tell.
+"""The topology: the applications and relations, which charms do not declare.
 
-One table, ``topology.yaml``, is for all releases: it has the applications and relations of any of
-them, and those that do not fit the available charms are left out. An operator's own bundle
-replaces it, and an overlay changes either: see ``bundle_and_overlay.py``.
+The table ``topology.yaml`` has the applications and relations of all releases; those that do not
+fit the available charms are omitted. An operator's own bundle replaces the table, and an overlay
+changes either (``bundle_and_overlay.py``).
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 
 @dataclass(frozen=True, kw_only=True)
 class TopologyApplication:
-    """The properties of an application that its charm does not tell.
+    """The properties of an application that its charm does not declare.
 
     Attributes:
         name: Its name.
@@ -81,11 +81,11 @@ class Topology:
     Attributes:
         applications: The applications.
         relations: The relations.
-        demanded: The relations of the operator, which must fit the charms. Those of the table,
-            which is for all releases, need not.
+        demanded: The relations of the operator, which must fit the charms; those of the table,
+            which is for all releases, need not fit.
         warnings: Warnings about entries of the operator's bundle or overlay without effect.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
-        remote: Offers of other models, with which no relation is planned.
+        remote: Offers of other models, whose relations are not planned.
         default_base: The base of applications that an overlay adds without one, or None.
     """
 
@@ -117,7 +117,7 @@ class Topology:
             replace(item, options={**item.options, **item.options_with_mesh.get(mesh, {})})
             for item in self.applications
             if item.mesh in (None, mesh)
-            # An available application is wanted if the operator sets its options or images.
+            # Keep available applications whose options or images the operator sets.
             or (item.charm in charms and (item.option_overrides or item.resource_overrides))
         ]
         names = {item.name for item in kept}
@@ -164,7 +164,7 @@ def _relations(pairs: list[list[str]]) -> tuple[Relation, ...]:
 
 
 def charms_with_namespaces() -> frozenset[str]:
-    """Return the charms that run their workload in a namespace that one of their options names."""
+    """Return the charms with an option that names the namespace of their workload."""
     return frozenset(
         item.charm for item in load_topology().applications if "namespace" in item.options
     )

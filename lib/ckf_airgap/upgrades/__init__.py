@@ -1,1 +1,1 @@
-"""Upgrades from one release to the next: planning the steps, and carrying them out."""
+"""Plans and carries out the steps of an upgrade from one release to the next."""

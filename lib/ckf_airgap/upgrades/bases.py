@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckf_airgap.charms.assumes import Assumption
 from ckf_airgap.errors import JujuError
 
-# Juju 4 wants --force-base for it, which also leaves out its other checks.
+# Juju 4 requires --force-base for this, which also skips its other checks.
 _MOVES_BASES = Assumption(
     parts=(Assumption(feature="juju >= 3.6.1"), Assumption(feature="juju < 4"))
 )
@@ -35,21 +35,21 @@ class CharmRefresh:
             juju: The controller's version.
 
         Returns:
-            The base, or None if it keeps its own: Juju 4 cannot move applications.
+            The base, or None to keep its own: Juju 4 cannot move applications.
         """
         moves = self.base and self.planned_base and self.base != self.planned_base
         return self.planned_base if moves and _MOVES_BASES.holds(juju) else None
 
 
 def require_movable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
-    """Refuse a charm that does not support the present base if Juju cannot move the application.
+    """Refuse charms without the present base if Juju cannot move their applications.
 
     Args:
         refreshes: The planned refreshes.
         juju: The controller's version, for example ``3.6.8``.
 
     Raises:
-        JujuError: There are some; the message names all of them.
+        JujuError: Some applications cannot move; the message names all of them.
     """
     stuck = [
         f"{each.application} (on {each.base}, its new charm runs on {', '.join(each.charm_bases)})"
@@ -61,7 +61,7 @@ def require_movable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
     ]
     if stuck:
         raise JujuError(
-            f"Juju {juju} moves no application to another base: {'; '.join(stuck)}",
-            "juju remove-application NAME for each of them, wait until juju status does not list "
-            "it any more, and run the action again: it deploys the new charm",
+            f"Juju {juju} cannot move applications to another base: {'; '.join(stuck)}",
+            "juju remove-application NAME for each of them, wait until juju status no longer "
+            "lists it, and run the action again: it deploys the new charm",
         )

@@ -14,13 +14,13 @@ from ckf_airgap.upgrades.start_and_target import (
     WalkMemory,
 )
 
-_OTHER_CHARM = "its charm is {charm}, to which it cannot be refreshed"
+_OTHER_CHARM = "it cannot be refreshed to the charm {charm}"
 _OTHER_STORAGE = "its charm declares other storage, which Juju cannot change in a refresh"
 
 
 @dataclass(frozen=True)
 class Change:
-    """An application of both the model and the plan.
+    """An application that is both in the model and in the plan.
 
     Attributes:
         running: Its present state.
@@ -37,7 +37,7 @@ class Change:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether its charm changes; an unknown charm counts as another."""
+        """Whether its charm changes; an unknown charm counts as changed."""
         return self.running.digest != self.target.digest
 
     @property
@@ -60,21 +60,21 @@ class Change:
         if not self.is_outdated:
             return ""
         if running.fixed is None:
-            # A podspec charm declares where its storage is mounted, a sidecar charm leaves that
-            # to its containers: their declarations always differ.
+            # Their declarations always differ: a podspec charm declares the mount points of its
+            # storage, a sidecar charm declares them in its containers.
             return _OTHER_STORAGE if self.leaves_podspec and charm.has_storage else ""
         return _OTHER_STORAGE if running.fixed != charm.fixed else ""
 
     @property
     def loses_data(self) -> bool:
-        """Whether removing it destroys its storage; unknown storage counts as such."""
+        """Whether removing it destroys storage; unknown counts as storage."""
         return self.running.has_storage is not False and (
             bool(self.running.has_storage) or self.target.charm.has_storage
         )
 
 
 class Changes:
-    """The applications of a model by what happens to them, each group sorted by name."""
+    """The applications of a model, grouped by their change; each group is sorted by name."""
 
     def __init__(
         self,
@@ -99,12 +99,12 @@ class Changes:
 
     @property
     def replaced(self) -> list[str]:
-        """The applications that are removed and deployed again, or already removed."""
+        """The applications to remove and deploy again; some may already be removed."""
         return sorted(self._replaced)
 
     @property
     def new(self) -> list[TargetApplication]:
-        """The applications that are deployed for the first time."""
+        """The applications to deploy for the first time."""
         return [
             self.target.applications[name]
             for name in sorted(self.target.applications)
@@ -118,7 +118,7 @@ class Changes:
 
     @property
     def old_mesh(self) -> list[RunningApplication]:
-        """The applications that are removed for another mesh, in the order of the rule."""
+        """The applications to remove for another mesh, in the order of the rule."""
         mesh = self._rules.mesh
         if not any(item.charm.name == mesh.deployed[0] for item in self._targets()):
             return []
@@ -142,7 +142,7 @@ class Changes:
 
     @property
     def leaving_podspec(self) -> list[Change]:
-        """The applications that change from podspec to sidecar charms by refresh."""
+        """The applications to refresh from podspec to sidecar charms."""
         return [change for change in self.staying if change.leaves_podspec]
 
     def broken_by(self, names: Iterable[str]) -> list[RunningRelation]:
@@ -169,11 +169,7 @@ class Changes:
         ]
 
     def restored(self) -> list[Relation]:
-        """List unplanned relations of the applications that are replaced.
-
-        Returns:
-            The relations that the new charms support.
-        """
+        """List the unplanned relations of replaced applications that the new charms support."""
         planned = {frozenset(pair) for pair in self.target.relations}
         found = {
             relation.key: relation.sides

@@ -1,4 +1,4 @@
-"""Plans the upgrade between two releases from their archives, for a change request."""
+"""Plans an upgrade between two releases from their archives, for a change request."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def walk_between(
 ) -> Walk:
     """Plan the upgrade of a model that runs one release to another.
 
-    Steps that need the operator's permission are planned and marked: nothing is changed.
+    The walk includes and marks steps that need the operator's permission: nothing changes.
 
     Args:
         before: The charms of the running release, all assumed to be deployed and active.

@@ -1,7 +1,7 @@
 """Plans the steps of an upgrade, or refuses it.
 
-The plan depends only on the state of the model and the archive. Finished steps are left out, so
-planning an interrupted upgrade again gives its rest.
+The walk depends only on the state of the model and the archive, and omits finished steps:
+planning an interrupted upgrade again gives the remaining steps.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ def plan_walk(
     memory: WalkMemory | None = None,
     rules: UpgradeRules | None = None,
 ) -> Walk:
-    """Plan an upgrade, or the rest of one.
+    """Plan an upgrade, or the rest of an interrupted upgrade.
 
     Args:
         running: The present state of the model.
@@ -49,7 +49,7 @@ def plan_walk(
         The walk; without steps if everything is as planned.
 
     Raises:
-        AirgapError: It is not possible; the message has all reasons that fit.
+        AirgapError: It is not possible; the message has as many reasons as fit.
     """
     planner = _Planner(
         running,
@@ -81,9 +81,9 @@ class _Planner:
         self._steps: list[tuple[Phase, Step]] = []
         self._refreshes: list[CharmRefresh] = []
         self._removed: set[RunningRelation] = set()
-        # The applications whose steps are planned already.
+        # The applications whose steps are already planned.
         self._done: set[str] = set()
-        # The applications whose options are set already.
+        # The applications whose options are already set.
         self._set: set[str] = set()
 
     def walk(self) -> Walk:
@@ -141,18 +141,18 @@ class _Planner:
         for item in going:
             if not item.is_leaving:
                 self._drop_relations(Phase.MESH, self._changes.relations_of(item.name))
-                why = f"it makes way for the {self._rules.mesh.name} mesh"
+                why = f"the {self._rules.mesh.name} mesh replaces it"
                 self._add(Phase.MESH, steps.Remove(item.name, False, why))
         for item in going:
             self._add(Phase.MESH, steps.WaitRemoved(item.name))
         order = self._rules.mesh.deployed
         new = [item for item in self._changes.new if item.charm.name in order]
         for item in sorted(new, key=lambda each: order.index(each.charm.name)):
-            # Also if an unfinished walk has removed all old applications.
+            # Even if an unfinished walk has removed all old applications.
             self._deploy(Phase.MESH, item)
 
     def _one_by_one(self, rule: MinorRule, change: Change) -> None:
-        """Refresh a charm to each minor version, while others have no units."""
+        """Refresh a charm to each minor version, while other applications have no units."""
         phase, running = Phase.VERSIONS, change.running
         between, _ = refusals.versions_between(
             rule, change, self._target.between.get(change.name, ())
@@ -161,7 +161,7 @@ class _Planner:
         others = self._changes.of_charm(rule.without_units)
         off = [other for other in others if self._is_off(other, chain)]
         if running.other_options and (chain or off):
-            # After an interrupted refresh: without these options it never becomes active.
+            # After an interrupted refresh, it never becomes active without these options.
             self._set_options(phase, change)
         if (running.other_options or not running.is_active) and (chain or off):
             self._add(phase, steps.WaitActive(change.name, running.version, rule.minutes))
@@ -186,14 +186,14 @@ class _Planner:
             self._scale_up(phase, other, was_down=other in downed)
 
     def _is_off(self, other: Change, chain: list[TargetApplication]) -> bool:
-        """Return whether an application must have no units, or an unfinished walk took them."""
+        """Return whether an application must have no units, or an unfinished walk removed them."""
         is_unfinished = other.name in self._memory.scales and not other.running.scale
         return bool(chain) or other.is_other_version or is_unfinished
 
     def _through(self, change: Change, chain: list[TargetApplication], minutes: int) -> None:
         base, before = change.running.base, change.running.version
         for item in chain:
-            # For a charm between, an application moves only if it cannot keep its base.
+            # For an intermediate charm, an application moves only if it cannot keep its base.
             stays = item is not chain[-1] and base in item.charm.bases
             moved = self._base(change, item, base, base if stays else item.planned.base)
             self._add(Phase.VERSIONS, steps.Refresh(item, before, moved))
@@ -237,7 +237,7 @@ class _Planner:
         self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
         for each in outdated:
             self._refresh(phase, each)
-        # Also those whose charm an unfinished walk has refreshed, but not their options.
+        # Includes applications that an unfinished walk refreshed without setting their options.
         current = [each for each in self._changes.staying if not each.is_outdated]
         for each in current:
             if each.running.other_images:
@@ -312,7 +312,7 @@ class _Planner:
             data, command, note = (rule.data, rule.command, rule.note) if rule else ("", "", "")
             yield steps.Backup(
                 application=name,
-                data=data or "what is on its storage",
+                data=data or "all data on its storage",
                 command=command.format(application=name, model=self._running.name),
                 note=note,
                 is_lost=name in lost,

@@ -18,7 +18,7 @@ from ckf_airgap.upgrades.start_and_target import (
 def versions_between(
     rule: MinorRule, change: Change, held: tuple[TargetApplication, ...]
 ) -> tuple[list[TargetApplication], list[tuple[int, int]]]:
-    """Choose the charms between, through which an application passes.
+    """Choose the intermediate charms of an application, one per minor version.
 
     Args:
         rule: The rule of its charm.
@@ -26,8 +26,7 @@ def versions_between(
         held: Its charms in the archive.
 
     Returns:
-        The charms between in order, the newest patch of each minor version; and the missing minor
-        versions.
+        The newest patch of each minor version, in order; and the missing minor versions.
     """
     first, last = change.running.version, change.target.version
     if first is None or last is None:
@@ -50,20 +49,20 @@ def release_refusals(
     running: RunningModel,
     rules: UpgradeRules,
 ) -> Iterator[AirgapError]:
-    """Refuse to skip a release, to go back, and too old versions of Juju and Kubernetes."""
+    """Refuse skipped releases, downgrades, and too old versions of Juju and Kubernetes."""
     if before and after:
         steps = rules.releases.index(after) - rules.releases.index(before)
         if steps < 0:
             yield PlanError(
                 f"the model runs Charmed Kubeflow {before.release}, and the archive is of "
-                f"{after.release}: no charm goes back",
+                f"{after.release}: charms cannot be downgraded",
                 f"attach the archives of {before.release} or of the release after it",
             )
         elif steps > 1:
             following = rules.releases[rules.releases.index(before) + 1].release
             yield PlanError(
                 f"the model runs Charmed Kubeflow {before.release}, and the archive is of "
-                f"{after.release}: an upgrade goes from one release to the next alone",
+                f"{after.release}: an upgrade goes only from one release to the next",
                 f"upgrade to {following} first, with archives of that release, then go on",
             )
     if after is None or after is before:
@@ -89,22 +88,22 @@ def release_refusals(
 def minor_refusals(
     rule: MinorRule, change: Change, target: UpgradeTarget, juju: str
 ) -> Iterator[AirgapError]:
-    """Refuse a step that a charm with a rule for each minor version would refuse too late."""
+    """Refuse version steps that the charm would refuse only halfway."""
     name, first, last = change.name, change.running.version, change.target.version
     if not change.is_outdated:
         return
     if first is None or last is None:
-        which = "the one that runs" if first is None else change.target.charm.label
+        which = "the running charm" if first is None else change.target.charm.label
         yield PlanError(
-            f"{name} goes through each minor version, and {which} does not tell its version",
+            f"{name} passes through each minor version, and {which} does not report its version",
             f"see juju config {name}; upgrade {name} by hand, one minor version at a time, and "
             "run the action again",
         )
         return
     if last < first or last.major != first.major:
         yield PlanError(
-            f"{name} runs {first}, and the archive has {last}: its charm goes neither back nor to "
-            "another major version",
+            f"{name} runs {first}, and the archive has {last}: its charm supports neither "
+            "downgrades nor a change of the major version",
             "attach the archive of a release that follows the one that runs",
         )
         return
@@ -120,13 +119,13 @@ def minor_refusals(
     for item in chosen:
         if not item.charm.assumes.holds(juju):
             yield JujuError(
-                f"{item.charm.label} demands {item.charm.assumes}, and this is Juju {juju}",
+                f"{item.charm.label} requires {item.charm.assumes}, and this is Juju {juju}",
                 "use a controller of such a version",
             )
 
 
 def kind_refusals(changes: Changes) -> Iterator[AirgapError]:
-    """Refuse to go back from a sidecar charm to a podspec charm, as Juju does."""
+    """Refuse changes from a sidecar charm to a podspec charm, as Juju does."""
     names = [
         change.name
         for change in changes.changes.values()
@@ -155,9 +154,9 @@ def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[Airgap
         names = ",".join(name for name, _ in lost)
         reasons = "; ".join(f"{name}: {why}" for name, why in lost)
         yield PlanError(
-            f"{names.replace(',', ', ')} has to be removed with its storage and deployed again, "
+            f"{names.replace(',', ', ')} must be removed with its storage and deployed again, "
             f"which loses its data ({reasons})",
-            f"back its data up as the walk says, then allow it: allow-data-loss={names}",
+            f"back up its data as the walk describes, then allow it: allow-data-loss={names}",
         )
 
 
@@ -176,18 +175,18 @@ def mesh_refusals(
     before: ReleaseRule | None,
     after: ReleaseRule | None,
 ) -> Iterator[AirgapError]:
-    """Refuse to move to another service mesh without permission, and always to move back."""
+    """Refuse to change the service mesh without permission, and ever to change it back."""
     mesh = rules.mesh
     going = changes.old_mesh
     if going and permissions.to_mesh != mesh.name:
         names = ", ".join(item.name for item in going)
         yield PlanError(
-            f"the archive is of the {mesh.name} mesh, for which {names} are removed",
-            f"ask for it by name (to-mesh={mesh.name}), or attach archives of the mesh that runs",
+            f"the archive has the {mesh.name} mesh, and moving to it removes {names}",
+            f"allow it (to-mesh={mesh.name}), or attach archives of the running mesh",
         )
     if going and before and after and before is not after:
         yield PlanError(
-            f"the move to the {mesh.name} mesh begins with Charmed Kubeflow {after.release}, and "
+            f"moving to the {mesh.name} mesh requires Charmed Kubeflow {after.release}, and "
             f"the model runs {before.release}",
             f"upgrade to {after.release} first",
         )
@@ -200,6 +199,6 @@ def mesh_refusals(
     ):
         yield PlanError(
             f"the model has the {mesh.name} mesh ({running[mesh.deployed[0]]}), and the archive "
-            "is of the previous mesh, to which there is no way back",
+            "has the previous mesh, to which a model cannot return",
             f"attach the archives of a release with the {mesh.name} mesh",
         )

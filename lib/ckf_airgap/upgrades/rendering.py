@@ -10,7 +10,7 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication
 from ckf_airgap.upgrades.walk_steps import Backup, Step, Walk
 
 _BACK_UP = "Back up before, with no pipeline, experiment, training or notebook running:"
-# Characters with a meaning in a Mermaid label, or in the HTML made of it.
+# Special characters in a Mermaid label, or in its HTML.
 _MERMAID = str.maketrans(
     {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
 )
@@ -24,7 +24,7 @@ def in_words(step: Step) -> str:
 def command(step: Step) -> str:
     """Return the juju command of a step; empty for a wait.
 
-    Its images and options are left out.
+    It omits images and options.
     """
     arguments = step.arguments
     return printable(shlex.join(["juju", *arguments])) if arguments else ""
@@ -116,8 +116,8 @@ def walk_title(walk: Walk) -> str:
     """Describe start, target and number of steps in one line."""
     if not walk.steps:
         return "nothing to do: the model is as planned"
-    before = walk.before.release if walk.before else "what runs"
-    after = walk.after.release if walk.after else "what is planned"
+    before = walk.before.release if walk.before else "the running release"
+    after = walk.after.release if walk.after else "the planned release"
     return f"From {before} to {after}: {len(walk.steps)} steps"
 
 
@@ -129,7 +129,6 @@ def _backup(each: Backup) -> str:
 
 
 def _values(step: Step) -> dict[str, Any]:
-    """Return the values of a step as JSON values."""
     values: dict[str, Any] = {}
     for name, value in vars(step).items():
         if isinstance(value, TargetApplication):

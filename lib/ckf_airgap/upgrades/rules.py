@@ -1,4 +1,4 @@
-"""The rules of upgrades that no charm declares: ``rules.yaml``, with the source of each rule."""
+"""The upgrade rules that no charm declares, from ``rules.yaml`` with their sources."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -38,8 +38,8 @@ class MinorRule:
     Attributes:
         charm: The charm.
         channel: The channel of a version; ``{version}`` means major and minor.
-        without_units: The charms whose applications have no units meanwhile, with the name of
-            the Deployment that must be gone; ``{option}`` means the value of an option.
+        without_units: Charm whose applications must have no units meanwhile -> Deployment that
+            must be gone; ``{option}`` means the value of an option.
         minutes: The time limit of a step.
         source: The source of the rule.
     """
@@ -53,7 +53,7 @@ class MinorRule:
     def between(self, first: Version, last: Version) -> Iterator[tuple[int, int]]:
         """List the minor versions after one and before another.
 
-        There are none between two major versions: a charm refuses such a step at once.
+        None between two major versions: a charm refuses such a step at once.
         """
         if first.major == last.major:
             for minor in range(first.minor + 1, last.minor):
@@ -80,7 +80,7 @@ class MeshRule:
     Attributes:
         name: The other mesh, for example ``ambient``.
         removed: The charms whose applications are removed, in this order.
-        deployed: The charms whose applications are then deployed, in this order.
+        deployed: The charms whose applications then replace them, in this order.
         source: The source of the rule.
     """
 
@@ -132,10 +132,10 @@ class UpgradeRules:
             versions: Charms and their versions.
 
         Returns:
-            The oldest release that these identify, which during an upgrade is the one that it
-            began with. None if they identify none.
+            The oldest release that these identify; during an upgrade, its start. None if they
+            identify none.
         """
-        told: list[int] = []
+        identified: list[int] = []
         for charm, version in versions:
             reached = [
                 number
@@ -143,11 +143,11 @@ class UpgradeRules:
                 if charm in each.versions and each.versions[charm] <= version
             ]
             if reached:
-                told.append(reached[-1])
-        return self.releases[min(told)] if told else None
+                identified.append(reached[-1])
+        return self.releases[min(identified)] if identified else None
 
     def release_in(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
-        """Identify the release of an archive, which may have older versions of its charms too.
+        """Identify the release of an archive, which may also have intermediate charms.
 
         Args:
             versions: The charms of the archive with their versions.
@@ -161,10 +161,10 @@ class UpgradeRules:
         """List the releases that an archive can be upgraded from.
 
         Args:
-            versions: The charms of the archive with their versions, including those between.
+            versions: The charms of the archive, including intermediate ones, with their versions.
 
         Returns:
-            Its own release, and the previous one if it has all versions between.
+            Its own release, and the previous one if it has all intermediate charms.
         """
         held: defaultdict[str, list[Version]] = defaultdict(list)
         for charm, version in versions:
@@ -190,8 +190,8 @@ class UpgradeRules:
     @property
     def charms_with_versions(self) -> frozenset[str]:
         """The charms whose versions the rules use."""
-        told = {charm for each in self.releases for charm in each.versions}
-        return frozenset(told.union(*((rule.charm, *rule.without_units) for rule in self.minors)))
+        named = {charm for each in self.releases for charm in each.versions}
+        return frozenset(named.union(*((rule.charm, *rule.without_units) for rule in self.minors)))
 
     def backup(self, charm: str) -> BackupRule | None:
         """Return the backup of a charm's data, or None."""
@@ -224,5 +224,5 @@ def load_rules() -> UpgradeRules:
 def _version(text: str) -> Version:
     version = Version.find(text)
     if version is None:
-        raise ValueError(f"{text!r} in rules.yaml is no version")
+        raise ValueError(f"{text!r} in rules.yaml is not a version")
     return version

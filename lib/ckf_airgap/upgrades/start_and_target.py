@@ -26,11 +26,9 @@ class RunningApplication:
         scale: The requested number of units.
         units: The present number of units.
         is_active: Whether all requested units exist and are active, with idle agents.
-        is_leaving: Whether it is being removed.
-        other_images: The resources whose image, or whose account to pull it, differs from the
-            plan.
-        other_options: The options whose value differs from the plan for its present charm, with
-            the planned value.
+        is_leaving: Whether Juju is removing it.
+        other_images: The resources whose image or pull account differs from the plan.
+        other_options: Option that differs from the plan for its present charm -> planned value.
     """
 
     name: str
@@ -114,7 +112,7 @@ class TargetApplication:
 
     @property
     def title(self) -> str:
-        """The name of its charm in messages: the version, or the file if it has none."""
+        """Its charm in messages: the version, or the file if it has none."""
         return str(self.version) if self.version else self.file
 
     @property
@@ -136,8 +134,7 @@ class UpgradeTarget:
     Attributes:
         applications: The applications, by name.
         relations: The relations among them.
-        between: For applications that pass through versions, their further charms in the archive,
-            unordered.
+        between: Application -> its intermediate charms in the archive, unordered.
     """
 
     applications: Mapping[str, TargetApplication]
@@ -150,7 +147,7 @@ class UpgradeTarget:
     def of_plan(
         cls, plan: Plan, charms: Iterable[CharmFile], digest: Callable[[CharmFile], str]
     ) -> "UpgradeTarget":
-        """Return the state of a model according to a plan.
+        """Return the planned state of a model.
 
         Args:
             plan: The plan.
@@ -185,10 +182,10 @@ class Permissions:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkMemory:
-    """The state of an unfinished walk that the model no longer shows.
+    """The state of an unfinished walk that Juju no longer has.
 
     Attributes:
-        scales: The original number of units of each application that it scales down.
+        scales: Application that it scales down -> original number of units.
         replacing: The applications that it removes and deploys again.
         relations: The unplanned relations of these applications.
     """

@@ -42,7 +42,7 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class _Wait:
-    """A wait for an application: no juju command."""
+    """A wait for an application, without a juju command."""
 
     application: str
 
@@ -70,7 +70,7 @@ class ScaleDown:
 
     Attributes:
         application: The application.
-        units: Its number of units before.
+        units: Its previous number of units.
     """
 
     application: str
@@ -93,7 +93,7 @@ class WaitGone(_Wait):
 
     Attributes:
         application: The application.
-        deployment: The Deployment in the model's namespace that must be gone too, or None.
+        deployment: The Deployment in the model's namespace that must also be gone, or None.
     """
 
     deployment: str | None = None
@@ -109,8 +109,8 @@ class WaitGone(_Wait):
 class Refresh(_Targeted):
     """Refresh an application to another charm, together with its images and options.
 
-    Together, because the hook that upgrades the workload reads the options: with the tag of the
-    previous version, istio-pilot waits in vain for its own version.
+    The hook that upgrades the workload reads the options: with the tag of the previous version,
+    istio-pilot would wait forever for its own version.
 
     Attributes:
         target: The planned state.
@@ -346,7 +346,7 @@ class Walk:
 
     @property
     def needs_cluster(self) -> bool:
-        """Whether a step looks at the cluster."""
+        """Whether a step reads the cluster."""
         return any(isinstance(step, WaitGone) and step.deployment for _, step in self.steps)
 
 

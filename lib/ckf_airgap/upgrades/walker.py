@@ -1,4 +1,4 @@
-"""Carries out the steps of a walk, one after the other, until one fails."""
+"""Carries out the steps of a walk in order, until one fails."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
 from ckf_airgap.upgrades.walk_steps import Phase, Step, Walk
 
 _POLL_SECONDS = 5.0
-# Units are gone within a minute (the guides); with an unreachable node it takes longer.
+# Units are gone within a minute (the guides), or later if a node is unreachable.
 _MINUTES_TO_GO = 10
-# Several of these steps may run at once, with no other step between them.
+# Consecutive steps of these kinds may run at the same time.
 _ROLLED_OUT = (steps.Refresh, steps.AttachImages, steps.Deploy)
 
 Numbered = tuple[int, Step]
@@ -98,14 +98,14 @@ class Walker:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Store the arguments; nothing is done yet.
+        """Store the arguments, without calling Juju.
 
         Args:
             model: The model.
-            report: Called with a line of text at each step, and regularly while waiting.
+            report: Called with a line of text at each step, and repeatedly while waiting.
             remember: Called with the state to keep before the first step, and with None after the
                 last one.
-            at_once: The maximum number of applications that may be starting at a time.
+            at_once: The maximum number of applications that start at the same time.
             clock: Returns the time in seconds.
             sleep: Sleeps for a number of seconds.
         """
@@ -125,11 +125,11 @@ class Walker:
             walk: The walk.
 
         Returns:
-            The changes in words; empty if there was nothing to do.
+            The changes in words; empty if nothing changed.
 
         Raises:
-            JujuError: A step exceeds its time limit, or Juju refuses it. Nothing more is changed;
-                planning again gives the rest of this walk.
+            JujuError: A step exceeds its time limit, or Juju refuses it. The walk stops; planning
+                again gives the remaining steps.
         """
         self._began, self._count = self._clock(), len(walk.steps)
         changes: list[str] = []
@@ -152,7 +152,7 @@ class Walker:
         by_name = {str(number): (number, step) for number, step in numbered}
         changes: list[str] = []
 
-        def take(names: Sequence[str]) -> None:
+        def carry_out(names: Sequence[str]) -> None:
             for number, step in map(by_name.__getitem__, names):
                 self._report(number, step)
             chosen = [step for _, step in _chosen(by_name, names)]
@@ -174,7 +174,7 @@ class Walker:
 
         late = roll_out(
             list(by_name),
-            take,
+            carry_out,
             starting,
             at_once=self._at_once,
             clock=self._clock,
@@ -182,7 +182,7 @@ class Walker:
         )
         if late:
             names = ", ".join(in_words(step) for _, step in _chosen(by_name, sorted(late)))
-            self._report_line(f"no agent yet, going on: {names}")
+            self._report_line(f"no agent yet, continuing: {names}")
         return changes
 
     def _change(self, step: Step) -> list[str]:
@@ -215,18 +215,18 @@ class Walker:
                 raise JujuError(
                     f"step {number} of {self._count} ({in_words(step)}) is not done after "
                     f"{minutes} minutes: {lacking}",
-                    f"{_look_at(step)}; nothing further was changed: mend the cause and run the "
-                    "action again, which goes on there",
+                    f"{_look_at(step)}; nothing further was changed: fix the cause and run the "
+                    "action again, which continues there",
                 )
             self._report(number, step, lacking)
             self._sleep(_POLL_SECONDS)
 
     def _lacking(self, step: _Wait) -> str:
-        """Describe what a wait still waits for; an empty text if it is over."""
+        """Describe the unmet condition of a wait; empty if it is met."""
         condition = self._model.conditions().get(step.application)
         match step:
             case steps.WaitRemoved():
-                return f"{step.application} is there" if condition else ""
+                return f"{step.application} still exists" if condition else ""
             case steps.WaitActive():
                 if condition is None:
                     return f"{step.application} is not in the model"
@@ -235,7 +235,7 @@ class Walker:
                 if condition and condition.units:
                     return f"{step.application} has {condition.units} units"
                 if step.deployment and step.deployment in self._model.deployments():
-                    return f"the Deployment {step.deployment} is there"
+                    return f"the Deployment {step.deployment} still exists"
                 return ""
 
     def _report(self, number: int, step: Step, lacking: str = "") -> None:
@@ -245,7 +245,7 @@ class Walker:
 
 
 def _groups(walk: Walk) -> Iterator[list[Numbered]]:
-    """Group steps that are rolled out a few at a time; every other step is alone."""
+    """Group steps that may run at the same time; every other step is a group of its own."""
 
     def kind(item: tuple[int, tuple[Phase, Step]]) -> object:
         number, (phase, step) = item
