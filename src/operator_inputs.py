@@ -10,9 +10,15 @@ from pathlib import Path
 import ops
 
 from ckf_airgap.accounts.credentials import Credentials
-from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.archives.parts import (
+    ARCHIVE_SUFFIXES,
+    ServedArchive,
+    find_archive,
+    parse_part_name,
+)
+from ckf_airgap.archives.sources import FileSource, Source, read_at
 from ckf_airgap.deployment.release import Inputs
-from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
+from ckf_airgap.errors import AirgapError, ArtifactError, ConfigurationError, disk_errors
 from ckf_airgap.files.regular_files import read_regular
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
@@ -27,7 +33,6 @@ _RESOURCE_FILES = {
     "juju": "/snap/juju/current/bin/juju",
 }
 _ARCHIVES = ("images", "charms")
-_ARCHIVE_SUFFIXES = (".gz", ".tgz", ".tar", ".zst")
 # What tells one archive from another of the same size: both ends hold names and checksums.
 _COMPARED_BYTES = 64 * 1024
 
@@ -124,7 +129,7 @@ class OperatorInputs:
         if isinstance(images, FileSource):
             # The present resource was used in this pod.
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._images_mark.write_text(_identity_of(images.path))
+            self._images_mark.write_text(_identity_of(images))
         return Inputs(
             images=images,
             charms=self._source("charms"),
@@ -304,8 +309,10 @@ class OperatorInputs:
         )
 
     def _identity(self, name: str) -> str:
-        path = self._on_volume(name) or self._optional_resource(name)
-        return _identity_of(path) if path else ""
+        if on_volume := self._on_volume(name):
+            return _identity_of(on_volume)
+        path = self._optional_resource(name)
+        return _identity_of(FileSource(path)) if path else ""
 
     def _bundle(self) -> str:
         """Read the operator's own bundle; empty for none."""
@@ -352,13 +359,10 @@ class OperatorInputs:
         configuration = self.configuration
         url = configuration.images_url if name == "images" else configuration.charms_url
         if url:
-            return UrlSource(url, f"{name}-url", self._authorities())
-        path = self._on_volume(name) or self._optional_resource(name)
-        if path is None:
-            raise self._lacking(name)
-        return FileSource(path)
+            return ServedArchive(url, f"{name}-url", self._authorities())
+        return self._on_volume(name) or FileSource(self._resource(name))
 
-    def _on_volume(self, name: str) -> Path | None:
+    def _on_volume(self, name: str) -> FileSource | None:
         """Find an archive on the volume; None if there is none.
 
         Raises:
@@ -367,9 +371,8 @@ class OperatorInputs:
         if name not in _ARCHIVES:
             return None
         for storage in self._model.storages["artifacts"]:
-            found = [
-                path for path in sorted(storage.location.glob(f"{name}.t*")) if _is_archive(path)
-            ]
+            paths = filter(_is_archive, storage.location.glob(f"{name}.t*"))
+            found = sorted({_archive_path(path) for path in paths})
             if len(found) > 1:
                 raise ConfigurationError(
                     f"the volume holds several archives of {name}: "
@@ -377,7 +380,7 @@ class OperatorInputs:
                     "remove all but one of them",
                 )
             if found:
-                return found[0]
+                return find_archive(found[0])
         return None
 
     def _resource(self, name: str) -> Path:
@@ -415,7 +418,7 @@ def _is_archive(path: Path) -> bool:
     Raises:
         ConfigurationError: It is a link to nothing, or in a loop.
     """
-    if path.suffix not in _ARCHIVE_SUFFIXES:
+    if _archive_path(path).suffix not in ARCHIVE_SUFFIXES:
         return False
     try:
         return path.stat().st_size > 0
@@ -426,16 +429,19 @@ def _is_archive(path: Path) -> bool:
         ) from error
 
 
-def _identity_of(path: Path) -> str:
-    """Identify a file by its size and both its ends, wherever it was fetched to."""
+def _archive_path(path: Path) -> Path:
+    """Return what a file of the volume would be called if it was not a part."""
+    part = parse_part_name(path.name)
+    return path.with_name(part[0]) if part else path
+
+
+def _identity_of(source: FileSource) -> str:
+    """Identify an archive by its size and both its ends, wherever it was fetched to."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            ends = file.read(_COMPARED_BYTES)
-            file.seek(max(size - _COMPARED_BYTES, 0))
-            ends += file.read(_COMPARED_BYTES)
-    except OSError:
+        size = source.size
+        places = (0, max(size - _COMPARED_BYTES, 0))
+        ends = b"".join(read_at(source, place, _COMPARED_BYTES) for place in places)
+    except ArtifactError:
         return ""
     return f"{size} {hashlib.sha256(ends).hexdigest()}"
 

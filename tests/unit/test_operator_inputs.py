@@ -12,7 +12,8 @@ import pytest
 from ops import testing
 
 from ckf_airgap.accounts.credentials import Credentials
-from ckf_airgap.archives.sources import FileSource, UrlSource
+from ckf_airgap.archives.parts import ServedArchive
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.deployment.release import Inputs
 from ckf_airgap.errors import ConfigurationError, JujuError, StorageError
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -369,7 +370,7 @@ class TestSources:
         unit.run("push-images")
         assert core.inputs is not None
         address = "https://files.corp/ckf/images.tar.gz"
-        assert core.inputs.images == UrlSource(address, "images-url")
+        assert core.inputs.images == ServedArchive(address, "images-url")
         assert core.inputs.charms == FileSource(unit.paths["charms"])
         assert core.push_state == unit.folder / "ckf-airgap" / "images.pushed"
 
@@ -391,6 +392,27 @@ class TestSources:
         # It outlives the pod there.
         assert core.push_state.name == "images.tar.zst.pushed"
         assert core.push_state.parent != unit.folder / "ckf-airgap"
+
+    def test_parts_on_the_volume_are_one_archive(
+        self, unit: Unit, core: FakeCore, volume: Path
+    ) -> None:
+        for name in ("images.tar.gz.002", "images.tar.gz.001"):
+            (volume / name).write_text("content")
+        unit.run("push-images")
+        assert core.inputs is not None
+        images = core.inputs.images
+        assert (images.name, images.size) == ("images.tar.gz", 14)
+        assert core.push_state is not None
+        assert core.push_state.name == "images.tar.gz.pushed"
+        assert core.push_state.parent == volume
+
+    def test_parts_beside_the_whole_are_one_archive_too_many(
+        self, unit: Unit, volume: Path
+    ) -> None:
+        for name in ("images.tar.gz", "images.tar.gz.001"):
+            (volume / name).write_text("content")
+        message = unit.status().message
+        assert message.startswith("images.tar.gz is there as a whole and in parts: remove")
 
     def test_two_archives_on_the_volume_are_one_too_many(self, unit: Unit, volume: Path) -> None:
         for name in ("charms.tar.gz", "charms.tar"):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
 from ckf_airgap.archives.byte_stream import ByteStream, open_archive
@@ -12,6 +12,9 @@ from ckf_airgap.errors import ArtifactError, printable
 
 PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
+
+MOST_PARTS = 999
+"""How many parts an archive can have: their numbers have three digits."""
 
 Entry = TypeVar("Entry", "PackedImage", "PackedCharm")
 Value = TypeVar("Value")
@@ -74,6 +77,9 @@ class PackManifest:
         upgrade_from: The release or bundle that it was packed to upgrade from, if any.
         user_images: The names of users' images by their purpose: ``jupyter``, ``vscode``,
             ``rstudio``, ``pipelines``, ``runtimes``, ``other``.
+        part_size: If the archive is in parts: the size of each but the last, in bytes; 0 if not.
+        part_starts: The SHA-256 of the first bytes (``parts.START_BYTES``) of each part from the
+            second on.
     """
 
     layout: str
@@ -84,6 +90,13 @@ class PackManifest:
     archive_size: int = 0
     upgrade_from: str = ""
     user_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    part_size: int = 0
+    part_starts: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> "PackManifest":
+        """What was packed, without what is only true of one of the archives."""
+        return replace(self, archive_size=0, part_size=0, part_starts=())
 
     def encode(self) -> bytes:
         """Return the JSON document, whose length does not depend on ``archive_size``."""
@@ -110,6 +123,13 @@ class PackManifest:
                 "out",
             )
 
+    def _require_sane_parts(self) -> None:
+        count = len(self.part_starts) + 1
+        before = self.part_size * len(self.part_starts)
+        are_parts = count <= MOST_PARTS and before < self.archive_size <= before + self.part_size
+        if (self.part_size or self.part_starts) and not are_parts:
+            raise ValueError(f"{count} parts of {self.part_size} bytes")
+
     @classmethod
     def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
         """Parse the member.
@@ -128,7 +148,7 @@ class PackManifest:
             document: dict[str, Any] = json.loads(content)
             if document["format"] != _FORMAT:
                 return None
-            return cls(
+            manifest = cls(
                 printable(str(document["layout"])),
                 printable(str(document["architecture"])),
                 tuple(_entry(PackedImage, image) for image in document["images"]),
@@ -137,7 +157,11 @@ class PackManifest:
                 int(document["archive_size"]),
                 printable(str(document.get("upgrade_from", ""))),
                 _user_images(document.get("user_images", {})),
+                int(document.get("part_size", 0)),
+                tuple(str(start) for start in document.get("part_starts", ())),
             )
+            manifest._require_sane_parts()
+            return manifest
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ArtifactError(
                 f"{PACK_MANIFEST} in {archive} is damaged ({error})",
@@ -154,8 +178,7 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
     Raises:
         ArtifactError: It is not an archive, or does not have the size in its record.
     """
-    with open_archive(archive) as stream:
-        manifest = _first_member(stream, archive.name)
+    manifest = first_record(archive)
     if manifest:
         manifest.require_size(archive.size, archive.name)
     return manifest
@@ -172,6 +195,22 @@ def read_user_images(archive: Source) -> Mapping[str, tuple[str, ...]]:
     """
     manifest = read_pack_manifest(archive)
     return manifest.user_images if manifest else {}
+
+
+def first_record(archive: Source) -> PackManifest | None:
+    """Read what an archive says of itself, from its start, which may be all that there is of it.
+
+    Args:
+        archive: The archive, or its first part.
+
+    Returns:
+        Its manifest; None where it begins with something else.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    with open_archive(archive) as stream:
+        return _first_member(stream, archive.name)
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:

@@ -23,6 +23,8 @@ _SHORTEST_JUMP = 16 * 1024 * 1024
 _UNFIT = re.compile(r"[^!-~]")
 _SIZE = re.compile("[0-9]{1,18}")
 _NO_HEAD = (403, 405, 501)
+# Object stores also answer 403 for what they do not have.
+_ABSENT = (403, 404, 410)
 
 
 class StoredStream(Protocol):
@@ -77,6 +79,25 @@ class Source(ABC):
         Raises:
             ArtifactError: It cannot be opened; reading raises it, too.
         """
+
+
+def read_at(source: Source, position: int, size: int) -> bytes:
+    """Read a piece of an artifact.
+
+    Args:
+        source: The artifact.
+        position: Where to begin, in bytes.
+        size: How many bytes; fewer are read only at the end.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    content = b""
+    with source.open() as stream:
+        stream.skip(position)
+        while len(content) < size and (data := stream.read(size - len(content))):
+            content += data
+    return content
 
 
 class FileSource(Source):
@@ -215,14 +236,24 @@ class UrlSource(Source):
         finally:
             stream.close()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the server has such a file."""
+        return self._answer.status not in _ABSENT
+
     @cached_property
-    def _size_and_validator(self) -> tuple[int, str]:
+    def _answer(self) -> urllib3.BaseHTTPResponse:
         response = self.request("HEAD")
         if response.status in _NO_HEAD:
+            response.close()
             response = self.request("GET")
         response.close()
-        self.require(response, 200)
-        return self.read_headers(response)
+        return response
+
+    @cached_property
+    def _size_and_validator(self) -> tuple[int, str]:
+        self.require(self._answer, 200)
+        return self.read_headers(self._answer)
 
     def read_headers(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
         """Read the size of the file and its validator from an answer."""
@@ -317,7 +348,8 @@ class _UrlStream:
         self._pieces: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
         self._attempts = https.Attempts()
-        self._has_ranges = False
+        # Before the first answer a skip costs nothing: the first request is for what follows it.
+        self._has_ranges = True
         self.position = 0
 
     def read(self, size: int, /) -> bytes:

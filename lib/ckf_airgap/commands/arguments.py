@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
-from ckf_airgap.archives.sources import FileSource, Source, UrlSource
+from ckf_airgap.archives.parts import FileParts, ServedArchive, find_archive
+from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.files.regular_files import open_regular, read_regular
@@ -111,7 +112,7 @@ def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> 
 
 
 def archive(arguments: argparse.Namespace, name: str) -> Source:
-    """Find an archive, which is a file or the https address of one.
+    """Find an archive: a file or the https address of one, whole or in parts.
 
     Args:
         arguments: The arguments.
@@ -122,8 +123,11 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
     """
     text: str = vars(arguments)[name.replace("-", "_")]
     if "://" in text:
-        return UrlSource(text, f"--{name}", certificates(arguments))
-    return FileSource(require_file(Path(text)))
+        return ServedArchive(text, f"--{name}", certificates(arguments))
+    found = find_archive(Path(text))
+    if not isinstance(found, FileParts):
+        require_file(found.path)
+    return found
 
 
 def certificates(arguments: argparse.Namespace) -> str | None:

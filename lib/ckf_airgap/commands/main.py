@@ -28,7 +28,8 @@ _EPILOG = """exit status:
      may be an image; all of it is listed with what to do
   2  it could not be done; what is wrong and what to do about it is on standard error
 
-FILE|URL is a file, or the https address of one, which is read as a stream.
+FILE|URL is a file, or the https address of one, which is read as a stream. An archive in parts is
+named without their numbers, or by its first part.
 """
 
 

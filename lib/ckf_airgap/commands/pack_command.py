@@ -26,6 +26,7 @@ from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel
 from ckf_airgap.packing.image_lists import images_in, parse_image
 from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
+from ckf_airgap.packing.part_files import parse_size
 from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.packing.user_images import (
@@ -98,6 +99,13 @@ def define(add_parser: AddParser) -> None:
         default=LAYOUTS[0],
         help="docker: docker save archives, which every tool reads; oci: one OCI image layout, "
         "each layer once: smaller, and faster to push (default: %(default)s)",
+    )
+    pack.add_argument(
+        "--part-size",
+        default="",
+        metavar="SIZE",
+        help="cut each archive into files of this size, for example 4.7GB or 700MiB: "
+        "images.tar.gz.001 and so on, which are read as one (default: one file)",
     )
     pack.add_argument(
         "--architecture",
@@ -191,6 +199,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         allow_missing=arguments.allow_missing,
         juju=arguments.juju,
         charmhub_url=arguments.charmhub_url,
+        part_size=parse_size(arguments.part_size, "--part-size") if arguments.part_size else 0,
         upgrade_from=_upgrade_start(arguments.upgrade_from),
     )
     ca = require_file(arguments.registry_ca) if arguments.registry_ca else None

@@ -1,7 +1,6 @@
 """Writes images.tar.gz: each layer to its offset as it arrives, everything else at the end."""
 
 import hashlib
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +17,10 @@ from ckf_airgap.archives.gzip_codec import (
     decompressor,
     padded_member,
 )
-from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
+from ckf_airgap.errors import ArtifactError, DownloadError
 from ckf_airgap.files.journal import Journal
 from ckf_airgap.packing.assembly import LayerPart, Part, Text
+from ckf_airgap.packing.part_files import OpenFiles, PartFiles
 from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 _AT_ONCE = 4
@@ -46,19 +46,26 @@ class FetchProgress:
 
 
 class ImageArchiveWriter:
-    """Writes one images.tar.gz, or continues the file of an earlier run.
+    """Writes one images.tar.gz, or continues that of an earlier run.
 
     A journal beside it lists the layers that are on the disk and verified.
+
+    Attributes:
+        files: The files that it is written to.
     """
 
-    def __init__(self, path: Path, parts: list[Part]) -> None:
+    def __init__(self, path: Path, parts: list[Part], part_size: int = 0) -> None:
         """Open the file of an earlier run, if there is one.
 
         Args:
             path: The file. Its directory must exist.
-            parts: Its parts, in order. If those of an earlier run differ, it starts over.
+            parts: Its parts, in order; the first one is its record. If those of an earlier run
+                differ, it starts over.
+            part_size: The size of the files that it is split into, in bytes; 0 for one file.
+
+        Raises:
+            ConfigurationError: This size is too small.
         """
-        self._path = path
         self._parts = parts
         self._offsets: list[int] = []
         self._total = 0
@@ -73,8 +80,10 @@ class ImageArchiveWriter:
             self._offsets.append(self._total)
             self._total += part.length
         self._sizes: dict[str, int] = {}
+        self.files = PartFiles(path, self._total, part_size)
+        self.files.require_room(parts[0].length)
         journal = path.with_name(f"{path.name}.journal")
-        if not path.exists():
+        if not self.files.are_there:
             journal.unlink(missing_ok=True)
         head = {"format": _FORMAT, "parts": self._identity()}
         self._journal = Journal(journal, head, self._take, "what has been fetched")
@@ -106,8 +115,7 @@ class ImageArchiveWriter:
     @property
     def needed_bytes(self) -> int:
         """The disk space that is still needed, in bytes."""
-        allocated = self._path.stat().st_blocks * 512 if self._path.exists() else 0
-        return max(0, self._total - allocated)
+        return max(0, self._total - self.files.allocated)
 
     def fetch(self, skopeo: Skopeo, tell: Callable[[FetchProgress], None]) -> None:
         """Fetch the missing layers, several at a time.
@@ -124,7 +132,7 @@ class ImageArchiveWriter:
             if digest not in self._sizes:
                 waiting.put(place)
         total = self.layer_bytes
-        with self._open() as file, ThreadPoolExecutor(_AT_ONCE, "fetch") as executor:
+        with self.files.open() as file, ThreadPoolExecutor(_AT_ONCE, "fetch") as executor:
             threads = [
                 executor.submit(self._fetch_all, waiting, skopeo, file) for _ in range(_AT_ONCE)
             ]
@@ -142,32 +150,34 @@ class ImageArchiveWriter:
             thread.result()
         tell(FetchProgress(self._fetched, total))
 
-    def finish(self, parts: list[Part]) -> None:
+    def finish(self, assembled: Callable[[tuple[str, ...]], list[Part]]) -> None:
         """Write everything but the layers, which completes the file except for its name.
 
         Args:
-            parts: The parts, with the sizes of the layers filled in.
+            assembled: Gives the parts, with the sizes of the layers filled in, for a record of
+                the starts of the files.
 
         Raises:
             StorageError: It cannot be written.
         """
-        if [part.length for part in parts] != [part.length for part in self._parts]:
-            raise AssertionError
-        with self._open() as file:
+        parts = assembled(())
+        with self.files.open() as file:
             for offset, part in self._copies:
                 start, _ = self._first[part.layer.blob.digest]
                 file.copy(start, offset, part.length)
-            for offset, part in zip(self._offsets, parts, strict=True):
+            for offset, part, before in zip(self._offsets, parts, self._parts, strict=True):
+                if part.length != before.length:
+                    raise AssertionError
                 if isinstance(part, Text):
                     file.write(offset, padded_member(part.content, part.length))
+            record = assembled(tuple(file.starts()))[0]
+            if isinstance(record, Text):
+                file.write(0, padded_member(record.content, record.length))
             file.flush()
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
-
-    def _open(self) -> "_File":
-        return _File(self._path, self._total)
 
     def _identity(self) -> str:
         digest = hashlib.sha256()
@@ -182,7 +192,7 @@ class ImageArchiveWriter:
             self._sizes[digest] = int(record["size"])
 
     def _fetch_all(
-        self, waiting: "queue.SimpleQueue[tuple[int, LayerPart]]", skopeo: Skopeo, file: "_File"
+        self, waiting: "queue.SimpleQueue[tuple[int, LayerPart]]", skopeo: Skopeo, file: OpenFiles
     ) -> None:
         with skopeo.blobs() as blobs:
             self._readers.append(blobs)
@@ -198,7 +208,7 @@ class ImageArchiveWriter:
                     self._journal.add({"layer": part.layer.blob.digest, "size": size})
 
     def _fetch_layer(
-        self, offset: int, part: LayerPart, blobs: BlobReader, file: "_File"
+        self, offset: int, part: LayerPart, blobs: BlobReader, file: OpenFiles
     ) -> int | None:
         """Fetch one layer; return its uncompressed size, or None if the pack stops."""
         layer = LayerWriter(part)
@@ -331,45 +341,3 @@ class _Gunzip:
             f"docker save archive ({why})",
             "pack with --format oci, which keeps layers unchanged, or leave the image out",
         )
-
-
-class _File:
-    """A file that several threads write to."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self._path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            os.ftruncate(self._descriptor, size)
-        except OSError as error:
-            raise disk_error(path, error) from error
-
-    def __enter__(self) -> "_File":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-
-    def write(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                count = os.pwrite(self._descriptor, view, offset)
-                view, offset = view[count:], offset + count
-        except OSError as error:
-            raise disk_error(self._path, error) from error
-
-    def copy(self, start: int, target: int, size: int) -> None:
-        try:
-            while size:
-                data = os.pread(self._descriptor, min(size, READ_SIZE), start)
-                self.write(target, data)
-                start, target, size = start + len(data), target + len(data), size - len(data)
-        except OSError as error:
-            raise disk_error(self._path, error) from error
-
-    def flush(self) -> None:
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise disk_error(self._path, error) from error

@@ -17,13 +17,14 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ckf_airgap.archives.gzip_codec import least_padded_size, stored_size
 from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
 from ckf_airgap.images import oci
+from ckf_airgap.packing.part_files import with_room
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -83,6 +84,7 @@ def assemble(
     images: Sequence[RemoteImage],
     manifest: PackManifest,
     sizes: Mapping[str, int],
+    part_size: int = 0,
 ) -> list[Part]:
     """Compute the layout of images.tar.gz.
 
@@ -92,13 +94,20 @@ def assemble(
         manifest: The record of the content; its size is filled in.
         sizes: The uncompressed size of each layer, by the digest of its blob. While some are
             unknown, the parts have their final lengths, but not their final content.
+        part_size: The size of the files that the archive is split into, in bytes; 0 for one file.
 
     Returns:
-        The parts, in order.
+        The parts, in order; the first one is the record of the archive.
+
+    Raises:
+        ConfigurationError: There would be too many files.
     """
     build = _docker_parts if layout == "docker" else _oci_parts
-    total = sum(part.length for part in build(images, manifest, sizes))
-    return list(build(images, replace(manifest, archive_size=total), sizes))
+
+    def size_of(said: PackManifest) -> int:
+        return sum(part.length for part in build(images, said, sizes))
+
+    return list(build(images, with_room(manifest, part_size, size_of), sizes))
 
 
 def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
@@ -130,6 +139,7 @@ def _docker_parts(
     members = member_names(images)
     text = TextWriter()
     text.add_file(PACK_MANIFEST, manifest.encode())
+    yield text.take()
     for image in images:
         layers = {layer.diff_id: layer for layer in image.layers}
         document = [
@@ -163,6 +173,7 @@ def _oci_parts(
 ) -> Iterator[Part]:
     text = TextWriter()
     text.add_file(PACK_MANIFEST, manifest.encode())
+    yield text.take()
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
     documents = {oci.sha256_of(manifest): manifest for manifest in map(oci_manifest, images)}

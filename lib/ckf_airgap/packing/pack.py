@@ -19,13 +19,10 @@ from ckf_airgap.archives.pack_manifest import (
     PackedCharm,
     PackedImage,
     PackManifest,
-    read_pack_manifest,
 )
-from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (
-    ArtifactError,
     ConfigurationError,
     PlanError,
     StorageError,
@@ -46,6 +43,7 @@ from ckf_airgap.packing.packed_charms import (
     charms_in,
     write_charm_archive,
 )
+from ckf_airgap.packing.publication import CHARMS, IMAGES, Publication
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.skopeo import Skopeo
 from ckf_airgap.planning.charm_selection import require_readable
@@ -54,8 +52,6 @@ from ckf_airgap.planning.settings import PlanSettings
 
 _FORMAT = 1
 _PARTIAL = "partial"
-_IMAGES = "images.tar.gz"
-_CHARMS = "charms.tar.gz"
 # The registry is not known yet: messages show this word for it.
 _REGISTRY = RegistryLocation("REGISTRY")
 
@@ -146,6 +142,7 @@ class Packer:
         self._skopeo = skopeo
         self._steps = steps
         self._folder = request.output / _PARTIAL
+        self._publication = Publication(self._folder, request.output)
         self._memory = _Memory()
         self._unreadable: list[UnreadableCharm] = []
 
@@ -163,6 +160,8 @@ class Packer:
             AirgapError: A step fails. What was fetched is kept for the next run.
         """
         self._skopeo.check()
+        with self._locked():
+            self._publication.resume()
         with self._locked(), self._remembering() as journal:
             charms = self._charms(journal)
             versions = _versions(charms)
@@ -180,33 +179,48 @@ class Packer:
                 warnings,
                 between,
             )
-            is_there = self._is_there(manifest)
+            is_there = self._publication.holds(manifest, self._request.part_size)
             if is_there:
                 self._steps.say(f"all of this is in {self._request.output} already")
+            names: list[str] = []
             try:
                 if not is_there:
+                    self._publication.require_place(writer.files.names)
                     self._require_space(packed, writer, dry_run=dry_run)
                 if not (dry_run or is_there):
-                    self._steps.say(f"fetching {len(images)} images")
-                    writer.fetch(self._skopeo, self._steps.fetched)
-                    writer.finish(assemble(self._request.layout, images, manifest, writer.sizes))
-                    write_charm_archive(self._folder / _CHARMS, charms, manifest)
+                    names = [*self._write(charms, images, manifest, writer), *writer.files.names]
             finally:
                 writer.close()
         if is_there:
-            self._clean_up()
+            self._publication.clean_up()
         elif not dry_run:
-            self._publish()
+            self._publication.publish(names)
         return packed
 
-    def _is_there(self, manifest: PackManifest) -> bool:
-        """Return whether an earlier run made these very archives."""
-        output = self._request.output
-        try:
-            found = [read_pack_manifest(FileSource(output / name)) for name in (_IMAGES, _CHARMS)]
-        except ArtifactError:
-            return False
-        return all(each and replace(each, archive_size=0) == manifest for each in found)
+    def _write(
+        self,
+        charms: Sequence[FetchedCharm],
+        images: Sequence[RemoteImage],
+        manifest: PackManifest,
+        writer: ImageArchiveWriter,
+    ) -> tuple[str, ...]:
+        """Write both archives; return the names of the files of charms.tar.gz."""
+        part_size = self._request.part_size
+        # Whether it can stand there shows before anything large is fetched.
+        names = write_charm_archive(self._folder / CHARMS, charms, manifest, part_size)
+        self._publication.require_place(names)
+        self._steps.say(f"fetching {len(images)} images")
+        writer.fetch(self._skopeo, self._steps.fetched)
+        writer.finish(
+            lambda starts: assemble(
+                self._request.layout,
+                images,
+                replace(manifest, part_starts=starts),
+                writer.sizes,
+                part_size,
+            )
+        )
+        return names
 
     def _charms(self, journal: Journal) -> list[FetchedCharm]:
         """Download or read the charms."""
@@ -316,10 +330,13 @@ class Packer:
             images[:] = convert_layers(
                 images, self._skopeo, self._subfolder("blobs"), self._steps.say
             )
-        parts = assemble(self._request.layout, images, manifest, {})
-        return ImageArchiveWriter(self._folder / _IMAGES, parts)
+        part_size = self._request.part_size
+        parts = assemble(self._request.layout, images, manifest, {}, part_size)
+        return ImageArchiveWriter(self._folder / IMAGES, parts, part_size)
 
     def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:
+        if not dry_run:
+            writer.files.remove_others()
         needed = writer.needed_bytes + packed.charm_bytes
         free = shutil.disk_usage(self._folder).free
         self._steps.say(
@@ -332,22 +349,6 @@ class Packer:
                 "make space there, or name another directory with --output; --format oci needs "
                 "less",
             )
-
-    def _publish(self) -> None:
-        """Give the archives their names, and remove everything else."""
-        output = self._request.output
-        try:
-            for name in (_CHARMS, _IMAGES):
-                os.replace(self._folder / name, output / name)
-        except OSError as error:
-            raise disk_error(output, error) from error
-        self._clean_up()
-
-    def _clean_up(self) -> None:
-        try:
-            shutil.rmtree(self._folder)
-        except OSError as error:
-            raise disk_error(self._folder, error) from error
 
     def _subfolder(self, name: str) -> Path:
         folder = self._folder / name

@@ -30,6 +30,8 @@ class PackRequest:
         allow_missing: Whether to pack even if charms of the release are missing.
         juju: The juju client.
         charmhub_url: The address of another Charmhub; empty for the public one.
+        part_size: The size of the files that the archives are split into, in bytes; 0 for one
+            file each.
         upgrade_from: The release that this one upgrades, or None.
     """
 
@@ -45,11 +47,12 @@ class PackRequest:
     allow_missing: bool = False
     juju: str = "juju"
     charmhub_url: str = ""
+    part_size: int = 0
     upgrade_from: UpgradeStart | None = None
 
     @property
     def identity(self) -> str:
-        """Identify what is fetched, whatever the layout."""
+        """Identify what is fetched, whatever the layout and the parts."""
         what = [
             sorted(map(str, self.origins)),
             str(self.folder),

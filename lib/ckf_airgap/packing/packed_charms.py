@@ -18,12 +18,12 @@ from ckf_airgap.errors import (
     ArtifactError,
     ConfigurationError,
     DownloadError,
-    disk_error,
     join_errors,
 )
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
 from ckf_airgap.packing.assembly import Text, TextWriter
+from ckf_airgap.packing.part_files import PartFiles, with_room
 from ckf_airgap.packing.skopeo import retried
 
 _AT_ONCE = 4
@@ -208,35 +208,53 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
 
 
 def write_charm_archive(
-    path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest
-) -> None:
+    path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest, part_size: int = 0
+) -> tuple[str, ...]:
     """Write charms.tar.gz, uncompressed, because charms are already compressed.
 
     Args:
         path: The file to write.
         charms: The charms, in order.
         manifest: The record of the content; its size is filled in.
+        part_size: The size of the files that it is split into, in bytes; 0 for one file.
+
+    Returns:
+        The names of the files.
 
     Raises:
+        ConfigurationError: The size of the files is too small.
         StorageError: It cannot be written.
         ArtifactError: A charm can no longer be read.
     """
-    total = sum(
-        part.length if isinstance(part, Text) else stored_size(part.packed.size)
-        for part in _parts(charms, manifest)
-    )
-    manifest = replace(manifest, archive_size=total)
-    try:
-        with path.open("wb") as file:
-            for part in _parts(charms, manifest):
-                if isinstance(part, Text):
-                    file.write(padded_member(part.content, part.length))
-                else:
-                    file.writelines(_stored(part))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise disk_error(path, error) from error
+
+    def size_of(said: PackManifest) -> int:
+        return sum(map(_length, _parts(charms, said)))
+
+    manifest = with_room(manifest, part_size, size_of)
+    files = PartFiles(path, manifest.archive_size, part_size)
+    files.require_room(_length(next(_parts(charms, manifest))))
+    files.remove_others()
+    with files.open() as file:
+        offset = 0
+        for part in _parts(charms, manifest):
+            for piece in _written(part):
+                file.write(offset, piece)
+                offset += len(piece)
+        record = next(_parts(charms, replace(manifest, part_starts=tuple(file.starts()))))
+        file.write(0, b"".join(_written(record)))
+        file.flush()
+    return files.names
+
+
+def _length(part: Text | FetchedCharm) -> int:
+    return part.length if isinstance(part, Text) else stored_size(part.packed.size)
+
+
+def _written(part: Text | FetchedCharm) -> Iterator[bytes]:
+    if isinstance(part, Text):
+        yield padded_member(part.content, part.length)
+    else:
+        yield from _stored(part)
 
 
 def _parts(
@@ -244,6 +262,7 @@ def _parts(
 ) -> Iterator[Text | FetchedCharm]:
     text = TextWriter()
     text.add_file(PACK_MANIFEST, manifest.encode())
+    yield text.take()
     for charm in charms:
         text.add_header(charm.packed.file, charm.packed.size)
         yield text.take()
@@ -256,10 +275,15 @@ def _parts(
 def _stored(charm: FetchedCharm) -> Iterator[bytes]:
     member = StoredMember(charm.packed.size)
     digest = hashlib.sha256()
-    with charm.file.path.open("rb") as file:
-        while data := file.read(READ_SIZE):
-            digest.update(data)
-            yield member.add(data)
+    try:
+        with charm.file.path.open("rb") as file:
+            while data := file.read(READ_SIZE):
+                digest.update(data)
+                yield member.add(data)
+    except OSError as error:
+        raise ArtifactError(
+            f"{charm.file.path} cannot be read ({error.strerror})", "download the charm again"
+        ) from error
     if digest.hexdigest() != charm.packed.sha256:
         raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run it again")
     yield member.finish()

@@ -1,0 +1,385 @@
+"""An archive in parts: files of equal size, the last one smaller, read as one stream.
+
+``images.tar.gz.001``, ``images.tar.gz.002`` and so on, joined in the order of their numbers, are
+the archive. ``ckf-airgap pack --part-size`` records their size and how each begins, so that a part
+that is missing, cut, swapped or from another archive is named before anything is done. Parts that
+other tools have made (``split -d -a 3 --numeric-suffixes=1``) are checked by their sizes alone.
+"""
+
+import hashlib
+import os
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from ckf_airgap.archives.pack_manifest import MOST_PARTS, PackManifest, first_record
+from ckf_airgap.archives.sources import (
+    FileSource,
+    Source,
+    StoredStream,
+    UrlSource,
+    read_at,
+)
+from ckf_airgap.errors import ArtifactError, ConfigurationError, listed
+
+ARCHIVE_SUFFIXES = (".gz", ".tgz", ".tar", ".zst")
+"""How the names of archives end."""
+START_BYTES = 64 * 1024
+"""How many bytes of its start identify a part."""
+_PART = re.compile(r"(?P<name>.+)\.(?P<number>[0-9]{3})", re.DOTALL)
+_COPY_AGAIN = "copy what is named here again, and compare it with SHA256SUMS if that is there"
+
+
+def part_name(name: str, number: int) -> str:
+    """Return the name of a part.
+
+    Args:
+        name: The archive's.
+        number: Of the part, from 1.
+    """
+    return f"{name}.{number:03}"
+
+
+def parse_part_name(text: str) -> tuple[str, int] | None:
+    """Return the name of the archive and the number of the part; None if it is no part's name."""
+    match = _PART.fullmatch(text)
+    if match and match["name"].endswith(ARCHIVE_SUFFIXES):
+        return match["name"], int(match["number"])
+    return None
+
+
+def parts_beside(path: Path) -> dict[int, Path]:
+    """Find the parts of an archive in its directory.
+
+    Args:
+        path: The archive, which need not be there.
+
+    Returns:
+        Number -> file, in the order of the numbers.
+    """
+    found: dict[int, Path] = {}
+    with suppress(OSError):
+        for entry in os.scandir(path.parent):
+            if parse_part_name(entry.name) and entry.name.rpartition(".")[0] == path.name:
+                found[int(entry.name.rpartition(".")[2])] = path.with_name(entry.name)
+    return dict(sorted(found.items()))
+
+
+def find_archive(path: Path) -> FileSource:
+    """Find an archive that is one file, or several parts.
+
+    Args:
+        path: The archive, or its first part.
+
+    Returns:
+        The archive; it is not read yet. If it is not there, reading it says so.
+
+    Raises:
+        ConfigurationError: It is a part that is not the first, or there is both a whole file and
+            parts.
+    """
+    part = parse_part_name(path.name)
+    if part is None:
+        if not parts_beside(path):
+            return FileSource(path)
+        if path.exists():
+            raise ConfigurationError(
+                f"{path.name} is there as a whole and in parts",
+                f"remove what is not valid any more, or name {part_name(path.name, 1)} to read "
+                "the parts",
+            )
+        return FileParts(path)
+    name, number = part
+    if number != 1:
+        raise ConfigurationError(
+            f"{path.name} is only a part of {name}",
+            f"name the archive, {name}, or its first part, {part_name(name, 1)}",
+        )
+    return FileParts(path.with_name(name))
+
+
+class _Parts(Source):
+    """Reads parts as one stream; they are looked up and checked when they are first needed."""
+
+    @cached_property
+    def parts(self) -> Sequence[Source]:
+        """The parts, in order.
+
+        Raises:
+            ArtifactError: One is missing, or is not what it should be.
+        """
+        first = self._part(1)
+        record = _record(first)
+        if record and record.part_size:
+            return self._recorded(record)
+        parts = self._unrecorded()
+        sizes = [part.size for part in parts]
+        usual, _ = Counter(sizes[:-1] or sizes).most_common(1)[0]
+        _require(
+            self.name,
+            [
+                _other_size(part, size, usual)
+                for part, size in zip(parts, sizes, strict=True)
+                if size > usual or (size < usual and part is not parts[-1])
+            ],
+        )
+        return parts
+
+    @property
+    def size(self) -> int:
+        """How many bytes all parts have."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def version(self) -> str:
+        """The size, and a hash of what tells each part from others."""
+        versions = "\n".join(part.version for part in self.parts)
+        return f"{self.size} {hashlib.sha256(versions.encode()).hexdigest()}"
+
+    @contextmanager
+    def open(self) -> Generator[StoredStream]:
+        """Open the first part."""
+        with ExitStack() as stack:
+            yield _JoinedStream(self.parts, stack)
+
+    @abstractmethod
+    def _part(self, number: int) -> Source:
+        """Return a part, which may be missing."""
+
+    @abstractmethod
+    def _is_there(self, part: Source) -> bool:
+        """Return whether there is such a part."""
+
+    @abstractmethod
+    def _unrecorded(self) -> Sequence[Source]:
+        """Return the parts that there are, where no record tells their number.
+
+        Raises:
+            ArtifactError: There is a gap.
+        """
+
+    def _recorded(self, record: PackManifest) -> Sequence[Source]:
+        """Compare the parts with the record of the archive."""
+        parts: list[Source] = []
+        problems: list[str] = []
+        starts = ("", *record.part_starts)
+        for number, start in enumerate(starts, 1):
+            part = self._part(number)
+            parts.append(part)
+            rest = record.archive_size - (number - 1) * record.part_size
+            expected = min(rest, record.part_size)
+            if not self._is_there(part):
+                problems.append(f"{part.name} is missing")
+            elif part.size != expected:
+                problems.append(_other_size(part, part.size, expected))
+            elif start and (found := part_start(part)) != start:
+                where = starts.index(found) if found in starts else -1
+                what = f"part {where + 1}" if where > 0 else "another archive, or is damaged"
+                problems.append(f"{part.name} is not part {number}: it comes from {what}")
+        _require(self.name, problems)
+        return parts
+
+
+class FileParts(_Parts, FileSource):
+    """The parts of an archive in one directory.
+
+    Attributes:
+        path: What the file would be called if it was whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the archive; nothing is looked at yet."""
+        super().__init__(path)
+
+    def _part(self, number: int) -> FileSource:
+        return FileSource(self.path.with_name(part_name(self.name, number)))
+
+    def _is_there(self, part: Source) -> bool:
+        return isinstance(part, FileSource) and part.path.exists()
+
+    def _unrecorded(self) -> Sequence[Source]:
+        last = max(parts_beside(self.path), default=1)
+        parts = [self._part(number) for number in range(1, last + 1)]
+        missing = [f"{part.name} is missing" for part in parts if not self._is_there(part)]
+        _require(self.name, missing)
+        return parts
+
+
+class UrlParts(_Parts):
+    """The parts of an archive on an HTTPS file server."""
+
+    def __init__(self, url: str, option: str, ca: str | None = None) -> None:
+        """Name the archive.
+
+        Args:
+            url: The address of the archive, or of its first part.
+            option: The option that gives it, for messages.
+            ca: PEM certificates of the authorities to trust beside those of the system.
+        """
+        address = urlsplit(url)
+        path = address.path.rstrip("/")
+        part = parse_part_name(path)
+        self._address = address._replace(path=part[0] if part else path)
+        self._how = (option, ca)
+        self.name = self._address.path.rpartition("/")[2]
+
+    @property
+    def has_first(self) -> bool:
+        """Whether the server has the first part."""
+        return self._part(1).is_there
+
+    def _part(self, number: int) -> UrlSource:
+        address = self._address._replace(path=part_name(self._address.path, number))
+        return UrlSource(urlunsplit(address), *self._how)
+
+    def _is_there(self, part: Source) -> bool:
+        return isinstance(part, UrlSource) and part.is_there
+
+    def _unrecorded(self) -> Sequence[Source]:
+        parts: list[Source] = [self._part(1)]
+        while len(parts) < MOST_PARTS:
+            part = self._part(len(parts) + 1)
+            if not part.is_there:
+                break
+            parts.append(part)
+        return parts
+
+
+class ServedArchive(Source):
+    """An archive on an HTTPS file server: one file, or several parts.
+
+    The server is asked for the file first, and for its first part if it has no such file.
+    """
+
+    def __init__(self, url: str, option: str, ca: str | None = None) -> None:
+        """Name the archive; nothing is sent yet.
+
+        Args:
+            url: Its address, or that of its first part.
+            option: The option that gives it, for messages.
+            ca: PEM certificates of the authorities to trust beside those of the system.
+
+        Raises:
+            ConfigurationError: The address is not one of HTTPS, ``ca`` is not a certificate, or
+                the address is that of a part that is not the first.
+        """
+        self._file = UrlSource(url, option, ca)
+        self._how = (url, option, ca)
+        self._named = parse_part_name(self._file.name)
+        if self._named and self._named[1] != 1:
+            name = self._named[0]
+            raise ConfigurationError(
+                f"{option} is the address of only a part of {name}",
+                f"give that of {name}, or of its first part, {part_name(name, 1)}",
+            )
+        self.name = self._named[0] if self._named else self._file.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ServedArchive) and other._file == self._file
+
+    def __hash__(self) -> int:
+        return hash(self._file)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has, as the server says."""
+        return self._found.size
+
+    @property
+    def version(self) -> str:
+        """Its size, and what tells it from another archive."""
+        return self._found.version
+
+    @contextmanager
+    def open(self) -> Generator[StoredStream]:
+        """Open it from its start."""
+        with self._found.open() as stream:
+            yield stream
+
+    @cached_property
+    def _found(self) -> Source:
+        parts = UrlParts(*self._how)
+        if self._named or (not self._file.is_there and parts.has_first):
+            return parts
+        return self._file
+
+
+def part_start(part: Source) -> str:
+    """Return the SHA-256 of the first bytes of a part, as its archive records it.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    return hashlib.sha256(read_at(part, 0, START_BYTES)).hexdigest()
+
+
+def _record(first: Source) -> PackManifest | None:
+    """Read the record of an archive from its first part; None if there is none to be read."""
+    with suppress(ArtifactError):
+        return first_record(first)
+    return None
+
+
+def _other_size(part: Source, size: int, expected: int) -> str:
+    return f"{part.name} has {size:,} bytes, not {expected:,}"
+
+
+def _require(name: str, problems: Sequence[str]) -> None:
+    if problems:
+        raise ArtifactError(f"{name} is not complete: {listed(problems)}", _COPY_AGAIN)
+
+
+class _JoinedStream:
+    """Reads one part after the other. A part that is skipped as a whole is not opened."""
+
+    def __init__(self, parts: Sequence[Source], stack: ExitStack) -> None:
+        # The sizes as they are now: a part that shrinks meanwhile is to be told.
+        self._parts: Iterator[tuple[Source, int]] = iter([(part, part.size) for part in parts])
+        self._stack = stack
+        self._part: Source | None = None
+        self._stream: StoredStream | None = None
+        self._left = 0
+        self.position = 0
+        self._advance()
+
+    def read(self, size: int, /) -> bytes:
+        while self._part:
+            if not self._left:
+                self._advance()
+                continue
+            data = self._opened(self._part).read(min(size, self._left))
+            if not data:
+                raise ArtifactError(f"{self._part.name} was cut while it was read", _COPY_AGAIN)
+            self._pass(len(data))
+            return data
+        return b""
+
+    def skip(self, size: int, /) -> int:
+        left = size
+        while left and self._part:
+            is_whole = left >= self._left
+            passed = self._left if is_whole else self._opened(self._part).skip(left)
+            left -= passed
+            self._pass(passed)
+            if not self._left:
+                self._advance()
+        return size - left
+
+    def _pass(self, size: int) -> None:
+        self._left -= size
+        self.position += size
+
+    def _opened(self, part: Source) -> StoredStream:
+        if self._stream is None:
+            self._stream = self._stack.enter_context(part.open())
+        return self._stream
+
+    def _advance(self) -> None:
+        self._stack.close()
+        self._stream = None
+        self._part, self._left = next(self._parts, (None, 0))

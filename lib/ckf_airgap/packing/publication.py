@@ -1,0 +1,172 @@
+"""Gives finished archives their names in the output directory, in place of earlier ones.
+
+What an earlier pack has written there is removed. Files that it cannot have written are never
+touched. A publication that is killed is finished by the next run.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.archives.pack_manifest import PackManifest, first_record, read_pack_manifest
+from ckf_airgap.archives.parts import find_archive, part_start, parts_beside
+from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, listed
+
+IMAGES = "images.tar.gz"
+CHARMS = "charms.tar.gz"
+ARCHIVES = (CHARMS, IMAGES)
+"""The archives, in the order of their publication."""
+_OWN_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
+_MARK = "complete"
+
+
+class Publication:
+    """The way of archives from the directory in which they are made to the output directory."""
+
+    def __init__(self, partial: Path, output: Path) -> None:
+        """Name both directories.
+
+        Args:
+            partial: Where archives are made.
+            output: Where they go.
+        """
+        self._partial = partial
+        self._output = output
+
+    def holds(self, manifest: PackManifest, part_size: int) -> bool:
+        """Return whether an earlier run has made the very same archives.
+
+        Args:
+            manifest: What they are to hold.
+            part_size: The size of their parts, in bytes; 0 for one file.
+        """
+        try:
+            found = [read_pack_manifest(find_archive(self._output / name)) for name in ARCHIVES]
+        except (ArtifactError, ConfigurationError):
+            return False
+        return all(
+            each
+            and each.content == manifest
+            and each.part_size == (part_size if each.archive_size > part_size else 0)
+            for each in found
+        )
+
+    def require_place(self, names: Sequence[str]) -> None:
+        """Refuse to publish beside files that would be taken for parts of the same archive.
+
+        Args:
+            names: The files of one archive that are to be published.
+
+        Raises:
+            ConfigurationError: There are such, and no pack has written them.
+        """
+        path = self._output / _archive_name(names[0])
+        own = set(_own_files(path))
+        strange = [
+            each.name
+            for each in (path, *parts_beside(path).values())
+            if each.exists() and each not in own and list(names) != [each.name]
+        ]
+        if strange:
+            raise ConfigurationError(
+                f"{self._output} holds {listed(strange, separator=', ')}, which ckf-airgap pack "
+                "has not written or which is damaged",
+                "move it elsewhere, or name another directory with --output",
+            )
+
+    def publish(self, names: Sequence[str]) -> None:
+        """Give the finished files their names, and remove everything else.
+
+        Args:
+            names: The files.
+
+        Raises:
+            StorageError: It cannot be done.
+        """
+        mark = self._partial / _MARK
+        try:
+            incoming = mark.with_suffix(".incoming")
+            incoming.write_text(json.dumps(list(names)))
+            os.replace(incoming, mark)
+        except OSError as error:
+            raise disk_error(mark, error) from error
+        self.resume()
+
+    def resume(self) -> None:
+        """Finish a publication that was begun, if there is one.
+
+        Raises:
+            StorageError: It cannot be done.
+        """
+        names = _read_names(self._partial / _MARK)
+        if not names:
+            return
+        try:
+            for archive in ARCHIVES:
+                # The first part comes last: it tells what the others are.
+                for path in reversed(_own_files(self._output / archive)):
+                    if path.name not in names:
+                        path.unlink()
+            for name in reversed(names):
+                if (self._partial / name).exists():
+                    os.replace(self._partial / name, self._output / name)
+        except OSError as error:
+            raise disk_error(self._output, error) from error
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Remove the directory in which archives are made, with everything in it.
+
+        Raises:
+            StorageError: It cannot be done.
+        """
+        try:
+            shutil.rmtree(self._partial)
+        except OSError as error:
+            raise disk_error(self._partial, error) from error
+
+
+def _archive_name(name: str) -> str:
+    return next(archive for archive in ARCHIVES if name.startswith(archive))
+
+
+def _read_names(mark: Path) -> list[str]:
+    """Read what is to be published; nothing if that was not written to its end."""
+    try:
+        names: Any = json.loads(mark.read_text())
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if _OWN_NAME.fullmatch(str(name))]
+
+
+def _own_files(path: Path) -> list[Path]:
+    """Find the files of an archive that a pack has written: it alone, or its parts."""
+    found: list[Path] = []
+    with suppress(ArtifactError):
+        if first_record(FileSource(path)):
+            found.append(path)
+    parts = parts_beside(path)
+    with suppress(ArtifactError):
+        record = first_record(FileSource(parts[1])) if 1 in parts else None
+        if record and record.part_size:
+            found.append(parts[1])
+            found += _recorded(parts.values(), record.part_starts)
+    return found
+
+
+def _recorded(parts: Iterable[Path], starts: Sequence[str]) -> Iterator[Path]:
+    """Find the parts that begin as an archive records it of them."""
+    for part in parts:
+        number = int(part.name.rpartition(".")[2])
+        with suppress(ArtifactError):
+            if (
+                1 < number <= len(starts) + 1
+                and part_start(FileSource(part)) == starts[number - 2]
+            ):
+                yield part
