@@ -52,6 +52,13 @@ def parts_of(folder: Path, archive: str = "images.tar.gz") -> list[Path]:
     return sorted(folder.joinpath("packed").glob(f"{archive}.*"))
 
 
+def check_sums(folder: Path, count: int) -> None:
+    """Check the checksums with the program itself."""
+    words = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True)
+    assert done.stdout.count(": OK\n") == count
+
+
 @pytest.mark.parametrize("layout", ["docker", "oci"])
 def test_parts_are_packed_and_pushed(
     layout: str,
@@ -72,7 +79,8 @@ def test_parts_are_packed_and_pushed(
     assert sum(sizes) == packed["images_bytes"]
     # What fits into one part is one file.
     assert (tmp_path / "packed" / "charms.tar.gz").stat().st_size <= PART
-    assert len(list((tmp_path / "packed").iterdir())) == len(parts) + 1
+    assert len(list((tmp_path / "packed").iterdir())) == len(parts) + 2
+    check_sums(tmp_path / "packed", len(parts) + 1)
 
     # As a manual way has it: joined, it is the archive.
     joined = tmp_path / "joined.tar.gz"
@@ -281,7 +289,7 @@ def test_what_an_earlier_pack_has_left(outside: Outside, tmp_path: Path, capsys:
     assert main(words(outside, tmp_path, "--part-size", "400kB")) == 0
     assert "already" in capsys.readouterr().err
     assert main(words(outside, tmp_path)) == 0
-    assert names() == {"images.tar.gz", "charms.tar.gz"}
+    assert names() == {"images.tar.gz", "charms.tar.gz", "SHA256SUMS"}
     assert main(words(outside, tmp_path, *SIZE)) == 0
     assert names() == small
     # A part that is damaged is made again, and what nobody knows is left.
@@ -294,6 +302,32 @@ def test_what_an_earlier_pack_has_left(outside: Outside, tmp_path: Path, capsys:
     assert main(words(outside, tmp_path, "--part-size", "300kB")) == 2
     assert "images.tar.gz.700, which ckf-airgap pack has not written" in capsys.readouterr().err
     assert (packed / "images.tar.gz.700").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("release")
+def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    sums = tmp_path / "packed" / "SHA256SUMS"
+    sums.parent.mkdir()
+    sums.write_text(f"{'0' * 64}  somebody-elses.iso\n")
+    assert main(words(outside, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "SHA256SUMS lists somebody-elses.iso" in error
+    assert "move it elsewhere" in error
+    # As an earlier version has left it, without checksums: they are added.
+    sums.unlink()
+    assert main(words(outside, tmp_path)) == 0
+    written = sums.read_bytes()
+    sums.unlink()
+    assert main(words(outside, tmp_path)) == 0
+    assert "already" in capsys.readouterr().err
+    assert sums.read_bytes() == written
+    check_sums(sums.parent, 2)
+    with (sums.parent / "images.tar.gz").open("r+b") as archive:
+        archive.seek(1000)
+        archive.write(b"changed")
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        check_sums(sums.parent, 2)
+    assert "images.tar.gz: FAILED" in raised.value.stdout
 
 
 @pytest.mark.usefixtures("release")

@@ -58,7 +58,8 @@ def test_what_is_packed_is_pushed_as_it_was_outside(
     assert packed["format"] == layout
     archive = tmp_path / "packed" / "images.tar.gz"
     assert archive.stat().st_size == packed["images_bytes"]
-    assert {path.name for path in archive.parent.iterdir()} == {"images.tar.gz", "charms.tar.gz"}
+    names = {path.name for path in archive.parent.iterdir()}
+    assert names == {"images.tar.gz", "charms.tar.gz", "SHA256SUMS"}
 
     assert push(registry, tmp_path) == 0
     assert len(document(capsys)["pushed"]) == len(release.images)

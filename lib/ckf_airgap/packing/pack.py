@@ -192,8 +192,9 @@ class Packer:
             finally:
                 writer.close()
         if is_there:
-            self._publication.clean_up()
+            self._publication.keep()
         elif not dry_run:
+            self._steps.say("computing the checksums")
             self._publication.publish(names)
         return packed
 

@@ -17,12 +17,13 @@ from ckf_airgap.archives.pack_manifest import PackManifest, first_record, read_p
 from ckf_airgap.archives.parts import find_archive, part_start, parts_beside
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, listed
+from ckf_airgap.packing.checksums import CHECKSUMS, listed_names, write_checksums
 
 IMAGES = "images.tar.gz"
 CHARMS = "charms.tar.gz"
 ARCHIVES = (CHARMS, IMAGES)
 """The archives, in the order of their publication."""
-_OWN_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
+_ARCHIVE_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
 _MARK = "complete"
 
 
@@ -66,6 +67,7 @@ class Publication:
         Raises:
             ConfigurationError: There are such, and no pack has written them.
         """
+        self._require_own_checksums()
         path = self._output / _archive_name(names[0])
         own = set(_own_files(path))
         strange = [
@@ -80,8 +82,36 @@ class Publication:
                 "move it elsewhere, or name another directory with --output",
             )
 
+    def keep(self) -> None:
+        """Leave the archives of an earlier run as they are, with their checksums.
+
+        Raises:
+            StorageError: The checksums are not there yet and cannot be written.
+        """
+        if not (self._output / CHECKSUMS).exists():
+            files = [path for archive in ARCHIVES for path in _own_files(self._output / archive)]
+            write_checksums(self._output, sorted(path.name for path in files))
+        self.clean_up()
+
+    def _require_own_checksums(self) -> None:
+        path = self._output / CHECKSUMS
+        try:
+            names = listed_names(path.read_text("utf-8", "replace"))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(path, error) from error
+        if strange := [name for name in names if not _ARCHIVE_NAME.fullmatch(name)]:
+            raise ConfigurationError(
+                f"{path} lists {listed(strange, separator=', ')}, which are not archives of "
+                "ckf-airgap pack",
+                "move it elsewhere, or name another directory with --output",
+            )
+
     def publish(self, names: Sequence[str]) -> None:
         """Give the finished files their names, and remove everything else.
+
+        Their checksums are written beside them, for which they are read once more.
 
         Args:
             names: The files.
@@ -89,10 +119,12 @@ class Publication:
         Raises:
             StorageError: It cannot be done.
         """
+        write_checksums(self._partial, names)
+        names = [CHECKSUMS, *names]
         mark = self._partial / _MARK
         try:
             incoming = mark.with_suffix(".incoming")
-            incoming.write_text(json.dumps(list(names)))
+            incoming.write_text(json.dumps(names))
             os.replace(incoming, mark)
         except OSError as error:
             raise disk_error(mark, error) from error
@@ -142,7 +174,7 @@ def _read_names(mark: Path) -> list[str]:
         names: Any = json.loads(mark.read_text())
     except (OSError, ValueError):
         return []
-    return [name for name in names if _OWN_NAME.fullmatch(str(name))]
+    return [name for name in names if name == CHECKSUMS or _ARCHIVE_NAME.fullmatch(str(name))]
 
 
 def _own_files(path: Path) -> list[Path]:

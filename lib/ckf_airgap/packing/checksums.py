@@ -1,0 +1,72 @@
+"""SHA256SUMS: the checksums of files, as sha256sum of GNU coreutils writes and checks them."""
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ckf_airgap.archives.byte_stream import READ_SIZE
+from ckf_airgap.errors import disk_error
+
+CHECKSUMS = "SHA256SUMS"
+"""The name of the file."""
+_AT_ONCE = 4
+_LINE = re.compile(r"\\?[0-9a-f]{64} [ *](.+)")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
+
+
+def checksum_line(digest: str, name: str) -> str:
+    r"""Write the line of a file, with its end.
+
+    A line whose name has a backslash, a line feed or a carriage return begins with a backslash,
+    and these are escaped in the name (GNU coreutils manual, "md5sum invocation").
+
+    Args:
+        digest: The SHA-256, 64 hexadecimal digits.
+        name: The file.
+    """
+    escaped = name.translate(_ESCAPES)
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def listed_names(text: str) -> list[str]:
+    """Return the names in a file of checksums, as they stand there; lines of other forms too."""
+    matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines()]
+    return [match[1] if match else line for line, match in matches]
+
+
+def write_checksums(folder: Path, names: Sequence[str]) -> None:
+    """Write SHA256SUMS for files, which are read for it, several at a time.
+
+    Args:
+        folder: Where the files are, and where it is written.
+        names: The files, in the order in which they are to be listed.
+
+    Raises:
+        StorageError: One cannot be read, or it cannot be written.
+    """
+    stopped = threading.Event()
+
+    def checksum(name: str) -> str:
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as file:
+            while not stopped.is_set() and (data := file.read(READ_SIZE)):
+                digest.update(data)
+        return checksum_line(digest.hexdigest(), name)
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:
+            try:
+                lines = list(executor.map(checksum, names))
+            finally:
+                # At an interrupt, nobody wants the rest.
+                stopped.set()
+        with (folder / CHECKSUMS).open("w") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise disk_error(folder / CHECKSUMS, error) from error
