@@ -10,6 +10,7 @@ from pathlib import Path
 import ops
 
 from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.archives.minisign import PublicKey
 from ckf_airgap.archives.parts import (
     ARCHIVE_SUFFIXES,
     ServedArchive,
@@ -49,6 +50,7 @@ class Configuration:
     model: str = "kubeflow"
     images_url: str = ""
     charms_url: str = ""
+    artifact_key: str = ""
     gateway_service_type: str = ""
     excluded_charms: str = "auto"
     overlay: str = ""
@@ -89,6 +91,7 @@ class OperatorInputs:
             lambda: self._credentials(
                 configuration.user_pull_credentials, "user-pull-credentials"
             ),
+            self._artifact_key,
             lambda: self._source("charms"),
             # The file of the resource is fetched only when it is needed.
             lambda: configuration.images_url and self._source("images"),
@@ -145,7 +148,13 @@ class OperatorInputs:
             registry_credentials=self._credentials(
                 configuration.registry_credentials, "registry-credentials"
             ),
+            artifact_key=self._artifact_key(),
         )
+
+    def _artifact_key(self) -> PublicKey | None:
+        """Read the key that the archives must be signed with; None if the option is not set."""
+        text = self.configuration.artifact_key
+        return PublicKey.parse(text, "artifact-key") if text else None
 
     def push_state(self, images: Source) -> Path:
         """Return the path of the push's journal: beside the archive, if that survives this pod."""

@@ -24,6 +24,7 @@ _PACKAGES = {
     "curl": "curl",
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
+    "minisign": "minisign",
     "nginx": "nginx-light",
     "skopeo": "skopeo",
 }

@@ -311,7 +311,7 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     sums.write_text(f"{'0' * 64}  somebody-elses.iso\n")
     assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
-    assert "SHA256SUMS lists somebody-elses.iso" in error
+    assert "is of somebody-elses.iso" in error
     assert "move it elsewhere" in error
     # As an earlier version has left it, without checksums: they are added.
     sums.unlink()

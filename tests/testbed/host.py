@@ -25,6 +25,7 @@ PACKAGES = (
     "iptables",
     "libc6-dev",
     "mmdebstrap",
+    "minisign",
     "nginx-light",
     "pigz",
     "runc",

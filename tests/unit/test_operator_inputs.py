@@ -1,5 +1,6 @@
 """What the charm asks its operator for, and where it finds it."""
 
+import base64
 import dataclasses
 import errno
 import os
@@ -12,6 +13,7 @@ import pytest
 from ops import testing
 
 from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.archives.parts import ServedArchive
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.deployment.release import Inputs
@@ -350,6 +352,16 @@ def test_a_password_that_was_read_from_a_file_has_no_line_break(
 def test_an_agent_without_a_configuration_of_its_own_is_told(unit: Unit, core: FakeCore) -> None:
     (unit.folder / "agent.conf").unlink()
     assert "agent.conf cannot be read" in unit.fail("add-relations")
+
+
+def test_the_key_of_the_archives(unit: Unit, core: FakeCore) -> None:
+    key = SecretKey(b"12345678", bytes(32)).public
+    unit.configure(artifact_key=base64.b64encode(b"Ed" + key.number + key.key).decode())
+    unit.run("push-images")
+    assert core.inputs is not None
+    assert core.inputs.artifact_key == key
+    unit.configure(artifact_key="nonsense")
+    assert unit.status().message.startswith("artifact-key is not a public key of minisign: give")
 
 
 class TestSources:

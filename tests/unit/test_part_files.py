@@ -193,9 +193,9 @@ class TestPublication:
             step()
             replace(source, target)
 
-        def step_and_unlink(path: Path) -> None:
+        def step_and_unlink(path: Path, missing_ok: bool = False) -> None:
             step()
-            unlink(path)
+            unlink(path, missing_ok)
 
         moment, is_killed = 0, True
         while is_killed:

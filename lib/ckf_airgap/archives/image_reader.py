@@ -38,7 +38,12 @@ from ckf_airgap.archives.image_sink import (
     Role,
     Verdict,
 )
-from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
+from ckf_airgap.archives.pack_manifest import (
+    PACK_MANIFEST,
+    SIGNATURE,
+    PackManifest,
+    decode_member,
+)
 from ckf_airgap.archives.scope import File, Position
 from ckf_airgap.archives.tar_stream import (
     MAKE_AGAIN,
@@ -167,6 +172,9 @@ class ImageReader(Generic[Layer]):
             return
         if scope.at.depth == 0 and path == PACK_MANIFEST and self.manifest is None:
             self._read_pack_manifest(member)
+            return
+        if scope.at.depth == 0 and path == SIGNATURE and self.manifest:
+            self._sink.account(SIGNATURE, Verdict.IMAGE)
             return
         file = File[Layer](path, place, member.size, Role.NOTHING)
         if member.kind is MemberKind.OTHER:

@@ -15,6 +15,7 @@ from ckf_airgap.archives.image_sink import (
     Verdict,
 )
 from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.signed_images import SignedImages
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, listed
 from ckf_airgap.images.naming import MemberNames, image_path
@@ -187,6 +188,7 @@ def read_inventory(
     architecture: str = "",
     on_read: Callable[[int], None] = lambda _: None,
     on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
+    signed: PackManifest | None = None,
 ) -> Inventory:
     """List the images of images.tar.gz.
 
@@ -197,9 +199,10 @@ def read_inventory(
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
         on_file: Called with each file of the archive and its outcome.
+        signed: The record that everything must agree with, if its signature was checked.
 
     Returns:
-        The inventory, which includes damaged members.
+        The inventory, which includes damaged members; with ``signed``, these are errors.
 
     Raises:
         ArtifactError: The archive itself is damaged or truncated.
@@ -209,8 +212,12 @@ def read_inventory(
     while True:
         sink = ListingSink(names, on_file)
         with open_archive(source, on_read) as archive:
-            if read_into(sink, sink.builder, source, archive, readings, architecture):
-                return sink.builder.build()
+            if read_into(sink, sink.builder, source, archive, readings, architecture, signed):
+                inventory = sink.builder.build()
+                break
+    if signed:
+        inventory.require_sound(source.name)
+    return inventory
 
 
 def read_into(
@@ -220,6 +227,7 @@ def read_into(
     archive: ArchiveStream,
     readings: Readings,
     architecture: str,
+    signed: PackManifest | None = None,
 ) -> bool:
     """Read an archive once.
 
@@ -230,6 +238,7 @@ def read_into(
         archive: The opened archive.
         readings: Its readings so far.
         architecture: The CPU architecture to choose among several; empty for any.
+        signed: The record that all images must agree with, if its signature was checked.
 
     Returns:
         Whether everything was read; otherwise the archive has to be read again.
@@ -237,6 +246,8 @@ def read_into(
     Raises:
         ArtifactError: The archive itself is damaged or truncated.
     """
+    if signed:
+        sink = SignedImages(sink, signed, source.name)
     reader = ImageReader(
         source.name, source.size, sink, architecture=architecture, roles=readings.roles
     )

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
-from ckf_airgap.archives.byte_stream import ByteStream, open_archive
+from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import TarMember, read_members
 from ckf_airgap.errors import ArtifactError, printable
 
 PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
+
+SIGNATURE = f"{PACK_MANIFEST}.minisig"
+"""The name of the member behind it that holds its signature, where it is signed."""
 
 MOST_PARTS = 999
 """How many parts an archive can have: their numbers have three digits."""
@@ -197,6 +200,23 @@ def read_user_images(archive: Source) -> Mapping[str, tuple[str, ...]]:
     return manifest.user_images if manifest else {}
 
 
+@dataclass(frozen=True)
+class PackRecord:
+    """The members at the start of an archive, as they stand there.
+
+    Attributes:
+        content: The manifest.
+        signature: Its signature; empty if there is none.
+    """
+
+    content: bytes
+    signature: bytes
+
+    def decode(self, archive: str) -> PackManifest | None:
+        """Read the manifest (see ``PackManifest.decode``)."""
+        return PackManifest.decode(self.content, archive)
+
+
 def first_record(archive: Source) -> PackManifest | None:
     """Read what an archive says of itself, from its start, which may be all that there is of it.
 
@@ -209,8 +229,33 @@ def first_record(archive: Source) -> PackManifest | None:
     Raises:
         ArtifactError: It is damaged.
     """
+    record = read_record(archive)
+    return record.decode(archive.name) if record else None
+
+
+def read_record(archive: Source) -> PackRecord | None:
+    """Read the record of an archive from its start, without a check.
+
+    Args:
+        archive: The archive, or its first part.
+
+    Returns:
+        The record; None where it begins with something else.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    found: list[bytes] = []
     with open_archive(archive) as stream:
-        return _first_member(stream, archive.name)
+        for member, name in zip(
+            read_members(stream, archive.name), (PACK_MANIFEST, SIGNATURE), strict=False
+        ):
+            if member.name != name:
+                break
+            found.append(_content(member, archive.name))
+            if name == SIGNATURE:
+                break
+    return PackRecord(found[0], b"".join(found[1:])) if found else None
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
@@ -219,15 +264,16 @@ def decode_member(member: TarMember, archive: str) -> PackManifest | None:
     Raises:
         ArtifactError: It is damaged.
     """
+    return PackManifest.decode(_content(member, archive), archive)
+
+
+def _content(member: TarMember, archive: str) -> bytes:
     if member.size > _LARGEST:
         raise ArtifactError(
-            f"{PACK_MANIFEST} in {archive} has {member.size:,} bytes, which is too many",
+            f"{member.name} in {archive} has {member.size:,} bytes, which is too many",
             "make the archive again (ckf-airgap pack)",
         )
-    pieces: list[bytes] = []
-    while data := member.read(_LARGEST):
-        pieces.append(data)
-    return PackManifest.decode(b"".join(pieces), archive)
+    return b"".join(iter(lambda: member.read(_LARGEST), b""))
 
 
 def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
@@ -250,11 +296,3 @@ def _of(kind: type[Value], value: object) -> Value:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r:.80} is not of the kind {kind.__name__}")
     return value
-
-
-def _first_member(stream: ByteStream, archive: str) -> PackManifest | None:
-    for member in read_members(stream, archive):
-        if member.name == PACK_MANIFEST:
-            return decode_member(member, archive)
-        break
-    return None

@@ -61,7 +61,9 @@ class UnpackedCharms:
         return wanted_images(self.readable)
 
 
-def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
+def unpack_charms(
+    archive: Source, folder: Path, signed: PackManifest | None = None
+) -> UnpackedCharms:
     """Unpack charms.tar.gz for the juju client, which accepts charms only as files.
 
     Args:
@@ -69,6 +71,7 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
         folder: The directory for the charms; created if missing. Files of another archive there
             are removed. Files are named by charm and content, so that a new one never gets the
             name of an old one.
+        signed: The record that all charms must agree with, if its signature was checked.
 
     Returns:
         The charms. An unreadable charm does not affect the others.
@@ -96,6 +99,8 @@ def unpack_charms(archive: Source, folder: Path) -> UnpackedCharms:
                     found.require_room(len(written))
                     written.append(_write(member, folder / f"{_INCOMING}{len(written)}"))
             read_end(stream, archive.name)
+        if signed:
+            _require_signed(signed, written, archive.name)
         for file, charm in zip(written, _read(written), strict=True):
             found.add(file.member, charm, file.digest)
     finally:
@@ -177,6 +182,19 @@ def _require_packed(manifest: PackManifest, found: _Found) -> None:
         raise ArtifactError(
             f"{found.archive} does not hold {listed(wrong, separator=', ')} as packed",
             f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
+        )
+
+
+def _require_signed(signed: PackManifest, written: Sequence[_Written], archive: str) -> None:
+    """Refuse charms that are not those of the record, or that it does not have."""
+    found = [(file.member, file.digest) for file in written]
+    expected = [(charm.file, charm.sha256) for charm in signed.charms]
+    if sorted(found) != sorted(expected):
+        wrong = sorted({name for name, _ in {*found} ^ {*expected}} or {name for name, _ in found})
+        raise ArtifactError(
+            f"{archive} holds {listed(wrong, separator=', ')} otherwise than its signed record "
+            "says",
+            "do not use the archive; get it again from whoever packed it",
         )
 
 

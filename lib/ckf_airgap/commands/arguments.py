@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.minisign import PublicKey
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.parts import FileParts, ServedArchive, find_archive
+from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.errors import ConfigurationError
@@ -44,6 +47,13 @@ def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) 
         metavar="CPU",
         help="which to choose of an image that has several, for example amd64 (default: "
         "such an image is refused)",
+    )
+    parser.add_argument(
+        "--verify-key",
+        type=Path,
+        metavar="FILE",
+        help="a public key of minisign: refuse archives that were not packed with its secret key "
+        "(pack --sign), or that were changed since",
     )
 
 
@@ -89,8 +99,9 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
     """
     if not vars(arguments)[name.replace("-", "_")]:
         return UnpackedCharms(())
+    source = archive(arguments, name)
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        return unpack_charms(archive(arguments, name), Path(folder))
+        return unpack_charms(source, Path(folder), signed_record(arguments, source))
 
 
 def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
@@ -107,8 +118,32 @@ def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> 
     images = archive(arguments, "images")
     on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
     return read_inventory(
-        images, charms.wanted_images, architecture=arguments.architecture, on_read=on_read
+        images,
+        charms.wanted_images,
+        architecture=arguments.architecture,
+        on_read=on_read,
+        signed=signed_record(arguments, images),
     )
+
+
+def signed_record(arguments: argparse.Namespace, source: Source) -> PackManifest | None:
+    """Check the signature of an archive with the key of ``--verify-key``.
+
+    Args:
+        arguments: The arguments.
+        source: The archive.
+
+    Returns:
+        What it says of itself; None if the option is not given.
+
+    Raises:
+        ArtifactError: It is not signed with that key, or was changed since.
+        ConfigurationError: The option is not valid.
+    """
+    if arguments.verify_key is None:
+        return None
+    key = PublicKey.parse(read_text(arguments.verify_key), "--verify-key")
+    return require_signed(source, key)
 
 
 def archive(arguments: argparse.Namespace, name: str) -> Source:

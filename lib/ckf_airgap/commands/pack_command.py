@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import getpass
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.commands.arguments import (
     LARGEST_TEXT,
     AddParser,
@@ -37,6 +40,7 @@ from ckf_airgap.packing.user_images import (
 )
 from ckf_airgap.upgrades.rules import load_rules
 
+_PASSWORD = "CKF_AIRGAP_KEY_PASSWORD"
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
@@ -106,6 +110,13 @@ def define(add_parser: AddParser) -> None:
         metavar="SIZE",
         help="cut each archive into files of this size, for example 4.7GB or 700MiB: "
         "images.tar.gz.001 and so on, which are read as one (default: one file)",
+    )
+    pack.add_argument(
+        "--sign",
+        type=Path,
+        metavar="FILE",
+        help="sign the archives with this secret key of minisign; its password is asked for, or "
+        f"taken from the environment variable {_PASSWORD}",
     )
     pack.add_argument(
         "--architecture",
@@ -200,6 +211,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         juju=arguments.juju,
         charmhub_url=arguments.charmhub_url,
         part_size=parse_size(arguments.part_size, "--part-size") if arguments.part_size else 0,
+        key=_secret_key(arguments.sign),
         upgrade_from=_upgrade_start(arguments.upgrade_from),
     )
     ca = require_file(arguments.registry_ca) if arguments.registry_ca else None
@@ -242,6 +254,21 @@ def _pack(arguments: argparse.Namespace) -> Answer:
             "warnings": list(packed.warnings),
         }
     )
+
+
+def _secret_key(path: Path | None) -> SecretKey | None:
+    return SecretKey.parse(read_text(path), _ask_password) if path else None
+
+
+def _ask_password() -> str:
+    if (password := os.environ.get(_PASSWORD)) is not None:
+        return password
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "the key of --sign has a password, and there is no terminal to ask for it at",
+            f"set the environment variable {_PASSWORD}",
+        )
+    return getpass.getpass("Password of the key: ")
 
 
 def _upgrade_start(text: str) -> UpgradeStart | None:

@@ -17,8 +17,10 @@ from ckf_airgap.commands.arguments import (
     add_format,
     add_registry,
     archive,
+    archive_inventory,
     certificates,
     read_charms,
+    signed_record,
 )
 from ckf_airgap.commands.inspection import attention, findings_document
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
@@ -60,6 +62,10 @@ def _push(arguments: argparse.Namespace) -> Answer:
     client.check()
     unpacked = read_charms(arguments)
     wanted = unpacked.wanted_images
+    signed = signed_record(arguments, images)
+    if signed:
+        # All of it is held against the record before anything is sent.
+        archive_inventory(arguments, unpacked)
     with tqdm(
         total=size,
         unit="B",
@@ -78,7 +84,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
             key=sealing_key(state_directory()),
             for_mirrors=True,
         )
-        result = pusher.push(images, wanted)
+        result = pusher.push(images, wanted, signed)
     inventory = result.inventory
     unreadable = [str(charm.error) for charm in unpacked.unreadable]
     for line in (*unreadable, *result.notices, *attention(inventory)):

@@ -8,7 +8,9 @@ from pathlib import Path
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
-from ckf_airgap.archives.pack_manifest import read_user_images
+from ckf_airgap.archives.minisign import PublicKey
+from ckf_airgap.archives.pack_manifest import PackManifest, read_user_images
+from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.files.journal import sealing_key
@@ -34,6 +36,7 @@ class Inputs:
         settings: The operator's settings of the deployment.
         registry_ca: CA certificates for the registry, in PEM format, or None.
         registry_credentials: The account of the registry, or None.
+        artifact_key: The key that both archives must be signed with, or None.
     """
 
     images: Source
@@ -41,6 +44,7 @@ class Inputs:
     settings: PlanSettings
     registry_ca: str | None = None
     registry_credentials: Credentials | None = None
+    artifact_key: PublicKey | None = None
 
 
 class Release:
@@ -80,7 +84,8 @@ class Release:
     @cached_property
     def unpacked_charms(self) -> UnpackedCharms:
         """The content of charms.tar.gz, unpacked on first access."""
-        unpacked = unpack_charms(self.inputs.charms, self.folder / "charms")
+        charms = self.inputs.charms
+        unpacked = unpack_charms(charms, self.folder / "charms", self._signed(charms))
         self._report(f"{self.inputs.charms.name}: {len(unpacked.charms)} charms")
         for charm in unpacked.unreadable:
             self._report(str(charm.error))
@@ -124,9 +129,12 @@ class Release:
             RegistryError: The registry fails or refuses.
         """
         self.check_registry()
-        result = self._pusher(on_progress).push(
-            self.inputs.images, self.unpacked_charms.wanted_images
-        )
+        images = self.inputs.images
+        signed = self._signed(images)
+        if signed:
+            # All of it is held against the record before anything is sent.
+            self._read_inventory()
+        result = self._pusher(on_progress).push(images, self.unpacked_charms.wanted_images, signed)
         for notice in result.notices:
             self._report(notice)
         for image in result.inventory.unnamed:
@@ -144,15 +152,26 @@ class Release:
         Raises:
             ArtifactError: The archive cannot be read.
         """
-        images = self.inputs.images
-        if (known := self._known_inventory()) is not None:
+        # What is known may have been pushed before a key was set.
+        if self.inputs.artifact_key is None and (known := self._known_inventory()) is not None:
             return known
+        return self._read_inventory()
+
+    def _signed(self, archive: Source) -> PackManifest | None:
+        """Check the signature of an archive, if there is a key; return its record."""
+        key = self.inputs.artifact_key
+        return require_signed(archive, key) if key else None
+
+    def _read_inventory(self) -> Inventory:
+        images = self.inputs.images
+        signed = self._signed(images)
         self._report(f"listing the content of {images.name}")
         return read_inventory(
             images,
             self.unpacked_charms.wanted_images,
             architecture=node_architecture(),
             on_read=report_reading(images, self._report),
+            signed=signed,
         )
 
     def original_names(self, inventory: Inventory) -> OriginalNames:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckf_airgap.archives.gzip_codec import least_padded_size, stored_size
+from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
-from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, SIGNATURE, PackManifest
 from ckf_airgap.images import oci
 from ckf_airgap.packing.part_files import with_room
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
@@ -85,6 +86,7 @@ def assemble(
     manifest: PackManifest,
     sizes: Mapping[str, int],
     part_size: int = 0,
+    key: SecretKey | None = None,
 ) -> list[Part]:
     """Compute the layout of images.tar.gz.
 
@@ -95,6 +97,7 @@ def assemble(
         sizes: The uncompressed size of each layer, by the digest of its blob. While some are
             unknown, the parts have their final lengths, but not their final content.
         part_size: The size of the files that the archive is split into, in bytes; 0 for one file.
+        key: Signs the record; None for no signature.
 
     Returns:
         The parts, in order; the first one is the record of the archive.
@@ -103,11 +106,28 @@ def assemble(
         ConfigurationError: There would be too many files.
     """
     build = _docker_parts if layout == "docker" else _oci_parts
+    parts = list(build(images, sizes))
+    length = sum(part.length for part in parts)
 
     def size_of(said: PackManifest) -> int:
-        return sum(part.length for part in build(images, said, sizes))
+        return record_part(said, key).length + length
 
-    return list(build(images, with_room(manifest, part_size, size_of), sizes))
+    return [record_part(with_room(manifest, part_size, size_of), key), *parts]
+
+
+def record_part(manifest: PackManifest, key: SecretKey | None) -> Text:
+    """Make the start of an archive: its record, and the signature of it.
+
+    Args:
+        manifest: The record.
+        key: Signs it; None for not.
+    """
+    text = TextWriter()
+    content = manifest.encode()
+    text.add_file(PACK_MANIFEST, content)
+    if key:
+        text.add_file(SIGNATURE, key.sign(content, PACK_MANIFEST))
+    return text.take()
 
 
 def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
@@ -133,13 +153,9 @@ def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
     return names
 
 
-def _docker_parts(
-    images: Sequence[RemoteImage], manifest: PackManifest, sizes: Mapping[str, int]
-) -> Iterator[Part]:
+def _docker_parts(images: Sequence[RemoteImage], sizes: Mapping[str, int]) -> Iterator[Part]:
     members = member_names(images)
     text = TextWriter()
-    text.add_file(PACK_MANIFEST, manifest.encode())
-    yield text.take()
     for image in images:
         layers = {layer.diff_id: layer for layer in image.layers}
         document = [
@@ -168,12 +184,8 @@ def _docker_parts(
     yield text.take()
 
 
-def _oci_parts(
-    images: Sequence[RemoteImage], manifest: PackManifest, _: Mapping[str, int]
-) -> Iterator[Part]:
+def _oci_parts(images: Sequence[RemoteImage], _: Mapping[str, int]) -> Iterator[Part]:
     text = TextWriter()
-    text.add_file(PACK_MANIFEST, manifest.encode())
-    yield text.take()
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
     documents = {oci.sha256_of(manifest): manifest for manifest in map(oci_manifest, images)}

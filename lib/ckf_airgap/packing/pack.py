@@ -179,7 +179,9 @@ class Packer:
                 warnings,
                 between,
             )
-            is_there = self._publication.holds(manifest, self._request.part_size)
+            is_there = self._publication.holds(
+                manifest, self._request.part_size, self._request.key
+            )
             if is_there:
                 self._steps.say(f"all of this is in {self._request.output} already")
             names: list[str] = []
@@ -192,10 +194,10 @@ class Packer:
             finally:
                 writer.close()
         if is_there:
-            self._publication.keep()
+            self._publication.keep(self._request.key)
         elif not dry_run:
             self._steps.say("computing the checksums")
-            self._publication.publish(names)
+            self._publication.publish(names, self._request.key)
         return packed
 
     def _write(
@@ -206,9 +208,9 @@ class Packer:
         writer: ImageArchiveWriter,
     ) -> tuple[str, ...]:
         """Write both archives; return the names of the files of charms.tar.gz."""
-        part_size = self._request.part_size
+        part_size, key = self._request.part_size, self._request.key
         # Whether it can stand there shows before anything large is fetched.
-        names = write_charm_archive(self._folder / CHARMS, charms, manifest, part_size)
+        names = write_charm_archive(self._folder / CHARMS, charms, manifest, part_size, key)
         self._publication.require_place(names)
         self._steps.say(f"fetching {len(images)} images")
         writer.fetch(self._skopeo, self._steps.fetched)
@@ -219,6 +221,7 @@ class Packer:
                 replace(manifest, part_starts=starts),
                 writer.sizes,
                 part_size,
+                key,
             )
         )
         return names
@@ -332,7 +335,7 @@ class Packer:
                 images, self._skopeo, self._subfolder("blobs"), self._steps.say
             )
         part_size = self._request.part_size
-        parts = assemble(self._request.layout, images, manifest, {}, part_size)
+        parts = assemble(self._request.layout, images, manifest, {}, part_size, self._request.key)
         return ImageArchiveWriter(self._folder / IMAGES, parts, part_size)
 
     def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:

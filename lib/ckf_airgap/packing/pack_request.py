@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.upgrade_start import UpgradeStart
@@ -32,6 +33,7 @@ class PackRequest:
         charmhub_url: The address of another Charmhub; empty for the public one.
         part_size: The size of the files that the archives are split into, in bytes; 0 for one
             file each.
+        key: Signs the records of the archives; None for no signature.
         upgrade_from: The release that this one upgrades, or None.
     """
 
@@ -48,11 +50,12 @@ class PackRequest:
     juju: str = "juju"
     charmhub_url: str = ""
     part_size: int = 0
+    key: SecretKey | None = None
     upgrade_from: UpgradeStart | None = None
 
     @property
     def identity(self) -> str:
-        """Identify what is fetched, whatever the layout and the parts."""
+        """Identify what is fetched, whatever form it is packed in."""
         what = [
             sorted(map(str, self.origins)),
             str(self.folder),

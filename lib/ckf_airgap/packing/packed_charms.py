@@ -9,7 +9,8 @@ from typing import Any
 
 from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.gzip_codec import StoredMember, padded_member, stored_size
-from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackedCharm, PackManifest
+from ckf_airgap.archives.minisign import SecretKey
+from ckf_airgap.archives.pack_manifest import PackedCharm, PackManifest
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.concurrency import map_concurrently
@@ -22,7 +23,7 @@ from ckf_airgap.errors import (
 )
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
-from ckf_airgap.packing.assembly import Text, TextWriter
+from ckf_airgap.packing.assembly import Text, TextWriter, record_part
 from ckf_airgap.packing.part_files import PartFiles, with_room
 from ckf_airgap.packing.skopeo import retried
 
@@ -208,7 +209,11 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
 
 
 def write_charm_archive(
-    path: Path, charms: Sequence[FetchedCharm], manifest: PackManifest, part_size: int = 0
+    path: Path,
+    charms: Sequence[FetchedCharm],
+    manifest: PackManifest,
+    part_size: int = 0,
+    key: SecretKey | None = None,
 ) -> tuple[str, ...]:
     """Write charms.tar.gz, uncompressed, because charms are already compressed.
 
@@ -217,6 +222,7 @@ def write_charm_archive(
         charms: The charms, in order.
         manifest: The record of the content; its size is filled in.
         part_size: The size of the files that it is split into, in bytes; 0 for one file.
+        key: Signs the record; None for no signature.
 
     Returns:
         The names of the files.
@@ -228,19 +234,19 @@ def write_charm_archive(
     """
 
     def size_of(said: PackManifest) -> int:
-        return sum(map(_length, _parts(charms, said)))
+        return sum(map(_length, _parts(charms, said, key)))
 
     manifest = with_room(manifest, part_size, size_of)
     files = PartFiles(path, manifest.archive_size, part_size)
-    files.require_room(_length(next(_parts(charms, manifest))))
+    files.require_room(_length(next(_parts(charms, manifest, key))))
     files.remove_others()
     with files.open() as file:
         offset = 0
-        for part in _parts(charms, manifest):
+        for part in _parts(charms, manifest, key):
             for piece in _written(part):
                 file.write(offset, piece)
                 offset += len(piece)
-        record = next(_parts(charms, replace(manifest, part_starts=tuple(file.starts()))))
+        record = record_part(replace(manifest, part_starts=tuple(file.starts())), key)
         file.write(0, b"".join(_written(record)))
         file.flush()
     return files.names
@@ -258,11 +264,10 @@ def _written(part: Text | FetchedCharm) -> Iterator[bytes]:
 
 
 def _parts(
-    charms: Iterable[FetchedCharm], manifest: PackManifest
+    charms: Iterable[FetchedCharm], manifest: PackManifest, key: SecretKey | None
 ) -> Iterator[Text | FetchedCharm]:
+    yield record_part(manifest, key)
     text = TextWriter()
-    text.add_file(PACK_MANIFEST, manifest.encode())
-    yield text.take()
     for charm in charms:
         text.add_header(charm.packed.file, charm.packed.size)
         yield text.take()

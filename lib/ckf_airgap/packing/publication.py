@@ -13,8 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ckf_airgap.archives.pack_manifest import PackManifest, first_record, read_pack_manifest
+from ckf_airgap.archives.minisign import SecretKey
+from ckf_airgap.archives.pack_manifest import (
+    PackManifest,
+    first_record,
+    read_pack_manifest,
+    read_record,
+)
 from ckf_airgap.archives.parts import find_archive, part_start, parts_beside
+from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, listed
 from ckf_airgap.packing.checksums import CHECKSUMS, listed_names, write_checksums
@@ -24,6 +31,7 @@ CHARMS = "charms.tar.gz"
 ARCHIVES = (CHARMS, IMAGES)
 """The archives, in the order of their publication."""
 _ARCHIVE_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
+_CHECKSUMS_SIGNATURE = f"{CHECKSUMS}.minisig"
 _MARK = "complete"
 
 
@@ -40,15 +48,23 @@ class Publication:
         self._partial = partial
         self._output = output
 
-    def holds(self, manifest: PackManifest, part_size: int) -> bool:
+    def holds(self, manifest: PackManifest, part_size: int, key: SecretKey | None) -> bool:
         """Return whether an earlier run has made the very same archives.
 
         Args:
             manifest: What they are to hold.
             part_size: The size of their parts, in bytes; 0 for one file.
+            key: What they are to be signed with; None for nothing.
         """
+        found: list[PackManifest | None] = []
         try:
-            found = [read_pack_manifest(find_archive(self._output / name)) for name in ARCHIVES]
+            for name in ARCHIVES:
+                archive = find_archive(self._output / name)
+                if key:
+                    found.append(require_signed(archive, key.public))
+                    continue
+                record = read_record(archive)
+                found.append(None if record and record.signature else read_pack_manifest(archive))
         except (ArtifactError, ConfigurationError):
             return False
         return all(
@@ -82,8 +98,11 @@ class Publication:
                 "move it elsewhere, or name another directory with --output",
             )
 
-    def keep(self) -> None:
+    def keep(self, key: SecretKey | None = None) -> None:
         """Leave the archives of an earlier run as they are, with their checksums.
+
+        Args:
+            key: Signs the checksums; None for not.
 
         Raises:
             StorageError: The checksums are not there yet and cannot be written.
@@ -91,6 +110,8 @@ class Publication:
         if not (self._output / CHECKSUMS).exists():
             files = [path for archive in ARCHIVES for path in _own_files(self._output / archive)]
             write_checksums(self._output, sorted(path.name for path in files))
+        if key:
+            _sign_checksums(self._output, key)
         self.clean_up()
 
     def _require_own_checksums(self) -> None:
@@ -98,29 +119,32 @@ class Publication:
         try:
             names = listed_names(path.read_text("utf-8", "replace"))
         except FileNotFoundError:
-            return
+            names = [_CHECKSUMS_SIGNATURE] if path.with_name(_CHECKSUMS_SIGNATURE).exists() else []
         except OSError as error:
             raise disk_error(path, error) from error
         if strange := [name for name in names if not _ARCHIVE_NAME.fullmatch(name)]:
             raise ConfigurationError(
-                f"{path} lists {listed(strange, separator=', ')}, which are not archives of "
-                "ckf-airgap pack",
+                f"{path.name} in {self._output} is of {listed(strange, separator=', ')}, which "
+                "ckf-airgap pack has not written",
                 "move it elsewhere, or name another directory with --output",
             )
 
-    def publish(self, names: Sequence[str]) -> None:
+    def publish(self, names: Sequence[str], key: SecretKey | None = None) -> None:
         """Give the finished files their names, and remove everything else.
 
         Their checksums are written beside them, for which they are read once more.
 
         Args:
             names: The files.
+            key: Signs the checksums; None for not.
 
         Raises:
             StorageError: It cannot be done.
         """
         write_checksums(self._partial, names)
         names = [CHECKSUMS, *names]
+        if key:
+            names.insert(0, _sign_checksums(self._partial, key))
         mark = self._partial / _MARK
         try:
             incoming = mark.with_suffix(".incoming")
@@ -145,6 +169,9 @@ class Publication:
                 for path in reversed(_own_files(self._output / archive)):
                     if path.name not in names:
                         path.unlink()
+            if _CHECKSUMS_SIGNATURE not in names:
+                # It would be one of other checksums.
+                (self._output / _CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
             for name in reversed(names):
                 if (self._partial / name).exists():
                     os.replace(self._partial / name, self._output / name)
@@ -164,6 +191,16 @@ class Publication:
             raise disk_error(self._partial, error) from error
 
 
+def _sign_checksums(folder: Path, key: SecretKey) -> str:
+    """Sign the checksums in a directory; return the name of the file."""
+    signature = folder / _CHECKSUMS_SIGNATURE
+    try:
+        signature.write_bytes(key.sign((folder / CHECKSUMS).read_bytes(), CHECKSUMS))
+    except OSError as error:
+        raise disk_error(signature, error) from error
+    return signature.name
+
+
 def _archive_name(name: str) -> str:
     return next(archive for archive in ARCHIVES if name.startswith(archive))
 
@@ -174,7 +211,8 @@ def _read_names(mark: Path) -> list[str]:
         names: Any = json.loads(mark.read_text())
     except (OSError, ValueError):
         return []
-    return [name for name in names if name == CHECKSUMS or _ARCHIVE_NAME.fullmatch(str(name))]
+    known = (CHECKSUMS, _CHECKSUMS_SIGNATURE)
+    return [name for name in names if name in known or _ARCHIVE_NAME.fullmatch(str(name))]
 
 
 def _own_files(path: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.inventory import Inventory, read_into
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import join_errors
 from ckf_airgap.images.naming import MemberNames
@@ -87,12 +88,18 @@ class ImagePusher:
         self._key = key
         self._for_mirrors = for_mirrors
 
-    def push(self, archive: Source, wanted: Iterable[ImageReference] = ()) -> PushResult:
+    def push(
+        self,
+        archive: Source,
+        wanted: Iterable[ImageReference] = (),
+        signed: PackManifest | None = None,
+    ) -> PushResult:
         """Push every image of the archive that the registry does not have.
 
         Args:
             archive: images.tar.gz.
             wanted: The images that the charms use: they name images that have no name.
+            signed: The record that all images must agree with, if its signature was checked.
 
         Returns:
             The result. Damaged members are listed in its inventory; the rest is pushed.
@@ -123,7 +130,7 @@ class ImagePusher:
             else:
                 if not state.has_layers:
                     look_ahead.recall(target)
-                result = _Run(target, archive, meter, self._architecture).push()
+                result = _Run(target, archive, meter, self._architecture, signed).push()
             if self._for_mirrors:
                 images = state.images.values()
                 notices += publish_mirror_names(
@@ -197,7 +204,15 @@ def _is_all_there(target: Target) -> bool:
 class _Run:
     """One push: reads the archive, and reads it again because a stream cannot go back."""
 
-    def __init__(self, target: Target, archive: Source, meter: Meter, architecture: str) -> None:
+    def __init__(
+        self,
+        target: Target,
+        archive: Source,
+        meter: Meter,
+        architecture: str,
+        signed: PackManifest | None,
+    ) -> None:
+        self._signed = signed
         self._target = target
         self._archive = archive
         self._meter = meter
@@ -259,7 +274,13 @@ class _Run:
             pipeline = Pipeline(uploads, compressors, finisher, meter)
             sink = PushSink(self._target, self._outcomes, pipeline)
             is_settled = read_into(
-                sink, sink.builder, archive, stream, self._readings, self._architecture
+                sink,
+                sink.builder,
+                archive,
+                stream,
+                self._readings,
+                self._architecture,
+                self._signed,
             )
         meter.tick(now=True)
         return sink, is_settled

@@ -1,0 +1,224 @@
+"""Keys and signatures in the format of minisign, which signs and checks offline with one key pair.
+
+Format: https://jedisct1.github.io/minisign/ ("Signature format", "Public key format", "Secret key
+format"). Its parameters of scrypt are libsodium's (crypto_pwhash_scryptsalsa208sha256).
+"""
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ckf_airgap.errors import ArtifactError, ConfigurationError
+
+LARGEST_FILE = 8 * 1024
+"""The most bytes that a key or a signature can have."""
+_ALGORITHM, _HASHED, _SCRYPT, _PLAIN, _CHECKSUM = b"Ed", b"ED", b"Sc", b"\0\0", b"B2"
+_UNTRUSTED, _TRUSTED = "untrusted comment: ", "trusted comment: "
+_SECRET = struct.Struct("<2s2s2s32sQQ104s")
+_CONTENT = struct.Struct("<8s64s32s")
+# What minisign itself asks of scrypt; a key that asks for more is not one of its own.
+_MOST_OPERATIONS = 2**25
+_MOST_MEMORY = 2**30
+_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """The key that signatures are checked with.
+
+    Attributes:
+        number: Tells it from other keys; 8 bytes.
+        key: The key itself, Ed25519; 32 bytes.
+    """
+
+    number: bytes
+    key: bytes
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> "PublicKey":
+        """Read a public key.
+
+        Args:
+            text: What its file holds, or its second line alone.
+            option: The option that gives it, for messages.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        lines = text.strip().splitlines()
+        try:
+            algorithm, number, key = struct.unpack("<2s8s32s", _decode(lines[-1]))
+            if algorithm == _ALGORITHM and len(lines) <= 2:
+                return cls(number, key)
+        except (ValueError, IndexError, struct.error):
+            pass
+        raise ConfigurationError(
+            f"{option} is not a public key of minisign",
+            "give the file that minisign -G wrote, minisign.pub",
+        )
+
+    def require(self, content: bytes, signature: bytes, what: str) -> None:
+        """Check a signature.
+
+        Args:
+            content: What was signed.
+            signature: The signature.
+            what: What was signed, for messages.
+
+        Raises:
+            ArtifactError: It is not one of this key, or of something else.
+        """
+        try:
+            lines = signature.decode("utf-8").rstrip("\n").split("\n")
+            _, first, comment, last = lines
+            algorithm, number, signed = struct.unpack("<2s8s64s", _decode(first))
+            whole = _decode(last)
+            if algorithm not in (_ALGORITHM, _HASHED) or not comment.startswith(_TRUSTED):
+                raise ValueError
+        except (ValueError, struct.error) as error:
+            raise ArtifactError(
+                f"the signature of {what} is damaged", "copy it again, or have it signed again"
+            ) from error
+        if number != self.number:
+            raise ArtifactError(
+                f"{what} is signed with another key, {_shown(number)}, than {_shown(self.number)}",
+                "give the key of whoever packed it, or do not use it",
+            )
+        message = _hashed(content) if algorithm == _HASHED else content
+        trusted = comment.removeprefix(_TRUSTED).encode()
+        key = Ed25519PublicKey.from_public_bytes(self.key)
+        try:
+            key.verify(signed, message)
+            key.verify(whole, signed + trusted)
+        except InvalidSignature as error:
+            raise ArtifactError(
+                f"{what} is not what was signed", "do not use it; get it again from who packed it"
+            ) from error
+
+
+@dataclass(frozen=True, repr=False)
+class SecretKey:
+    """The key that signs.
+
+    Attributes:
+        number: Tells it from other keys; 8 bytes.
+        seed: The secret; 32 bytes.
+    """
+
+    number: bytes
+    seed: bytes
+
+    @classmethod
+    def parse(cls, text: str, ask_password: Callable[[], str]) -> "SecretKey":
+        """Read a secret key.
+
+        Args:
+            text: What its file holds.
+            ask_password: Gives the password; called only if the key has one. Deriving the key
+                from it takes 1 GiB of memory for some seconds.
+
+        Raises:
+            ConfigurationError: It is none, or the password is wrong.
+        """
+        try:
+            _, line = text.strip().splitlines()
+            algorithm, derived, checked, salt, operations, memory, content = _SECRET.unpack(
+                _decode(line)
+            )
+            if algorithm != _ALGORITHM or checked != _CHECKSUM or derived not in (_SCRYPT, _PLAIN):
+                raise ValueError
+            if derived == _SCRYPT:
+                key = _derive(ask_password(), salt, operations, memory)
+                content = bytes(a ^ b for a, b in zip(content, key, strict=True))
+        except (ValueError, struct.error):
+            raise ConfigurationError(
+                "--sign is not a secret key of minisign",
+                "give the file that minisign -G wrote, minisign.key",
+            ) from None
+        number, pair, checksum = _CONTENT.unpack(content)
+        expected = hashlib.blake2b(algorithm + number + pair, digest_size=32).digest()
+        # A key without a password has none from minisign -W either.
+        if checksum != expected and (derived == _SCRYPT or any(checksum)):
+            raise ConfigurationError(
+                "the password of the key is wrong, or the key is damaged",
+                "run it again with the right password",
+            )
+        return cls(number, pair[:32])
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that goes with it."""
+        return PublicKey(self.number, self._key.public_key().public_bytes_raw())
+
+    def sign(self, content: bytes, name: str) -> bytes:
+        """Sign something; the same content gives the same bytes.
+
+        Args:
+            content: What to sign.
+            name: Its file name, which is signed too.
+
+        Returns:
+            The signature, as minisign has it in a file.
+        """
+        comment = f"file:{name}\thashed"
+        signed = self._key.sign(_hashed(content))
+        whole = self._key.sign(signed + comment.encode())
+        lines = (
+            f"{_UNTRUSTED}signature of ckf-airgap pack",
+            base64.b64encode(_HASHED + self.number + signed).decode(),
+            f"{_TRUSTED}{comment}",
+            base64.b64encode(whole).decode(),
+        )
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    @property
+    def _key(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
+
+
+def _hashed(content: bytes) -> bytes:
+    return hashlib.blake2b(content).digest()
+
+
+def _shown(number: bytes) -> str:
+    """Write the number of a key as minisign does."""
+    return f"{int.from_bytes(number, 'little'):016X}"
+
+
+def _decode(line: str) -> bytes:
+    try:
+        return base64.b64decode(line.strip(), validate=True)
+    except binascii.Error as error:
+        raise ValueError(line) from error
+
+
+def _derive(password: str, salt: bytes, operations: int, memory: int) -> bytes:
+    """Derive what a key is encrypted with.
+
+    Raises:
+        ValueError: It asks for more than minisign does.
+    """
+    if not (0 < operations <= _MOST_OPERATIONS and 2**20 <= memory <= _MOST_MEMORY):
+        raise ValueError(operations)
+    operations = max(operations, 32768)
+    if operations < memory // 32:
+        largest, parallel = operations // (_BLOCK * 4), 1
+        log = max(largest.bit_length() - 1, 1)
+    else:
+        log = max((memory // (_BLOCK * 128)).bit_length() - 1, 1)
+        parallel = max((operations // 4 >> log) // _BLOCK, 1)
+    return hashlib.scrypt(
+        password.encode(),
+        salt=salt,
+        n=2**log,
+        r=_BLOCK,
+        p=parallel,
+        maxmem=2 * _MOST_MEMORY - 1,
+        dklen=_CONTENT.size,
+    )

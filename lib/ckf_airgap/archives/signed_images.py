@@ -1,0 +1,134 @@
+"""Archives whose record is signed: the record is checked, and the content is held against it.
+
+The record names the digest of each charm, and of each image's manifest and config. The manifest
+names the digests of the layers as they are stored, the config those of their content, and the push
+checks each layer against them before an image gets its tag. So the signature covers every byte.
+"""
+
+from typing import Generic
+
+from ckf_airgap.archives.image_sink import (
+    ImageSink,
+    Layer,
+    LayerFile,
+    NestedArchive,
+    PassedOver,
+    ReadImage,
+    Verdict,
+)
+from ckf_airgap.archives.minisign import PublicKey
+from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, read_record
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.reference import ImageReference
+
+_CURE = "do not use the archive; get it again from whoever packed it"
+
+
+def require_signed(archive: Source, key: PublicKey) -> PackManifest:
+    """Check the signature of an archive's record.
+
+    Args:
+        archive: images.tar.gz or charms.tar.gz.
+        key: Whose signature it must be.
+
+    Returns:
+        The record. The content is not looked at.
+
+    Raises:
+        ArtifactError: There is no record or no signature, or it is not one of this key, or of
+            another record.
+    """
+    record = read_record(archive)
+    if record is None or not record.signature:
+        raise ArtifactError(
+            f"{archive.name} is not signed", "give one that was made with ckf-airgap pack --sign"
+        )
+    key.require(record.content, record.signature, f"{PACK_MANIFEST} in {archive.name}")
+    manifest = record.decode(archive.name)
+    if manifest is None:
+        raise ArtifactError(
+            f"{archive.name} was packed by a later version of ckf-airgap", "use that version"
+        )
+    manifest.require_size(archive.size, archive.name)
+    return manifest
+
+
+class SignedImages(Generic[Layer]):
+    """A sink that lets only those images through which a signed record has."""
+
+    def __init__(self, sink: ImageSink[Layer], manifest: PackManifest, archive: str) -> None:
+        """Prepare for one reading.
+
+        Args:
+            sink: Whoever wants the images.
+            manifest: The record.
+            archive: The name of the archive, for messages.
+        """
+        self._sink = sink
+        self._manifest = manifest
+        self._archive = archive
+        self._images = {str(ImageReference.parse(image.name)): image for image in manifest.images}
+
+    @property
+    def sends(self) -> bool:
+        """Whether layers are sent."""
+        return self._sink.sends
+
+    def packed(self, manifest: PackManifest) -> None:
+        """Pass on the record, if it is the one that is signed."""
+        if manifest != self._manifest:
+            raise ArtifactError(f"{self._archive} was replaced while it was read", "run it again")
+        self._sink.packed(manifest)
+
+    def has(self, archive: NestedArchive) -> bool:
+        """Ask the sink."""
+        return self._sink.has(archive)
+
+    def read(self, archive: NestedArchive) -> None:
+        """Tell the sink."""
+        self._sink.read(archive)
+
+    def needs(self, image: ReadImage[Layer]) -> bool:
+        """Ask the sink, if the image is in the record."""
+        self._require(image)
+        return self._sink.needs(image)
+
+    def layer(self, layer: LayerFile, image: ReadImage[Layer] | None) -> Layer:
+        """Pass on a layer."""
+        return self._sink.layer(layer, image)
+
+    def image(self, image: ReadImage[Layer]) -> None:
+        """Pass on an image, if it is in the record."""
+        self._require(image)
+        self._sink.image(image)
+
+    def damaged(self, file: str, error: ArtifactError) -> None:
+        """Tell the sink."""
+        self._sink.damaged(file, error)
+
+    def passed_over(self, entry: PassedOver) -> None:
+        """Tell the sink."""
+        self._sink.passed_over(entry)
+
+    def account(self, file: str, verdict: Verdict) -> None:
+        """Tell the sink."""
+        self._sink.account(file, verdict)
+
+    def _require(self, image: ReadImage[Layer]) -> None:
+        for name in image.names or ("",):
+            signed = self._images.get(str(ImageReference.parse(name)))
+            digest = image.manifest.digest if image.manifest else None
+            if (
+                not signed
+                or image.image_id != signed.image_id
+                or digest
+                not in (
+                    None,
+                    signed.digest,
+                )
+            ):
+                raise ArtifactError(
+                    f"{self._archive} holds {image.label} otherwise than its signed record says",
+                    _CURE,
+                )
