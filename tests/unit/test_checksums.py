@@ -20,7 +20,7 @@ NAMES = (
     "\\n",
     "*star",
     "-dash",
-    "caf\u00e9",
+    "na\u00efve",
     "\\\\double",
 )
 
