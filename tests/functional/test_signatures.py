@@ -90,7 +90,7 @@ def test_what_is_signed_here_is_good_for_the_tool(
     assert main(["inspect", *files, *verify, "--format", "yaml"]) == 0
     found = document(capsys)
     # What the signature adds to an archive is no file that anybody has to look at.
-    assert found["passed_over"] == []
+    assert not [each for each in found["passed_over"] if "ckf-airgap" in each["file"]]
     assert main(["plan", *files, *verify, "--registry", str(registry.location)]) == 0
     capsys.readouterr()
     # It is there already, signed with this key.
@@ -135,8 +135,9 @@ def tar_of(members: Members) -> bytes:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    # Without what it fills its last record with.
-    return output.getvalue().rstrip(b"\0").ljust(512, b"\0")
+        end = output.tell()
+    # Without its end, for which others make room.
+    return output.getvalue()[:end]
 
 
 def rewrite(path: Path, members: Members) -> None:
@@ -181,7 +182,7 @@ def add_charm(folder: Path) -> None:
     members = members_of(path)
     content = next(content for name, content in members.items() if name.endswith(".charm"))
     size = path.stat().st_size
-    compressed = gzip.compress(tar_of(members | {"extra.charm": content}))
+    compressed = gzip.compress(tar_of(members | {"extra.charm": content}) + bytes(1024))
     path.write_bytes(compressed + gzip.compress(b"").ljust(size - len(compressed), b"\0"))
     assert path.stat().st_size == size
 
@@ -300,6 +301,6 @@ def test_keys_that_are_none(outside: Outside, tmp_path: Path, capsys: Captured) 
     assert main(words(outside, tmp_path, "--sign", str(noise))) == 2
     assert "--sign is not a secret key of minisign" in capsys.readouterr().err
     charms = tmp_path / "noise.tar.gz"
-    charms.write_bytes(gzip.compress(tar_of({"x": b""})))
+    charms.write_bytes(gzip.compress(tar_of({"x": b""}) + bytes(1024)))
     assert main(["inspect", "--charms", str(charms), "--verify-key", str(noise)]) == 2
     assert "--verify-key is not a public key of minisign" in capsys.readouterr().err
