@@ -11,15 +11,10 @@ import ops
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.minisign import PublicKey
-from ckf_airgap.archives.parts import (
-    ARCHIVE_SUFFIXES,
-    ServedArchive,
-    find_archive,
-    parse_part_name,
-)
-from ckf_airgap.archives.sources import FileSource, Source, read_at
+from ckf_airgap.archives.parts import ServedArchive
+from ckf_airgap.archives.sources import FileSource, Source
 from ckf_airgap.deployment.release import Inputs
-from ckf_airgap.errors import AirgapError, ArtifactError, ConfigurationError, disk_errors
+from ckf_airgap.errors import AirgapError, ConfigurationError, disk_errors
 from ckf_airgap.files.regular_files import read_regular
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
@@ -27,6 +22,7 @@ from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
 from relations import Relations
 from reporting import UNIT_DISK
+from volume import archive_in, identity_of
 
 _RESOURCE_FILES = {
     "images": "./images.tar.gz",
@@ -34,8 +30,6 @@ _RESOURCE_FILES = {
     "juju": "/snap/juju/current/bin/juju",
 }
 _ARCHIVES = ("images", "charms")
-# What tells one archive from another of the same size: both ends hold names and checksums.
-_COMPARED_BYTES = 64 * 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +126,7 @@ class OperatorInputs:
         if isinstance(images, FileSource):
             # The present resource was used in this pod.
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._images_mark.write_text(_identity_of(images))
+            self._images_mark.write_text(identity_of(images))
         return Inputs(
             images=images,
             charms=self._source("charms"),
@@ -319,9 +313,9 @@ class OperatorInputs:
 
     def _identity(self, name: str) -> str:
         if on_volume := self._on_volume(name):
-            return _identity_of(on_volume)
+            return identity_of(on_volume)
         path = self._optional_resource(name)
-        return _identity_of(FileSource(path)) if path else ""
+        return identity_of(FileSource(path)) if path else ""
 
     def _bundle(self) -> str:
         """Read the operator's own bundle; empty for none."""
@@ -380,16 +374,8 @@ class OperatorInputs:
         if name not in _ARCHIVES:
             return None
         for storage in self._model.storages["artifacts"]:
-            paths = filter(_is_archive, storage.location.glob(f"{name}.t*"))
-            found = sorted({_archive_path(path) for path in paths})
-            if len(found) > 1:
-                raise ConfigurationError(
-                    f"the volume holds several archives of {name}: "
-                    f"{', '.join(path.name for path in found)}",
-                    "remove all but one of them",
-                )
-            if found:
-                return find_archive(found[0])
+            if found := archive_in(storage.location, name):
+                return found
         return None
 
     def _resource(self, name: str) -> Path:
@@ -419,40 +405,6 @@ class OperatorInputs:
             return path if path.stat().st_size > 0 else None
         except (ops.ModelError, NameError, OSError):
             return None
-
-
-def _is_archive(path: Path) -> bool:
-    """Return whether a file of the volume is an archive with content.
-
-    Raises:
-        ConfigurationError: It is a link to nothing, or in a loop.
-    """
-    if _archive_path(path).suffix not in ARCHIVE_SUFFIXES:
-        return False
-    try:
-        return path.stat().st_size > 0
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path.name} on the volume cannot be read ({error.strerror})",
-            "remove it, or copy the archive itself there",
-        ) from error
-
-
-def _archive_path(path: Path) -> Path:
-    """Return what a file of the volume would be called if it was not a part."""
-    part = parse_part_name(path.name)
-    return path.with_name(part[0]) if part else path
-
-
-def _identity_of(source: FileSource) -> str:
-    """Identify an archive by its size and both its ends, wherever it was fetched to."""
-    try:
-        size = source.size
-        places = (0, max(size - _COMPARED_BYTES, 0))
-        ends = b"".join(read_at(source, place, _COMPARED_BYTES) for place in places)
-    except ArtifactError:
-        return ""
-    return f"{size} {hashlib.sha256(ends).hexdigest()}"
 
 
 def _digest(value: object) -> str:

@@ -40,7 +40,7 @@ from ckf_airgap.packing.user_images import (
 )
 from ckf_airgap.upgrades.rules import load_rules
 
-_PASSWORD = "CKF_AIRGAP_KEY_PASSWORD"
+_VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
@@ -116,7 +116,7 @@ def define(add_parser: AddParser) -> None:
         type=Path,
         metavar="FILE",
         help="sign the archives with this secret key of minisign; its password is asked for, or "
-        f"taken from the environment variable {_PASSWORD}",
+        f"taken from the environment variable {_VARIABLE}",
     )
     pack.add_argument(
         "--architecture",
@@ -261,12 +261,12 @@ def _secret_key(path: Path | None) -> SecretKey | None:
 
 
 def _ask_password() -> str:
-    if (password := os.environ.get(_PASSWORD)) is not None:
+    if (password := os.environ.get(_VARIABLE)) is not None:
         return password
     if not sys.stdin.isatty():
         raise ConfigurationError(
             "the key of --sign has a password, and there is no terminal to ask for it at",
-            f"set the environment variable {_PASSWORD}",
+            f"set the environment variable {_VARIABLE}",
         )
     return getpass.getpass("Password of the key: ")
 

@@ -1,0 +1,69 @@
+"""The volume with the archives, and what identifies an archive wherever it is."""
+
+import hashlib
+from pathlib import Path
+
+from ckf_airgap.archives.parts import ARCHIVE_SUFFIXES, find_archive, parse_part_name
+from ckf_airgap.archives.sources import FileSource, read_at
+from ckf_airgap.errors import ArtifactError, ConfigurationError
+
+# What tells one archive from another of the same size: both ends hold names and checksums.
+_COMPARED_BYTES = 64 * 1024
+
+
+def archive_in(folder: Path, name: str) -> FileSource | None:
+    """Find an archive on the volume, as one file or in parts.
+
+    Args:
+        folder: Where the volume is mounted.
+        name: ``images`` or ``charms``.
+
+    Returns:
+        The archive; None if there is none.
+
+    Raises:
+        ConfigurationError: There are several, or one cannot be looked at.
+    """
+    paths = filter(_is_archive, folder.glob(f"{name}.t*"))
+    found = sorted({_archive_path(path) for path in paths})
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"the volume holds several archives of {name}: "
+            f"{', '.join(path.name for path in found)}",
+            "remove all but one of them",
+        )
+    return find_archive(found[0]) if found else None
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether a file of the volume is an archive with content.
+
+    Raises:
+        ConfigurationError: It is a link to nothing, or in a loop.
+    """
+    if _archive_path(path).suffix not in ARCHIVE_SUFFIXES:
+        return False
+    try:
+        return path.stat().st_size > 0
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path.name} on the volume cannot be read ({error.strerror})",
+            "remove it, or copy the archive itself there",
+        ) from error
+
+
+def _archive_path(path: Path) -> Path:
+    """Return what a file of the volume would be called if it was not a part."""
+    part = parse_part_name(path.name)
+    return path.with_name(part[0]) if part else path
+
+
+def identity_of(source: FileSource) -> str:
+    """Identify an archive by its size and both its ends, wherever it was fetched to."""
+    try:
+        size = source.size
+        places = (0, max(size - _COMPARED_BYTES, 0))
+        ends = b"".join(read_at(source, place, _COMPARED_BYTES) for place in places)
+    except ArtifactError:
+        return ""
+    return f"{size} {hashlib.sha256(ends).hexdigest()}"
