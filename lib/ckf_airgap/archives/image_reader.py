@@ -174,7 +174,7 @@ class ImageReader(Generic[Layer]):
             self._read_pack_manifest(member)
             return
         if scope.at.depth == 0 and path == SIGNATURE and self.manifest:
-            self._sink.account(SIGNATURE, Verdict.IMAGE)
+            self._sink.outcome(SIGNATURE, Verdict.IMAGE)
             return
         file = File[Layer](path, place, member.size, Role.NOTHING)
         if member.kind is MemberKind.OTHER:

@@ -75,24 +75,24 @@ class SignedImages(Generic[Layer]):
         """Whether layers are sent."""
         return self._sink.sends
 
-    def packed(self, manifest: PackManifest) -> None:
+    def pack_manifest(self, manifest: PackManifest) -> None:
         """Pass on the record, if it is the one that is signed."""
         if manifest != self._manifest:
             raise ArtifactError(f"{self._archive} was replaced while it was read", "run it again")
-        self._sink.packed(manifest)
+        self._sink.pack_manifest(manifest)
 
-    def has(self, archive: NestedArchive) -> bool:
+    def has_nested(self, archive: NestedArchive) -> bool:
         """Ask the sink."""
-        return self._sink.has(archive)
+        return self._sink.has_nested(archive)
 
-    def read(self, archive: NestedArchive) -> None:
+    def finished_nested(self, archive: NestedArchive) -> None:
         """Tell the sink."""
-        self._sink.read(archive)
+        self._sink.finished_nested(archive)
 
-    def needs(self, image: ReadImage[Layer]) -> bool:
+    def needs_layers(self, image: ReadImage[Layer]) -> bool:
         """Ask the sink, if the image is in the record."""
         self._require(image)
-        return self._sink.needs(image)
+        return self._sink.needs_layers(image)
 
     def layer(self, layer: LayerFile, image: ReadImage[Layer] | None) -> Layer:
         """Pass on a layer."""
@@ -111,9 +111,9 @@ class SignedImages(Generic[Layer]):
         """Tell the sink."""
         self._sink.passed_over(entry)
 
-    def account(self, file: str, verdict: Verdict) -> None:
+    def outcome(self, file: str, verdict: Verdict) -> None:
         """Tell the sink."""
-        self._sink.account(file, verdict)
+        self._sink.outcome(file, verdict)
 
     def _require(self, image: ReadImage[Layer]) -> None:
         for name in image.names or ("",):
