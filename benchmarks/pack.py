@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.sample_images import make_archive
 from benchmarks.tools import DockerDaemon, NotAvailableError, child, size_of
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
+from testbed.pki import Authority
+from testbed.registry import Registry
 
 _MEBIBYTE = 1024**2
 

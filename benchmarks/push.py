@@ -35,8 +35,8 @@ from benchmarks.tools import (
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.gzip_codec import decompressor
 from ckf_airgap.archives.sources import FileSource
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
+from testbed.pki import Authority
+from testbed.registry import Registry
 
 _READ_SIZE = 1024 * 1024
 _MEMORY_IMAGES = (3, 28)

@@ -25,9 +25,9 @@ from ckf_airgap.juju import rollout
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.plan import Plan
 from ckf_airgap.planning.settings import PlanSettings
+from testbed import Testbed
 from tests.conftest import PROJECT
 from tests.sample_release import CharmOptions, Release, SampleRelease, write_release
-from tests.testbed import Testbed
 
 _POLL_SECONDS = 3
 _INSIDE = "CKF_AIRGAP_INSIDE"

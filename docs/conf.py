@@ -16,7 +16,7 @@ include_patterns = [
     "docs/*.md",
     "terraform/README.md",
     "benchmarks/README.md",
-    "tests/testbed/README.md",
+    "testbed/README.md",
 ]
 # Links between documents lead to headings, with the anchors of the repository's page.
 myst_heading_anchors = 4

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jubilant
 
+from testbed import Testbed, TestbedError
 from tests.sample_release import SampleRelease
 from tests.support.operator_steps import PROJECT, UNIT, Operator, make_artifacts, site_of_testbed
-from tests.testbed import Testbed, TestbedError
 
 _MODEL = "kubeflow"
 

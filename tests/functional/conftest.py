@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from urllib3.connection import HTTPConnection
 
+from testbed import builds
+from testbed.pki import Authority
+from testbed.registries import KINDS
+from testbed.registry import Registry
 from tests.functional.archive_case import ArchiveCase
 from tests.functional.packs import CHARMS, OPTIONS
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import Release
 from tests.support.outside import Outside, with_images, write_charms
-from tests.testbed import builds
-from tests.testbed.pki import Authority
-from tests.testbed.registries import KINDS
-from tests.testbed.registry import Registry
 
 _PACKAGES = {
     "curl": "curl",
@@ -38,7 +38,7 @@ def debian_packages() -> None:
     if missing:
         pytest.fail(
             f"the Debian packages {', '.join(missing)} are missing: "
-            "install them with python3 -m tests.testbed packages",
+            "install them with python3 -m testbed packages",
             pytrace=False,
         )
 

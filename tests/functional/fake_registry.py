@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from ckf_airgap.commands.main import main
+from testbed.pki import Authority
 from tests.functional.archive_case import JUPYTER_TAR, KFAM_TAR, MINIO_TAR
 from tests.functional.servers import QuietHandler, serve
 from tests.support.compressed import gzipped
 from tests.support.measured import run_measured
 from tests.support.tar_files import tar_of
-from tests.testbed.pki import Authority
 
 MOST_MEMORY = 200
 """In MiB."""

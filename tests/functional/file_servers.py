@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from testbed.pki import Authority
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority
 
 _RANGE = re.compile(r"bytes=(\d+)-$")
 

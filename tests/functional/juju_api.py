@@ -19,8 +19,8 @@ from wsproto.events import CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import generate_accept_token
 
 from ckf_airgap.juju.juju_controller import Controller
+from testbed.pki import Authority
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority
 
 SERVER_NAME = "juju-apiserver"
 CONTROLLER_UUID = "5b0f4f6c-0f0b-4f43-8a55-7c3f0a9d1c11"

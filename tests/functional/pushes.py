@@ -9,6 +9,7 @@ from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import (
     Damage,
@@ -17,7 +18,6 @@ from tests.sample_release import (
     Layout,
     write_image_archive,
 )
-from tests.testbed.pki import Authority
 
 IMAGES = (
     "docker.io/charmedkubeflow/api-server:2.0.5",

@@ -13,7 +13,7 @@ from pathlib import Path
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
-from tests.testbed.registry import Registry
+from testbed.registry import Registry
 
 _GZIP = 31
 _OWN = "the authority of the registry"

@@ -17,8 +17,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
+from testbed.pki import Authority
 from tests.functional.running_registry import RunningRegistry
-from tests.testbed.pki import Authority
 
 
 @dataclass

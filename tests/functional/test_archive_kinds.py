@@ -20,6 +20,7 @@ from ckf_airgap.archives.sources import FileSource, StoredStream
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.access_log import blobs_put, log_of
 from tests.functional.pushes import ALL_LAYOUTS, IMAGES, archive, check_all, path_in_registry
 from tests.functional.running_registry import RunningRegistry
@@ -27,7 +28,6 @@ from tests.functional.servers import Gate, proxy, running, wait_until
 from tests.sample_release import ImageArchive, ImageOptions, Layout, write_image_archive
 from tests.support.matrix import matrix
 from tests.support.tar_edits import edited, repack
-from tests.testbed.pki import Authority
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 

@@ -16,15 +16,15 @@ from ckf_airgap.archives.parts import ServedArchive
 from ckf_airgap.archives.sources import UrlSource, read_at
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError, ConfigurationError
+from testbed.file_server import FileServer
+from testbed.pki import Authority
+from testbed.processes import Processes
+from testbed.registry import free_port
 from tests.functional.packs import Captured, document, push, words
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Gate, proxy, running
 from tests.sample_release import Release
 from tests.support.outside import Outside
-from tests.testbed.file_server import FileServer
-from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import free_port
 
 PART = 150_000
 SIZE = ("--part-size", "150kB")

@@ -13,13 +13,13 @@ from ckf_airgap.archives.sources import UrlSource
 from ckf_airgap.archives.tar_stream import read_members
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 from ckf_airgap.push.pusher import ImagePusher
+from testbed.file_server import FileServer
+from testbed.pki import Authority
+from testbed.processes import Processes
+from testbed.registry import free_port
 from tests.functional.file_servers import Faults, Served, serving
 from tests.functional.pushes import IMAGES, archive, check_all
 from tests.functional.running_registry import RunningRegistry
-from tests.testbed.file_server import FileServer
-from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import free_port
 
 
 def source(served: Served, authority: Authority) -> UrlSource:

@@ -18,6 +18,7 @@ from ckf_airgap.errors import RegistryError
 from ckf_airgap.images.oci import blob_of
 from ckf_airgap.network import https
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.fake_registry import (
     BEARER,
     FakeRegistry,
@@ -27,7 +28,6 @@ from tests.functional.fake_registry import (
     fake_registry,
 )
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority
 
 _MIB = 1024 * 1024
 

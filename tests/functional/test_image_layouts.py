@@ -18,6 +18,8 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.push.pusher import ImagePusher, PushResult
+from testbed.pki import Authority
+from testbed.registry import Registry
 from tests.functional.access_log import blobs_put, log_of
 from tests.functional.pushes import push_to
 from tests.functional.running_registry import RunningRegistry
@@ -25,8 +27,6 @@ from tests.functional.servers import Request, proxy
 from tests.sample_release import Compressor, ImageArchive, ImageOptions, Layout, Release, truncate
 from tests.support.outside import Outside, write_charms
 from tests.support.tar_edits import repack
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
 
 RELEASE = Release.builtin(("minio", "kubeflow-volumes", "jupyter-ui"))
 OPTIONS = ImageOptions(program=b"stub", layouts=(Layout.LEGACY,), payload_kib=300)

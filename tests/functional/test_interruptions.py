@@ -15,6 +15,7 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import Published
+from testbed.pki import Authority
 from tests.functional.access_log import blobs_put, log_of, manifests_put
 from tests.functional.pushes import (
     IMAGES,
@@ -27,7 +28,6 @@ from tests.functional.pushes import (
 )
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Fault, Request, proxy
-from tests.testbed.pki import Authority
 
 
 class Half:

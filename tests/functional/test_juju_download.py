@@ -7,9 +7,9 @@ import pytest
 
 from ckf_airgap.errors import DownloadError
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
+from testbed.pki import Authority
 from tests.sample_release import Charm
 from tests.support.charmhub import Charmhub, serving
-from tests.testbed.pki import Authority
 
 ARCHITECTURE = "amd64"
 

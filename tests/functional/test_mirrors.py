@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed.pki import Authority
 from tests.functional.archive_case import Answer, ArchiveCase
 from tests.functional.front import Front
 from tests.functional.registry_case import RegistryCase
@@ -25,7 +26,6 @@ from tests.support.sample_images import (
 )
 from tests.support.skopeo_reader import read_image
 from tests.support.tar_files import tar, tar_of
-from tests.testbed.pki import Authority
 
 BUSYBOX, PAUSE, PROXY, OTHER = (
     sample_image("base", word) for word in ("busybox", "pause", "proxy", "other")

@@ -18,10 +18,10 @@ from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.pushes import archive
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority
 
 _PAGE = b"<!doctype html><title>Welcome</title>"
 

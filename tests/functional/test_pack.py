@@ -17,6 +17,7 @@ from ckf_airgap.commands.main import main
 from ckf_airgap.deployment.release import Inputs
 from ckf_airgap.deployment.release import Release as DeployedRelease
 from ckf_airgap.planning.settings import PlanSettings
+from testbed.pki import Authority
 from tests.functional.packs import (
     OPTIONS,
     Captured,
@@ -35,7 +36,6 @@ from tests.functional.servers import (
 from tests.sample_release import Release
 from tests.sample_release.naming import repository
 from tests.support.outside import Outside, write_charms
-from tests.testbed.pki import Authority
 
 MINIO_AND_VOLUMES = (
     "minio/minio:RELEASE.2021-09-03T03-56-13Z",

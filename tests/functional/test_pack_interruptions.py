@@ -15,6 +15,7 @@ from typing import cast
 import pytest
 
 from ckf_airgap.commands.main import main
+from testbed.pki import Authority
 from tests.functional.packs import Captured, archive_digests, words
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import (
@@ -28,7 +29,6 @@ from tests.functional.servers import (
 )
 from tests.support.matrix import matrix
 from tests.support.outside import Outside
-from tests.testbed.pki import Authority
 
 
 @pytest.mark.usefixtures("release")

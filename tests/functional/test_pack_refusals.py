@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ckf_airgap.commands.main import main
+from testbed.pki import Authority
 from tests.functional.packs import OPTIONS, Captured, document, words
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import (
@@ -17,7 +18,6 @@ from tests.functional.servers import (
 )
 from tests.sample_release import Release
 from tests.support.outside import Outside, write_charms
-from tests.testbed.pki import Authority
 
 
 @pytest.mark.usefixtures("release")

@@ -12,6 +12,7 @@ from ckf_airgap.charms.charm_archive import unpack_charms
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import version_of
 from ckf_airgap.commands.main import main
+from testbed.pki import Authority
 from tests.functional.packs import OPTIONS, Captured, document, words
 from tests.sample_release import (
     CharmOptions,
@@ -24,7 +25,6 @@ from tests.sample_release import (
 )
 from tests.support.charmhub import Charmhub, serving
 from tests.support.outside import Outside, write_charms
-from tests.testbed.pki import Authority
 
 CHARMS = ("istio-pilot", "kubeflow-volumes")
 BUNDLE = """

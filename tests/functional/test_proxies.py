@@ -14,8 +14,8 @@ from ckf_airgap.errors import ArtifactError, DownloadError, RegistryError
 from ckf_airgap.network import https
 from ckf_airgap.network import small_downloads as small_files
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority
 
 CONTENT = b"quay.io/team/notebook:1\n"
 # Not a name of this machine: only the proxy knows where it is.

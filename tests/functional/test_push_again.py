@@ -13,6 +13,7 @@ from ckf_airgap.push import pusher as push
 from ckf_airgap.push.destinations import first_paths
 from ckf_airgap.push.image_manifests import possible_manifests
 from ckf_airgap.push.push_records import StoredLayer
+from testbed.pki import Authority
 from tests.functional.archive_case import JUPYTER, KFAM, MINIO, ArchiveCase
 from tests.functional.front import Front
 from tests.functional.running_registry import RunningRegistry
@@ -22,7 +23,6 @@ from tests.support.compressed import gzipped
 from tests.support.oci_forms import StoredImage, oci_layout
 from tests.support.sample_images import NamedImage, sample_image
 from tests.support.tar_files import Entry, tar, tar_of
-from tests.testbed.pki import Authority
 
 _DIGEST = re.compile(r"/blobs/(sha256:[0-9a-f]{64})")
 NAMELESS = [NamedImage(sample_image("base", f"nameless-{number}")) for number in range(4)]

@@ -18,12 +18,12 @@ import pytest
 import yaml
 
 from ckf_airgap.commands.main import main
+from testbed.pki import Authority
 from tests.functional.file_servers import Faults, serving
 from tests.functional.pushes import IMAGES, archive, check_all
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Gate, proxy, running
 from tests.sample_release import Damage, ImageArchive
-from tests.testbed.pki import Authority
 
 
 def words(registry: RunningRegistry, images: ImageArchive | str, *more: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from testbed.pki import Authority
 from tests.functional.registry_case import RegistryCase
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Gate, proxy, running, wait_until
@@ -27,7 +28,6 @@ from tests.support.sample_images import (
     text_layer_of,
 )
 from tests.support.tar_files import tar, tar_of
-from tests.testbed.pki import Authority
 
 # At how many moments a push is killed; 20 in ``tox -e kills``.
 _MOMENTS = int(os.environ.get("CKF_KILL_MOMENTS", "4"))

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from ckf_airgap.images.oci import DOCKER_MANIFEST, OCI_MANIFEST
+from testbed.pki import Authority
 from tests.functional.archive_case import (
     JUPYTER,
     JUPYTER_TAR,
@@ -33,7 +34,6 @@ from tests.support.archive_forms import docker_save
 from tests.support.compressed import gzipped
 from tests.support.sample_images import NamedImage
 from tests.support.tar_files import tar, tar_of
-from tests.testbed.pki import Authority
 
 THREE = gzipped(tar_of(jupyter=JUPYTER_TAR, kfam=KFAM_TAR, minio=MINIO_TAR))
 NEXT_KFAM = NamedImage(named("x", "base", "next").image, KFAM.names)

@@ -12,10 +12,10 @@ from ckf_airgap.errors import ConfigurationError, RegistryError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.pushes import IMAGES, archive, path_in_registry
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import InTurn, proxy
-from tests.testbed.pki import Authority
 
 
 def test_an_authority_that_is_not_known(registry: RunningRegistry) -> None:

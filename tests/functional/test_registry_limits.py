@@ -14,11 +14,11 @@ import pytest
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.network import https
+from testbed.pki import Authority
 from tests.functional.access_log import log_of
 from tests.functional.pushes import IMAGES, archive, check_all, large_layers, push_to
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Answer, InTurn, Request, proxy
-from tests.testbed.pki import Authority
 
 QUOTA = (
     "adding 1.0 MiB of storage resource, which when updated to current usage of 9.5 MiB will "

@@ -13,6 +13,7 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.network import https
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.pushes import (
     IMAGES,
     archive,
@@ -24,7 +25,6 @@ from tests.functional.pushes import (
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import Answer, Request, proxy
 from tests.functional.tokens import TokenRegistry, TokenServer, tags, token_registry
-from tests.testbed.pki import Authority
 
 ACCOUNT = Credentials("pusher", "a-word-for-tokens")
 

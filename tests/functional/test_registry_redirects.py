@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from testbed.pki import Authority
+from testbed.registry import Registry, free_port
 from tests.functional.archive_case import KFAM
 from tests.functional.front import BOTH, Front, use_account
 from tests.functional.running_registry import RunningRegistry
@@ -19,8 +21,6 @@ from tests.support.archive_forms import docker_save
 from tests.support.compressed import gzipped
 from tests.support.sample_images import NamedImage, image_of, layer_of
 from tests.support.tar_files import tar, tar_of
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry, free_port
 
 _NAME = "registry.test"
 # One of its layers is sent in several requests.

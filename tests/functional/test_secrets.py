@@ -18,6 +18,7 @@ from ckf_airgap.errors import AirgapError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.fake_registry import (
     BEARER,
     TOKEN,
@@ -27,7 +28,6 @@ from tests.functional.fake_registry import (
     fake_registry,
     require_one_error,
 )
-from tests.testbed.pki import Authority
 
 ACCOUNT = Credentials("pusher", 'S3cret/w"rd & more+')
 _PAIR = base64.b64encode(f"{ACCOUNT.username}:{ACCOUNT.password}".encode()).decode()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.pki import Authority
 from tests.functional.archive_case import ArchiveCase
 from tests.functional.front import Front
 from tests.functional.running_registry import RunningRegistry
@@ -15,7 +16,6 @@ from tests.support.compressed import gzipped
 from tests.support.flushed import pigz
 from tests.support.sample_images import NamedImage, image_of, layer_of, text_layer_of
 from tests.support.tar_files import tar, tar_of
-from tests.testbed.pki import Authority
 
 MIB = 1024 * 1024
 BASE = text_layer_of("taken-base", 5 * MIB)

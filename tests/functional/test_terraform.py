@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed import builds
 from tests.support.operator_steps import PROJECT
-from tests.testbed import builds
 
 MODULE = PROJECT / "terraform"
 # The module asks for it; the stand-in has what this version has.

@@ -15,9 +15,9 @@ from ckf_airgap.network import https
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
+from testbed.pki import Authority
 from tests.functional.pushes import IMAGES, archive, path_in_registry
 from tests.functional.tokens import ACCOUNT, TokenRegistry, TokenServer, tags, token_registry
-from tests.testbed.pki import Authority
 
 PULL = frozenset({"pull"})
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ckf_airgap.accounts.credentials import Credentials
+from testbed.pki import Authority, KeyPair
+from testbed.registry import Registry
 from tests.functional.servers import QuietHandler, serve
-from tests.testbed.pki import Authority, KeyPair
-from tests.testbed.registry import Registry
 
 ACCOUNT = Credentials("pusher", "the-secret-word")
 _SERVICE = "testbed"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import SampleRelease
 from tests.support.operator_steps import PROJECT, Operator, Site, make_artifacts, site_of_testbed
-from tests.testbed import Testbed
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from testbed.pki import Authority
+from testbed.registry import Registry
 from tests.sample_release import (
     CharmArchive,
     CharmOptions,
@@ -20,8 +22,6 @@ from tests.sample_release import (
 )
 from tests.support.charmhub import Charmhub, serving
 from tests.support.outside import Outside, with_images
-from tests.testbed.pki import Authority
-from tests.testbed.registry import Registry
 
 
 class ConnectedSide:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from testbed import Testbed
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
-from tests.testbed import Testbed
 
 # How long anything is waited for: only what hangs takes as long.
 _HANG_SECONDS = 1800.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import ImageOptions, Layout, write_image_archive
 from tests.support.operator_steps import PROJECT
-from tests.testbed import Testbed
 
 NAMESPACE = "container-runtime"
 IMAGES = {layout: f"docker.io/runtime/{layout.value}:1" for layout in Layout}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed import Testbed
 from tests.support.operator_steps import PROJECT, Operator, site_of_testbed
-from tests.testbed import Testbed
 
 _BLOCK = re.compile(
     r"^```sh(?P<attributes>[^\n]*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE

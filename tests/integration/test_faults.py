@@ -6,9 +6,9 @@ from pathlib import Path
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import SampleRelease, truncate, write_charm_archive
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
-from tests.testbed import Testbed
 
 
 @pytest.fixture(scope="module")

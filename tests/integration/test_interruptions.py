@@ -12,6 +12,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.integration.faults import (
     Task,
     full_disk,
@@ -30,7 +31,6 @@ from tests.sample_release import (
     write_release,
 )
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
-from tests.testbed import Testbed
 
 CHARMS = (
     "argo-controller",

@@ -8,9 +8,9 @@ from typing import cast
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import CharmOptions, SampleRelease, write_release
 from tests.support.operator_steps import APPLICATION, EXCLUDED, UNIT, Operator, next_release
-from tests.testbed import Testbed
 
 DEPLOYED = {
     "argo-controller",

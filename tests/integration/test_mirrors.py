@@ -12,6 +12,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import (
     CharmOptions,
     ImageOptions,
@@ -21,7 +22,6 @@ from tests.sample_release import (
     write_release,
 )
 from tests.support.operator_steps import PROJECT, Operator, Site
-from tests.testbed import Testbed
 
 NAMESPACE = "original-names"
 CHARMS = ("argo-controller", "kubeflow-profiles")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed import Testbed
 from tests.integration.connected_side import ConnectedSide, connected_side
 from tests.sample_release import Release
 from tests.support.operator_steps import Operator, Site
-from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles", "mysql-k8s")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from testbed import Testbed
 from tests.integration.faults import command_of, processes_of_pod
 from tests.integration.leaks import Sightings, files_with, watching
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.support.operator_steps import APPLICATION, UNIT, Operator, next_release
-from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed import Testbed
 from tests.integration.faults import command_of, pod, processes_of_pod
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.support.operator_steps import Operator
-from tests.testbed import Testbed
 
 IMAGES = int(os.environ.get("CKF_SCALE_IMAGES", "20"))
 LAYER_MIB = 960

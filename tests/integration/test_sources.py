@@ -8,9 +8,9 @@ from pathlib import Path
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.support.operator_steps import APPLICATION, UNIT, Operator, Site
-from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles")
 

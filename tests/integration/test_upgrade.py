@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import Testbed
 from tests.integration.walks import Upgrade, gateway_images, refusal, require_verified
 from tests.sample_release import (
     UPGRADED_CHARMS,
@@ -30,7 +31,6 @@ from tests.support.documented_upgrade import (
     write_carried,
 )
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
-from tests.testbed import Testbed
 
 # Among the upgrades until its walk has been seen to its end on the testbed.
 pytestmark = pytest.mark.upgrades

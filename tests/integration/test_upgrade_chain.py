@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed import Testbed
 from tests.integration.walks import Upgrade, gateway_images, require_verified
 from tests.sample_release import (
     UPGRADED_CHARMS,
@@ -28,7 +29,6 @@ from tests.sample_release import (
 )
 from tests.support.documented_upgrade import OPTIONS, documented
 from tests.support.operator_steps import Operator, Site
-from tests.testbed import Testbed
 
 pytestmark = pytest.mark.upgrades
 # What is removed and deployed again on the way to each, as its storage changes.

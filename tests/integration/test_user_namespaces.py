@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ckf_airgap.kubernetes.user_pull_secrets import SECRET_NAME
+from testbed import Testbed
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.support.operator_steps import UNIT, Operator
-from tests.testbed import Testbed
 
 CHARMS = ("argo-controller", "kubeflow-profiles")
 IMAGE = "charmedkubeflow/argoexec:3.3.10-c88862f"

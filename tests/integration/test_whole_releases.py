@@ -15,10 +15,10 @@ import jubilant
 import pytest
 import yaml
 
+from testbed import Testbed
 from tests.integration.connected_side import ConnectedSide, connected_side
 from tests.sample_release import Release, SampleRelease
 from tests.support.operator_steps import APPLICATION, Operator, Site
-from tests.testbed import Testbed
 
 pytestmark = pytest.mark.releases
 # The applications of each.

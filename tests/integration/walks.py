@@ -9,10 +9,10 @@ from typing import Any
 import jubilant
 import pytest
 
+from testbed import Testbed
 from tests.integration.faults import Task, kill_pod
 from tests.support.documented_upgrade import WORKLOAD, changes_of, words_of_log
 from tests.support.operator_steps import APPLICATION, UNIT, Operator
-from tests.testbed import Testbed
 
 _ENDED = ("completed", "failed", "cancelled", "aborted", "error")
 _LOOK_SECONDS = 2

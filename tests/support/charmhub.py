@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from testbed.pki import Authority
 from tests.sample_release import Charm, CharmOptions, charm_file
-from tests.testbed.pki import Authority
 
 
 @dataclass

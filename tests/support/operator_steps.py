@@ -10,6 +10,7 @@ from typing import Any
 
 import jubilant
 
+from testbed import Testbed
 from tests.sample_release import (
     Charm,
     CharmOptions,
@@ -18,7 +19,6 @@ from tests.sample_release import (
     SampleRelease,
     write_release,
 )
-from tests.testbed import Testbed
 
 PROJECT = Path(__file__).parents[2]
 APPLICATION = "ckf-airgap"

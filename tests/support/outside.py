@@ -12,10 +12,10 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from testbed.registry import Registry
 from tests.sample_release import Charm, ImageOptions, Release, charm_file, write_image_archive
 from tests.sample_release.charms import CharmOptions
 from tests.sample_release.naming import canonical_name, repository
-from tests.testbed.registry import Registry
 
 _PATH = "outside"
 

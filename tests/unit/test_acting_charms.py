@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from testbed.pki import Authority
 from tests.sample_release import (
     Charm,
     CharmOptions,
@@ -27,7 +28,6 @@ from tests.sample_release import (
     stated_release,
 )
 from tests.sample_release.acting import istio_gateway
-from tests.testbed.pki import Authority
 
 ACTING = CharmOptions(acting_istio=True)
 WORKLOAD = "istio-ingressgateway-workload"

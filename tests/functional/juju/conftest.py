@@ -8,10 +8,10 @@ import pytest
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.juju.juju_controller import Controller
 from ckf_airgap.juju.juju_model import JujuModel
+from testbed.pki import Authority
 from tests.functional.juju.charms import PASSWORD, Charms, Login
 from tests.functional.juju_api import serving
 from tests.functional.juju_model import Model
-from tests.testbed.pki import Authority
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ckf_airgap.juju.juju_controller import Controller, require_reachable
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
+from testbed.pki import Authority
 from tests.functional.juju.charms import (
     IMAGE,
     MINIO,
@@ -25,7 +26,6 @@ from tests.functional.juju.charms import (
 from tests.functional.juju_api import serving
 from tests.functional.juju_model import VERSION, Application, Charm, Model
 from tests.sample_release import charm_file
-from tests.testbed.pki import Authority
 
 
 def test_the_password_goes_to_the_controller_and_nowhere_else(login: Login, juju: Model) -> None:

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.testbed import rootfs, versions
-from tests.testbed.host import cached, run
+from testbed import rootfs, versions
+from testbed.host import cached, run
 
 _KUBERNETES_PROGRAMS = (
     "kube-apiserver",
@@ -19,7 +19,7 @@ _KUBERNETES_PROGRAMS = (
     "kubectl",
 )
 _JUJU = "github.com/juju/juju"
-_JUJU_PROVIDER = Path(__file__).parents[1] / "terraform" / "provider"
+_JUJU_PROVIDER = Path(__file__).parent / "juju_provider"
 _JUJU_TAGS = "minimal,provider_kubernetes,notest"
 # Debugging information that is stripped in the end need not be made.
 _COMPILE = "all=-dwarf=false"

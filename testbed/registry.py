@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.testbed.host import TestbedError, run
-from tests.testbed.pki import Authority, KeyPair
-from tests.testbed.processes import Processes
+from testbed.host import TestbedError, run
+from testbed.pki import Authority, KeyPair
+from testbed.processes import Processes
 
 
 def free_port() -> int:

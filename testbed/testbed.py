@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.testbed import builds, charm_pack, images, large_archive, namespace, rootfs
-from tests.testbed.controller import Controller, write_wrapper
-from tests.testbed.file_server import FileServer
-from tests.testbed.host import install_packages, run, say, step
-from tests.testbed.kubernetes import Kubernetes
-from tests.testbed.namespace import Namespace
-from tests.testbed.pki import Authority
-from tests.testbed.processes import Processes
-from tests.testbed.registry import Registry
+from testbed import builds, charm_pack, images, large_archive, namespace, rootfs
+from testbed.controller import Controller, write_wrapper
+from testbed.file_server import FileServer
+from testbed.host import install_packages, run, say, step
+from testbed.kubernetes import Kubernetes
+from testbed.namespace import Namespace
+from testbed.pki import Authority
+from testbed.processes import Processes
+from testbed.registry import Registry
 
 _DEFAULT_FOLDER = "/var/lib/ckf-airgap-testbed"
 _OPEN = ("registry", "registry.airgap.test", 5000)

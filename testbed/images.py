@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.testbed import builds, rootfs, versions
-from tests.testbed.host import run, step
-from tests.testbed.registry import Registry
+from testbed import builds, rootfs, versions
+from testbed.host import run, step
+from testbed.registry import Registry
 
 PAUSE = "pause:3.9"
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from tests.testbed import builds, versions
-from tests.testbed.host import TestbedError, run
-from tests.testbed.kubernetes import Kubernetes
-from tests.testbed.namespace import Namespace
-from tests.testbed.registry import Registry
+from testbed import builds, versions
+from testbed.host import TestbedError, run
+from testbed.kubernetes import Kubernetes
+from testbed.namespace import Namespace
+from testbed.registry import Registry
 
 NAME = "airgap"
 # The controller's own charm does nothing here; Juju wants one with this name and these endpoints.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.testbed import versions
+from testbed import versions
 
 PACKAGES = (
     "apache2-utils",

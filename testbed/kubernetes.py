@@ -9,12 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from tests.testbed import builds, images, namespace
-from tests.testbed.host import TestbedError, run
-from tests.testbed.namespace import Namespace
-from tests.testbed.pki import Authority, KeyPair
-from tests.testbed.processes import Processes, end_all
-from tests.testbed.registry import Registry
+from testbed import builds, images, namespace
+from testbed.host import TestbedError, run
+from testbed.namespace import Namespace
+from testbed.pki import Authority, KeyPair
+from testbed.processes import Processes, end_all
+from testbed.registry import Registry
 
 _NODE = "airgap"
 _VOLUMES = 24

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.testbed.pki import KeyPair
+from testbed.pki import KeyPair
 
 _CONFIGURATION = """
 daemon off;

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.testbed import builds
-from tests.testbed.nginx import nginx_command
-from tests.testbed.registry import Registry, free_port
+from testbed import builds
+from testbed.nginx import nginx_command
+from testbed.registry import Registry, free_port
 
 # It passes on what comes as it comes, as it has to in front of any registry.
 _PASSED_ON = """

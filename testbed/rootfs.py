@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.testbed import versions
-from tests.testbed.host import TestbedError, cached, run
+from testbed import versions
+from testbed.host import TestbedError, cached, run
 
 _SOURCES = Path("/etc/apt")
 # What a command mounts after these words ends with it, however it ends.

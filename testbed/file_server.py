@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed.host import TestbedError
-from tests.testbed.nginx import nginx_command
-from tests.testbed.pki import KeyPair
-from tests.testbed.processes import Processes
+from testbed.host import TestbedError
+from testbed.nginx import nginx_command
+from testbed.pki import KeyPair
+from testbed.processes import Processes
 
 
 @dataclass(frozen=True)

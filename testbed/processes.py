@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed.host import TestbedError
+from testbed.host import TestbedError
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.testbed.host import TestbedError, run
-from tests.testbed.processes import Processes
+from testbed.host import TestbedError, run
+from testbed.processes import Processes
 
 NAME = "ckf-airgap-testbed"
 NODE_ADDRESS = "10.77.0.1"
@@ -72,7 +72,7 @@ class Namespace:
         """Give the command that runs a command inside, in the same working directory."""
         pid = self._processes.pid(_HOLDER)
         if pid is None:
-            raise TestbedError("the testbed is not up: python3 -m tests.testbed up")
+            raise TestbedError("the testbed is not up: python3 -m testbed up")
         enter = ["nsenter", f"--target={pid}", "--net", "--mount", f"--wdns={os.getcwd()}"]
         return [*enter, *(str(arg) for arg in args)]
 

@@ -5,8 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.testbed import rootfs
-from tests.testbed.host import TestbedError, run, step
+from testbed import rootfs
+from testbed.host import TestbedError, run, step
 
 _PATH = "/charmcraft/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -1,13 +1,13 @@
-"""The testbed's command line: ``python3 -m tests.testbed --help``."""
+"""The testbed's command line: ``python3 -m testbed --help``."""
 
 import argparse
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.testbed import Testbed, TestbedError, builds
-from tests.testbed.host import install_packages, say
-from tests.testbed.registries import build_registries
+from testbed import Testbed, TestbedError, builds
+from testbed.host import install_packages, say
+from testbed.registries import build_registries
 
 _COMMANDS = {
     "packages": "install the Debian packages that are missing",
@@ -17,13 +17,13 @@ _COMMANDS = {
     "destroy": "take everything down and remove its folder; the builds stay in the cache",
     "status": "tell how each part is; the exit status is 0 where all is well",
     "pack": "pack the charm of a project",
-    "exec": "run a command inside: python3 -m tests.testbed exec -- juju status",
+    "exec": "run a command inside: python3 -m testbed exec -- juju status",
 }
 
 
 def main() -> int:
     """Run one command; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.testbed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m testbed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
