@@ -13,7 +13,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
 
-CONFIGURE_NODES = "configure the nodes with what the action mirrors writes"
+CONFIGURE_NODES = "configure the nodes with the output of the action mirrors"
 """The cure for a node that does not find an image by its original name."""
 
 
