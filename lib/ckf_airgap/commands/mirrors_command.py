@@ -50,8 +50,8 @@ def define(add_parser: AddParser) -> None:
         "--output",
         type=Path,
         default=Path("mirrors"),
-        metavar="FOLDER",
-        help="where to write it, a folder for each runtime (default: %(default)s)",
+        metavar="DIRECTORY",
+        help="where to write it, a directory for each runtime (default: %(default)s)",
     )
     add_format(mirrors)
 
