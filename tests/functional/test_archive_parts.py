@@ -189,7 +189,7 @@ def test_an_address_of_nothing(authority: Authority, files: FileServer) -> None:
     for name in ("images.tar.gz", "images.tar.gz.001"):
         with pytest.raises(ArtifactError, match="answered 404") as raised:
             _ = ServedArchive(files.url(name), "images-url", ca).size
-        assert "see that the file is there" in raised.value.cure
+        assert "check that the file exists" in raised.value.cure
     with pytest.raises(ConfigurationError, match=r"only a part of images\.tar\.gz"):
         ServedArchive(files.url("images.tar.gz.007"), "images-url", ca)
 
@@ -265,7 +265,7 @@ def test_a_pack_of_parts_that_is_killed_goes_on(
     assert parts_of(tmp_path) == []
     outside.configure()
     assert main(arguments) == 0
-    assert "going on with what was begun before" in capsys.readouterr().err
+    assert "continuing an earlier run" in capsys.readouterr().err
     killed = [part.read_bytes() for part in parts_of(tmp_path)]
     shutil.rmtree(tmp_path / "packed")
     assert main(arguments) == 0
