@@ -4,11 +4,13 @@
 with layers that several images share, starts a registry on the loopback address, and prints one
 table. Every way starts with an empty registry. What this push has stored is copied back by skopeo
 and compared with the archive. ``--memory`` compares the memory of pushes of 1 and 10 GB instead,
-``--before`` this push with that of another checkout, in turns.
+``--before`` this push with that of another checkout, and ``--part-mib`` the push of an archive in
+parts with that of one file, in turns.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +52,8 @@ def main() -> int:
     parser.add_argument("--layers", choices=KINDS, default="plain", help="(default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="compare the memory of two sizes")
     parser.add_argument("--before", type=Path, help="a checkout of the product, to compare with")
-    parser.add_argument("--rounds", type=int, default=5, help="of that (default: %(default)s)")
+    parser.add_argument("--part-mib", type=int, help="the size of parts, to compare with one file")
+    parser.add_argument("--rounds", type=int, default=5, help="of these (default: %(default)s)")
     parser.add_argument("--decode", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.decode:
@@ -72,6 +75,8 @@ def main() -> int:
                     flush=True,
                 )
                 bench.stop()
+            elif arguments.part_mib:
+                bench.compare_parts(arguments.part_mib * 1024**2, arguments.rounds)
             elif arguments.before:
                 bench.compare_with(arguments.before, arguments.rounds)
             else:
@@ -98,7 +103,7 @@ class _Bench:
 
     def compare(self) -> None:
         ways: list[tuple[str, Callable[[], Cost]]] = [
-            ("decode alone", self._decode),
+            ("decode alone", self.decode),
             ("this push", self.push),
             ("this push, again", self.push),
             ("untar and skopeo", self._skopeo),
@@ -118,26 +123,38 @@ class _Bench:
         _print_table(costs)
 
     def compare_with(self, before: Path, rounds: int) -> None:
-        """Push as this checkout does it and as another one, in turns, and print the ratios."""
-        pairs: list[tuple[Cost, Cost]] = []
-        decoded: list[tuple[Cost, Cost]] = []
+        """Push as this checkout does it and as another one, and only decode, in turns."""
+        ways: dict[str, Callable[[], Cost]] = {
+            "this push": self.push,
+            "before": lambda: self.push(before),
+            "decoding": self.decode,
+        }
+        self._compare_in_turns(ways, rounds)
+
+    def compare_parts(self, size: int, rounds: int) -> None:
+        """Push the archive in parts of a size and as one file, in turns."""
+        # One path stands for all parts.
+        parts = self._folder / "parts" / self._archive.name
+        parts.parent.mkdir()
+        words = ["--bytes", str(size), "--numeric-suffixes=1", "--suffix-length=3"]
+        subprocess.run(["split", *words, self._archive, f"{parts}."], check=True)
+        ways = {"parts": lambda: self.push(archive=parts), "one file": self.push}
+        self._compare_in_turns(ways, rounds)
+
+    def _compare_in_turns(self, ways: Mapping[str, Callable[[], Cost]], rounds: int) -> None:
+        """Take several ways in turns, and print the ratios of the first to each other."""
+        costs: list[dict[str, Cost]] = []
         for number in range(rounds):
-            ways = [
-                ("this push", self.push),
-                ("decode alone", self._decode),
-                ("before", lambda: self.push(before)),
-            ]
-            if number % 2:
-                ways.reverse()
-            costs = {name: self.measure(name, way) for name, way in ways}
-            pairs.append((costs["this push"], costs["before"]))
-            decoded.append((costs["this push"], costs["decode alone"]))
-            print("  " + ", ".join(f"{name}: {c.seconds:.1f} s" for name, c in costs.items()))
+            turn = list(ways)[:: -1 if number % 2 else 1]
+            costs.append({name: self.measure(name, ways[name]) for name in turn})
+            print("  " + ", ".join(f"{name}: {costs[-1][name].seconds:.1f} s" for name in ways))
         self.stop()
-        for what in ("seconds", "cpu", "registry_cpu", "peak_mib", "stored_mib"):
-            _print_ratios(f"{what}, this to before", what, pairs)
-        for what in ("seconds", "cpu"):
-            _print_ratios(f"{what}, this to decoding", what, decoded)
+        first, *others = ways
+        for other in others:
+            pairs = [(each[first], each[other]) for each in costs]
+            for what in ("seconds", "cpu", "registry_cpu", "peak_mib", "stored_mib"):
+                if all(getattr(cost, what) for cost in itertools.chain(*pairs)):
+                    _print_ratios(f"{what}, {first} to {other}", what, pairs)
 
     def measure(self, name: str, way: Callable[[], Cost]) -> Cost:
         """Take one way, with a registry that is empty unless it is the same way again."""
@@ -159,12 +176,14 @@ class _Bench:
         self._registry.stop()
         shutil.rmtree(self._registry.data.parent, ignore_errors=True)
 
-    def _decode(self) -> Cost:
+    def decode(self) -> Cost:
+        """Only decode the archive."""
         return child("-m", "benchmarks.push", "--decode", self._archive)
 
-    def push(self, product: Path | None = None) -> Cost:
-        """Push as this project does it, or another checkout of it."""
-        words: list[str | Path] = ["-m", "ckf_airgap", "push", "--images", self._archive]
+    def push(self, product: Path | None = None, archive: Path | None = None) -> Cost:
+        """Push as this project does it, or another checkout of it; the archive, or its parts."""
+        images = archive or self._archive
+        words: list[str | Path] = ["-m", "ckf_airgap", "push", "--images", images]
         words += ["--registry", f"{self._registry.host}/ckf"]
         words += ["--registry-ca", self._registry.ca]
         words += ["--state", self._registry.data.with_name("pushed")]
@@ -240,7 +259,7 @@ class _Bench:
 def _print_ratios(name: str, what: str, pairs: Sequence[tuple[Cost, Cost]]) -> None:
     ratios = sorted(getattr(after, what) / getattr(first, what) for after, first in pairs)
     print(
-        f"{name:>28}: median {statistics.median(ratios):.3f} "
+        f"{name:>32}: median {statistics.median(ratios):.3f} "
         f"(from {ratios[0]:.3f} to {ratios[-1]:.3f})",
         flush=True,
     )
