@@ -1,4 +1,4 @@
-"""The volume with the archives, and what identifies an archive wherever it is."""
+"""Finds archives on the storage volume, and computes an identity for archives."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from ckf_airgap.archives.parts import ARCHIVE_SUFFIXES, find_archive, parse_part
 from ckf_airgap.archives.sources import FileSource, read_at
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 
-# What tells one archive from another of the same size: both ends hold names and checksums.
+# Hashed at each end, to distinguish archives of equal size: both ends have checksums.
 _COMPARED_BYTES = 64 * 1024
 
 
@@ -22,24 +22,23 @@ def archive_in(folder: Path, name: str) -> FileSource | None:
         The archive; None if there is none.
 
     Raises:
-        ConfigurationError: There are several, or one cannot be looked at.
+        ConfigurationError: There are several, or one cannot be read.
     """
     paths = filter(_is_archive, folder.glob(f"{name}.t*"))
     found = sorted({_archive_path(path) for path in paths})
     if len(found) > 1:
         raise ConfigurationError(
-            f"the volume holds several archives of {name}: "
-            f"{', '.join(path.name for path in found)}",
+            f"the volume has several {name} archives: {', '.join(path.name for path in found)}",
             "remove all but one of them",
         )
     return find_archive(found[0]) if found else None
 
 
 def _is_archive(path: Path) -> bool:
-    """Return whether a file of the volume is an archive with content.
+    """Return whether a file of the volume is a non-empty archive, judged by its name.
 
     Raises:
-        ConfigurationError: It is a link to nothing, or in a loop.
+        ConfigurationError: It cannot be read, for example because it is a broken link.
     """
     if _archive_path(path).suffix not in ARCHIVE_SUFFIXES:
         return False
@@ -53,13 +52,13 @@ def _is_archive(path: Path) -> bool:
 
 
 def _archive_path(path: Path) -> Path:
-    """Return what a file of the volume would be called if it was not a part."""
+    """Return the path of the archive that a file is, or is a part of."""
     part = parse_part_name(path.name)
     return path.with_name(part[0]) if part else path
 
 
 def identity_of(source: FileSource) -> str:
-    """Identify an archive by its size and both its ends, wherever it was fetched to."""
+    """Return a text with the size of a file and a hash of both ends; empty if unreadable."""
     try:
         size = source.size
         places = (0, max(size - _COMPARED_BYTES, 0))

@@ -1,4 +1,4 @@
-"""One archive of images: the roles of its files, and the images that they form."""
+"""One archive of images while it is read: the roles of its files, and its images."""
 
 import posixpath
 import re
@@ -28,22 +28,23 @@ from ckf_airgap.errors import ArtifactError, without_traceback
 
 # The paths of layers in archives of docker, podman, buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
-# Not in other JSON, which may be large and of many files: SBOMs, provenance, web applications.
+# JSON without any of these keys is not kept. It may be large or come in many files: SBOMs,
+# provenance, web applications.
 _DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
 _SMALL = 64 * 1024
-# The most layers that images may await together.
+# The limit for the layers of all images in ``_awaited``.
 _MOST_AWAITED = 200_000
 _DOCKER_HUB = re.compile(r"^(?:docker\.io/)?(?:library/)?")
 
 
 @dataclass(frozen=True)
 class Reading(Generic[Layer]):
-    """The state of the whole archive while it is read.
+    """What all nested archives share in one reading of the whole archive.
 
     Attributes:
         sink: Receives the images.
-        architecture: The CPU architecture to choose among several; empty for any.
-        roles: The roles in which to read some files, by their places.
+        architecture: The CPU architecture to prefer if there are several; empty for any.
+        roles: The roles of some files, by place, as corrected by earlier readings.
         allowance: Limits the memory.
     """
 
@@ -55,7 +56,7 @@ class Reading(Generic[Layer]):
 
 @dataclass(eq=False)
 class _Awaited(Generic[Layer]):
-    """An image of a layout that is known before its layers.
+    """An image of an OCI layout whose manifest and config came before its layers.
 
     Attributes:
         entry: Its entry in the index.
@@ -76,11 +77,12 @@ class ImageScope(Scope[Layer]):
     """An archive: collects its files as they are read, and passes its images to the sink.
 
     Attributes:
-        wrong: The correct roles, by place, of files that were read in a wrong one.
+        wrong: The correct role, by place, of each file that was read in the wrong role.
         found: The number of its images and artifacts, damaged ones included.
-        found_inside: The same for the archives in it.
+        found_inside: The same for its nested archives; one that is skipped or damaged counts as
+            one.
         is_sound: Whether nothing is damaged or has to be read again.
-        hints: The files that are passed over.
+        hints: The files that are skipped.
     """
 
     def __init__(self, at: Position, reading: Reading[Layer]) -> None:
@@ -105,7 +107,7 @@ class ImageScope(Scope[Layer]):
         self.hints: list[PassedOver] = []
 
     def role(self, path: str, place: str, content: FileContent) -> Role:
-        """Decide how to read a file, by its content and by the files before it."""
+        """Decide how to read a file, from its content, its path and the files before it."""
         if place in self._roles:
             return self._roles[place]
         if content.shape is Shape.DOCUMENT:
@@ -120,7 +122,7 @@ class ImageScope(Scope[Layer]):
             return Role.NOTHING
         is_layer_path = bool(_LAYER_PATH.fullmatch(path))
         if content.begins_like_images:
-            # Perhaps a layer that begins with an archive: the end of this archive shows it.
+            # Maybe a layer whose first file is an archive; only the end of this archive tells.
             return Role.NOTHING if is_layer_path else Role.ARCHIVE
         is_among_images = is_layer_path or self._docker or self._layouts.entries
         return Role.LAYER if is_among_images else Role.ARCHIVE
@@ -138,7 +140,7 @@ class ImageScope(Scope[Layer]):
             self.blobs.setdefault(digest, file)
 
     def add_document(self, file: File[Layer], content: bytes) -> None:
-        """Keep a JSON document if it describes images, and use it."""
+        """Keep and evaluate a JSON document that may describe images; skip any other."""
         name, directory = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
         is_root = name in (MANIFEST, INDEX)
@@ -167,7 +169,7 @@ class ImageScope(Scope[Layer]):
         return LayerFile(file.path, holder, file.place, file.size, digest, file.role, content)
 
     def add_layer(self, file: File[Layer], layer: LayerFile) -> None:
-        """Pass a layer to the sink, unless it is known that no image needs it."""
+        """Pass on a layer that an image may need, and the images that are complete with it."""
         awaited = self._awaited.get(layer.digest or "", [])
         owner = next((each for each in awaited if each.is_needed), None)
         may_be_needed = not awaited and not (layer.digest and self._layouts.is_known)
@@ -179,10 +181,13 @@ class ImageScope(Scope[Layer]):
                 self._give_awaited(each)
 
     def finish(self) -> None:
-        """Pass the remaining images to the sink, and settle the outcome of every file.
+        """Pass the remaining images to the sink, and set the outcome of every file.
+
+        If files were read in the wrong role, only ``wrong`` is set: the archive is read again.
 
         Raises:
-            ArtifactError: The archive has layers, but no description of their images.
+            ArtifactError: The archive has no images, but one problem, or layers without a
+                manifest.
         """
         found = {each.image.key: each for each in self._docker.found(self._problems)}
         found.update((each.image.key, each) for each in self._of_layouts(found))
@@ -207,7 +212,7 @@ class ImageScope(Scope[Layer]):
 
     def _pass_document(self, file: File[Layer], content: bytes, digest: str | None) -> None:
         """Skip a document that describes no image, unless it may be a blob of an artifact."""
-        file.role, file.what = Role.NOTHING, "a JSON document of another kind"
+        file.role, file.what = Role.NOTHING, "a JSON document that describes no image"
         if digest:
             file.role = Role.BLOB
             self.add_layer(file, self._from_memory(file, content))
@@ -224,7 +229,7 @@ class ImageScope(Scope[Layer]):
             file.error = without_traceback(error)
 
     def _expect(self, entries: Sequence[LayoutEntry]) -> None:
-        """Await the layers of images of which everything is known, and no layer was read yet."""
+        """Await the layers of images whose documents are complete before the first layer."""
         for entry, candidate in self._layouts.known(entries):
             digests = {layer.digest for layer in candidate.manifest.layers}
             is_early = digests and not any(digest in self.blobs for digest in digests)
@@ -252,7 +257,7 @@ class ImageScope(Scope[Layer]):
             self._give(found)
 
     def _of_layouts(self, docker: dict[str, FoundImage[Layer]]) -> list[FoundImage[Layer]]:
-        """List the images of layouts that are not passed on yet, nor in ``manifest.json``."""
+        """List the images of layouts that the sink lacks and ``manifest.json`` does not list."""
         keys = {each.image.image_id: key for key, each in docker.items()}
         names = {_familiar(name) for each in docker.values() for name in each.image.names}
         failed = set(map(_familiar, self._docker.failed))
@@ -315,20 +320,20 @@ class ImageScope(Scope[Layer]):
         )
 
     def _lacks(self, candidate: Candidate) -> str:
-        """Describe a missing blob of a manifest; empty if all are there."""
+        """Describe the first missing or incomplete blob of a manifest; empty if there is none."""
         blobs = list(candidate.manifest.layers)
         if not candidate.details:
             blobs.append(candidate.manifest.config)
         for blob in blobs:
             file = self.blobs.get(blob.digest)
             if file is None:
-                return f"lacks the layer {blob.digest}"
+                return f"lacks the blob {blob.digest}"
             if file.size != blob.size:
-                return f"has {file.size} of {blob.size} bytes of {blob.digest}"
+                return f"has the blob {blob.digest} with {file.size:,} bytes, not {blob.size:,}"
         return ""
 
     def _pass_over(self, candidates: Iterable[Candidate]) -> None:
-        """Record why the files of manifests are not pushed."""
+        """Record why the files of unused manifests are skipped."""
         for candidate in candidates:
             manifest = candidate.manifest
             if candidate.descriptor.is_attestation:
@@ -336,14 +341,14 @@ class ImageScope(Scope[Layer]):
             elif manifest.artifact_type:
                 reason = f"an OCI artifact without a name ({manifest.artifact_type[:100]})"
             else:
-                reason = f"an image for {candidate.platform[:100]}, which is not wanted"
+                reason = f"an image for another platform ({candidate.platform[:100]})"
             digests = [manifest.digest, manifest.config.digest]
             for digest in [*digests, *(layer.digest for layer in manifest.layers)]:
                 if digest in self.blobs:
                     self.blobs[digest].reason = reason
 
     def _require_roles(self, found: FoundImage[Layer]) -> None:
-        """Note which layers of an image were read in a wrong role."""
+        """Note the layers that were read in the wrong role; pass on those kept as documents."""
         keeps = found.image.keeps_manifest
         for file in found.layers:
             if file.role is Role.DOCUMENT and file.layer is None:
@@ -377,7 +382,7 @@ class ImageScope(Scope[Layer]):
         has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())
         if not self._problems and (has_layers or MARKER in self.files):
             raise ArtifactError(
-                f"{self.at.label} holds no {MANIFEST} and no {INDEX}: it is not a complete "
+                f"{self.at.label} has neither {MANIFEST} nor {INDEX}: it is not a complete "
                 "archive of images",
                 RESAVE,
             )

@@ -1,7 +1,7 @@
-"""Keys and signatures in the format of minisign, which signs and checks offline with one key pair.
+"""Keys and signatures in the format of minisign (Ed25519).
 
 Format: https://jedisct1.github.io/minisign/ ("Signature format", "Public key format", "Secret key
-format"). Its parameters of scrypt are libsodium's (crypto_pwhash_scryptsalsa208sha256).
+format"). The scrypt parameters are computed as in libsodium (crypto_pwhash_scryptsalsa208sha256).
 """
 
 import base64
@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 
 LARGEST_FILE = 8 * 1024
-"""The most bytes that a key or a signature can have."""
+"""The maximum size of a key or signature file, in bytes."""
 _ALGORITHM, _HASHED, _SCRYPT, _PLAIN, _CHECKSUM = b"Ed", b"ED", b"Sc", b"\0\0", b"B2"
 _UNTRUSTED, _TRUSTED = "untrusted comment: ", "trusted comment: "
 _SECRET = struct.Struct("<2s2s2s32sQQ104s")
 _CONTENT = struct.Struct("<8s64s32s")
-# What minisign itself asks of scrypt; a key that asks for more is not one of its own.
+# The scrypt limits that minisign itself uses; a key that exceeds them is rejected.
 _MOST_OPERATIONS = 2**25
 _MOST_MEMORY = 2**30
 _BLOCK = 8
@@ -30,10 +30,10 @@ _BLOCK = 8
 
 @dataclass(frozen=True)
 class PublicKey:
-    """The key that signatures are checked with.
+    """A public key, which verifies signatures.
 
     Attributes:
-        number: Tells it from other keys; 8 bytes.
+        number: The key ID; 8 bytes.
         key: The key itself, Ed25519; 32 bytes.
     """
 
@@ -45,11 +45,11 @@ class PublicKey:
         """Read a public key.
 
         Args:
-            text: What its file holds, or its second line alone.
+            text: The content of its file, or only the second line.
             option: The option that gives it, for messages.
 
         Raises:
-            ConfigurationError: It is none.
+            ConfigurationError: The text is not a minisign public key.
         """
         lines = text.strip().splitlines()
         try:
@@ -59,7 +59,7 @@ class PublicKey:
         except (ValueError, IndexError, struct.error):
             pass
         raise ConfigurationError(
-            f"{option} is not a public key of minisign",
+            f"{option} is not a minisign public key",
             "give the file that minisign -G wrote, minisign.pub",
         )
 
@@ -69,10 +69,10 @@ class PublicKey:
         Args:
             content: What was signed.
             signature: The signature.
-            what: What was signed, for messages.
+            what: The name of the content, for messages.
 
         Raises:
-            ArtifactError: It is not one of this key, or of something else.
+            ArtifactError: It is damaged, from another key, or does not match the content.
         """
         try:
             lines = signature.decode("utf-8").rstrip("\n").split("\n")
@@ -87,8 +87,8 @@ class PublicKey:
             ) from error
         if number != self.number:
             raise ArtifactError(
-                f"{what} is signed with another key, {_shown(number)}, than {_shown(self.number)}",
-                "give the key of whoever packed it, or do not use it",
+                f"{what} is signed with the key {_shown(number)}, not with {_shown(self.number)}",
+                "give the public key of whoever packed the archive, or do not use the archive",
             )
         message = _hashed(content) if algorithm == _HASHED else content
         trusted = comment.removeprefix(_TRUSTED).encode()
@@ -98,17 +98,18 @@ class PublicKey:
             key.verify(whole, signed + trusted)
         except InvalidSignature as error:
             raise ArtifactError(
-                f"{what} is not what was signed", "do not use it; get it again from who packed it"
+                f"{what} does not match its signature",
+                "do not use it; get it again from whoever packed it",
             ) from error
 
 
 @dataclass(frozen=True, repr=False)
 class SecretKey:
-    """The key that signs.
+    """A secret key, which signs.
 
     Attributes:
-        number: Tells it from other keys; 8 bytes.
-        seed: The secret; 32 bytes.
+        number: The key ID; 8 bytes.
+        seed: The Ed25519 seed; 32 bytes.
     """
 
     number: bytes
@@ -119,12 +120,12 @@ class SecretKey:
         """Read a secret key.
 
         Args:
-            text: What its file holds.
-            ask_password: Gives the password; called only if the key has one. Deriving the key
-                from it takes 1 GiB of memory for some seconds.
+            text: The content of its file.
+            ask_password: Returns the password; called only if the key has one. Key derivation then
+                takes 1 GiB of memory and a few seconds.
 
         Raises:
-            ConfigurationError: It is none, or the password is wrong.
+            ConfigurationError: The text is not a minisign secret key, or the password is wrong.
         """
         try:
             _, line = text.strip().splitlines()
@@ -138,12 +139,12 @@ class SecretKey:
                 content = bytes(a ^ b for a, b in zip(content, key, strict=True))
         except (ValueError, struct.error):
             raise ConfigurationError(
-                "--sign is not a secret key of minisign",
+                "--sign is not a minisign secret key",
                 "give the file that minisign -G wrote, minisign.key",
             ) from None
         number, pair, checksum = _CONTENT.unpack(content)
         expected = hashlib.blake2b(algorithm + number + pair, digest_size=32).digest()
-        # A key without a password has none from minisign -W either.
+        # minisign -W writes a key without a password, and with an all-zero checksum.
         if checksum != expected and (derived == _SCRYPT or any(checksum)):
             raise ConfigurationError(
                 "the password of the key is wrong, or the key is damaged",
@@ -153,18 +154,18 @@ class SecretKey:
 
     @property
     def public(self) -> PublicKey:
-        """The key that goes with it."""
+        """The matching public key."""
         return PublicKey(self.number, self._key.public_key().public_bytes_raw())
 
     def sign(self, content: bytes, name: str) -> bytes:
-        """Sign something; the same content gives the same bytes.
+        """Sign content; the signature is deterministic.
 
         Args:
             content: What to sign.
-            name: Its file name, which is signed too.
+            name: Its file name, which goes into the trusted comment.
 
         Returns:
-            The signature, as minisign has it in a file.
+            The content of the signature file (``.minisig``).
         """
         comment = f"file:{name}\thashed"
         signed = self._key.sign(_hashed(content))
@@ -187,7 +188,7 @@ def _hashed(content: bytes) -> bytes:
 
 
 def _shown(number: bytes) -> str:
-    """Write the number of a key as minisign does."""
+    """Format a key ID as minisign prints it."""
     return f"{int.from_bytes(number, 'little'):016X}"
 
 
@@ -199,10 +200,10 @@ def _decode(line: str) -> bytes:
 
 
 def _derive(password: str, salt: bytes, operations: int, memory: int) -> bytes:
-    """Derive what a key is encrypted with.
+    """Derive the XOR mask that encrypts a secret key from its password.
 
     Raises:
-        ValueError: It asks for more than minisign does.
+        ValueError: The scrypt limits are outside the range that minisign uses.
     """
     if not (0 < operations <= _MOST_OPERATIONS and 2**20 <= memory <= _MOST_MEMORY):
         raise ValueError(operations)

@@ -1,9 +1,9 @@
-"""An archive in parts: files of equal size, the last one smaller, read as one stream.
+"""An archive in parts: files of equal size, the last one maybe smaller, read as one stream.
 
 ``images.tar.gz.001``, ``images.tar.gz.002`` and so on, joined in the order of their numbers, are
-the archive. ``ckf-airgap pack --part-size`` records their size and how each begins, so that a part
-that is missing, cut, swapped or from another archive is named before anything is done. Parts that
-other tools have made (``split -d -a 3 --numeric-suffixes=1``) are checked by their sizes alone.
+the archive. ``ckf-airgap pack --part-size`` records their size and a hash of the start of each,
+so that missing, truncated, swapped and foreign parts are reported before anything is done. Parts
+made by other tools (``split -d -a 3 --numeric-suffixes=1``) are checked by their sizes alone.
 """
 
 import hashlib
@@ -28,25 +28,25 @@ from ckf_airgap.archives.sources import (
 from ckf_airgap.errors import ArtifactError, ConfigurationError, listed
 
 ARCHIVE_SUFFIXES = (".gz", ".tgz", ".tar", ".zst")
-"""How the names of archives end."""
+"""The file name extensions of archives."""
 START_BYTES = 64 * 1024
-"""How many bytes of its start identify a part."""
+"""How many bytes at the start of a part are hashed to identify it."""
 _PART = re.compile(r"(?P<name>.+)\.(?P<number>[0-9]{3})", re.DOTALL)
-_COPY_AGAIN = "copy what is named here again, and compare it with SHA256SUMS if that is there"
+_COPY_AGAIN = "copy these parts again, and check them with SHA256SUMS if you have it"
 
 
 def part_name(name: str, number: int) -> str:
     """Return the name of a part.
 
     Args:
-        name: The archive's.
-        number: Of the part, from 1.
+        name: The name of the archive.
+        number: The number of the part, from 1.
     """
     return f"{name}.{number:03}"
 
 
 def parse_part_name(text: str) -> tuple[str, int] | None:
-    """Return the name of the archive and the number of the part; None if it is no part's name."""
+    """Return the name of the archive and the number of the part; None for other names."""
     match = _PART.fullmatch(text)
     if match and match["name"].endswith(ARCHIVE_SUFFIXES):
         return match["name"], int(match["number"])
@@ -57,7 +57,7 @@ def parts_beside(path: Path) -> dict[int, Path]:
     """Find the parts of an archive in its directory.
 
     Args:
-        path: The archive, which need not be there.
+        path: The path of the whole archive, which need not exist.
 
     Returns:
         Number -> file, in the order of the numbers.
@@ -77,11 +77,11 @@ def find_archive(path: Path) -> FileSource:
         path: The archive, or its first part.
 
     Returns:
-        The archive; it is not read yet. If it is not there, reading it says so.
+        The archive, not read yet. If it does not exist, reading it raises ArtifactError.
 
     Raises:
-        ConfigurationError: It is a part that is not the first, or there is both a whole file and
-            parts.
+        ConfigurationError: It is a part other than the first, or both the whole archive and
+            parts exist.
     """
     part = parse_part_name(path.name)
     if part is None:
@@ -89,9 +89,8 @@ def find_archive(path: Path) -> FileSource:
             return FileSource(path)
         if path.exists():
             raise ConfigurationError(
-                f"{path.name} is there as a whole and in parts",
-                f"remove what is not valid any more, or name {part_name(path.name, 1)} to read "
-                "the parts",
+                f"{path.name} exists both as one file and in parts",
+                f"remove the outdated one, or give {part_name(path.name, 1)} to read the parts",
             )
         return FileParts(path)
     name, number = part
@@ -104,14 +103,14 @@ def find_archive(path: Path) -> FileSource:
 
 
 class _Parts(Source):
-    """Reads parts as one stream; they are looked up and checked when they are first needed."""
+    """Several parts as one source; they are found and checked on first access."""
 
     @cached_property
     def parts(self) -> Sequence[Source]:
         """The parts, in order.
 
         Raises:
-            ArtifactError: One is missing, or is not what it should be.
+            ArtifactError: A part is missing, has the wrong size, or is from another archive.
         """
         first = self._part(1)
         record = _record(first)
@@ -132,18 +131,18 @@ class _Parts(Source):
 
     @property
     def size(self) -> int:
-        """How many bytes all parts have."""
+        """The size of all parts together, in bytes."""
         return sum(part.size for part in self.parts)
 
     @property
     def version(self) -> str:
-        """The size, and a hash of what tells each part from others."""
+        """The total size, and a hash of the versions of the parts."""
         versions = "\n".join(part.version for part in self.parts)
         return f"{self.size} {hashlib.sha256(versions.encode()).hexdigest()}"
 
     @contextmanager
     def open(self) -> Generator[StoredStream]:
-        """Open the first part."""
+        """Open the joined parts at their start; each part is opened when it is read."""
         with ExitStack() as stack:
             yield _JoinedStream(self.parts, stack)
 
@@ -153,18 +152,18 @@ class _Parts(Source):
 
     @abstractmethod
     def _is_there(self, part: Source) -> bool:
-        """Return whether there is such a part."""
+        """Return whether a part exists."""
 
     @abstractmethod
     def _unrecorded(self) -> Sequence[Source]:
-        """Return the parts that there are, where no record tells their number.
+        """Return the existing parts of an archive without a record.
 
         Raises:
-            ArtifactError: There is a gap.
+            ArtifactError: A part before the last one is missing.
         """
 
     def _recorded(self, record: PackManifest) -> Sequence[Source]:
-        """Compare the parts with the record of the archive."""
+        """Return the parts that the record lists, after checking them against it."""
         parts: list[Source] = []
         problems: list[str] = []
         starts = ("", *record.part_starts)
@@ -179,8 +178,8 @@ class _Parts(Source):
                 problems.append(_other_size(part, part.size, expected))
             elif start and (found := part_start(part)) != start:
                 where = starts.index(found) if found in starts else -1
-                what = f"part {where + 1}" if where > 0 else "another archive, or is damaged"
-                problems.append(f"{part.name} is not part {number}: it comes from {what}")
+                what = f"is part {where + 1}" if where > 0 else "is damaged or foreign"
+                problems.append(f"{part.name} is not part {number}: it {what}")
         _require(self.name, problems)
         return parts
 
@@ -189,11 +188,11 @@ class FileParts(_Parts, FileSource):
     """The parts of an archive in one directory.
 
     Attributes:
-        path: What the file would be called if it was whole.
+        path: The path of the archive, without a part number.
     """
 
     def __init__(self, path: Path) -> None:
-        """Name the archive; nothing is looked at yet."""
+        """Store the path of the archive, without reading anything."""
         super().__init__(path)
 
     def _part(self, number: int) -> FileSource:
@@ -214,12 +213,12 @@ class UrlParts(_Parts):
     """The parts of an archive on an HTTPS file server."""
 
     def __init__(self, url: str, option: str, ca: str | None = None) -> None:
-        """Name the archive.
+        """Store the address, without sending a request.
 
         Args:
             url: The address of the archive, or of its first part.
-            option: The option that gives it, for messages.
-            ca: PEM certificates of the authorities to trust beside those of the system.
+            option: The option that sets the address, for messages.
+            ca: CA certificates in PEM format, trusted in addition to the system's.
         """
         address = urlsplit(url)
         path = address.path.rstrip("/")
@@ -257,16 +256,16 @@ class ServedArchive(Source):
     """
 
     def __init__(self, url: str, option: str, ca: str | None = None) -> None:
-        """Name the archive; nothing is sent yet.
+        """Store the address, without sending a request.
 
         Args:
             url: Its address, or that of its first part.
-            option: The option that gives it, for messages.
-            ca: PEM certificates of the authorities to trust beside those of the system.
+            option: The option that sets the address, for messages.
+            ca: CA certificates in PEM format, trusted in addition to the system's.
 
         Raises:
-            ConfigurationError: The address is not one of HTTPS, ``ca`` is not a certificate, or
-                the address is that of a part that is not the first.
+            ConfigurationError: The address is not an HTTPS URL, ``ca`` is not a certificate, or
+                the address is of a part other than the first.
         """
         self._file = UrlSource(url, option, ca)
         self._how = (url, option, ca)
@@ -274,8 +273,8 @@ class ServedArchive(Source):
         if self._named and self._named[1] != 1:
             name = self._named[0]
             raise ConfigurationError(
-                f"{option} is the address of only a part of {name}",
-                f"give that of {name}, or of its first part, {part_name(name, 1)}",
+                f"{option} is the address of a single part of {name}",
+                f"give the address of {name}, or of its first part, {part_name(name, 1)}",
             )
         self.name = self._named[0] if self._named else self._file.name
 
@@ -287,17 +286,17 @@ class ServedArchive(Source):
 
     @property
     def size(self) -> int:
-        """How many bytes it has, as the server says."""
+        """Its size according to the server, in bytes."""
         return self._found.size
 
     @property
     def version(self) -> str:
-        """Its size, and what tells it from another archive."""
+        """A text that changes with its content."""
         return self._found.version
 
     @contextmanager
     def open(self) -> Generator[StoredStream]:
-        """Open it from its start."""
+        """Open it at its start."""
         with self._found.open() as stream:
             yield stream
 
@@ -310,7 +309,7 @@ class ServedArchive(Source):
 
 
 def part_start(part: Source) -> str:
-    """Return the SHA-256 of the first bytes of a part, as its archive records it.
+    """Return the SHA-256 of the start of a part, in the form of the record.
 
     Raises:
         ArtifactError: It cannot be read.
@@ -319,7 +318,7 @@ def part_start(part: Source) -> str:
 
 
 def _record(first: Source) -> PackManifest | None:
-    """Read the record of an archive from its first part; None if there is none to be read."""
+    """Read the record of an archive from its first part; None without a readable one."""
     with suppress(ArtifactError):
         return first_record(first)
     return None
@@ -338,7 +337,7 @@ class _JoinedStream:
     """Reads one part after the other. A part that is skipped as a whole is not opened."""
 
     def __init__(self, parts: Sequence[Source], stack: ExitStack) -> None:
-        # The sizes as they are now: a part that shrinks meanwhile is to be told.
+        # Sizes are taken now, to detect a part that is truncated while it is read.
         self._parts: Iterator[tuple[Source, int]] = iter([(part, part.size) for part in parts])
         self._stack = stack
         self._part: Source | None = None
@@ -354,7 +353,8 @@ class _JoinedStream:
                 continue
             data = self._opened(self._part).read(min(size, self._left))
             if not data:
-                raise ArtifactError(f"{self._part.name} was cut while it was read", _COPY_AGAIN)
+                problem = f"{self._part.name} was truncated while it was read"
+                raise ArtifactError(problem, _COPY_AGAIN)
             self._pass(len(data))
             return data
         return b""

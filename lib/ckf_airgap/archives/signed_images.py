@@ -1,8 +1,8 @@
-"""Archives whose record is signed: the record is checked, and the content is held against it.
+"""Signed archives: verifies the record's signature, and checks images against the record.
 
-The record names the digest of each charm, and of each image's manifest and config. The manifest
-names the digests of the layers as they are stored, the config those of their content, and the push
-checks each layer against them before an image gets its tag. So the signature covers every byte.
+The record lists the digest of each charm, and of each image's manifest and config. A manifest
+lists the digests of the stored layers, and a config their diff IDs. The push checks each layer
+against these before it tags an image. So the signature covers every byte.
 """
 
 from typing import Generic
@@ -30,19 +30,19 @@ def require_signed(archive: Source, key: PublicKey) -> PackManifest:
 
     Args:
         archive: images.tar.gz or charms.tar.gz.
-        key: Whose signature it must be.
+        key: The public key that the signature must verify with.
 
     Returns:
-        The record. The content is not looked at.
+        The record. The images or charms are not checked here.
 
     Raises:
-        ArtifactError: There is no record or no signature, or it is not one of this key, or of
-            another record.
+        ArtifactError: The record or its signature is missing, the signature does not verify with
+            this key, the archive has another size, or a later version packed it.
     """
     record = read_record(archive)
     if record is None or not record.signature:
         raise ArtifactError(
-            f"{archive.name} is not signed", "give one that was made with ckf-airgap pack --sign"
+            f"{archive.name} is not signed", "give an archive made with ckf-airgap pack --sign"
         )
     key.require(record.content, record.signature, f"{PACK_MANIFEST} in {archive.name}")
     manifest = record.decode(archive.name)
@@ -55,13 +55,13 @@ def require_signed(archive: Source, key: PublicKey) -> PackManifest:
 
 
 class SignedImages(Generic[Layer]):
-    """A sink that lets only those images through which a signed record has."""
+    """A sink that passes on images, and raises an error for one that the record lacks."""
 
     def __init__(self, sink: ImageSink[Layer], manifest: PackManifest, archive: str) -> None:
-        """Prepare for one reading.
+        """Store the arguments, for one reading of the archive.
 
         Args:
-            sink: Whoever wants the images.
+            sink: Receives the images.
             manifest: The record.
             archive: The name of the archive, for messages.
         """
@@ -76,7 +76,7 @@ class SignedImages(Generic[Layer]):
         return self._sink.sends
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Pass on the record, if it is the one that is signed."""
+        """Pass on the record; raise ArtifactError if it is not the verified one."""
         if manifest != self._manifest:
             raise ArtifactError(f"{self._archive} was replaced while it was read", "run it again")
         self._sink.pack_manifest(manifest)
@@ -90,7 +90,7 @@ class SignedImages(Generic[Layer]):
         self._sink.finished_nested(archive)
 
     def needs_layers(self, image: ReadImage[Layer]) -> bool:
-        """Ask the sink, if the image is in the record."""
+        """Ask the sink; raise ArtifactError if the image is not in the record."""
         self._require(image)
         return self._sink.needs_layers(image)
 
@@ -99,7 +99,7 @@ class SignedImages(Generic[Layer]):
         return self._sink.layer(layer, image)
 
     def image(self, image: ReadImage[Layer]) -> None:
-        """Pass on an image, if it is in the record."""
+        """Pass on an image; raise ArtifactError if it is not in the record."""
         self._require(image)
         self._sink.image(image)
 
@@ -129,6 +129,6 @@ class SignedImages(Generic[Layer]):
                 )
             ):
                 raise ArtifactError(
-                    f"{self._archive} holds {image.label} otherwise than its signed record says",
+                    f"{image.label} in {self._archive} does not match the signed record",
                     _CURE,
                 )

@@ -32,7 +32,8 @@ class Outcome:
 
     Attributes:
         changes: A line for each change of the model; empty if nothing changed.
-        outdated: The applications that still run other charms or images than planned.
+        outdated: The applications whose charm, image or pull account differs from the plan; empty
+            after a refresh.
     """
 
     changes: tuple[str, ...]
@@ -40,7 +41,7 @@ class Outcome:
 
 
 class Deployer:
-    """Deploys, refreshes and relates a release in a model. Each method can be called again."""
+    """Deploys and upgrades a release in a model. All methods are safe to repeat."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Deployer:
         """Deploy missing applications, update the options of the others, and add relations.
 
         Args:
-            plan: The plan. Applications whose resources have no image are left out.
+            plan: The plan. Applications that lack a required image are left out.
 
         Returns:
             The changes, and the applications that need a refresh.
@@ -97,10 +98,10 @@ class Deployer:
             state: The state of the model; None to ask Juju.
 
         Returns:
-            The steps; none if the model is as planned.
+            The upgrade steps; empty if the model matches the plan.
 
         Raises:
-            AirgapError: The upgrade cannot succeed; the message has the reasons.
+            AirgapError: The upgrade cannot succeed; the message lists the reasons.
         """
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
@@ -143,16 +144,16 @@ class Deployer:
         return Outcome(tuple(changes))
 
     def check(self, permissions: Permissions | None) -> None:
-        """Check what Juju could refuse, as far as possible without the images.
+        """Check that Juju will accept the plan, as far as possible without the images.
 
         Args:
             permissions: The operator's permissions for a refresh; None for a deployment.
 
         Raises:
             ConfigurationError: The juju client cannot set an option of an application.
-            AirgapError: Juju would refuse something else; the message names all applications.
+            AirgapError: The deployment or upgrade would fail; the message lists the reasons.
         """
-        # Applications and charms do not depend on the images.
+        # An empty inventory is enough: applications and charms do not depend on the images.
         plan = self.release.plan_from(Inventory(()))
         state = self.model.state()
         for item in plan.applications:
@@ -176,7 +177,7 @@ class Deployer:
         plan = plan.without_incomplete()
         self._record.complete(state.charms)
         outdated = self._outdated(plan, state)
-        problem = "runs another charm, image or pull account than planned"
+        problem = "has a charm, image or pull account that differs from the plan"
         lines = [f"{name} {problem}" for name in outdated]
         for item in plan.applications:
             if item.name not in state.applications:
@@ -184,7 +185,7 @@ class Deployer:
                 continue
             changed = self.model.changed_options(item.local()) if item.image_options else {}
             lines += [
-                f"{item.name}: the option {name} is not {changed[name]}"
+                f"{item.name}: the option {name} is not set to {changed[name]}"
                 for name in item.image_options
                 if name in changed
             ]
@@ -202,7 +203,7 @@ class Deployer:
         return self._relate(plan.without_incomplete(), self.model.state())
 
     def _relate(self, plan: Plan, state: ModelState) -> list[str]:
-        self._report(f"relating: {len(plan.relations)} relations")
+        self._report(f"adding missing relations, of {len(plan.relations)} planned")
         return [change for pair in plan.relations for change in self.model.relate(pair, state)]
 
     def _report_incomplete(self, plan: Plan) -> None:
@@ -243,7 +244,7 @@ class Deployer:
         waiting = set(new)
         late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
         if names := ", ".join(sorted(late)):
-            self._report(f"no agent yet after {PATIENCE:.0f} s, continuing: {names}")
+            self._report(f"continuing; no agent runs after {PATIENCE:.0f} s: {names}")
         return changes
 
     def _announce(self, part: Plan, account: Credentials | None) -> None:
@@ -269,7 +270,7 @@ class Deployer:
         return changes
 
     def _update_options(self, plan: Plan, outdated: Sequence[str]) -> list[str]:
-        """Update the options of the applications that run the planned charm."""
+        """Update the options of all applications that are not outdated."""
         if outdated:
             self._report(f"applications that need a refresh: {', '.join(outdated)}")
         return [

@@ -1,4 +1,4 @@
-"""The files that hold an archive while it is written: it alone, or its parts."""
+"""The file, or the part files, that an archive is written to."""
 
 import hashlib
 import os
@@ -24,17 +24,17 @@ _NO_START = "0" * 64
 
 
 def parse_size(text: str, option: str) -> int:
-    """Read a size.
+    """Parse a size.
 
     Args:
-        text: A number with its unit: ``4.7GB`` has 1000 bytes to the kilobyte, ``700MiB`` 1024.
+        text: A number with a decimal (``4.7GB``) or binary (``700MiB``) unit.
         option: The option that gives it, for messages.
 
     Returns:
         The size in bytes, rounded down.
 
     Raises:
-        ConfigurationError: It is none, or is not positive.
+        ConfigurationError: It is not a size, or is zero.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _UNITS.get(match[2].lower(), 0) if match else 0
@@ -52,12 +52,13 @@ def with_room(
     """Fill in the size of the archive, and its parts.
 
     Args:
-        manifest: What the archive says of itself. How its parts begin is kept, if it has as many.
+        manifest: The record of the archive. Its ``part_starts`` are kept if their number is right;
+            otherwise placeholders of the same length replace them.
         part_size: The size of the parts, in bytes; 0 for one file.
-        size_of: Gives the size of the archive, in bytes, that says this of itself.
+        size_of: Returns the size of the archive with a given record, in bytes.
 
     Raises:
-        ConfigurationError: There would be more parts than have numbers.
+        ConfigurationError: There would be more than ``MOST_PARTS`` parts.
     """
     known, count = manifest.part_starts, 1
     while True:
@@ -71,30 +72,30 @@ def with_room(
             least = -(-made.archive_size // MOST_PARTS)
             raise ConfigurationError(
                 f"--part-size of {part_size:,} bytes makes {needed:,} parts of an archive of "
-                f"{made.archive_size:,} bytes, and {MOST_PARTS} is the most",
+                f"{made.archive_size:,} bytes, but the maximum is {MOST_PARTS}",
                 f"give at least {least:,}B",
             )
-        # The parts that are added only make the archive longer, so that this comes to an end.
+        # Each further part only lengthens the record, so the count only grows and settles.
         if needed == count:
             return made
         count = needed
 
 
 class PartFiles:
-    """The files of one archive: it alone, or its parts.
+    """The file, or the part files, of one archive.
 
     Attributes:
-        names: What they are called, in order.
+        names: The file names, in order.
     """
 
     def __init__(self, path: Path, size: int, part_size: int) -> None:
-        """Name them; nothing is made yet.
+        """Compute the file names, without creating files.
 
         Args:
             path: The archive. Its directory must exist.
             size: Its size, in bytes.
-            part_size: The size of each part but the last, in bytes; 0 for one file. What fits
-                into one part is one file.
+            part_size: The size of each part but the last, in bytes; 0 for one file. An
+                archive that fits into one part is one file, without a number.
         """
         self.path = path
         self._size = size
@@ -110,10 +111,10 @@ class PartFiles:
         """Check that the record of the archive fits into its first part.
 
         Args:
-            record: How many bytes it takes, from the start of the archive.
+            record: The size of the record at the start of the archive, in bytes.
 
         Raises:
-            ConfigurationError: It does not: the starts of parts could not be recorded in it.
+            ConfigurationError: It does not fit, so the first part cannot identify the others.
         """
         if len(self.names) > 1 and record > self._part_size:
             raise ConfigurationError(
@@ -128,27 +129,27 @@ class PartFiles:
 
     @property
     def allocated(self) -> int:
-        """How much of the disk they take, in bytes."""
+        """The disk space that they use, in bytes."""
         return sum(path.stat().st_blocks * 512 for path in self._paths if path.exists())
 
     def remove_others(self) -> None:
-        """Remove what an earlier run made in the same directory with other parts."""
+        """Remove files of an earlier run with another part size."""
         for path in (self.path, *parts_beside(self.path).values()):
             if path not in self._paths:
                 with suppress(OSError):
                     path.unlink()
 
     def open(self) -> "OpenFiles":
-        """Make what is not there yet, and open all.
+        """Create the missing files, and open all of them.
 
         Raises:
-            StorageError: It cannot be done.
+            StorageError: A file cannot be created or opened.
         """
         return OpenFiles(self._paths, self._size, self._part_size)
 
 
 class OpenFiles:
-    """The files of one archive, which several threads write to by places in the archive."""
+    """The open files of one archive, which threads write to by offset in the archive."""
 
     def __init__(self, paths: list[Path], size: int, part_size: int) -> None:
         self._paths = paths
@@ -174,7 +175,7 @@ class OpenFiles:
             os.close(self._descriptors.pop())
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write bytes to a place in the archive.
+        """Write bytes at an offset in the archive.
 
         Raises:
             StorageError: They cannot be written.
@@ -189,10 +190,10 @@ class OpenFiles:
             view, offset = view[count:], offset + count
 
     def copy(self, start: int, target: int, size: int) -> None:
-        """Copy bytes from one place in the archive to another.
+        """Copy bytes from one offset in the archive to another.
 
         Raises:
-            StorageError: They cannot be written.
+            StorageError: They cannot be read or written.
         """
         while size:
             data = self._read(start, min(size, READ_SIZE))
@@ -200,10 +201,10 @@ class OpenFiles:
             start, target, size = start + len(data), target + len(data), size - len(data)
 
     def flush(self) -> None:
-        """Have everything written on the disk.
+        """Flush all data to disk.
 
         Raises:
-            StorageError: It cannot be done.
+            StorageError: The data cannot be written.
         """
         for path, descriptor in zip(self._paths, self._descriptors, strict=True):
             try:
@@ -212,7 +213,7 @@ class OpenFiles:
                 raise disk_error(path, error) from error
 
     def starts(self) -> Iterator[str]:
-        """Hash the start of each part from the second on, as the record has them.
+        """Return the SHA-256 of the start of each part from the second on, for the record.
 
         Raises:
             StorageError: They cannot be read.
@@ -222,7 +223,7 @@ class OpenFiles:
             yield hashlib.sha256(content).hexdigest()
 
     def _place(self, offset: int) -> tuple[int, int, int]:
-        """Return the number of a part, the place in it, and how many bytes it has from there."""
+        """Locate an offset: return the index of its part, the offset in it, and the bytes left."""
         number, start = divmod(offset, self._part_size)
         return number, start, self._part_size - start
 

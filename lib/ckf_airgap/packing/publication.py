@@ -1,7 +1,7 @@
-"""Gives finished archives their names in the output directory, in place of earlier ones.
+"""Moves finished archives to the output directory, where they replace earlier ones.
 
-What an earlier pack has written there is removed. Files that it cannot have written are never
-touched. A publication that is killed is finished by the next run.
+Files that an earlier pack wrote there are removed; other files are kept, except a file of the same
+name. The next run finishes an interrupted publication.
 """
 
 import json
@@ -36,25 +36,25 @@ _MARK = "complete"
 
 
 class Publication:
-    """The way of archives from the directory in which they are made to the output directory."""
+    """Moves archives from the directory where they are made to the output directory."""
 
     def __init__(self, partial: Path, output: Path) -> None:
-        """Name both directories.
+        """Store both directories.
 
         Args:
-            partial: Where archives are made.
-            output: Where they go.
+            partial: The directory where archives are made.
+            output: The output directory.
         """
         self._partial = partial
         self._output = output
 
     def holds(self, manifest: PackManifest, part_size: int, key: SecretKey | None) -> bool:
-        """Return whether an earlier run has made the very same archives.
+        """Return whether the output directory already has these archives.
 
         Args:
-            manifest: What they are to hold.
+            manifest: The content that they must have.
             part_size: The size of their parts, in bytes; 0 for one file.
-            key: What they are to be signed with; None for nothing.
+            key: The key that they must be signed with; None if they must not be signed.
         """
         found: list[PackManifest | None] = []
         try:
@@ -75,13 +75,13 @@ class Publication:
         )
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Refuse to publish beside files that would be taken for parts of the same archive.
+        """Refuse if foreign files in the output directory would look like parts of the archive.
 
         Args:
             names: The files of one archive that are to be published.
 
         Raises:
-            ConfigurationError: There are such, and no pack has written them.
+            ConfigurationError: There are such files, or a foreign SHA256SUMS.
         """
         self._require_own_checksums()
         path = self._output / _archive_name(names[0])
@@ -93,16 +93,16 @@ class Publication:
         ]
         if strange:
             raise ConfigurationError(
-                f"{self._output} holds {listed(strange, separator=', ')}, which ckf-airgap pack "
-                "has not written or which is damaged",
-                "move it elsewhere, or name another directory with --output",
+                f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
+                "pack, or damaged",
+                "move these files elsewhere, or choose another directory with --output",
             )
 
     def keep(self, key: SecretKey | None = None) -> None:
-        """Leave the archives of an earlier run as they are, with their checksums.
+        """Keep the archives of an earlier run; add checksums and signature, and clean up.
 
         Args:
-            key: Signs the checksums; None for not.
+            key: Signs the checksums; None to leave them unsigned.
 
         Raises:
             StorageError: The checksums are not there yet and cannot be written.
@@ -124,22 +124,22 @@ class Publication:
             raise disk_error(path, error) from error
         if strange := [name for name in names if not _ARCHIVE_NAME.fullmatch(name)]:
             raise ConfigurationError(
-                f"{path.name} in {self._output} is of {listed(strange, separator=', ')}, which "
-                "ckf-airgap pack has not written",
-                "move it elsewhere, or name another directory with --output",
+                f"{path.name} in {self._output} is for {listed(strange, separator=', ')}, which "
+                "ckf-airgap pack did not write",
+                "move it elsewhere, or choose another directory with --output",
             )
 
     def publish(self, names: Sequence[str], key: SecretKey | None = None) -> None:
-        """Give the finished files their names, and remove everything else.
+        """Move the finished files to the output directory, and remove those of earlier packs.
 
-        Their checksums are written beside them, for which they are read once more.
+        Also writes their checksums, which reads every file once more.
 
         Args:
             names: The files.
-            key: Signs the checksums; None for not.
+            key: Signs the checksums; None to leave them unsigned.
 
         Raises:
-            StorageError: It cannot be done.
+            StorageError: A file cannot be read, written or moved.
         """
         write_checksums(self._partial, names)
         names = [CHECKSUMS, *names]
@@ -155,22 +155,22 @@ class Publication:
         self.resume()
 
     def resume(self) -> None:
-        """Finish a publication that was begun, if there is one.
+        """Finish an interrupted publication, if there is one.
 
         Raises:
-            StorageError: It cannot be done.
+            StorageError: A file cannot be moved or removed.
         """
         names = _read_names(self._partial / _MARK)
         if not names:
             return
         try:
             for archive in ARCHIVES:
-                # The first part comes last: it tells what the others are.
+                # Remove the first part last: its record identifies the others.
                 for path in reversed(_own_files(self._output / archive)):
                     if path.name not in names:
                         path.unlink()
             if _CHECKSUMS_SIGNATURE not in names:
-                # It would be one of other checksums.
+                # It would not match the new checksums.
                 (self._output / _CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
             for name in reversed(names):
                 if (self._partial / name).exists():
@@ -183,7 +183,7 @@ class Publication:
         """Remove the directory in which archives are made, with everything in it.
 
         Raises:
-            StorageError: It cannot be done.
+            StorageError: The directory cannot be removed.
         """
         try:
             shutil.rmtree(self._partial)
@@ -206,7 +206,7 @@ def _archive_name(name: str) -> str:
 
 
 def _read_names(mark: Path) -> list[str]:
-    """Read what is to be published; nothing if that was not written to its end."""
+    """Read the names of the files to publish; empty if nothing is ready to be published."""
     try:
         names: Any = json.loads(mark.read_text())
     except (OSError, ValueError):
@@ -216,7 +216,7 @@ def _read_names(mark: Path) -> list[str]:
 
 
 def _own_files(path: Path) -> list[Path]:
-    """Find the files of an archive that a pack has written: it alone, or its parts."""
+    """Find the files of an archive that pack wrote: the single file, the parts, or both."""
     found: list[Path] = []
     with suppress(ArtifactError):
         if first_record(FileSource(path)):
@@ -231,7 +231,7 @@ def _own_files(path: Path) -> list[Path]:
 
 
 def _recorded(parts: Iterable[Path], starts: Sequence[str]) -> Iterator[Path]:
-    """Find the parts that begin as an archive records it of them."""
+    """Find the parts whose start has the hash in the record."""
     for part in parts:
         number = int(part.name.rpartition(".")[2])
         with suppress(ArtifactError):

@@ -1,4 +1,4 @@
-"""Replaces images in the options of charms by those that the operator sets."""
+"""Applies the operator's values to the options of charms that name images."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -24,8 +24,9 @@ def overridden_image_options(
 ) -> Iterator[ImageOption]:
     """Return the image options of an application, with the operator's values.
 
-    A partial map or hub keeps the charm's other keys. An empty value is ignored: for many charms
-    it means the image on the internet.
+    If the operator sets only some keys of a map or hub, the charm's defaults fill in the others.
+    Empty strings and maps are ignored, because with them many charms use the public image. For an
+    empty list, no option is returned.
 
     Args:
         application: The application.
@@ -46,11 +47,11 @@ def overridden_image_options(
                 raise ConfigurationError(
                     f"the bundle or the overlay sets {application}/{default.name} to "
                     f"{str(value)[:80]!r}, which names no image",
-                    "correct it to image references in the form of the charm's default",
+                    "set image references, in the same form as the charm's default",
                 )
             yield option
     for name, value in own.items():
-        # The charm's default may be empty, or without images.
+        # Options that the first loop lacks: their default is empty or names no image.
         if "image" in name and charm.image_option(name) is None:
             given = parsed_value(value)
             option = image_option(name, given)
@@ -61,7 +62,7 @@ def overridden_image_options(
 
 
 def _replaced(default: ImageOption, given: object) -> ImageOption | None:
-    """Read a value; a single word counts as an image."""
+    """Parse the operator's value; None if it names no image. A single word counts as one."""
     name = default.name
     if isinstance(given, str):
         return PlainImageOption(name, given) if ImageReference.parse(given) else None
@@ -94,7 +95,7 @@ def _map(name: str, given: Mapping[str, Any], default: Mapping[str, str]) -> Ima
         text = item if isinstance(item, str) else ""
         if is_image(text) or (key in default and ImageReference.parse(text)):
             entries[key] = text
-        # An empty value is ignored: for many charms it means the image on the internet.
+        # Empty values are ignored: with them, many charms use the public image.
         elif item and key not in default:
             others[key] = item
     return ImageMapOption(name, tuple(entries.items()), tuple(others.items()))

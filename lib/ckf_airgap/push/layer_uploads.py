@@ -1,4 +1,4 @@
-"""Sends each layer once, however many images have it, and recognises it by its name."""
+"""Uploads each layer once, even if many images use it, and recognises layers uploaded before."""
 
 import itertools
 import re
@@ -21,25 +21,28 @@ from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import BlobGoneError, RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
-# The number of repositories in which a known layer is looked for.
+# How many recorded repositories to check for a known layer, besides that of its image.
 _MOST_PLACES = 4
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 
 
 @dataclass(eq=False)
 class LayerUpload:
-    """A layer in the registry, or on its way there.
+    """A layer that is in the registry, or is being uploaded.
 
     Attributes:
         path: Its path in its archive.
-        name: The name that identifies it in several archives; None if it has none.
-        content_name: The name that a path with the digest of its content would give it; None if
-            the archive has it compressed.
-        arrival: The stored layer, when it has arrived.
-        repository: The repository it is sent to; empty if it was recognised.
-        place: Its location in the archive; empty if only its name is known.
-        is_confirmed: Whether its content is known to match its name.
-        is_last_resort: Whether only repositories that refuse pushes were left.
+        name: Identifies it across archives: the hex ID in its path, and its size. None if it has
+            no such ID, or if several layers share it.
+        content_name: The name it would have if its path contained its diff ID; set only for a
+            layer that this push compressed.
+        arrival: Resolves to the stored layer when the upload is complete.
+        repository: The repository it is uploaded to; empty if the registry already had it.
+        place: Its position in the archive; empty if it was recognised by its name alone.
+        is_confirmed: Whether its content has been checked against the digest in its path or the
+            diff ID in a config, by this push or an earlier one.
+        is_last_resort: Whether it is sent to a repository that has refused pushes, because there
+            is no other.
     """
 
     path: str
@@ -53,26 +56,26 @@ class LayerUpload:
 
     @property
     def is_sent(self) -> bool:
-        """Whether this push sends it; otherwise it was recognised."""
+        """Whether this push uploads it; if not, the registry already had it."""
         return bool(self.repository)
 
 
 class LayerUploads:
-    """Sends the layers of one archive, those that the registry does not have."""
+    """Uploads the layers of one archive that the registry does not have yet."""
 
     def __init__(self, client: RegistryClient, state: PushState) -> None:
-        """Prepare.
+        """Store the arguments, without sending anything.
 
         Args:
             client: The registry.
-            state: The layers that it is known to have; records new ones.
+            state: The journal: the layers already in the registry. New ones are added to it.
         """
         self._client = client
         self._state = state
         self._under_way: dict[tuple[Role, str], LayerUpload] = {}
-        # By repository and digest of the blob: one content may be stored as several blobs.
+        # (repository, blob digest) seen there; the same layer may be stored as several blobs.
         self._verified: set[tuple[str, str]] = set()
-        # The blobs that must be decoded, because their content is unknown.
+        # The digests of blobs to read again, because their diff ID was never computed.
         self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
         self._arrived: set[str] = set()
@@ -80,22 +83,22 @@ class LayerUploads:
 
     @property
     def arrived_contents(self) -> int:
-        """The number of different layers that have arrived; one that is sent again counts once."""
+        """The number of distinct layers uploaded; one that is uploaded again counts once."""
         return len(self._arrived)
 
     def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
-        """Recognise a layer before it is read.
+        """Find a layer in the registry, or one that is being uploaded, before it is read.
 
         Args:
             layer: The layer.
-            repository: The repository of its image, if known; an unknown blob is looked for
-                there.
+            repository: The repository of its image, if known. A blob that the journal lacks is
+                looked up there.
 
         Returns:
-            The layer in the registry or on its way there; None if it has to be sent.
+            The layer, stored or being uploaded; None if it has to be sent.
         """
         name = self._name(layer)
-        # In this order: the state knows a layer before it stops being under way.
+        # Before the state: a layer is recorded there before it is dropped here.
         if name and (under_way := self._under_way.get((layer.role, name))):
             return under_way
         known = self._known(layer)
@@ -121,8 +124,8 @@ class LayerUploads:
         Args:
             layer: The layer.
             repository: The repository to send it to.
-            uploads: Sends it.
-            compressors: The threads that compress it, unless it is compressed or a blob.
+            uploads: The threads that upload it.
+            compressors: The threads that compress it if it is neither compressed nor a blob.
 
         Raises:
             ArtifactError: Its content is damaged.
@@ -130,7 +133,8 @@ class LayerUploads:
         content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
         def expect(blob: Blob) -> None:
-            # Recorded before it arrives: a push that is killed in between looks for it.
+            # Recorded before the registry commits it: if this push is killed in between, the next
+            # one checks whether the registry has it.
             self._state.add_layer(_stored(layer, content, blob), layer.place, [repository])
 
         def arrive(blob: Blob) -> StoredLayer:
@@ -148,9 +152,9 @@ class LayerUploads:
         if name:
             self._under_way[layer.role, name] = upload
         if content and content.is_compressed_here and content.diff_id:
-            # The same content, named by its digest, may follow before this one has arrived. Sent
-            # again it could be another blob: how it is compressed depends on its place in the
-            # archive.
+            # The archive may contain the same layer again, under its digest, before this upload is
+            # complete. A second upload could give a different blob, because the compressed bytes
+            # depend on the position in the archive.
             same = f"{content.diff_id.removeprefix('sha256:')}:{layer.size}"
             upload.content_name = same
             known = replace(upload, name=same, is_confirmed=True)
@@ -158,25 +162,25 @@ class LayerUploads:
         return upload
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
-        """Check that an arrived layer is the one that an image's config states.
+        """Check that an uploaded layer has the diff ID that an image config lists.
 
         Args:
             upload: The layer.
             diff_id: The digest of its uncompressed content according to the config.
-            is_own: Whether it was read from the image's own file; otherwise from one of the same
-                name.
+            is_own: Whether it was read from the image's own file, not from another file with the
+                same name.
 
         Raises:
-            ArtifactError: It is another layer.
-            UploadLostError: It was recognised by a name that another image uses for another
-                layer, or as a blob that was never decoded: the image has to be read again.
+            ArtifactError: The diff ID differs: the layer is damaged.
+            UploadLostError: The image must be read again: two different layers share this name,
+                or the layer is a blob whose diff ID is unknown.
         """
         stored = upload.arrival.result()
         if not stored.diff_id:
             self._to_be_read.add(stored.blob.digest)
             self.forget(upload)
             raise UploadLostError(
-                f"layer {upload.path} is in the registry, but its content is unknown",
+                f"layer {upload.path} is in the registry, but its diff ID is unknown",
                 "run it again",
             )
         if stored.diff_id == diff_id:
@@ -188,21 +192,22 @@ class LayerUploads:
             self._state.forget_name(upload.name)
             self.forget(upload)
             raise UploadLostError(
-                f"layer {upload.path} has the name of another layer", "run it again"
+                f"layer {upload.path} has the same ID as another layer", "run the push again"
             )
         raise ArtifactError(
-            f"layer {upload.path} is damaged: its content is {stored.diff_id}, and the config of "
+            f"layer {upload.path} is damaged: its diff ID is {stored.diff_id}, but the config of "
             f"its image says {diff_id}",
             RESAVE,
         )
 
     def copy(self, layer: StoredLayer, repository: str, *, mounts: bool = True) -> None:
-        """Bring a layer that has arrived into a repository.
+        """Mount or copy an uploaded layer into a repository.
 
         Args:
             layer: The layer.
             repository: The repository.
-            mounts: Whether to ask the registry for a mount, and to trust its answer.
+            mounts: Whether to try a cross-repository mount, and to skip a layer that this push has
+                already seen there.
 
         Raises:
             UploadLostError: The registry has lost it, or copying it failed: the image has to be
@@ -223,11 +228,11 @@ class LayerUploads:
         self._state.add_repository(digest, repository)
 
     def begin(self) -> None:
-        """Forget the uploads of an earlier pass over the archive that were lost."""
+        """Start another pass over the archive: forget all uploads of the previous one."""
         self._under_way.clear()
 
     def forget(self, upload: LayerUpload) -> None:
-        """Send the next layer of this name again, unless it is known by then."""
+        """Drop an upload: the next layer of its name is looked up in the state, or sent again."""
         names = [name for name in (upload.name, upload.content_name) if name]
         for key in itertools.product((Role.LAYER, Role.BLOB), names):
             found = self._under_way.get(key)
@@ -251,14 +256,14 @@ class LayerUploads:
         )
 
     def _unread_blob(self, digest: str | None) -> StoredLayer | None:
-        """Find a compressed blob that was never decoded; only a layout can use it."""
+        """Find a stored blob without a diff ID; only images of OCI layouts can use it."""
         if digest is None or digest in self._to_be_read:
             return None
         found = self._state.blob(digest)
         return found if found and not found.diff_id else None
 
     def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
-        """Return whether the given repository or another known one has a layer."""
+        """Return whether a repository, or one that the journal lists for a layer, has it."""
         digest = layer.blob.digest
         known = self._state.repositories(digest)
         if any((each, digest) in self._verified for each in known):
@@ -289,7 +294,7 @@ class LayerUploads:
 
 
 def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> StoredLayer:
-    """Describe a stored layer; raises ArtifactError if it differs from the digest it claims."""
+    """Describe a stored layer; raise ArtifactError if the digest in its path is wrong."""
     if content:
         source = content.diff_id if content.is_compressed_here else blob.digest
         stored = StoredLayer(blob, source, content.diff_id, content.stored_as)
@@ -297,7 +302,7 @@ def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> Stored
         stored = StoredLayer.unread(blob, compression_of(layer.content.head))
     if layer.digest not in (None, stored.diff_id, blob.digest):
         raise ArtifactError(
-            f"layer {layer.path} is damaged: its content is not that of its name", RESAVE
+            f"layer {layer.path} is damaged: it does not match the digest in its path", RESAVE
         )
     return stored
 
@@ -314,7 +319,9 @@ def _pieces(layer: LayerFile) -> Iterator[bytes]:
 
 
 def shared_name(layer: LayerFile) -> str | None:
-    """Name a layer whose path contains an identifier: equal names then mean equal layers.
+    """Return the name of a layer: the last ID in its path, with its size.
+
+    Layers with equal names are usually, but not always, the same.
 
     Args:
         layer: The layer.
@@ -322,6 +329,6 @@ def shared_name(layer: LayerFile) -> str | None:
     Returns:
         The name, or None if nothing in its path identifies it.
     """
-    # The last one: a directory before it may have an identifier common to all.
+    # The last match: a parent directory may have an ID that all layers share.
     identifiers = _IDENTIFIER.findall(layer.path)
     return f"{identifiers[-1]}:{layer.size}" if identifiers else None

@@ -1,7 +1,7 @@
 """Plans the steps of an upgrade, or refuses it.
 
-The walk depends only on the state of the model and the archive, and omits finished steps:
-planning an interrupted upgrade again gives the remaining steps.
+The steps follow from the model, the archive and the stored ``WalkMemory``. Finished steps are
+omitted: planning an interrupted upgrade again gives the remaining steps.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,17 +39,17 @@ def plan_walk(
     """Plan an upgrade, or the rest of an interrupted upgrade.
 
     Args:
-        running: The present state of the model.
+        running: The current state of the model.
         target: Its planned state.
-        permissions: The operator's permissions; None for none.
+        permissions: The operator's permissions; None if there are none.
         memory: The state of an unfinished walk.
-        rules: The rules; None for those of this package.
+        rules: The upgrade rules; None for those in ``rules.yaml``.
 
     Returns:
-        The walk; without steps if everything is as planned.
+        The upgrade; its steps are empty if everything is as planned.
 
     Raises:
-        AirgapError: It is not possible; the message has as many reasons as fit.
+        AirgapError: The upgrade is refused; the message lists as many reasons as fit.
     """
     planner = _Planner(
         running,
@@ -83,7 +83,7 @@ class _Planner:
         self._removed: set[RunningRelation] = set()
         # The applications whose steps are already planned.
         self._done: set[str] = set()
-        # The applications whose options are already set.
+        # The applications that already have a SetOptions step.
         self._set: set[str] = set()
 
     def walk(self) -> Walk:
@@ -107,7 +107,7 @@ class _Planner:
         self._relations(restored)
         reasons = list(self._refusals(before, after))
         if reasons:
-            raise join_errors(reasons, "reasons against this upgrade")
+            raise join_errors(reasons, "reasons why this upgrade is not possible")
         return Walk(
             steps=tuple(self._steps),
             backups=tuple(self._backups()) if self._steps else (),
@@ -148,11 +148,11 @@ class _Planner:
         order = self._rules.mesh.deployed
         new = [item for item in self._changes.new if item.charm.name in order]
         for item in sorted(new, key=lambda each: order.index(each.charm.name)):
-            # Even if an unfinished walk has removed all old applications.
+            # Also if an interrupted upgrade has already removed all old applications.
             self._deploy(Phase.MESH, item)
 
     def _one_by_one(self, rule: MinorRule, change: Change) -> None:
-        """Refresh a charm to each minor version, while other applications have no units."""
+        """Refresh an application one minor version at a time, with others scaled to 0."""
         phase, running = Phase.VERSIONS, change.running
         between, _ = refusals.versions_between(
             rule, change, self._target.between.get(change.name, ())
@@ -161,7 +161,7 @@ class _Planner:
         others = self._changes.of_charm(rule.without_units)
         off = [other for other in others if self._is_off(other, chain)]
         if running.other_options and (chain or off):
-            # After an interrupted refresh, it never becomes active without these options.
+            # After an interrupted refresh, the application stays inactive until these are set.
             self._set_options(phase, change)
         if (running.other_options or not running.is_active) and (chain or off):
             self._add(phase, steps.WaitActive(change.name, running.version, rule.minutes))
@@ -186,14 +186,14 @@ class _Planner:
             self._scale_up(phase, other, was_down=other in downed)
 
     def _is_off(self, other: Change, chain: list[TargetApplication]) -> bool:
-        """Return whether an application must have no units, or an unfinished walk removed them."""
+        """Return whether an application must be, or still is, scaled to 0 for the upgrade."""
         is_unfinished = other.name in self._memory.scales and not other.running.scale
         return bool(chain) or other.is_other_version or is_unfinished
 
     def _through(self, change: Change, chain: list[TargetApplication], minutes: int) -> None:
         base, before = change.running.base, change.running.version
         for item in chain:
-            # For an intermediate charm, an application moves only if it cannot keep its base.
+            # An intermediate charm changes the base only if it does not support the present one.
             stays = item is not chain[-1] and base in item.charm.bases
             moved = self._base(change, item, base, base if stays else item.planned.base)
             self._add(Phase.VERSIONS, steps.Refresh(item, before, moved))
@@ -268,7 +268,7 @@ class _Planner:
     def _base(
         self, change: Change, item: TargetApplication, base: str | None, planned: str | None
     ) -> str | None:
-        """Return the base to move an application to; record applications that cannot move."""
+        """Return the base to move an application to, and record the refresh for the base check."""
         each = CharmRefresh(
             application=change.name,
             base=base,
