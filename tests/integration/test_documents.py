@@ -128,6 +128,7 @@ def test_the_tutorial(folder: Path, testbed: Testbed) -> None:
     assert "come from registry.airgap.test:5000" in output
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("no_model")
 def test_the_how_to_guides(folder: Path, testbed: Testbed) -> None:
     with testbed.serving(folder) as server:

@@ -94,6 +94,7 @@ def test_a_registry_with_an_account(ready: Operator, testbed: Testbed | None) ->
         ready.configure()
 
 
+@pytest.mark.thorough
 def test_a_truncated_archive(ready: Operator, artifacts: SampleRelease, tmp_path: Path) -> None:
     broken = tmp_path / "images.tar.gz"
     shutil.copyfile(artifacts.images.path, broken)

@@ -289,6 +289,7 @@ def test_a_pod_that_is_killed_while_it_relates(ready: Operator, testbed: Testbed
     assert relations(ready) >= RELATIONS
 
 
+@pytest.mark.thorough
 def test_an_application_that_the_operator_has_removed(ready: Operator) -> None:
     ready.juju.cli("remove-application", "minio", "--no-prompt", "--destroy-storage")
     # It may still be on its way out.

@@ -91,6 +91,7 @@ def test_a_user_who_comes_later_pulls(image: str, testbed: Testbed) -> None:
         ready(testbed, name, "pod/user")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("given")
 def test_what_a_controller_starts_at_once_is_started_again(image: str, testbed: Testbed) -> None:
     """As kfp-profile-controller does, before the service account names the secret."""
