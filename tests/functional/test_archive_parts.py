@@ -157,7 +157,7 @@ def test_parts_on_a_file_server(
     assert "images.tar.gz.002 is missing" in capsys.readouterr().err
     shutil.copy(parts[2], parts[1])
     assert main(arguments) == 2
-    assert "images.tar.gz.002 is not part 2: it comes from part 3" in capsys.readouterr().err
+    assert "images.tar.gz.002 is not part 2: it is part 3" in capsys.readouterr().err
 
 
 def test_a_far_place_costs_one_request(
@@ -190,7 +190,7 @@ def test_an_address_of_nothing(authority: Authority, files: FileServer) -> None:
         with pytest.raises(ArtifactError, match="answered 404") as raised:
             _ = ServedArchive(files.url(name), "images-url", ca).size
         assert "check that the file exists" in raised.value.cure
-    with pytest.raises(ConfigurationError, match=r"only a part of images\.tar\.gz"):
+    with pytest.raises(ConfigurationError, match=r"a single part of images\.tar\.gz"):
         ServedArchive(files.url("images.tar.gz.007"), "images-url", ca)
 
 
@@ -220,8 +220,11 @@ def replace_with_noise(parts: list[Path]) -> None:
         (remove(1), "images.tar.gz.002 is missing"),
         (remove(-1), r"images.tar.gz.[0-9]{3} is missing"),
         (shorten, "images.tar.gz.002 has 149,900 bytes, not 150,000"),
-        (swap, "images.tar.gz.002 is not part 2: it comes from part 3; images.tar.gz.003 is not"),
-        (replace_with_noise, "images.tar.gz.003 is not part 3: it comes from another archive"),
+        (swap, "images.tar.gz.002 is not part 2: it is part 3; images.tar.gz.003 is not"),
+        (
+            replace_with_noise,
+            "images.tar.gz.003 is not part 3: it is damaged or from another archive",
+        ),
     ],
     ids=["first missing", "second missing", "last missing", "cut", "swapped", "of another"],
 )
@@ -239,7 +242,7 @@ def test_what_is_wrong_with_parts_shows_before_anything_is_pushed(
     assert push(registry, tmp_path) == 2
     error = capsys.readouterr().err
     assert re.search(problem, error)
-    assert "copy what is named here again" in error
+    assert "copy these parts again" in error
     assert registry.repositories() == []
 
 
@@ -300,7 +303,7 @@ def test_what_an_earlier_pack_has_left(outside: Outside, tmp_path: Path, capsys:
     (packed / "images.tar.gz.700").write_text("precious")
     capsys.readouterr()
     assert main(words(outside, tmp_path, "--part-size", "300kB")) == 2
-    assert "images.tar.gz.700, which ckf-airgap pack has not written" in capsys.readouterr().err
+    assert "images.tar.gz.700, not written by ckf-airgap pack" in capsys.readouterr().err
     assert (packed / "images.tar.gz.700").read_text() == "precious"
 
 
@@ -311,7 +314,7 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     sums.write_text(f"{'0' * 64}  somebody-elses.iso\n")
     assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
-    assert "is of somebody-elses.iso" in error
+    assert "somebody-elses.iso, which ckf-airgap pack did not write" in error
     assert "move it elsewhere" in error
     # As an earlier version has left it, without checksums: they are added.
     sums.unlink()
@@ -335,8 +338,8 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     ("size", "problem", "cure"),
     [
         ("4.7", "--part-size is not a size: '4.7'", "like 4.7GB or 700MiB"),
-        ("100B", "is too small for|999 is the most", "give at least [0-9,]+B"),
-        ("300B", "is too small for|999 is the most", "give at least [0-9,]+B"),
+        ("100B", "is too small for|the maximum is 999", "give at least [0-9,]+B"),
+        ("300B", "is too small for|the maximum is 999", "give at least [0-9,]+B"),
     ],
 )
 def test_a_size_that_does_not_do(

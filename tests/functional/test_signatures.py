@@ -216,12 +216,12 @@ def drop_image(folder: Path) -> None:
     ("change", "problem"),
     [
         (drop_signature, "images.tar.gz is not signed"),
-        (change_record, "ckf-airgap.json in images.tar.gz is not what was signed"),
-        (swap_names, "images.tar.gz holds .* otherwise than its signed record says"),
+        (change_record, "ckf-airgap.json in images.tar.gz does not match its signature"),
+        (swap_names, ".* in images.tar.gz does not match the signed record"),
         (drop_image, "does not hold .* as it was packed"),
-        (add_charm, "charms.tar.gz holds extra.charm otherwise than its signed record says"),
-        (swap_charms, "charms.tar.gz holds .*charm, .*charm otherwise than its signed record"),
-        (None, "is signed with another key, [0-9A-F]{16}, than [0-9A-F]{16}"),
+        (add_charm, "extra.charm in charms.tar.gz does not match the signed record"),
+        (swap_charms, ".*charm, .*charm in charms.tar.gz does not match the signed record"),
+        (None, "is signed with the key [0-9A-F]{16}, not with [0-9A-F]{16}"),
     ],
     ids=["unsigned", "record", "names", "image gone", "one more charm", "charms", "another key"],
 )
@@ -299,8 +299,8 @@ def test_keys_that_are_none(outside: Outside, tmp_path: Path, capsys: Captured) 
     noise = tmp_path / "noise"
     noise.write_text("noise")
     assert main(words(outside, tmp_path, "--sign", str(noise))) == 2
-    assert "--sign is not a secret key of minisign" in capsys.readouterr().err
+    assert "--sign is not a minisign secret key" in capsys.readouterr().err
     charms = tmp_path / "noise.tar.gz"
     charms.write_bytes(gzip.compress(tar_of({"x": b""}) + bytes(1024)))
     assert main(["inspect", "--charms", str(charms), "--verify-key", str(noise)]) == 2
-    assert "--verify-key is not a public key of minisign" in capsys.readouterr().err
+    assert "--verify-key is not a minisign public key" in capsys.readouterr().err

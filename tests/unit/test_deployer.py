@@ -397,9 +397,10 @@ class TestDifferences:
         plan = release.plan()
         Deployer(release, model).deploy(plan)
         del model.options["argo-controller"]["executor-image"]
-        image = next(i for i in plan.applications if i.name == "argo-controller")
+        argo = next(each for each in plan.applications if each.name == "argo-controller")
+        image = argo.options["executor-image"]
         assert Deployer(release, model).differences(plan, model.state()) == [
-            f"argo-controller: the option executor-image is not {image.options['executor-image']}"
+            f"argo-controller: the option executor-image is not set to {image}"
         ]
 
     def test_what_is_not_deployed_is_named(self, release: Release) -> None:
@@ -417,7 +418,7 @@ class TestDifferences:
         Deployer(release, model).deploy(plan)
         other = _changed(plan, "kfp-api", resources={"oci-image": "h:5/api:2"})
         assert Deployer(release, model).differences(other, model.state()) == [
-            "kfp-api runs another charm, image or pull account than planned"
+            "kfp-api has a charm, image or pull account that differs from the plan"
         ]
 
 

@@ -49,19 +49,19 @@ def test_what_the_tool_makes() -> None:
 
 @pytest.mark.parametrize("signature", [HASHED, LEGACY, OWN.sign(b"hi\n", "f")])
 def test_anything_else_is_refused(signature: bytes) -> None:
-    with pytest.raises(ArtifactError, match="f is not what was signed"):
+    with pytest.raises(ArtifactError, match="f does not match its signature"):
         KEY.require(b"hi", signature, "f")
     other = dataclasses.replace(KEY, number=b"12345678")
     with pytest.raises(
-        ArtifactError, match=r"another key, D143777F47CE5459, than 3837363534333231"
+        ArtifactError, match=r"the key D143777F47CE5459, not with 3837363534333231"
     ):
         other.require(b"hi\n", signature, "f")
     # Of the same number, which says nothing.
     other = dataclasses.replace(KEY, key=SecretKey(KEY.number, bytes(32)).public.key)
-    with pytest.raises(ArtifactError, match="f is not what was signed"):
+    with pytest.raises(ArtifactError, match="f does not match its signature"):
         other.require(b"hi\n", signature, "f")
     changed = signature.replace(b"file:f", b"file:g")
-    with pytest.raises(ArtifactError, match="f is not what was signed"):
+    with pytest.raises(ArtifactError, match="f does not match its signature"):
         KEY.require(b"hi\n", changed, "f")
 
 
@@ -88,7 +88,9 @@ def test_what_is_no_signature(content: bytes) -> None:
     ["", "\n", "key", SECRET, HASHED.decode(), PUBLIC + "more\n", PUBLIC[:-5], "\u0661" * 56],
 )
 def test_what_is_no_public_key(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="artifact-key is not a public key") as raised:
+    with pytest.raises(
+        ConfigurationError, match="artifact-key is not a minisign public key"
+    ) as raised:
         PublicKey.parse(text, "artifact-key")
     assert "minisign.pub" in raised.value.cure
 
@@ -117,7 +119,7 @@ def changed(at: int, content: bytes) -> str:
     ],
 )
 def test_what_is_no_secret_key(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="--sign is not a secret key"):
+    with pytest.raises(ConfigurationError, match="--sign is not a minisign secret key"):
         SecretKey.parse(text, lambda: "password")
 
 

@@ -361,7 +361,7 @@ def test_the_key_of_the_archives(unit: Unit, core: FakeCore) -> None:
     assert core.inputs is not None
     assert core.inputs.artifact_key == key
     unit.configure(artifact_key="nonsense")
-    assert unit.status().message.startswith("artifact-key is not a public key of minisign: give")
+    assert unit.status().message.startswith("artifact-key is not a minisign public key: give")
 
 
 class TestSources:
@@ -424,13 +424,13 @@ class TestSources:
         for name in ("images.tar.gz", "images.tar.gz.001"):
             (volume / name).write_text("content")
         message = unit.status().message
-        assert message.startswith("images.tar.gz is there as a whole and in parts: remove")
+        assert message.startswith("images.tar.gz exists both as one file and in parts: remove")
 
     def test_two_archives_on_the_volume_are_one_too_many(self, unit: Unit, volume: Path) -> None:
         for name in ("charms.tar.gz", "charms.tar"):
             (volume / name).write_text("content")
         assert unit.status() == ops.BlockedStatus(
-            "the volume holds several archives of charms: charms.tar, charms.tar.gz: remove all "
+            "the volume has several charms archives: charms.tar, charms.tar.gz: remove all "
             "but one of them"
         )
 

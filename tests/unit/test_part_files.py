@@ -101,7 +101,7 @@ def test_there_is_room_for_the_starts_of_all_parts(size: int, part_size: int) ->
     try:
         made = with_room(MANIFEST, part_size, size_of)
     except ConfigurationError as error:
-        assert "is the most" in error.problem
+        assert "the maximum is" in error.problem
         assert size_of(MANIFEST) + 999 * 100 > 999 * part_size
         return
     assert made.archive_size == size_of(made)
@@ -115,7 +115,7 @@ def test_there_is_room_for_the_starts_of_all_parts(size: int, part_size: int) ->
 
 
 def test_parts_that_are_too_many_or_too_small(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="999 is the most") as raised:
+    with pytest.raises(ConfigurationError, match="the maximum is 999") as raised:
         with_room(MANIFEST, 1000, lambda _: 10_000_000)
     assert "10,011B" in raised.value.cure
     with pytest.raises(ConfigurationError, match=r"too small for x\.tar") as raised:
@@ -228,7 +228,7 @@ class TestPublication:
         publication = Publication(self.partial, self.output)
         with pytest.raises(ConfigurationError, match=name) as raised:
             publication.require_place([name for name in names if name.startswith("images")])
-        assert "move it elsewhere" in raised.value.cure
+        assert "move these files elsewhere" in raised.value.cure
         publication.require_place([name for name in names if name.startswith("charms")])
         self.publish([name for name in names if name.startswith("charms")])
         assert (self.output / name).read_text() == "precious"

@@ -185,7 +185,7 @@ def test_all_reasons_are_named_at_once(tmp_path: Path) -> None:
         tmp_path,
         juju="3.5.0",
     )
-    assert error.problem.startswith("4 reasons against this upgrade: ")
+    assert error.problem.startswith("4 reasons why this upgrade is not possible: ")
     for part in (
         "upgrade goes only from one",
         "needs Juju 3.6.0",

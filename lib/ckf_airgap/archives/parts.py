@@ -178,7 +178,9 @@ class _Parts(Source):
                 problems.append(_other_size(part, part.size, expected))
             elif start and (found := part_start(part)) != start:
                 where = starts.index(found) if found in starts else -1
-                what = f"is part {where + 1}" if where > 0 else "is damaged or foreign"
+                what = (
+                    f"is part {where + 1}" if where > 0 else "is damaged or from another archive"
+                )
                 problems.append(f"{part.name} is not part {number}: it {what}")
         _require(self.name, problems)
         return parts

@@ -119,15 +119,8 @@ class SignedImages(Generic[Layer]):
         for name in image.names or ("",):
             signed = self._images.get(str(ImageReference.parse(name)))
             digest = image.manifest.digest if image.manifest else None
-            if (
-                not signed
-                or image.image_id != signed.image_id
-                or digest
-                not in (
-                    None,
-                    signed.digest,
-                )
-            ):
+            is_same = signed and image.image_id == signed.image_id
+            if not signed or not is_same or digest not in (None, signed.digest):
                 raise ArtifactError(
                     f"{image.label} in {self._archive} does not match the signed record",
                     _CURE,

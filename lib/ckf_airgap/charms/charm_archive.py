@@ -192,8 +192,7 @@ def _require_signed(signed: PackManifest, written: Sequence[_Written], archive: 
     if sorted(found) != sorted(expected):
         wrong = sorted({name for name, _ in {*found} ^ {*expected}} or {name for name, _ in found})
         raise ArtifactError(
-            f"{archive} holds {listed(wrong, separator=', ')} otherwise than its signed record "
-            "says",
+            f"{listed(wrong, separator=', ')} in {archive} does not match the signed record",
             "do not use the archive; get it again from whoever packed it",
         )
 
