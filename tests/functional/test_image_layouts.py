@@ -175,9 +175,13 @@ def is_config(name: str, content: bytes) -> bool:
 @pytest.mark.parametrize(
     ("edit", "words", "seen_by_reading"),
     [
-        (drop(is_own_layer), "lacks the layer sha256:", True),
-        (first(is_own_layer, flipped), "its content is not that of its name", False),
-        (first(is_own_layer, shortened), "has [0-9]+ of [0-9]+ bytes of sha256:", True),
+        (drop(is_own_layer), "lacks the blob sha256:", True),
+        (first(is_own_layer, flipped), "it does not match the digest in its path", False),
+        (
+            first(is_own_layer, shortened),
+            "has the blob sha256:[0-9a-f]+ with [0-9,]+ bytes, not [0-9,]+",
+            True,
+        ),
         (drop(is_config), "lacks the config of", True),
         (first(is_config, flipped), "the config of .* is damaged", True),
     ],
@@ -213,7 +217,7 @@ def without_manifest(edit: Edit) -> Edit:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (drop(lambda name, _: name == "index.json"), "holds no manifest.json and no index.json"),
+        (drop(lambda name, _: name == "index.json"), "has neither manifest.json nor index.json"),
         (documents(lambda index: index.pop("manifests"), "index.json"), "index.json .* damaged"),
         (documents(lambda index: index.update(manifests=[1]), "index.json"), "damaged"),
         (documents(lambda index: index.update(manifests=[{}]), "index.json"), "damaged"),

@@ -1,6 +1,5 @@
 """Uploads each layer once, even if many images use it, and recognises layers uploaded before."""
 
-import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -34,8 +33,7 @@ class LayerUpload:
         path: Its path in its archive.
         name: Identifies it across archives: the hex ID in its path, and its size. None if it has
             no such ID, or if several layers share it.
-        content_name: The name it would have if its path contained its diff ID; set only for a
-            layer that this push compressed.
+        diff_id: Its diff ID, if this push has compressed it; otherwise empty.
         arrival: Resolves to the stored layer when the upload is complete.
         repository: The repository it is uploaded to; empty if the registry already had it.
         place: Its position in the archive; empty if it was recognised by its name alone.
@@ -52,7 +50,7 @@ class LayerUpload:
     repository: str = ""
     place: str = ""
     is_last_resort: bool = False
-    content_name: str | None = None
+    diff_id: str = ""
 
     @property
     def is_sent(self) -> bool:
@@ -73,6 +71,7 @@ class LayerUploads:
         self._client = client
         self._state = state
         self._under_way: dict[tuple[Role, str], LayerUpload] = {}
+        self._by_diff_id: dict[str, LayerUpload] = {}
         # (repository, blob digest) seen there; the same layer may be stored as several blobs.
         self._verified: set[tuple[str, str]] = set()
         # The digests of blobs to read again, because their diff ID was never computed.
@@ -101,6 +100,10 @@ class LayerUploads:
         # Before the state: a layer is recorded there before it is dropped here.
         if name and (under_way := self._under_way.get((layer.role, name))):
             return under_way
+        if layer.role is Role.LAYER and (same := self._by_diff_id.get(layer.digest or "")):
+            # A second upload could give a different blob: the compressed bytes depend on the
+            # position in the archive.
+            return replace(same, name=None, is_confirmed=True)
         known = self._known(layer)
         if known and not self._is_anywhere(known, repository):
             known = None
@@ -152,13 +155,8 @@ class LayerUploads:
         if name:
             self._under_way[layer.role, name] = upload
         if content and content.is_compressed_here and content.diff_id:
-            # The archive may contain the same layer again, under its digest, before this upload is
-            # complete. A second upload could give a different blob, because the compressed bytes
-            # depend on the position in the archive.
-            same = f"{content.diff_id.removeprefix('sha256:')}:{layer.size}"
-            upload.content_name = same
-            known = replace(upload, name=same, is_confirmed=True)
-            self._under_way.setdefault((layer.role, same), known)
+            upload.diff_id = content.diff_id
+            self._by_diff_id[content.diff_id] = upload
         return upload
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
@@ -230,14 +228,16 @@ class LayerUploads:
     def begin(self) -> None:
         """Start another pass over the archive: forget all uploads of the previous one."""
         self._under_way.clear()
+        self._by_diff_id.clear()
 
     def forget(self, upload: LayerUpload) -> None:
         """Drop an upload: the next layer of its name is looked up in the state, or sent again."""
-        names = [name for name in (upload.name, upload.content_name) if name]
-        for key in itertools.product((Role.LAYER, Role.BLOB), names):
-            found = self._under_way.get(key)
-            if found and found.arrival is upload.arrival:
-                del self._under_way[key]
+        if self._by_diff_id.get(upload.diff_id) is upload:
+            del self._by_diff_id[upload.diff_id]
+        if upload.name:
+            for role in (Role.LAYER, Role.BLOB):
+                if self._under_way.get((role, upload.name)) is upload:
+                    del self._under_way[role, upload.name]
 
     def _name(self, layer: LayerFile) -> str | None:
         name = shared_name(layer)

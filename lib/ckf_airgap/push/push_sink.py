@@ -71,7 +71,8 @@ class Taken:
         is_elsewhere = self.upload.repository not in repositories
         if isinstance(error, RefusedError) and is_elsewhere and not self.upload.is_last_resort:
             raise UploadLostError(error.problem, error.cure)
-        is_doubtful = isinstance(error, ArtifactError) or not self.upload.is_confirmed
+        is_damaged = isinstance(error, ArtifactError)
+        is_doubtful = is_damaged or (error is None and not self.upload.is_confirmed)
         if is_doubtful and self.upload.is_sent and not self.is_own:
             raise UploadLostError(
                 f"layer {self.upload.path} came with a damaged image first",
