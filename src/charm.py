@@ -186,7 +186,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
                 mirrors=given.mirrors,
-                gives_pull_secrets=self._user_pull_secrets.are_given,
+                gives_pull_secrets=self._user_pull_secrets.is_enabled,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:
