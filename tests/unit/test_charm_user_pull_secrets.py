@@ -183,7 +183,7 @@ class TestVerify:
         assert "without-pull-secret" not in unit.run("verify")
         cluster.profile("bob")
         assert unit.fail("verify") == (
-            "1 namespaces of users lack their pull secret: see the results of this task"
+            "1 namespaces of users lack their pull secret: see the results of this action"
         )
         assert unit.results["without-pull-secret"] == "bob"
         unit.update_status()
