@@ -238,8 +238,8 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
     checks.release.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
-        "warning  pull: registry.corp:5000 requires credentials, and options that name images "
-        "have none (kfp-api): give the nodes' container runtime credentials for "
+        "warning  pull: registry.corp:5000 requires credentials, which images in options "
+        "cannot have (kfp-api): give the nodes' container runtime credentials for "
         "registry.corp:5000, or allow anonymous pulls"
     )
 
