@@ -11,7 +11,7 @@ demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed a
 demo-files: $(TOX) ## Start the testbed and make the files of the tutorial, in the directory build
 	$(TOX) run -e demo -- --files
 
-test: $(TOX) ## Run every test, the testbed included
+test: $(TOX) ## Run the checks, and the unit, functional and integration tests
 	$(TOX) run
 
 format: $(TOX) ## Format the code

@@ -15,9 +15,10 @@ from ckf_airgap.push.pusher import PushResult
 from ckf_airgap.upgrades.rendering import walk_table
 from ckf_airgap.upgrades.walk_steps import Walk
 
-# Juju takes results of up to 100 kB in all.
+# Juju accepts 100 kB of results in total.
 _LONGEST_DOCUMENT = 32_000
 _LONGEST_LIST = 6_000
+_SEE_PLAN = "`ckf-airgap plan` on a workstation"
 _CERTIFICATE = "the certificates of the option registry-ca\n"
 
 
@@ -36,10 +37,25 @@ def of_plan(plan: Plan) -> dict[str, object]:
     return {
         "applications": len(plan.applications),
         "excluded": ", ".join(item.name for item in plan.excluded) or "none",
-        "missing-images": listed(plan.missing),
-        "missing-charms": listed(plan.missing_charms),
+        "missing-images": listed(plan.missing, see=_SEE_PLAN),
+        "missing-charms": listed(plan.missing_charms, see=_SEE_PLAN),
         "left-out": ", ".join(item.name for item in plan.incomplete) or "none",
-        "warnings": listed(plan.warnings),
+        "warnings": listed(plan.warnings, see=_SEE_PLAN),
+    }
+
+
+def of_rendered(plan: Plan, bundle: str, report: str) -> dict[str, object]:
+    """Return the results of render-bundle.
+
+    Args:
+        plan: The plan.
+        bundle: The bundle that would be deployed.
+        report: How each image was found.
+    """
+    return {
+        "bundle": shortened(bundle, see=_SEE_PLAN),
+        "report": shortened(report, see=_SEE_PLAN),
+        **of_plan(plan),
     }
 
 
@@ -56,13 +72,13 @@ def of_outcome(outcome: Outcome, unit: str) -> dict[str, object]:
     """Return the results of a deployment or a refresh.
 
     Args:
-        outcome: What was done.
+        outcome: The outcome.
         unit: The name of this unit, for the command that comes next.
     """
     results = of_changes(outcome.changes)
     if outcome.outdated:
         results["outdated"] = (
-            f"{', '.join(outcome.outdated)} run other charms or images than these files hold: "
+            f"{', '.join(outcome.outdated)} run charms or images that differ from these archives: "
             f"juju run {unit} refresh"
         )
     return results
@@ -77,9 +93,9 @@ def of_mirrors(
 
     Args:
         names: The original names.
-        lacking: Those that the registry does not answer to, with the reason.
-        files: The files for each runtime, by their paths. The certificate, which the operator has
-            given, is only named.
+        lacking: The names that the registry cannot serve, with the reason.
+        files: The files for each runtime, by their paths. The CA certificate is replaced by a
+            note, because the operator already has it.
     """
     texts = {
         runtime: "\n".join(
@@ -89,8 +105,8 @@ def of_mirrors(
         for runtime, contents in files.items()
     }
     if sum(map(len, texts.values())) > _LONGEST_DOCUMENT:
-        words = f"ckf-airgap mirrors --images images.tar.gz --registry {names.location}"
-        texts = dict.fromkeys(texts, f"too long for a result: run {words} on a workstation")
+        command = f"ckf-airgap mirrors --images images.tar.gz --registry {names.location}"
+        texts = dict.fromkeys(texts, f"too long for a result: run {command} on a workstation")
     return {
         **texts,
         "registries": ", ".join(names.hosts),
@@ -101,12 +117,12 @@ def of_mirrors(
 
 
 def of_walk(walk: Walk) -> dict[str, object]:
-    """Return the results of a walk that is not taken: its steps, and what to back up before."""
+    """Return the steps of a planned upgrade, and the backups to make first."""
     return {"walk": shortened(walk_table(walk)), "steps": len(walk.steps)}
 
 
 def of_verification(verification: Verification) -> dict[str, object]:
-    """Return the results of a verification: where it looked, and what it found."""
+    """Return the results of a verification."""
     not_active = (f"{unit}: {status}" for unit, status in verification.not_active.items())
     mirrored = verification.images.mirrored
     lacking = verification.without_pull_secret
@@ -136,7 +152,7 @@ def of_pull_secrets(done: PullSecretChanges) -> dict[str, object]:
 
 
 def _mirrors(trial: MirrorTrial) -> str:
-    not_tried = (f"{host}: the registry holds no image of it" for host in trial.not_tried)
+    not_tried = (f"{host}: the registry has no image from this host" for host in trial.not_tried)
     return listed([*trial.tried, *not_tried])
 
 
@@ -144,7 +160,7 @@ def of_preflight(preflight: PreflightResult, unit: str) -> dict[str, object]:
     """Return the results of the preflight checks.
 
     Args:
-        preflight: What was found.
+        preflight: The result of the checks.
         unit: The name of this unit, for the command that comes next.
     """
     count = Counter(finding.level for finding in preflight.findings)
@@ -158,21 +174,28 @@ def of_preflight(preflight: PreflightResult, unit: str) -> dict[str, object]:
     }
 
 
-def listed(items: Iterable[object]) -> str:
-    """Write items on lines of their own, as many as fit; ``none`` for none."""
-    return shortened("\n".join(map(str, items)), _LONGEST_LIST) or "none"
+def listed(items: Iterable[object], see: str = "") -> str:
+    """Write one item per line, as many as fit; ``none`` if there are none.
+
+    Args:
+        items: The items.
+        see: As for ``shortened``.
+    """
+    return shortened("\n".join(map(str, items)), _LONGEST_LIST, see) or "none"
 
 
-def shortened(text: str, longest: int = _LONGEST_DOCUMENT) -> str:
-    """Cut a text to the size that Juju accepts, and remove what a hook tool cannot take.
+def shortened(text: str, longest: int = _LONGEST_DOCUMENT, see: str = "") -> str:
+    """Shorten a text to what Juju accepts, and replace characters that hook tools reject.
 
     Args:
         text: The text; lines are kept.
-        longest: The most characters.
+        longest: The maximum number of characters.
+        see: Where the whole text is shown, if anywhere.
     """
     text = "".join(
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
     if len(text) <= longest:
         return text
-    return f"{text[:longest]}\n... cut: `ckf-airgap plan` on a workstation gives all"
+    place = f"; see {see}" if see else ""
+    return f"{text[:longest]}\n... cut: too long for Juju{place}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The charm: reads options and parameters, calls the core, reports."""
+"""The charm: passes options and parameters to ckf_airgap, and reports the results."""
 
 import logging
 from contextlib import suppress
@@ -10,7 +10,7 @@ import action_results
 import parameters
 from ckf_airgap import __version__
 from ckf_airgap.accounts.credentials import write_private
-from ckf_airgap.concurrency import use_one_arena
+from ckf_airgap.concurrency import use_one_malloc_arena
 from ckf_airgap.deployment import steps, verification
 from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.deployment.preflight import Preflight
@@ -31,7 +31,7 @@ _VERIFIED = "verified: Charmed Kubeflow runs from this registry"
 
 
 class CkfAirgapCharm(ops.CharmBase):
-    """Deploys Charmed Kubeflow from the operator's inputs, with actions."""
+    """Deploys Charmed Kubeflow by actions, or without one if auto-deploy is set."""
 
     _stored = ops.StoredState()
 
@@ -69,7 +69,7 @@ class CkfAirgapCharm(ops.CharmBase):
         event.add_status(ops.ActiveStatus(step or f"ready: juju run {self.unit.name} deploy"))
 
     def _on_update_status(self, _: ops.UpdateStatusEvent) -> None:
-        """Check what was verified again: pods and options may have changed."""
+        """Repeat the checks of verify that are cheap: pods and options may have changed."""
         try:
             with disk_errors(UNIT_DISK):
                 if not self._next_step.startswith(_VERIFIED):
@@ -79,16 +79,16 @@ class CkfAirgapCharm(ops.CharmBase):
                 host = self._inputs.location().host
                 changes = verified.changes(self._inputs.login, model_name, host)
         except AirgapError as error:
-            logger.warning("what was verified cannot be looked at again: %s", error)
+            logger.warning("cannot repeat the checks of verify: %s", error)
             return
         if changes:
-            since = " and ".join(changes)
-            self._remember_step(f"{since} since it was verified: juju run {self.unit.name} verify")
+            changed = f"{' and '.join(changes)} since it was verified"
+            self._remember_step(f"{changed}: juju run {self.unit.name} verify")
 
     def _on_inputs(self, _: ops.EventBase) -> None:
-        """Deploy without an action, if the operator wants that and the inputs are new."""
+        """Deploy without an action if auto-deploy is set and the inputs have changed."""
         self.unit.set_workload_version(__version__)
-        # One unit is enough, and two would be in each other's way.
+        # Only the leader deploys: two units would interfere with each other.
         if not self._inputs.configuration.auto_deploy or not self.unit.is_leader():
             return
         try:
@@ -96,7 +96,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 self._inputs.require()
         except AirgapError:
             return
-        # Resources come with another pod, which begins without this mark.
+        # A new resource restarts the unit in a new pod, where this file does not exist.
         mark = self._inputs.folder / "deployed-inputs"
         inputs = ""
         try:
@@ -109,7 +109,7 @@ class CkfAirgapCharm(ops.CharmBase):
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
             self._stored.failure = str(error)
-            # A registry or a model may be there at the next event; the archives stay the same.
+            # A registry or model may be available at the next event; bad archives do not change.
             if isinstance(error, (ArtifactError, PlanError)):
                 with suppress(OSError):
                     write_private(mark, inputs)
@@ -124,7 +124,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 return
             release, login = self._release(reporter), self._inputs.login
             preflight = Preflight(
-                release, login, given.permissions, reporter.waiting, mirrors=given.mirrors
+                release, login, given.permissions, reporter.progress, mirrors=given.mirrors
             ).run()
             event.set_results(action_results.of_preflight(preflight, self.unit.name))
             if preflight.errors:
@@ -133,7 +133,7 @@ class CkfAirgapCharm(ops.CharmBase):
     def _on_push_images(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
             self._inputs.require()
-            reporter.waiting("pushing images")
+            reporter.progress("pushing images")
             result = self._release(reporter).push(reporter.pushing)
             event.set_results(action_results.of_push(result))
             if lost := result.inventory.perhaps_lost:
@@ -145,9 +145,8 @@ class CkfAirgapCharm(ops.CharmBase):
             release = self._release(reporter)
             plan = release.plan()
             report = plan_report(plan, self._inputs.location())
-            shown = {"bundle": release.render(plan.without_incomplete()), "report": report}
-            event.set_results({k: action_results.shortened(text) for k, text in shown.items()})
-            event.set_results(action_results.of_plan(plan))
+            bundle = release.render(plan.without_incomplete())
+            event.set_results(action_results.of_rendered(plan, bundle, report))
 
     def _on_deploy(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.Deploy, errors="fail")
@@ -174,7 +173,7 @@ class CkfAirgapCharm(ops.CharmBase):
         with reporting(self.unit, event) as reporter:
             host, model = self._inputs.location().host, self._inputs.login()
             problem = self._inputs.comparison_problem()
-            # Until it has passed, nothing is verified.
+            # The status stays not verified until verify succeeds.
             self._remember_step(f"not verified: juju run {self.unit.name} verify")
             result = verification.verify(
                 model,
@@ -182,15 +181,15 @@ class CkfAirgapCharm(ops.CharmBase):
                 host=host,
                 own_application=self.app.name,
                 timeout=given.timeout,
-                report=reporter.waiting,
+                report=reporter.progress,
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
                 mirrors=given.mirrors,
-                gives_pull_secrets=self._user_pull_secrets.are_given,
+                gives_pull_secrets=self._user_pull_secrets.is_enabled,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:
-                event.fail(f"{result.problem}: see the results of this task")
+                event.fail(f"{result.problem}: see the results of this action")
                 return
             event.set_results({"result": result.summary})
             self._stored.verified = VerifiedState.of(result).text
@@ -205,9 +204,9 @@ class CkfAirgapCharm(ops.CharmBase):
     def _deploy_or_refresh(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
         """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
-        # What would stop it must show before hours of fetching and pushing.
+        # Log in first: errors must appear before hours of downloads and pushes.
         deployer = self._deployer(self._inputs.login(), reporter)
-        reporter.waiting("pushing images")
+        reporter.progress("pushing images")
         outcome = steps.deploy_or_refresh(
             deployer,
             upgrade=given.upgrade,
@@ -223,7 +222,7 @@ class CkfAirgapCharm(ops.CharmBase):
 
     @property
     def _next_step(self) -> str:
-        """The step after the last action; empty if the inputs have changed since."""
+        """The next step, as set by the last action; empty if the inputs have changed since."""
         step = str(self._stored.next_step)
         return step if step and self._stored.state_key == self._inputs.state_key() else ""
 
@@ -246,5 +245,5 @@ class CkfAirgapCharm(ops.CharmBase):
 
 
 if __name__ == "__main__":
-    use_one_arena()
+    use_one_malloc_arena()
     ops.main(CkfAirgapCharm, use_juju_for_storage=True)

@@ -1,4 +1,4 @@
-"""The action mirrors: the configuration by which nodes find original image names."""
+"""The action mirrors: writes the mirror configuration for the nodes."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from reporting import UnitReporter, reporting
 
 
 class MirrorsAction(ops.Object):
-    """Writes the files for the nodes into the action's results."""
+    """Puts the files for the nodes into the action's results."""
 
     def __init__(
         self,

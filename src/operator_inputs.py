@@ -1,4 +1,4 @@
-"""The operator's inputs: options, secrets, resources, the volume; parameters of actions."""
+"""The operator's inputs: options, secrets, resources and the volume."""
 
 import dataclasses
 import hashlib
@@ -52,12 +52,12 @@ class Configuration:
 
     @property
     def model_name(self) -> str:
-        """The model's name without its owner, which is its namespace too."""
+        """The model's name without its owner; also the name of its namespace."""
         return self.model.rpartition("/")[2]
 
 
 class OperatorInputs:
-    """Collects the inputs of one charm. Nothing is fetched before it is asked for."""
+    """Collects the inputs of the charm. Resources are fetched only when needed."""
 
     def __init__(self, charm: ops.CharmBase, relations: Relations) -> None:
         self._charm = charm
@@ -66,20 +66,20 @@ class OperatorInputs:
 
     @property
     def configuration(self) -> Configuration:
-        """The present options."""
+        """The current options."""
         return self._charm.load_config(Configuration)
 
     @property
     def folder(self) -> Path:
-        """The unit's directory, beside that of the charm, which an upgrade replaces."""
+        """The unit's state directory; outside the charm's, which an upgrade replaces."""
         return self._charm.charm_dir.parent / "ckf-airgap"
 
     def problems(self) -> Iterator[ConfigurationError]:
-        """Find inputs that are missing or not valid, in the order of the instructions."""
+        """Find inputs that are missing or not valid, in the order of the setup instructions."""
         configuration = self.configuration
         checks: list[Callable[[], object]] = [
             self.location,
-            self._authorities,
+            self._ca_certificates,
             lambda: self._credentials(configuration.registry_credentials, "registry-credentials"),
             self.juju_credentials,
             lambda: self._credentials(
@@ -94,16 +94,16 @@ class OperatorInputs:
             lambda: read_gateway_type(configuration.gateway_service_type),
             lambda: read_topology(self._bundle(), configuration.overlay),
         ]
-        is_lacking = False
+        has_problem = False
         for check in checks:
             try:
                 check()
             except ConfigurationError as error:
-                is_lacking = True
+                has_problem = True
                 yield error
-        # Last, because it needs the client and the account.
-        if not is_lacking and not self._has_images():
-            yield self._lacking("images")
+        # Last: it needs the juju client and the credentials.
+        if not has_problem and not self._has_images():
+            yield self._missing_error("images")
 
     def require(self) -> None:
         """Refuse to continue without an input.
@@ -116,7 +116,7 @@ class OperatorInputs:
             raise problem
 
     def collect(self) -> Inputs:
-        """Fetch everything that a release is made of.
+        """Fetch all inputs of a release.
 
         Raises:
             ConfigurationError: An input is missing or not valid.
@@ -124,9 +124,9 @@ class OperatorInputs:
         configuration = self.configuration
         images = self._source("images")
         if isinstance(images, FileSource):
-            # The present resource was used in this pod.
+            # Record which archive this pod has fetched: see state_key.
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._images_mark.write_text(identity_of(images))
+            self._fetched_images_file.write_text(identity_of(images))
         return Inputs(
             images=images,
             charms=self._source("charms"),
@@ -138,7 +138,7 @@ class OperatorInputs:
                 bundle=self._bundle(),
                 overlay=configuration.overlay,
             ),
-            registry_ca=self._authorities(),
+            registry_ca=self._ca_certificates(),
             registry_credentials=self._credentials(
                 configuration.registry_credentials, "registry-credentials"
             ),
@@ -151,7 +151,7 @@ class OperatorInputs:
         return PublicKey.parse(text, "artifact-key") if text else None
 
     def push_state(self, images: Source) -> Path:
-        """Return the path of the push's journal: beside the archive, if that survives this pod."""
+        """Return the path of the journal: beside the archive if that is on a writable volume."""
         if isinstance(images, FileSource):
             folder = images.path.parent
             is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
@@ -163,7 +163,7 @@ class OperatorInputs:
         """Log in to the model that Kubeflow is deployed to.
 
         Raises:
-            ConfigurationError: The client or the account is missing or refused.
+            ConfigurationError: The client or the credentials are missing or refused.
             JujuError: The controller fails.
         """
         client = self._resource("juju")
@@ -193,7 +193,7 @@ class OperatorInputs:
         return RegistryLocation.parse(registry)
 
     def juju_credentials(self) -> Credentials:
-        """Return the account of the Juju user.
+        """Return the credentials of the Juju user.
 
         Raises:
             ConfigurationError: It is not set or cannot be read.
@@ -207,7 +207,7 @@ class OperatorInputs:
         return credentials
 
     def user_pull_credentials(self) -> Credentials:
-        """Return the account that pods of users pull with.
+        """Return the credentials that users' pods pull with.
 
         Raises:
             ConfigurationError: It is not set or cannot be read.
@@ -223,11 +223,11 @@ class OperatorInputs:
         return credentials
 
     def fingerprint(self) -> str:
-        """Return a hash of options, secrets and archives; reads URLs and resources.
+        """Return a hash of the inputs of a deployment; may query file servers and fetch resources.
 
         Raises:
             ConfigurationError: An input is missing.
-            ArtifactError: An archive cannot be looked at.
+            ArtifactError: An archive cannot be read.
         """
         accounts = [
             (found.username, found.password) if found else None
@@ -242,25 +242,25 @@ class OperatorInputs:
     def state_key(self) -> str:
         """Return a hash of the inputs, without fetching images.tar.gz or asking a server.
 
-        Images that come as a resource are known by the mark that ``collect`` leaves in this
-        pod: another resource comes with another pod.
+        An images resource is identified by the file that ``collect`` writes in this pod; a new
+        resource means a new pod.
         """
         configuration = self.configuration
         found = {name: self._identity(name) for name in ("charms", "bundle")}
         if not configuration.images_url and not self._on_volume("images"):
-            mark = self._images_mark
+            mark = self._fetched_images_file
             found["images"] = mark.read_text() if mark.exists() else ""
         else:
             found["images"] = self._identity("images")
         return _digest([self._options(), found])
 
     def _has_images(self) -> bool:
-        """Return whether images.tar.gz is there, without fetching 100 GB: Juju tells its size.
+        """Return whether images.tar.gz exists, without fetching 100 GB: asks Juju for its size.
 
-        The answer holds for this pod: another resource comes with another pod. If Juju cannot be
-        asked, it counts as there; the actions that log in say why.
+        The answer is cached for this pod: a new resource means a new pod. If Juju cannot be
+        asked, return True: actions that log in report why.
         """
-        if self._reads_no_resource() or self._images_seen.exists():
+        if self._has_images_without_fetching() or self._images_exist_file.exists():
             return True
         try:
             with disk_errors(UNIT_DISK):
@@ -269,37 +269,37 @@ class OperatorInputs:
                     return False
                 if sizes:
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    self._images_seen.touch()
+                    self._images_exist_file.touch()
         except AirgapError:
             pass
         return True
 
     def comparison_problem(self) -> str:
-        """Return why the plan cannot be known without fetching 100 GB; empty if it can."""
+        """Return why the plan is not available without fetching 100 GB; empty if it is."""
         for problem in self.problems():
             return problem.problem
-        if self._reads_no_resource():
+        if self._has_images_without_fetching():
             return ""
         return (
             f"this pod has not read images.tar.gz (juju run {self._charm.unit.name} deploy reads "
-            "it, and changes nothing where all is as planned)"
+            "it, and changes nothing if the model is as planned)"
         )
 
-    def _reads_no_resource(self) -> bool:
-        """Return whether images.tar.gz is at hand without fetching the resource first."""
+    def _has_images_without_fetching(self) -> bool:
+        """Return whether images.tar.gz can be read without fetching the resource."""
         return bool(
             self.configuration.images_url
             or self._on_volume("images")
-            or self._images_mark.exists()
+            or self._fetched_images_file.exists()
         )
 
     @property
-    def _images_mark(self) -> Path:
+    def _fetched_images_file(self) -> Path:
         return self.folder / "images-identity"
 
     @property
-    def _images_seen(self) -> Path:
-        return self.folder / "images-seen"
+    def _images_exist_file(self) -> Path:
+        return self.folder / "images-exist"
 
     def _options(self) -> dict[str, object]:
         return dataclasses.asdict(
@@ -342,7 +342,7 @@ class OperatorInputs:
                 f"juju grant-secret NAME {self._charm.app.name}",
             ) from None
         try:
-            # A value that was read from a file, as password#file= does, ends with its last line.
+            # A value from a file (password#file=...) may end with a newline.
             return Credentials(
                 content["username"].rstrip("\r\n"), content["password"].rstrip("\r\n")
             )
@@ -352,9 +352,9 @@ class OperatorInputs:
                 "juju update-secret NAME username=... password=...",
             ) from None
 
-    def _authorities(self) -> str | None:
-        """Join the certificates of ``registry-ca`` and of the relation; None for neither."""
-        given = self.configuration.registry_ca, self._relations.authorities()
+    def _ca_certificates(self) -> str | None:
+        """Join the CA certificates of ``registry-ca`` and of the relation; None for neither."""
+        given = self.configuration.registry_ca, self._relations.ca_certificates()
         return "\n".join(filter(None, given)) or None
 
     def _source(self, name: str) -> Source:
@@ -362,14 +362,14 @@ class OperatorInputs:
         configuration = self.configuration
         url = configuration.images_url if name == "images" else configuration.charms_url
         if url:
-            return ServedArchive(url, f"{name}-url", self._authorities())
+            return ServedArchive(url, f"{name}-url", self._ca_certificates())
         return self._on_volume(name) or FileSource(self._resource(name))
 
     def _on_volume(self, name: str) -> FileSource | None:
         """Find an archive on the volume; None if there is none.
 
         Raises:
-            ConfigurationError: There are several, or one cannot be looked at.
+            ConfigurationError: There are several, or one cannot be read.
         """
         if name not in _ARCHIVES:
             return None
@@ -382,11 +382,11 @@ class OperatorInputs:
         """Fetch a file resource."""
         path = self._optional_resource(name)
         if path is None:
-            raise self._lacking(name)
+            raise self._missing_error(name)
         return path
 
-    def _lacking(self, name: str) -> ConfigurationError:
-        """Make the error for a file that was not given."""
+    def _missing_error(self, name: str) -> ConfigurationError:
+        """Return the error for a missing file."""
         volumes = self._model.storages["artifacts"]
         if name in _ARCHIVES and volumes:
             return ConfigurationError(

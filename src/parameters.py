@@ -1,4 +1,4 @@
-"""The parameters of the actions, as their values come from Juju."""
+"""The action parameters, as Juju passes them."""
 
 from dataclasses import dataclass
 
@@ -14,20 +14,20 @@ class Deploy:
 
     @property
     def upgrade(self) -> Permissions | None:
-        """What the operator allows in an upgrade; None for none."""
+        """The permissions for an upgrade; None if this action does not upgrade."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """The parameters of what plans an upgrade."""
+    """The parameters of actions that plan an upgrade."""
 
     allow_data_loss: str = ""
     to_mesh: str = ""
 
     @property
     def permissions(self) -> Permissions:
-        """What the operator allows."""
+        """The permissions for an upgrade."""
         names = (name.strip() for name in self.allow_data_loss.split(","))
         return Permissions(data_loss=frozenset(filter(None, names)), to_mesh=self.to_mesh)
 
@@ -47,7 +47,7 @@ class Refresh(Upgrade, Deploy):
 
     @property
     def upgrade(self) -> Permissions:
-        """What the operator allows in an upgrade."""
+        """The permissions for an upgrade."""
         return self.permissions
 
 

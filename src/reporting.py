@@ -12,10 +12,10 @@ from ckf_airgap.push.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-# Juju keeps a thousand lines of an action's log.
+# Juju keeps only 1000 log lines per action, so log seldom.
 _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
-# A hook tool takes no NUL, and no argument of 128 KiB.
+# Hook tools reject NUL bytes and arguments of 128 KiB or more.
 _MOST_LINE_BYTES = 2_000
 UNIT_DISK = "the unit's disk"
 
@@ -24,7 +24,7 @@ class UnitReporter:
     """Reports progress in the unit's status and in a log.
 
     Attributes:
-        results: Takes what has come out so far.
+        results: Reports the results so far.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class UnitReporter:
         return cls(unit, logger.info, lambda results: logger.info("%s", results))
 
     def log(self, text: str) -> None:
-        """Write a line of text, whatever it quotes, into the log."""
+        """Log a text as one printable line."""
         self._log(listed([text], most_bytes=_MOST_LINE_BYTES))
 
     def step(self, text: str) -> None:
@@ -61,7 +61,7 @@ class UnitReporter:
     def _show(self, text: str) -> None:
         self._unit.status = ops.MaintenanceStatus(listed([text], most_bytes=_MOST_LINE_BYTES))
 
-    def waiting(self, text: str) -> None:
+    def progress(self, text: str) -> None:
         """Show the progress of a step in the status, and now and then in the log."""
         self._show(text)
         if time.monotonic() - self._logged_at >= _LOG_SECONDS:
@@ -69,24 +69,24 @@ class UnitReporter:
             self.log(text)
 
     def pushing(self, progress: Progress) -> None:
-        """Show the progress of the push: each image in the log, the amount now and then."""
+        """Show a push: log each image, and update the totals every few seconds."""
         for reference in progress.finished:
             self.log(f"pushed {reference}")
         if time.monotonic() - self._shown_at >= _STATUS_SECONDS:
             self._shown_at = time.monotonic()
-            self.waiting(f"pushing images: {progress}")
+            self.progress(f"pushing images: {progress}")
 
 
 @contextmanager
 def reporting(unit: ops.Unit, event: ops.ActionEvent) -> Generator[UnitReporter]:
-    """Report an action, and fail it with the message of an error of the core.
+    """Report an action, and fail it with the message of an AirgapError.
 
     Args:
         unit: The unit.
         event: The action.
 
     Yields:
-        Where to tell what goes on.
+        The reporter.
     """
     try:
         with disk_errors(UNIT_DISK):

@@ -1,4 +1,4 @@
-"""The action user-pull-secrets, and what it has begun, on each update-status."""
+"""The action user-pull-secrets; hooks repeat it for new namespaces and passwords."""
 
 import logging
 
@@ -13,18 +13,18 @@ from reporting import UNIT_DISK, reporting
 
 logger = logging.getLogger(__name__)
 
-# In how many namespaces one hook changes something: it must not hold up the unit.
+# The most namespaces that one hook changes, so that it does not block the unit.
 _MOST_NAMESPACES = 50
 
 
 class UserPullSecrets(ops.Object):
-    """Gives the namespaces of users the account of the registry."""
+    """Gives users' namespaces a pull secret for the registry."""
 
     _stored = ops.StoredState()
 
     def __init__(self, charm: ops.CharmBase, inputs: OperatorInputs) -> None:
         super().__init__(charm, "user-pull-secrets")
-        self._stored.set_default(are_given=False)
+        self._stored.set_default(is_enabled=False)
         self._unit = charm.unit
         self._inputs = inputs
         self.framework.observe(charm.on.user_pull_secrets_action, self._on_action)
@@ -32,40 +32,40 @@ class UserPullSecrets(ops.Object):
             self.framework.observe(event, self._on_hook)
 
     @property
-    def are_given(self) -> bool:
-        """Whether users' namespaces are given the account."""
-        return bool(self._stored.are_given)
+    def is_enabled(self) -> bool:
+        """Whether hooks keep the pull secrets of users' namespaces up to date."""
+        return bool(self._stored.is_enabled)
 
     def _on_action(self, event: ops.ActionEvent) -> None:
         given = event.load_params(parameters.UserPullSecrets, errors="fail")
         with reporting(self._unit, event) as reporter:
-            reporter.step("looking at the namespaces of users")
+            reporter.step("checking users' namespaces")
             if given.remove:
-                self._stored.are_given = False
+                self._stored.is_enabled = False
                 done = remove_pull_secrets()
             else:
                 host, account = self._inputs.location().host, self._inputs.user_pull_credentials()
-                self._stored.are_given = True
+                self._stored.is_enabled = True
                 done = give_pull_secrets(host, account)
             event.set_results(action_results.of_pull_secrets(done))
             if done.problems:
                 event.fail(action_results.listed(done.problems))
 
     def _on_hook(self, _: ops.EventBase) -> None:
-        """Give namespaces that have come since, and a changed password, what they need."""
-        if not self.are_given:
+        """Give new namespaces the secret, and update it if the password has changed."""
+        if not self.is_enabled:
             return
         try:
             with disk_errors(UNIT_DISK):
                 host, account = self._inputs.location().host, self._inputs.user_pull_credentials()
-                done = give_pull_secrets(host, account, most=_MOST_NAMESPACES)
+                done = give_pull_secrets(host, account, most_namespaces=_MOST_NAMESPACES)
         except AirgapError as error:
-            # The next hook tries again; verify tells who lacks the secret.
-            logger.warning("users' namespaces are not given their pull secret: %s", error)
+            # The next hook retries; verify lists namespaces without the secret.
+            logger.warning("cannot update pull secrets: %s", error)
             return
         for change in done.changes:
             logger.info("%s", change)
         for problem in done.problems:
             logger.warning("%s", problem)
-        if done.left:
-            logger.info("%s namespaces are left for the next update-status", done.left)
+        if done.postponed:
+            logger.info("%s namespaces are left for the next update-status", done.postponed)

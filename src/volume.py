@@ -1,4 +1,4 @@
-"""Finds archives on the storage volume, and computes an identity for archives."""
+"""Finds archives on the storage volume, and computes a fingerprint of archives."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from ckf_airgap.archives.parts import ARCHIVE_SUFFIXES, find_archive, parse_part
 from ckf_airgap.archives.sources import FileSource, read_at
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 
-# Hashed at each end, to distinguish archives of equal size: both ends have checksums.
+# Enough to distinguish archives of equal size: both ends contain names and checksums.
 _COMPARED_BYTES = 64 * 1024
 
 
@@ -38,7 +38,8 @@ def _is_archive(path: Path) -> bool:
     """Return whether a file of the volume is a non-empty archive, judged by its name.
 
     Raises:
-        ConfigurationError: It cannot be read, for example because it is a broken link.
+        ConfigurationError: It cannot be read, for example because it is a dangling or circular
+            link.
     """
     if _archive_path(path).suffix not in ARCHIVE_SUFFIXES:
         return False
@@ -47,18 +48,25 @@ def _is_archive(path: Path) -> bool:
     except OSError as error:
         raise ConfigurationError(
             f"{path.name} on the volume cannot be read ({error.strerror})",
-            "remove it, or copy the archive itself there",
+            "remove it, or replace the link by the archive itself",
         ) from error
 
 
 def _archive_path(path: Path) -> Path:
-    """Return the path of the archive that a file is, or is a part of."""
+    """Return the path of the archive that a file belongs to."""
     part = parse_part_name(path.name)
     return path.with_name(part[0]) if part else path
 
 
 def identity_of(source: FileSource) -> str:
-    """Return a text with the size of a file and a hash of both ends; empty if unreadable."""
+    """Identify a file by its size and a hash of its first and last bytes, whatever its path.
+
+    Args:
+        source: The file.
+
+    Returns:
+        The fingerprint; empty if the file cannot be read.
+    """
     try:
         size = source.size
         places = (0, max(size - _COMPARED_BYTES, 0))

@@ -44,7 +44,7 @@ def map_concurrently(
     return results
 
 
-def use_one_arena() -> None:
+def use_one_malloc_arena() -> None:
     """Make all threads of this process allocate from one arena, if the C library is glibc.
 
     By default it has one arena per thread (mallopt(3), "M_ARENA_MAX"). A push passes large blocks

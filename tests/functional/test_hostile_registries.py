@@ -323,7 +323,7 @@ def test_a_range_that_is_nonsense(received: str, authority: Authority) -> None:
     with fake_registry(authority, fault) as host:
         client = RegistryClient(host, ca=authority.certificate.read_text())
         with pytest.raises(RegistryError):
-            client.upload_blob("x", [bytes(100_000)], carefully=True)
+            client.upload_blob("x", [bytes(100_000)], in_chunks=True)
 
 
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -431,7 +431,7 @@ def test_another_manifest_than_it_says(tells_digest: bool, stored: bytes, pusher
         handler.answer(200, stored, {"Docker-Content-Digest": digest} if tells_digest else {})
         return True
 
-    assert "says that it has stored sha256:" in pusher.error(fault)
+    assert "confirmed sha256:" in pusher.error(fault)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -448,5 +448,5 @@ def test_a_blob_without_end(authority: Authority) -> None:
     blob = blob_of(bytes(100_000))
     with fake_registry(authority, fault) as host:
         client = RegistryClient(host, ca=authority.certificate.read_text())
-        with pytest.raises(RegistryError, match="returned other bytes"):
+        with pytest.raises(RegistryError, match="returned wrong content"):
             client.copy_blob(blob, ["x"], "y")

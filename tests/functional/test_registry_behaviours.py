@@ -375,4 +375,4 @@ def test_a_registry_that_stores_something_else(stored: bytes, before: Before) ->
         return Answer(201)
 
     with before(change) as case:
-        case.error("has stored sha256:", f"{case.place}/kubeflow/kfam:2.0", "look into its log")
+        case.error("confirmed sha256:", f"{case.place}/kubeflow/kfam:2.0", "check its log")

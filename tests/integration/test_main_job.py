@@ -155,7 +155,7 @@ def test_preflight_looks_at_everything(operator: Operator, verified: jubilant.Ta
     for text in (
         f"ok  registry: {operator.site.registry} answers over TLS and accepts pushes",
         "ok  juju: logged in to admin/test-main-job, Juju ",
-        "ok  images: images.tar.gz is complete",
+        "ok  images: images.tar.gz is intact",
         "ok  kubernetes: default storage class ",
         "ok  plan: 15 applications (outside the bundle: argo-controller, katib-controller, "
         "kubeflow-volumes, minio)",

@@ -178,7 +178,7 @@ def test_the_charm_proves_the_mirrors_and_tells_what_they_served(
     assert shown["not-found"] == "none"
     nodes.configure(files_shown(shown["containerd"], testbed.registry.ca.read_text()))
     findings = operator.run("preflight", mirrors=True).results["findings"]
-    found = re.search(r"ok {2}mirrors: 1 nodes find ([^\s,]+)", findings)
+    found = re.search(r"ok {2}mirrors: 1 nodes pull ([^\s,]+)", findings)
     assert found, findings
     assert trial_pods(testbed, operator.model) == []
 

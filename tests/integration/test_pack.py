@@ -58,7 +58,7 @@ def test_each_charm_is_downloaded_once_from_its_channel(connected: ConnectedSide
 def test_preflight_finds_what_is_packed_whole(operator: Operator, packed: Path) -> None:
     results = operator.run("preflight").results
     assert int(results["errors"]) == 0, results
-    assert "is complete" in json.dumps(results)
+    assert "is intact" in json.dumps(results)
 
 
 def test_it_is_deployed_and_verified(operator: Operator) -> None:

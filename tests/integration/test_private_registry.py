@@ -146,7 +146,7 @@ def test_passwords_are_in_files_that_only_their_owner_reads(
 
 def test_preflight_tells_which_options_carry_no_credentials(deployed: Operator) -> None:
     findings = deployed.run("preflight").results["findings"]
-    assert "options that name images have none (argo-controller)" in findings
+    assert "which images in options cannot have (argo-controller)" in findings
 
 
 def test_new_files_are_brought_by_itself(

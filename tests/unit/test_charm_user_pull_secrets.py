@@ -142,9 +142,9 @@ def test_removed_again_nobody_is_given_anything(unit: Unit, cluster: FakeKuberne
 def test_what_could_not_be_done_fails_the_action(unit: Unit, cluster: FakeKubernetes) -> None:
     cluster.add("secrets", "ann", SECRET_NAME)
     cluster.profile("bob")
-    assert "ann: there is a secret" in unit.fail("user-pull-secrets")
+    assert "ann: a secret ckf-airgap-registry exists" in unit.fail("user-pull-secrets")
     assert "bob: secret" in unit.results["changes"]
-    assert "ann: there is a secret" in unit.results["not-done"]
+    assert "ann: a secret ckf-airgap-registry exists" in unit.results["not-done"]
 
 
 @pytest.mark.usefixtures("running")
@@ -183,7 +183,7 @@ class TestVerify:
         assert "without-pull-secret" not in unit.run("verify")
         cluster.profile("bob")
         assert unit.fail("verify") == (
-            "1 namespaces of users lack their pull secret: see the results of this task"
+            "1 namespaces of users lack their pull secret: see the results of this action"
         )
         assert unit.results["without-pull-secret"] == "bob"
         unit.update_status()

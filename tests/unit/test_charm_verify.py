@@ -156,7 +156,7 @@ def test_verify_fails_with_all_that_is_wrong(
     model.states = [ModelState(frozenset(), {}, {"minio/0": "blocked: no key", "ui": "no unit"})]
     assert unit.fail("verify") == (
         "2 units are not active, 1 containers have an image from elsewhere than "
-        "registry.corp:5000, 1 containers cannot pull their image: see the results of this task"
+        "registry.corp:5000, 1 containers cannot pull their image: see the results of this action"
     )
     assert unit.results == {
         "namespaces": "kubeflow, ann, bob",
@@ -168,7 +168,7 @@ def test_verify_fails_with_all_that_is_wrong(
         "(ErrImagePull: unknown)",
         "not-as-planned": "none",
         "not-looked-at": "this pod has not read images.tar.gz (juju run ckf-airgap/0 deploy reads "
-        "it, and changes nothing where all is as planned)",
+        "it, and changes nothing if the model is as planned)",
     }
     assert unit.status() == NOT_VERIFIED
 
@@ -190,7 +190,7 @@ def test_each_finding_alone_fails_verify(
 ) -> None:
     running += images
     model.states = [ModelState(frozenset(), {}, states)]
-    assert "see the results of this task" in unit.fail("verify")
+    assert "see the results of this action" in unit.fail("verify")
 
 
 def test_verify_fails_where_the_cluster_refuses(
@@ -212,7 +212,7 @@ def test_verify_fails_where_juju_holds_something_else_than_planned(
     unit.run("deploy")
     core.differences_ = ("argo-controller: the option executor-image is not r/argoexec:1",)
     assert unit.fail("verify") == (
-        "1 options or charms are not as planned: see the results of this task"
+        "1 options or charms are not as planned: see the results of this action"
     )
     assert unit.results["not-as-planned"] == core.differences_[0]
     assert unit.status() == NOT_VERIFIED

@@ -132,8 +132,8 @@ def test_preflight_names_the_node_that_does_not_find_an_image(
 ) -> None:
     trial += [MirrorTrial((FAILED, PULLED), ("quay.io",)), MirrorTrial((PULLED,), ())]
     assert findings(checks) == [
-        f"{Level.WARNING.value}  mirrors: the registry holds no image of quay.io under its "
-        "original name: push the images (push-images), then check again",
+        f"{Level.WARNING.value}  mirrors: the registry has no image of quay.io under its "
+        "original name: run push-images, then preflight again",
         f"{Level.ERROR.value}  mirrors: {FAILED}: configure the nodes with the output of the "
         "action mirrors",
     ]
@@ -146,7 +146,7 @@ def test_preflight_names_the_node_that_does_not_find_an_image(
         return reads[-1]
 
     monkeypatch.setattr(checks.release, "inventory", read)
-    assert findings(checks) == ["ok  mirrors: 1 nodes find busybox:1 in the registry"]
+    assert findings(checks) == ["ok  mirrors: 1 nodes pull busybox:1 from the registry"]
     assert len(reads) == 1
     assert findings(checks, mirrors=False) == []
 
@@ -159,7 +159,7 @@ def test_verify_fails_where_a_node_does_not_find_an_image(
     message = unit.fail("verify", mirrors=True)
     assert message.startswith("1 images are not found by their original names")
     assert unit.results["mirrors"] == (
-        f"two: busybox:1: pulled\n{FAILED}\nquay.io: the registry holds no image of it"
+        f"two: busybox:1: pulled\n{FAILED}\nquay.io: the registry has no image from this host"
     )
     assert unit.run("verify", mirrors=True)["mirrors"] == "two: busybox:1: pulled"
     assert "mirrors" not in unit.run("verify")

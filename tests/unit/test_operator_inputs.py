@@ -441,7 +441,7 @@ class TestSources:
         (volume / name).symlink_to("nowhere")
         problem = f"{name} on the volume cannot be read (No such file or directory)"
         assert unit.status() == ops.BlockedStatus(
-            f"{problem}: remove it, or copy the archive itself there"
+            f"{problem}: remove it, or replace the link by the archive itself"
         )
 
     def test_an_empty_volume_is_to_be_filled(

@@ -22,8 +22,8 @@ CONTENT = random.Random(1).randbytes(1_000_000)
 PART = 300_000
 
 
-def cut(path: Path, content: bytes = CONTENT, size: int = PART) -> list[Path]:
-    """Cut an archive as split does, from the last part to the first."""
+def split(path: Path, content: bytes = CONTENT, size: int = PART) -> list[Path]:
+    """Split an archive, the last part first: a directory may list files in any order."""
     starts = list(range(0, len(content), size))
     parts = [path.with_name(f"{path.name}.{number:03}") for number in range(1, len(starts) + 1)]
     for part, start in reversed(list(zip(parts, starts, strict=True))):
@@ -31,13 +31,13 @@ def cut(path: Path, content: bytes = CONTENT, size: int = PART) -> list[Path]:
     return parts
 
 
-def recorded(size: int = PART, seed: int = 2) -> bytes:
-    """Make an archive that records its parts."""
+def archive_with_part_record(size: int = PART, seed: int = 2) -> bytes:
+    """Make an archive whose record lists its parts."""
     filler = random.Random(seed).randbytes(1_000_000)
 
-    def made(size_now: int, starts: tuple[str, ...]) -> bytes:
+    def build(archive_size: int, starts: tuple[str, ...]) -> bytes:
         text = PackManifest(
-            "oci", "amd64", (), (), archive_size=size_now, part_size=size, part_starts=starts
+            "oci", "amd64", (), (), archive_size=archive_size, part_size=size, part_starts=starts
         ).encode()
         output = io.BytesIO()
         with tarfile.open(fileobj=output, mode="w") as tar:
@@ -47,12 +47,12 @@ def recorded(size: int = PART, seed: int = 2) -> bytes:
                 tar.addfile(member, io.BytesIO(content))
         return output.getvalue()
 
-    first = made(0, ("0" * 64,) * 3)
+    first = build(0, ("0" * 64,) * 3)
     starts = tuple(
         hashlib.sha256(first[at : at + size][:START_BYTES]).hexdigest()
         for at in range(size, len(first), size)
     )
-    content = made(len(first), starts)
+    content = build(len(first), starts)
     assert len(content) == len(first)
     return content
 
@@ -62,31 +62,31 @@ def read_all(source: FileSource) -> bytes:
         return b"".join(iter(lambda: stream.read(70_000), b""))
 
 
-@pytest.mark.parametrize("named", ["images.tar.gz", "images.tar.gz.001"])
-@pytest.mark.parametrize("content", [CONTENT, CONTENT[: 3 * PART], recorded()])
-def test_parts_are_one_archive(named: str, content: bytes, tmp_path: Path) -> None:
-    cut(tmp_path / "images.tar.gz", content)
-    found = find_archive(tmp_path / named)
+@pytest.mark.parametrize("name", ["images.tar.gz", "images.tar.gz.001"])
+@pytest.mark.parametrize("content", [CONTENT, CONTENT[: 3 * PART], archive_with_part_record()])
+def test_parts_are_one_archive(name: str, content: bytes, tmp_path: Path) -> None:
+    split(tmp_path / "images.tar.gz", content)
+    found = find_archive(tmp_path / name)
     assert (found.name, found.size) == ("images.tar.gz", len(content))
     assert found.path == tmp_path / "images.tar.gz"
     assert read_all(found) == content
 
 
-def test_what_split_makes_is_read(tmp_path: Path) -> None:
+def test_parts_made_by_split_are_read(tmp_path: Path) -> None:
     (tmp_path / "images.tar.gz").write_bytes(CONTENT)
-    words = ["split", "-b", "300KB", "-d", "-a", "3", "--numeric-suffixes=1"]
-    subprocess.run([*words, "images.tar.gz", "images.tar.gz."], cwd=tmp_path, check=True)
+    command = ["split", "-b", "300KB", "-d", "-a", "3", "--numeric-suffixes=1"]
+    subprocess.run([*command, "images.tar.gz", "images.tar.gz."], cwd=tmp_path, check=True)
     assert read_all(find_archive(tmp_path / "images.tar.gz.001")) == CONTENT
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
-def test_any_place_is_found(tmp_path: Path, data: st.DataObject) -> None:
-    """Whatever is read and passed over: the same bytes as of one file."""
+def test_reads_and_skips_match_one_file(tmp_path: Path, data: st.DataObject) -> None:
+    """Any sequence of reads and skips gives the same bytes as a single file."""
     content = CONTENT[:1000]
     for path in tmp_path.iterdir():
         path.unlink()
-    cut(tmp_path / "x.tar", content, data.draw(st.integers(2, 1100), "part size"))
+    split(tmp_path / "x.tar", content, data.draw(st.integers(2, 1100), "part size"))
     source = find_archive(tmp_path / "x.tar.001")
     steps = data.draw(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=12))
     position = 0
@@ -98,16 +98,16 @@ def test_any_place_is_found(tmp_path: Path, data: st.DataObject) -> None:
                 assert found or position == len(content)
                 position += len(found)
             else:
-                passed = stream.skip(size)
-                assert passed == min(size, len(content) - position)
-                position += passed
+                skipped = stream.skip(size)
+                assert skipped == min(size, len(content) - position)
+                position += skipped
             assert stream.position == position
     at = data.draw(st.integers(0, 1000), "place")
     assert read_at(source, at, 300) == content[at : at + 300]
 
 
-def test_the_version_is_that_of_all_parts(tmp_path: Path) -> None:
-    parts = cut(tmp_path / "images.tar.gz")
+def test_version_changes_with_any_part(tmp_path: Path) -> None:
+    parts = split(tmp_path / "images.tar.gz")
     before = find_archive(parts[0]).version
     assert find_archive(parts[0]).version == before
     parts[1].write_bytes(b"x" * PART)
@@ -129,8 +129,8 @@ def swap(parts: list[Path]) -> None:
     parts[2].write_bytes(second)
 
 
-def take_from_another(parts: list[Path]) -> None:
-    other = recorded(seed=3)
+def replace_with_part_of_another_archive(parts: list[Path]) -> None:
+    other = archive_with_part_record(seed=3)
     parts[2].write_bytes(other[2 * PART : 3 * PART])
 
 
@@ -143,17 +143,19 @@ def take_from_another(parts: list[Path]) -> None:
         (shorten(1), ["images.tar.gz.002 has 299,999 bytes, not 300,000"]),
     ],
 )
-@pytest.mark.parametrize("content", [CONTENT, recorded()], ids=["cut by hand", "recorded"])
-def test_what_is_missing_or_cut_is_named(
+@pytest.mark.parametrize(
+    "content", [CONTENT, archive_with_part_record()], ids=["split by hand", "recorded"]
+)
+def test_missing_and_truncated_parts_are_named(
     content: bytes, damage: Callable[[list[Path]], object], problems: list[str], tmp_path: Path
 ) -> None:
-    parts = cut(tmp_path / "images.tar.gz", content)
+    parts = split(tmp_path / "images.tar.gz", content)
     damage(parts)
     with pytest.raises(ArtifactError, match=r"images\.tar\.gz is not complete") as raised:
         _ = find_archive(tmp_path / "images.tar.gz").size
     for problem in problems:
         assert problem in raised.value.problem
-    # What is whole is not accused.
+    # Intact parts are not reported.
     assert raised.value.problem.count("images.tar.gz.") == len(problems)
 
 
@@ -171,16 +173,16 @@ def test_what_is_missing_or_cut_is_named(
             ],
         ),
         (
-            take_from_another,
+            replace_with_part_of_another_archive,
             ["images.tar.gz.003 is not part 3: it is damaged or from another archive"],
         ),
     ],
-    ids=["last missing", "last cut", "two missing", "swapped", "of another archive"],
+    ids=["last missing", "last truncated", "two missing", "swapped", "of another archive"],
 )
-def test_what_only_the_record_tells(
+def test_errors_found_only_through_the_record(
     damage: Callable[[list[Path]], object], problems: list[str], tmp_path: Path
 ) -> None:
-    parts = cut(tmp_path / "images.tar.gz", recorded())
+    parts = split(tmp_path / "images.tar.gz", archive_with_part_record())
     damage(parts)
     with pytest.raises(ArtifactError) as raised:
         _ = find_archive(tmp_path / "images.tar.gz").size
@@ -189,15 +191,15 @@ def test_what_only_the_record_tells(
     assert raised.value.problem.count("images.tar.gz.") == len(problems)
 
 
-def test_a_part_that_is_not_the_first_is_no_name(tmp_path: Path) -> None:
-    parts = cut(tmp_path / "images.tar.gz")
+def test_only_the_first_part_names_an_archive(tmp_path: Path) -> None:
+    parts = split(tmp_path / "images.tar.gz")
     with pytest.raises(ConfigurationError, match=r"images\.tar\.gz\.002 is only a part") as raised:
         find_archive(parts[1])
     assert "images.tar.gz.001" in raised.value.cure
 
 
-def test_a_whole_file_beside_parts_is_a_question(tmp_path: Path) -> None:
-    parts = cut(tmp_path / "images.tar.gz")
+def test_whole_file_beside_parts_is_ambiguous(tmp_path: Path) -> None:
+    parts = split(tmp_path / "images.tar.gz")
     (tmp_path / "images.tar.gz").write_bytes(b"of last month")
     with pytest.raises(ConfigurationError, match="both as one file and in parts"):
         find_archive(tmp_path / "images.tar.gz")
@@ -205,7 +207,7 @@ def test_a_whole_file_beside_parts_is_a_question(tmp_path: Path) -> None:
 
 
 def test_a_part_that_ends_while_it_is_read(tmp_path: Path) -> None:
-    parts = cut(tmp_path / "images.tar.gz")
+    parts = split(tmp_path / "images.tar.gz")
     source = find_archive(parts[0])
     with source.open() as stream:
         stream.read(10)
@@ -245,7 +247,7 @@ def test_the_names_of_parts(text: str, parsed: tuple[str, int] | None) -> None:
         {"part_starts": 5},
     ],
 )
-def test_a_record_of_parts_that_cannot_be(changes: dict[str, object]) -> None:
+def test_invalid_part_record(changes: dict[str, object]) -> None:
     whole = json.loads(PackManifest("oci", "amd64", (), (), archive_size=100).encode())
     with pytest.raises(ArtifactError, match="is damaged"):
         PackManifest.decode(json.dumps(whole | changes).encode(), "images.tar.gz")

@@ -175,7 +175,7 @@ def test_an_agent_of_another_version_than_the_model(checks: Checks) -> None:
 def test_agents_that_come_from_elsewhere(checks: Checks) -> None:
     checks.model.agent_images_ = "other.corp/juju"
     images = "jujud-operator:3.6.8, charm-base:ubuntu-24.04"
-    assert f"ok  juju: its agents' images come from other.corp/juju ({images})" in checks.found(
+    assert f"ok  juju: Juju's agent images come from other.corp/juju ({images})" in checks.found(
         Level.OK
     )
     checks.model.agent_images_ = None
@@ -191,14 +191,14 @@ def test_storage_without_a_default_class(checks: Checks) -> None:
     database = charm("mysql-k8s", "a/db:1", has_storage=True)
     checks.release.charms_ = (charm("kfp-api", "a/api:1"), database)
     (error,) = checks.found(Level.ERROR)
-    assert "no storage class is the default, and mysql-k8s need storage" in error
+    assert "there is no default storage class, and mysql-k8s need storage" in error
 
 
 def test_images_for_another_cpu(checks: Checks) -> None:
     checks.cluster = ClusterFacts((dataclasses.replace(NODE, architecture="arm64"),), "standard")
     (error,) = checks.found(Level.ERROR)
     assert (
-        "2 images are for another architecture than the nodes (arm64): a-api:1.tar (amd64)"
+        "2 images are for a different architecture than the nodes (arm64): a-api:1.tar (amd64)"
         in error
     )
 
@@ -238,8 +238,8 @@ def test_options_that_name_images_carry_no_credentials(checks: Checks, tmp_path:
     checks.release.charms_ = (*charm_files((api,), tmp_path / "charms"), database)
     (warning,) = checks.found(Level.WARNING)
     assert warning == (
-        "warning  pull: registry.corp:5000 requires credentials, and options that name images "
-        "have none (kfp-api): give the nodes' container runtime credentials for "
+        "warning  pull: registry.corp:5000 requires credentials, which images in options "
+        "cannot have (kfp-api): give the nodes' container runtime credentials for "
         "registry.corp:5000, or allow anonymous pulls"
     )
 

@@ -145,7 +145,10 @@ def test_a_secret_of_somebody_else_under_the_name_is_left_alone(cluster: FakeKub
     cluster.add("secrets", "ann", SECRET_NAME, data={"their": "b3du"})
     done = give_pull_secrets(HOST, ACCOUNT)
     assert len(done.problems) == 1
-    assert "ann: there is a secret ckf-airgap-registry that this charm has not" in done.problems[0]
+    assert (
+        "ann: a secret ckf-airgap-registry exists that this charm did not create"
+        in done.problems[0]
+    )
     assert "kubectl delete secret --namespace ann ckf-airgap-registry" in done.problems[0]
     assert cluster.objects["secrets", "ann", SECRET_NAME]["data"] == {"their": "b3du"}
     assert pull_secrets(cluster, "ann") == []
@@ -175,7 +178,7 @@ def test_a_change_by_somebody_else_meanwhile_is_kept(cluster: FakeKubernetes) ->
     assert patch["metadata"]["resourceVersion"]
     cluster.refusals["PATCH", path] = [(409, "the object has been modified")] * 3
     (problem,) = remove_pull_secrets().problems
-    assert "service account default is changed by others" in problem
+    assert "service account default keeps changing" in problem
     # What tells that there is something to remove is still there.
     assert ("secrets", "ann", SECRET_NAME) in cluster.objects
 
@@ -219,10 +222,10 @@ def test_without_trust_the_cure_is_named(cluster: FakeKubernetes) -> None:
 def test_the_work_of_one_time_is_limited(cluster: FakeKubernetes) -> None:
     for name in ("ann", "bob", "eve"):
         cluster.profile(name, "default")
-    done = give_pull_secrets(HOST, ACCOUNT, most=2)
-    assert (len(done.changes), done.left) == (4, 1)
-    done = give_pull_secrets(HOST, ACCOUNT, most=2)
-    assert (len(done.changes), done.left) == (2, 0)
+    done = give_pull_secrets(HOST, ACCOUNT, most_namespaces=2)
+    assert (len(done.changes), done.postponed) == (4, 1)
+    done = give_pull_secrets(HOST, ACCOUNT, most_namespaces=2)
+    assert (len(done.changes), done.postponed) == (2, 0)
 
 
 def test_a_pod_that_could_never_start_is_replaced(cluster: FakeKubernetes) -> None:
@@ -231,8 +234,8 @@ def test_a_pod_that_could_never_start_is_replaced(cluster: FakeKubernetes) -> No
     waiting_pod(cluster, "notebook-0", owner="StatefulSet", reason="ErrImagePull")
     done = give_pull_secrets(HOST, ACCOUNT)
     assert [change for change in done.changes if "pod" in change] == [
-        "ann: pod artifacts-1, which could not pull, replaced",
-        "ann: pod notebook-0, which could not pull, replaced",
+        "ann: pod artifacts-1, which could not pull, deleted",
+        "ann: pod notebook-0, which could not pull, deleted",
     ]
     assert not [key for key in cluster.objects if key[0] == "pods"]
 

@@ -274,7 +274,7 @@ def _missing_images(
     reported = {word for error in inventory.damaged for word in error.problem.split()}
     return [
         ArtifactError(
-            f"{archive} does not hold {image.name} as it was packed", "copy the archive again"
+            f"{archive} does not contain {image.name} as it was packed", "copy the archive again"
         )
         for image in manifest.images
         if found.get(image.name) != image.image_id and image.name not in reported

@@ -180,13 +180,13 @@ def _require_packed(manifest: PackManifest, found: _Found) -> None:
     ]
     if wrong:
         raise ArtifactError(
-            f"{found.archive} does not hold {listed(wrong, separator=', ')} as packed",
+            f"{found.archive} does not contain {listed(wrong, separator=', ')} as packed",
             f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
         )
 
 
 def _require_signed(signed: PackManifest, written: Sequence[_Written], archive: str) -> None:
-    """Refuse charms that are not those of the record, or that it does not have."""
+    """Refuse charms that are not exactly those of the record."""
     found = [(file.member, file.digest) for file in written]
     expected = [(charm.file, charm.sha256) for charm in signed.charms]
     if sorted(found) != sorted(expected):

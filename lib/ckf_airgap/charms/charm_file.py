@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.charms.assumes import Assumption
-from ckf_airgap.charms.charm_documents import CURE, BoundedFile, CharmDocuments, dashed
+from ckf_airgap.charms.charm_documents import CURE, BoundedFile, CharmDocuments
 from ckf_airgap.charms.charm_reference import CharmReference
 from ckf_airgap.charms.fixed_declarations import digest_of_fixed
-from ckf_airgap.charms.image_options import ImageOption, image_option, parsed_value
+from ckf_airgap.charms.image_options import ImageOption, find_image_options
 from ckf_airgap.charms.unlisted_images import code_marks, required_images
 from ckf_airgap.errors import ArtifactError, without_traceback
 from ckf_airgap.files.untrusted_yaml import Budget
@@ -62,8 +62,8 @@ class CharmFile:
         options: The default of each option, as written; an empty string for none.
         endpoints: Its endpoints.
         bases: Its bases, for example ``ubuntu@24.04``; empty for charms of the old format.
-        is_podspec: Whether it is a podspec charm, which a bundle cannot hold and Juju 4 does not
-            deploy.
+        is_podspec: Whether it is a podspec charm, which a bundle cannot contain and Juju 4 does
+            not deploy.
         has_storage: Whether it declares storage.
         needs_operator_storage: Whether Juju gives storage to its operator: a podspec charm for
             Juju before 2.8.
@@ -258,7 +258,7 @@ def _read(path: Path, documents: CharmDocuments) -> CharmFile:
             for resource, details in resources.items()
             if details.get("type") == "oci-image"
         },
-        image_options=tuple(_image_options(options, documents)),
+        image_options=tuple(find_image_options(options, documents)),
         options={option: str(details.get("default") or "") for option, details in options.items()},
         endpoints=tuple(
             _endpoint(documents, endpoint, role, details)
@@ -317,31 +317,3 @@ def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
         if "name" in base and "channel" in base
     ]
     return tuple(text for text in texts if _BASE.fullmatch(text))
-
-
-def _image_options(
-    options: dict[str, dict[str, Any]], documents: CharmDocuments
-) -> list[ImageOption]:
-    """Find the options that name images.
-
-    Its name must contain "image" **and** its value must be image references: the value alone would
-    match a namespace with a gateway, the name alone a pull policy.
-    """
-    found: list[ImageOption] = []
-    default_files = documents.default_files
-    for name, details in options.items():
-        if "image" not in name:
-            continue
-        # The keys of the file count: the charm reads them, and config.yaml may list others.
-        file = default_files.get(dashed(name))
-        default = (
-            documents.default_images(file)
-            if file
-            else parsed_value(details.get("default"), documents.budget)
-        )
-        option = image_option(name, default)
-        if option:
-            for image in option.images:
-                documents.image(file or "config.yaml", name, image)
-            found.append(option)
-    return found

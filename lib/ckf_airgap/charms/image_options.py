@@ -1,20 +1,21 @@
-"""Options that name images, in the four forms that charms use."""
+"""Options that name images: the rule that finds them, and the four forms of their values."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from ckf_airgap.charms.charm_documents import CharmDocuments, dashed
 from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, load_json_strings, load_strings
 from ckf_airgap.images.reference import ImageReference
 
 Find = Callable[[str], ImageReference | None]
-"""Returns the reference of an image in the air-gapped registry, or None if it is missing."""
+"""Maps an image of a charm to its reference in the air-gapped registry; None if it is missing."""
 
 OptionImages = str | list[str] | dict[str, Any]
-"""The value of an option that names images, before it becomes text for Juju."""
+"""The value of an image option, before it is serialised for Juju."""
 
 
 class ImageOption(Protocol):
@@ -27,18 +28,18 @@ class ImageOption(Protocol):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images of its default value, as written there."""
+        """The images in its value, as written."""
         ...
 
     def value(self, find: Find) -> OptionImages | None:
-        """Return the value that names the images in the air-gapped registry.
+        """Return the value with all images replaced by references to the air-gapped registry.
 
         Args:
-            find: Resolves one image.
+            find: Finds one image in the registry.
 
         Returns:
-            The value, or None if nothing can be set. It never has an empty string in place of an
-            image: for many charms that means the image on the internet.
+            The value, or None if nothing can be set. Missing images are left out, never set to an
+            empty string: many charms would then use the image on the internet.
         """
         ...
 
@@ -80,12 +81,12 @@ class ImageMapOption:
     Attributes:
         name: The option's name.
         entries: Keys and images.
-        others: Keys and values that are not images, which stay unchanged.
+        other_items: Items that are not images, kept unchanged.
     """
 
     name: str
     entries: tuple[tuple[str, str], ...]
-    others: tuple[tuple[str, Any], ...] = ()
+    other_items: tuple[tuple[str, Any], ...] = ()
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -95,12 +96,12 @@ class ImageMapOption:
     def value(self, find: Find) -> dict[str, Any] | None:
         """Return the map of the found images."""
         found = {key: str(item) for key, image in self.entries if (item := find(image))}
-        return {**dict(self.others), **found} or None
+        return {**dict(self.other_items), **found} or None
 
 
 @dataclass(frozen=True)
 class HubImageOption:
-    """An option like that of istio-pilot: a hub, a tag, and names to combine with them.
+    """An option like that of istio-pilot: image names that share a hub and a tag.
 
     Attributes:
         name: The option's name.
@@ -112,26 +113,27 @@ class HubImageOption:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images made up of hub, name and tag, each once."""
+        """The distinct images, each built from hub, name and tag."""
         return tuple(dict.fromkeys(self._image(key) for key in self._image_keys))
 
     def value(self, find: Find) -> dict[str, Any] | None:
         """Return the settings with the registry's hub and tag.
 
-        All names share one hub and one tag, so nothing can be set if an image is missing, or if
-        the images are not in one path with the same tag.
+        Returns:
+            The settings; None if an image is missing, or if the images do not share one path and
+            one tag.
         """
         settings = dict(self.settings)
-        places: set[tuple[str, str]] = set()
+        hubs_and_tags: set[tuple[str, str]] = set()
         for key in self._image_keys:
             found = find(self._image(key))
             if found is None or found.tag is None:
                 return None
             hub, _, settings[key] = found.name.rpartition("/")
-            places.add((hub, found.tag))
-        if len(places) != 1:
+            hubs_and_tags.add((hub, found.tag))
+        if len(hubs_and_tags) != 1:
             return None
-        settings["global-hub"], settings["global-tag"] = places.pop()
+        settings["global-hub"], settings["global-tag"] = hubs_and_tags.pop()
         return settings
 
     @property
@@ -143,17 +145,55 @@ class HubImageOption:
         return f"{settings['global-hub']}/{settings[key]}:{settings['global-tag']}"
 
 
+def find_image_options(
+    options: Mapping[str, Mapping[str, Any]], documents: CharmDocuments
+) -> list[ImageOption]:
+    """Find the options of a charm that name images.
+
+    The name must contain "image" **and** the default value must contain image references: the
+    value alone would match a namespace with a gateway, the name alone a pull policy.
+
+    Args:
+        options: The options in ``config.yaml``, by name.
+        documents: The documents of the charm.
+
+    Raises:
+        ArtifactError: A default file is not valid, or an image reference is not printable.
+    """
+    found: list[ImageOption] = []
+    default_files = documents.default_files
+    for name, details in options.items():
+        if "image" not in name:
+            continue
+        # The keys of the file count: the charm reads them, and config.yaml may list other keys.
+        file = default_files.get(dashed(name))
+        default = (
+            documents.default_images(file)
+            if file
+            else parsed_value(details.get("default"), documents.budget)
+        )
+        option = image_option(name, default)
+        if option:
+            for image in option.images:
+                documents.image(file or "config.yaml", name, image)
+            found.append(option)
+    return found
+
+
 def option_text(value: OptionImages) -> str:
-    """Write the value of an option for Juju: lists and maps as JSON, which is also YAML."""
+    """Serialise the value of an option for Juju: lists and maps as JSON, which is also YAML."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def parsed_value(value: object, budget: Budget | None = None) -> object:
-    """Read the value of an option, which is itself YAML or JSON in a string.
+    """Parse an option value: a string that contains YAML or JSON.
 
     Args:
         value: The value.
-        budget: The remaining budget of values; None for a new one.
+        budget: Limits the number of parsed values; None for a new limit.
+
+    Returns:
+        The parsed value; the string itself if it is neither; None if the value is not a string.
     """
     if not isinstance(value, str):
         return None
@@ -165,14 +205,14 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
 
 
 def image_option(name: str, value: object) -> ImageOption | None:
-    """Return the image option for the value of an option.
+    """Recognise an image option by its value.
 
     Args:
         name: The option's name.
         value: Its value, parsed.
 
     Returns:
-        The option, or None if the value is not made of image references.
+        The option, or None if the value is in none of the four forms.
     """
     if isinstance(value, str):
         return PlainImageOption(name, value) if is_image(value) and "/" in value else None
@@ -191,7 +231,7 @@ def image_option(name: str, value: object) -> ImageOption | None:
 
 
 def is_image(value: object) -> bool:
-    """Return whether a text is an image reference; the grammar also accepts a bare word."""
+    """Return whether a value is an image reference with a path or a tag; a bare word is not."""
     if not isinstance(value, str) or not re.search("[/:]", value):
         return False
     return ImageReference.parse(value) is not None

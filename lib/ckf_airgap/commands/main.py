@@ -16,7 +16,7 @@ from ckf_airgap.commands import (
     push_command,
 )
 from ckf_airgap.commands.output import Answer, notice, print_answer
-from ckf_airgap.concurrency import use_one_arena
+from ckf_airgap.concurrency import use_one_malloc_arena
 from ckf_airgap.errors import AirgapError
 
 _BAD_INPUT = 2
@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    use_one_arena()
+    use_one_malloc_arena()
     arguments = make_parser().parse_args(words)
     try:
         with _terminated_as_interrupted():

@@ -31,8 +31,8 @@ from ckf_airgap.upgrades.walk_steps import Walk
 
 _SPARE_BYTES = 100 * 1024 * 1024
 _ADD_CHARM = (
-    "juju download it and add it to charms.tar.gz; or attach a bundle without it, or run deploy "
-    "with allow-missing=true"
+    "download it with juju download, and add it to charms.tar.gz; or attach a bundle without it, "
+    "or run deploy with allow-missing=true"
 )
 _ADD_IMAGE = "add it to images.tar.gz, or run deploy with allow-missing=true"
 
@@ -52,8 +52,8 @@ class Finding:
     Attributes:
         check: The name of the check.
         level: The severity.
-        text: The finding in words.
-        cure: The cure; empty if none is needed.
+        text: The finding, as a sentence.
+        cure: The fix; empty if none is needed.
     """
 
     check: str
@@ -72,8 +72,8 @@ class PreflightResult:
 
     Attributes:
         findings: The findings, in the order to fix them.
-        walk: The upgrade of the model to the plan; None if no planned application exists, or if
-            the upgrade is refused.
+        walk: The steps that upgrade the model to the plan; None if no planned application exists,
+            or if the upgrade is refused.
     """
 
     findings: tuple[Finding, ...]
@@ -120,15 +120,15 @@ class Preflight:
         self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
         self._report("checking the registry")
-        with self._as_finding("registry"):
+        with self._errors_as_findings("registry"):
             self._check_registry()
         self._report("checking Juju")
-        with self._as_finding("juju"):
+        with self._errors_as_findings("juju"):
             self._check_juju()
         self._report("checking the disk and the charms")
-        with self._as_finding("disk"):
+        with self._errors_as_findings("disk"):
             self._check_disk()
-        with self._as_finding("charms"):
+        with self._errors_as_findings("charms"):
             missing = self._release.selected_charms.require_readable().missing
             for charm in missing:
                 self._error("charms", f"charms.tar.gz lacks the {charm}", _ADD_CHARM)
@@ -137,18 +137,18 @@ class Preflight:
                 self._ok("charms", f"{count} charms, all that the deployment needs")
         inventory = self._check_images()
         self._report("checking Kubernetes")
-        with self._as_finding("kubernetes"):
+        with self._errors_as_findings("kubernetes"):
             self._check_cluster(inventory)
         if inventory is not None:
             self._report(f"checking the plan for {settings.location}")
-            with self._as_finding("plan"):
+            with self._errors_as_findings("plan"):
                 plan = self._release.plan_from(inventory)
                 self._check_plan(plan)
                 self._check_pull(plan)
                 self._report("checking the upgrade")
                 self._check_upgrade(plan)
             if self._mirrors:
-                with self._as_finding("mirrors"):
+                with self._errors_as_findings("mirrors"):
                     self._check_mirrors(inventory)
         return PreflightResult(tuple(self._findings), self._walk)
 
@@ -161,16 +161,16 @@ class Preflight:
         self._model = model = self._login()
         versions = model.versions()
         self._ok("juju", f"logged in to {model.name}, Juju {versions.model}")
-        with self._as_finding("juju"):
+        with self._errors_as_findings("juju"):
             require_admin(model)
-        with self._as_finding("juju"):
+        with self._errors_as_findings("juju"):
             require_matching_client(versions)
         for problem, cure in unsupported_charms(
             self._release.selected_charms.deployed, versions.model
         ):
             self._error("juju", problem, cure)
         self._check_agents(model.agent_images(), versions.model)
-        with self._as_finding("juju"):
+        with self._errors_as_findings("juju"):
             self._check_proxy(model)
 
     def _check_proxy(self, model: JujuModel) -> None:
@@ -180,9 +180,9 @@ class Preflight:
         proxy = model_proxy(settings, host, networks=False) if host else None
         if proxy is None:
             return
-        # Go programs support networks in no-proxy, the charms' HTTP client does not.
-        is_excepted = model_proxy(settings, host, networks=True) is None
-        add = self._warning if is_excepted else self._error
+        # Go programs accept CIDR ranges in no-proxy; the charms' HTTP client does not.
+        is_excluded_by_range = model_proxy(settings, host, networks=True) is None
+        add = self._warning if is_excluded_by_range else self._error
         exceptions = ",".join(filter(None, (str(settings.get("no-proxy") or ""), host)))
         cure = f"juju model-config --model {model.name} no-proxy={exceptions}"
         problem = f"charms reach the Kubernetes API ({host}) through the model's proxy {proxy}"
@@ -198,41 +198,41 @@ class Preflight:
                 "juju",
                 "the controller pulls the images of its agents from the internet "
                 f"({public}: {', '.join(wanted)})",
-                "let the nodes' container runtime mirror them, or bootstrap with "
+                "configure a mirror for them on the nodes, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",
             )
             return
         host, _, path = repository.partition("/")
         if host != self._release.inputs.settings.location.host:
-            self._ok("juju", f"its agents' images come from {repository} ({', '.join(wanted)})")
+            self._ok("juju", f"Juju's agent images come from {repository} ({', '.join(wanted)})")
             return
         cure = (
             f"copy them there from {public}, or pack with --juju-version {juju} and push the "
             "archive there"
         )
-        lacking = self._lacking(path, wanted)
-        if lacking:
+        missing = self._missing_images(path, wanted)
+        if missing:
             self._error(
                 "juju",
-                f"{repository} lacks {', '.join(lacking)}, in which Juju runs its agents and "
+                f"{repository} lacks {', '.join(missing)}, in which Juju runs its agents and "
                 "charms",
                 cure,
             )
         else:
             self._ok("juju", f"{repository} has {', '.join(wanted)}")
         # The controller already runs, but another node would have to pull its images.
-        lacking = self._lacking(
+        missing = self._missing_images(
             path, [name for name in controller_images(juju) if name not in wanted]
         )
-        if lacking:
+        if missing:
             self._warning(
                 "juju",
-                f"{repository} lacks {', '.join(lacking)}, which the controller needs if its pod "
+                f"{repository} lacks {', '.join(missing)}, which the controller needs if its pod "
                 "moves to another node",
                 cure,
             )
 
-    def _lacking(self, path: str, names: Iterable[str]) -> list[str]:
+    def _missing_images(self, path: str, names: Iterable[str]) -> list[str]:
         """List the images that the registry lacks below a path."""
         registry = self._release.registry
         parts = [(name, *name.split(":")) for name in names]
@@ -251,7 +251,7 @@ class Preflight:
                 "disk",
                 f"the unit has {free / 1e6:.0f} MB free, and needs {needed / 1e6:.0f} MB to "
                 "unpack the charms",
-                "make space on its node, or move its pod to another node",
+                "free disk space on the unit's node, or move its pod to another node",
             )
         else:
             self._ok("disk", f"{free / 1e9:.1f} GB free in the unit")
@@ -268,7 +268,7 @@ class Preflight:
             self._warning(
                 "images",
                 f"{image.member} has no name, and no charm uses it",
-                "it is not pushed; if you need it, save it by its name (docker save NAME)",
+                "it is not pushed; if you need it, save it by name (docker save NAME), not by ID",
             )
         for entry in inventory.perhaps_lost:
             self._warning("images", entry.problem, entry.cure)
@@ -277,7 +277,7 @@ class Preflight:
             for problem in filter(None, map(location.length_problem, image.paths)):
                 self._error("images", f"{image.description}: {problem}", SHORTER_PATH)
         if not inventory.damaged and not inventory.conflicts:
-            self._ok("images", f"images.tar.gz is complete: {len(inventory.images)} images")
+            self._ok("images", f"images.tar.gz is intact: {len(inventory.images)} images")
         return inventory
 
     def _check_cluster(self, inventory: Inventory | None) -> None:
@@ -295,7 +295,7 @@ class Preflight:
         elif with_storage:
             self._error(
                 "kubernetes",
-                f"no storage class is the default, and {', '.join(with_storage)} need storage",
+                f"there is no default storage class, and {', '.join(with_storage)} need storage",
                 "kubectl annotate storageclass NAME "
                 "storageclass.kubernetes.io/is-default-class=true",
             )
@@ -303,9 +303,9 @@ class Preflight:
         if operators and not facts.default_storage_class:
             self._warning(
                 "kubernetes",
-                f"no storage class is the default, and the operators of {', '.join(operators)} "
+                f"there is no default storage class, and the operators of {', '.join(operators)} "
                 "need storage",
-                "make one the default, or set one for the model: "
+                "make a storage class the default, or set one for operators: "
                 "juju model-config operator-storage=NAME",
             )
         architectures = {node.architecture for node in facts.nodes}
@@ -318,7 +318,7 @@ class Preflight:
             shown = ", ".join(f"{member} ({cpu})" for member, cpu in sorted(others.items())[:5])
             self._error(
                 "kubernetes",
-                f"{len(others)} images are for another architecture than the nodes "
+                f"{len(others)} images are for a different architecture than the nodes "
                 f"({', '.join(sorted(architectures))}): {shown}",
                 "pull and save them again with --platform linux/"
                 f"{next(iter(sorted(architectures)), 'amd64')}",
@@ -331,7 +331,7 @@ class Preflight:
             self._error(
                 "plan",
                 f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
-                "add the image, or name it in the overlay",
+                "add the image to images.tar.gz, or set another in the overlay",
             )
         for warning in plan.warnings:
             add = self._error if warning.is_fatal else self._warning
@@ -344,7 +344,7 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        # The check of Juju has reported why there is no login.
+        # _check_juju has already reported why there is no login.
         if self._model is None:
             return
         state = self._model.state()
@@ -361,12 +361,12 @@ class Preflight:
         if self._release.pull_account(plan) is None:
             self._ok("pull", f"{host} allows pulls without credentials")
             return
-        self._ok("pull", "the oci-image resources get credentials to pull them")
+        self._ok("pull", "the oci-image resources are passed with pull credentials")
         names = sorted(item.name for item in plan.applications if item.image_options)
         if names:
             self._warning(
                 "pull",
-                f"{host} requires credentials, and options that name images have none "
+                f"{host} requires credentials, which images in options cannot have "
                 f"({', '.join(names)})",
                 f"give the nodes' container runtime credentials for {host}, or allow anonymous "
                 "pulls",
@@ -379,18 +379,18 @@ class Preflight:
         for host in trial.not_tried:
             self._warning(
                 "mirrors",
-                f"the registry holds no image of {host} under its original name",
-                "push the images (push-images), then check again",
+                f"the registry has no image of {host} under its original name",
+                "run push-images, then preflight again",
             )
         for failed in trial.failed:
             self._error("mirrors", str(failed), CONFIGURE_NODES)
         if trial.tried and not trial.failed:
             nodes = {each.node for each in trial.tried}
             images = dict.fromkeys(each.image for each in trial.tried)
-            self._ok("mirrors", f"{len(nodes)} nodes find {', '.join(images)} in the registry")
+            self._ok("mirrors", f"{len(nodes)} nodes pull {', '.join(images)} from the registry")
 
     @contextmanager
-    def _as_finding(self, check: str) -> Generator[None]:
+    def _errors_as_findings(self, check: str) -> Generator[None]:
         try:
             yield
         except AirgapError as error:

@@ -1,8 +1,8 @@
-"""The pull secrets of users' namespaces: a registry with an account gives pods there no image.
+"""The pull secrets of users' namespaces, which their pods need if the registry wants credentials.
 
-A namespace of a user gets one secret, and the service accounts that its pods run as name it.
-Nothing of others changes: a secret of the same name stays as it is, and a service account keeps
-its other pull secrets.
+Each user namespace gets one secret, and the service accounts of its pods refer to it. Objects of
+others are not changed: a secret of the same name stays as it is, and a service account keeps its
+other pull secrets.
 """
 
 import base64
@@ -34,17 +34,16 @@ from ckf_airgap.kubernetes.cluster import PULL_FAILURES, profile_namespaces
 SECRET_NAME = "ckf-airgap-registry"  # noqa: S105
 """The name of the secret in each namespace."""
 SERVICE_ACCOUNTS = ("default", "default-editor", "default-viewer")
-"""Kubernetes makes the first, Kubeflow's profile controller the others (profile_controller.go)."""
+"""Kubernetes creates the first, Kubeflow's profile_controller.go the others."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ckf-airgap"}
-"""The label of what the charm has made."""
+"""The label of the objects that this charm creates."""
 
 _SECRET_TYPE = "kubernetes.io/dockerconfigjson"  # noqa: S105
 _SECRET_KEY = ".dockerconfigjson"  # noqa: S105
-# What makes another pod in the place of one that is deleted. A Job or a workflow counts it as
-# failed instead.
+# Owners that replace a deleted pod. A Job or a workflow would count it as failed.
 _REPLACING_KINDS = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})
-# What the API says of one namespace, which says nothing of the others.
-_OF_ONE_NAMESPACE = (FORBIDDEN, CONFLICT, UNPROCESSABLE_ENTITY)
+# Errors that concern one namespace only.
+_NAMESPACE_ERRORS = (FORBIDDEN, CONFLICT, UNPROCESSABLE_ENTITY)
 _ATTEMPTS = 3
 
 
@@ -53,33 +52,33 @@ class PullSecretChanges:
     """What was done in users' namespaces.
 
     Attributes:
-        namespaces: How many there are.
-        changes: What was changed, in words.
-        problems: What could not be done, in words, each with its cure.
-        left: How many namespaces were left for the next time.
+        namespaces: The number of users' namespaces.
+        changes: A sentence for each change.
+        problems: A sentence for each change that failed, with its fix.
+        postponed: The number of namespaces left for the next call.
     """
 
     namespaces: int
     changes: tuple[str, ...]
     problems: tuple[str, ...] = ()
-    left: int = 0
+    postponed: int = 0
 
 
-class _NotDoneError(Exception):
-    """Why something could not be done in one namespace."""
+class _NamespaceError(Exception):
+    """A change failed in one namespace."""
 
 
 def give_pull_secrets(
-    host: str, account: Credentials, *, most: int | None = None
+    host: str, account: Credentials, *, most_namespaces: int | None = None
 ) -> PullSecretChanges:
-    """Give the namespaces of users the account of the registry; done again, it changes nothing.
+    """Give users' namespaces a pull secret for the registry. Idempotent.
 
-    What there is costs four requests, however many namespaces there are.
+    Reading the state takes four list requests, whatever the number of namespaces.
 
     Args:
         host: Host and port of the registry.
-        account: What to pull with. Users can read it.
-        most: In how many namespaces to change something at most; None for all.
+        account: The account for pulls. Users can read it.
+        most_namespaces: The maximum number of namespaces to change; None for all.
 
     Returns:
         What was changed.
@@ -90,7 +89,7 @@ def give_pull_secrets(
     content = _content(host, account)
     changes: list[str] = []
     problems: list[str] = []
-    changed = left = 0
+    changed = postponed = 0
     with api_errors("give users' namespaces a pull secret"):
         client = api_client()
         state = _State.read(profile_namespaces(), pods=True)
@@ -100,27 +99,27 @@ def give_pull_secrets(
             accounts = state.accounts_without(namespace)
             if not (needs_secret or accounts or pods):
                 continue
-            if most is not None and changed >= most:
-                left += 1
+            if most_namespaces is not None and changed >= most_namespaces:
+                postponed += 1
                 continue
             changed += 1
-            with _collected(problems, namespace):
+            with _collect_errors(problems, namespace):
                 if needs_secret:
                     _write_secret(client, namespace, content, namespace in state.secrets)
                     changes.append(f"{namespace}: secret {SECRET_NAME}")
                 for name in accounts:
                     _edit_account(client, namespace, name, add=True)
                     changes.append(f"{namespace}: service account {name}")
-                # Kubernetes gives a pod the pull secrets of its service account only when it
-                # is made, so that this one would never start.
+                # A pod gets the pull secrets of its service account only at creation, so these
+                # would never start.
                 for name in pods:
                     client.delete(Pod, name, namespace=namespace)
-                    changes.append(f"{namespace}: pod {name}, which could not pull, replaced")
-    return PullSecretChanges(len(state.namespaces), tuple(changes), tuple(problems), left)
+                    changes.append(f"{namespace}: pod {name}, which could not pull, deleted")
+    return PullSecretChanges(len(state.namespaces), tuple(changes), tuple(problems), postponed)
 
 
 def remove_pull_secrets() -> PullSecretChanges:
-    """Remove what ``give_pull_secrets`` has made, and nothing else.
+    """Remove what ``give_pull_secrets`` created, and nothing else.
 
     Returns:
         What was changed.
@@ -132,15 +131,15 @@ def remove_pull_secrets() -> PullSecretChanges:
     problems: list[str] = []
     with api_errors("remove the pull secrets of users' namespaces"):
         client = api_client()
-        # A namespace that is no user's any more has kept its secret.
+        # Includes namespaces that no longer belong to a user but still have the secret.
         state = _State.read(())
         namespaces = sorted(state.secrets)
         for namespace in namespaces:
-            with _collected(problems, namespace):
+            with _collect_errors(problems, namespace):
                 for name in state.accounts_with(namespace):
                     _edit_account(client, namespace, name, add=False)
                     changes.append(f"{namespace}: service account {name}")
-                # Last, because it tells where there is something to remove.
+                # Last: the secret marks the namespaces that still need cleaning up.
                 client.delete(Secret, SECRET_NAME, namespace=namespace)
                 changes.append(f"{namespace}: secret {SECRET_NAME}")
     return PullSecretChanges(len(namespaces), tuple(changes), tuple(problems))
@@ -163,13 +162,13 @@ def namespaces_without_pull_secret() -> list[str]:
 
 @dataclass(frozen=True)
 class _State:
-    """What there is.
+    """The current objects.
 
     Attributes:
-        namespaces: Those of users.
-        secrets: The content of this charm's secret, by namespaces.
-        accounts: The names of the pull secrets of service accounts, by namespaces and accounts.
-        pods: The pods that have not started yet, by namespaces.
+        namespaces: The users' namespaces.
+        secrets: The content of this charm's secret, by namespace.
+        accounts: The names of the pull secrets of service accounts, by namespace and account.
+        pods: The pods that have not started yet, by namespace.
     """
 
     namespaces: tuple[str, ...]
@@ -198,17 +197,17 @@ class _State:
         return cls(tuple(namespaces), secrets, accounts, pending)
 
     def accounts_without(self, namespace: str) -> list[str]:
-        """List the service accounts that do not name the secret."""
+        """List the service accounts that do not refer to the secret."""
         accounts = self.accounts.get(namespace, {})
         return [name for name, secrets in accounts.items() if SECRET_NAME not in secrets]
 
     def accounts_with(self, namespace: str) -> list[str]:
-        """List the service accounts that name the secret."""
+        """List the service accounts that refer to the secret."""
         accounts = self.accounts.get(namespace, {})
         return [name for name, secrets in accounts.items() if SECRET_NAME in secrets]
 
     def stuck_pods(self, namespace: str, host: str) -> list[str]:
-        """List the pods that never started for want of the secret, and that are made again."""
+        """List the pods that cannot start without the secret, and whose owner recreates them."""
         return [
             _metadata(pod).name or ""
             for pod in self.pods.get(namespace, ())
@@ -225,10 +224,10 @@ def _names(account: ServiceAccount) -> list[str]:
 
 
 def _would_get_secret(pod: Pod) -> bool:
-    """Tell whether a pod has no pull secret, and another in its place would have one.
+    """Return whether a pod has no pull secret, but its replacement would have one.
 
-    One that names its pull secrets itself is not given those of its service account
-    (documentation, "Configure Service Accounts for Pods").
+    A pod with its own ``imagePullSecrets`` does not get those of its service account (Kubernetes
+    documentation, "Configure Service Accounts for Pods").
     """
     owners: list[Any] = _metadata(pod).ownerReferences or []
     return (
@@ -240,7 +239,7 @@ def _would_get_secret(pod: Pod) -> bool:
 
 
 def _waits_for_image(pod: Pod, host: str) -> bool:
-    """Tell whether a pod waits for an image of a registry that it cannot pull."""
+    """Return whether a pod cannot pull an image from the registry."""
     if pod.status is None:
         return False
     statuses = (*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ()))
@@ -254,20 +253,20 @@ def _waits_for_image(pod: Pod, host: str) -> bool:
 
 
 def _content(host: str, account: Credentials) -> str:
-    """Write an account as the data of a secret.
+    """Encode an account as the data of a pull secret.
 
     Kubernetes documentation, "Pull an Image from a Private Registry".
     """
-    both = base64.b64encode(f"{account.username}:{account.password}".encode()).decode()
-    entry = {"username": account.username, "password": account.password, "auth": both}
+    auth = base64.b64encode(f"{account.username}:{account.password}".encode()).decode()
+    entry = {"username": account.username, "password": account.password, "auth": auth}
     return base64.b64encode(json.dumps({"auths": {host: entry}}).encode()).decode()
 
 
 def _write_secret(client: Any, namespace: str, content: str, is_there: bool) -> None:
-    """Make the secret, or give it its new content.
+    """Create the secret, or update its content.
 
     Raises:
-        _NotDoneError: There is a secret of somebody else under its name.
+        _NamespaceError: A secret of this name exists that the charm did not create.
         ApiError: Kubernetes refuses.
     """
     data = {_SECRET_KEY: content}
@@ -284,20 +283,20 @@ def _write_secret(client: Any, namespace: str, content: str, is_there: bool) -> 
     except ApiError as error:
         if error_status(error) != CONFLICT:
             raise
-        raise _NotDoneError(
-            f"there is a secret {SECRET_NAME} that this charm has not made: remove it (kubectl "
-            f"delete secret --namespace {namespace} {SECRET_NAME}), and run it again"
+        raise _NamespaceError(
+            f"a secret {SECRET_NAME} exists that this charm did not create: delete it (kubectl "
+            f"delete secret --namespace {namespace} {SECRET_NAME}), and run the action again"
         ) from error
 
 
 def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
-    """Add the secret to a service account's pull secrets, or remove it; others stay.
+    """Add the secret to a service account's pull secrets, or remove it; the others are kept.
 
-    The list has no merge key (core/v1, ``listType=atomic``), so that it is written as a whole, on
-    the condition that nobody has written it since it was read.
+    The list is atomic (core/v1, ``listType=atomic``), so it is replaced as a whole, and only if
+    the account's ``resourceVersion`` is unchanged.
 
     Raises:
-        _NotDoneError: Somebody else changes the account again and again.
+        _NamespaceError: The service account keeps changing.
         ApiError: Kubernetes refuses.
     """
     for _ in range(_ATTEMPTS):
@@ -318,27 +317,25 @@ def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
                 raise
         else:
             return
-    raise _NotDoneError(
-        f"the service account {name} is changed by others all the time: run it again"
-    )
+    raise _NamespaceError(f"the service account {name} keeps changing: run the action again")
 
 
 @contextmanager
-def _collected(problems: list[str], namespace: str) -> Generator[None]:
-    """Collect a problem that concerns one namespace alone; others stop the work.
+def _collect_errors(problems: list[str], namespace: str) -> Generator[None]:
+    """Collect errors that concern one namespace; raise all others.
 
-    What is missing is none: a namespace may go at any time.
+    Not found is ignored: a namespace may be deleted at any time.
     """
     try:
         yield
-    except _NotDoneError as error:
+    except _NamespaceError as error:
         problems.append(f"{namespace}: {error}")
     except ApiError as error:
         status = error_status(error)
-        if status in _OF_ONE_NAMESPACE:
+        if status in _NAMESPACE_ERRORS:
             problems.append(
-                f"{namespace}: Kubernetes refuses it ({error_reason(error)}): cure that, and run "
-                "it again"
+                f"{namespace}: Kubernetes refuses the change ({error_reason(error)}): fix that, "
+                "and run the action again"
             )
         elif status != NOT_FOUND:
             raise

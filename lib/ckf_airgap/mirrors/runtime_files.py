@@ -1,4 +1,4 @@
-"""The files that container runtimes read their mirrors from, with a page on where they go.
+"""Writes the mirror configuration of container runtimes, with a README on where it goes.
 
 The formats: containerd, "Registry Host Configuration" (docs/hosts.md); k3s and RKE2, "Private
 Registry Configuration"; OpenShift, ImageDigestMirrorSet and ImageTagMirrorSet of
@@ -22,19 +22,19 @@ from ckf_airgap.images.registry_location import RegistryLocation
 _CA = "ca.crt"
 _RANCHER_CA = "ckf-airgap-ca.crt"
 _NAME = "ckf-airgap"
-# What host names, URLs of repositories and the names of these files consist of. None of it has a
-# meaning of its own in a quoted string of TOML.
-_PLAIN = re.compile(r"[A-Za-z0-9.:/_\[\]-]+")
+# The characters of host names, repository URLs and file names. None is special in a quoted TOML
+# string.
+_TOML_SAFE = re.compile(r"[A-Za-z0-9.:/_\[\]-]+")
 
 
 @dataclass(frozen=True)
 class MirrorSettings:
-    """What the files are made from.
+    """The input of the generated files.
 
     Attributes:
         location: The registry prefix.
         hosts: The original registries.
-        ca: PEM certificates of the registry's authority, or None for those of the nodes' system.
+        ca: The registry's CA certificates (PEM); None if the nodes trust it already.
     """
 
     location: RegistryLocation
@@ -42,7 +42,7 @@ class MirrorSettings:
     ca: str | None
 
     def repository(self, host: str) -> str:
-        """Return the part of the registry, without its host, that mirrors an original one."""
+        """Return the path in the registry under which an original registry is mirrored."""
         return f"{self.location.path}/{host}".lstrip("/")
 
 
@@ -51,11 +51,11 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
 
     Args:
         runtime: One of ``RUNTIMES``.
-        settings: What they are made from.
+        settings: The input.
 
     Returns:
-        The content of each file, by its path below the directory of the runtime. There is no
-        account in any of them.
+        The content of each file, by its path below the directory of the runtime. None contains
+        credentials.
     """
     for host in settings.hosts:
         # The host becomes the name of a directory.
@@ -104,8 +104,8 @@ def _containerd(settings: MirrorSettings) -> dict[str, str]:
         if settings.ca:
             rules.append(f"ca = {_quoted(_CA)}")
             written[f"certs.d/{host}/{_CA}"] = settings.ca
-        # Without a server, the last one asked would be the original registry. Some versions ignore
-        # the rules of the server, so that it alone would not do.
+        # Without server, containerd would fall back to the original registry. Some versions ignore
+        # the settings of server, so a host section is needed, too.
         lines = [
             f"server = {_quoted(url)}",
             *rules,
@@ -163,15 +163,15 @@ def _openshift(settings: MirrorSettings) -> dict[str, str]:
 
 
 class _WithoutAliases(yaml.SafeDumper):
-    """Writes what stands twice twice."""
+    """Writes repeated values in full, without YAML anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _quoted(text: str) -> str:
-    """Write a string of TOML; all that these files have are plain ones."""
-    if not _PLAIN.fullmatch(text):
+    """Quote a TOML string; these files contain only strings that need no escapes."""
+    if not _TOML_SAFE.fullmatch(text):
         raise AssertionError(text)
     return f'"{text}"'
 
@@ -182,11 +182,11 @@ RUNTIMES: Mapping[str, Callable[[MirrorSettings], dict[str, str]]] = {
     "rke2": lambda settings: _rancher("rke2", settings),
     "openshift": _openshift,
 }
-"""The container runtimes that files can be written for."""
+"""The supported container runtimes, each with the function that writes its files."""
 ALL_RUNTIMES = "all"
-"""What stands for all of them where one can be chosen."""
+"""The choice that means every runtime."""
 
 
 def chosen_runtimes(choice: str) -> tuple[str, ...]:
-    """Return the runtimes that an operator means by one of them, or by ``ALL_RUNTIMES``."""
+    """Return the runtimes for a choice: one of ``RUNTIMES``, or ``ALL_RUNTIMES``."""
     return tuple(RUNTIMES) if choice == ALL_RUNTIMES else (choice,)

@@ -17,7 +17,7 @@ from ckf_airgap.push.push_records import StoredLayer
 from ckf_airgap.push.push_state import PushState
 from ckf_airgap.push.uploads import Uploads
 from ckf_airgap.registry.blob_upload import UploadLostError
-from ckf_airgap.registry.client import BlobGoneError, RegistryClient
+from ckf_airgap.registry.client import RegistryClient, SourceBlobMissingError
 from ckf_airgap.registry.registry_errors import RefusedError
 
 # How many recorded repositories to check for a known layer, besides that of its image.
@@ -135,7 +135,7 @@ class LayerUploads:
         """
         content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
-        def expect(blob: Blob) -> None:
+        def before_commit(blob: Blob) -> None:
             # Recorded before the registry commits it: if this push is killed in between, the next
             # one checks whether the registry has it.
             self._state.add_layer(_stored(layer, content, blob), layer.place, [repository])
@@ -148,7 +148,7 @@ class LayerUploads:
             return _stored(layer, content, blob)
 
         pieces = content.stored_pieces(compressors) if content else _pieces(layer)
-        arrival = uploads.send(repository, pieces, expect, arrive)
+        arrival = uploads.send(repository, pieces, before_commit, arrive)
         name = self._name(layer)
         is_confirmed = layer.digest is not None
         upload = LayerUpload(layer.path, name, arrival, is_confirmed, repository, layer.place)
@@ -218,7 +218,7 @@ class LayerUploads:
         sources = self._state.repositories(digest)
         try:
             self._client.copy_blob(layer.blob, sources, repository, mounts=mounts)
-        except BlobGoneError:
+        except SourceBlobMissingError:
             self._verified -= {(source, digest) for source in (*sources, repository)}
             self._state.forget_layer(digest)
             raise

@@ -28,7 +28,7 @@ from ckf_airgap.push.same_image import present_image
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import Manifest, Published
-from ckf_airgap.registry.registry_errors import LostBlobError, RefusedError, TagTakenError
+from ckf_airgap.registry.registry_errors import MissingBlobError, RefusedError, TagTakenError
 
 # The push stops after so many refused images if none was accepted.
 _MOST_REFUSALS = 5
@@ -376,7 +376,7 @@ class PushSink:
         try:
             self._bring(blobs.values(), image, repository, mounts=True)
             published = client.publish(repository, path.tag, manifests)
-        except LostBlobError:
+        except MissingBlobError:
             # The registry said that it has them all.
             self._bring(blobs.values(), image, repository, mounts=False)
             published = client.publish(repository, path.tag, manifests)

@@ -222,11 +222,11 @@ class _Run:
 
     def push(self) -> PushResult:
         """Read the archive until every image has an outcome."""
-        inventory = self._read(carefully=False)
+        inventory = self._read(in_chunks=False)
         fruitless = 0
         while self._outcomes.lost and fruitless < _FRUITLESS_PASSES:
             before = self._progress
-            inventory = self._read(carefully=True)
+            inventory = self._read(in_chunks=True)
             fruitless = 0 if self._progress > before else fruitless + 1
         if self._outcomes.lost:
             raise self._outcomes.lost
@@ -246,16 +246,16 @@ class _Run:
         refused = len(self._target.destinations.refused)
         return self._target.layers.arrived_contents + len(self._outcomes) + refused
 
-    def _read(self, *, carefully: bool) -> Inventory:
+    def _read(self, *, in_chunks: bool) -> Inventory:
         """Read the archive, and read it again if files were taken for something else."""
         while True:
             # Images that this pass lost may arrive in the next one.
             self._outcomes.lost = None
-            sink, is_settled = self._read_once(carefully=carefully)
+            sink, is_settled = self._read_once(in_chunks=in_chunks)
             if is_settled:
                 return sink.inventory()
 
-    def _read_once(self, *, carefully: bool) -> tuple[PushSink, bool]:
+    def _read_once(self, *, in_chunks: bool) -> tuple[PushSink, bool]:
         """Push the images that have no outcome yet.
 
         Five things run in parallel: decoding the archive; finding and hashing layers; compressing
@@ -266,7 +266,7 @@ class _Run:
             open_archive(archive, meter.read, with_segments=True) as stream,
             make_compressors() as compressors,
             Uploads(
-                self._target.client, carefully=carefully, on_sent=meter.sent, on_step=meter.tick
+                self._target.client, in_chunks=in_chunks, on_sent=meter.sent, on_step=meter.tick
             ) as uploads,
             Finisher(meter.tick) as finisher,
         ):

@@ -30,7 +30,7 @@ class Uploads:
         self,
         client: RegistryClient,
         *,
-        carefully: bool = False,
+        in_chunks: bool = False,
         on_sent: Callable[[int], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
@@ -38,12 +38,12 @@ class Uploads:
 
         Args:
             client: The registry.
-            carefully: Whether to send in chunks, which can be sent again if a connection breaks.
+            in_chunks: Whether to send in chunks, which can be sent again if a connection breaks.
             on_sent: Called with the size of each piece that is sent, in the sending thread.
             on_step: Called for each piece, and regularly while one waits.
         """
         self._client = client
-        self._carefully = carefully
+        self._in_chunks = in_chunks
         self._on_sent = on_sent
         self._on_step = on_step
         self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
@@ -58,7 +58,7 @@ class Uploads:
         self,
         repository: str,
         pieces: Iterable[Piece],
-        expect: Callable[[Blob], None],
+        before_commit: Callable[[Blob], None],
         arrive: Callable[[Blob], Arrived],
     ) -> Future[Arrived]:
         """Send a blob.
@@ -66,8 +66,8 @@ class Uploads:
         Args:
             repository: The repository to send it to.
             pieces: Its bytes; iterated in the calling thread, no faster than they are sent.
-            expect: Called with the blob just before the registry commits it, in another thread;
-                an exception cancels the upload.
+            before_commit: Called with the blob just before the registry commits it, in another
+                thread; an exception cancels the upload.
             arrive: Called with the committed blob, in another thread.
 
         Returns:
@@ -77,7 +77,7 @@ class Uploads:
             Exception: Iterating the pieces failed; nothing is stored.
         """
         waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
-        future = self._executor.submit(self._upload, repository, waiting, expect, arrive)
+        future = self._executor.submit(self._upload, repository, waiting, before_commit, arrive)
         try:
             for piece in pieces:
                 if not self._hand_over(waiting, piece, future):
@@ -94,13 +94,15 @@ class Uploads:
         self,
         repository: str,
         waiting: _Waiting,
-        expect: Callable[[Blob], None],
+        before_commit: Callable[[Blob], None],
         arrive: Callable[[Blob], Arrived],
     ) -> Arrived:
         pieces = self._taken(waiting)
         try:
             return arrive(
-                self._client.upload_blob(repository, pieces, expect, carefully=self._carefully)
+                self._client.upload_blob(
+                    repository, pieces, before_commit, in_chunks=self._in_chunks
+                )
             )
         except AirgapError as error:
             failure = without_traceback(error)

@@ -54,17 +54,17 @@ class BlobUpload:
         self,
         repository: str,
         pieces: Iterable[bytes],
-        expect: Callable[[Blob], None],
+        before_commit: Callable[[Blob], None],
         *,
-        carefully: bool,
+        in_chunks: bool,
     ) -> Blob:
         """Send a blob, and compute its digest on the way.
 
         Args:
             repository: The repository to send it to.
             pieces: Its bytes.
-            expect: Called with the blob just before the registry commits it.
-            carefully: Whether to send a large blob in chunks.
+            before_commit: Called with the blob just before the registry commits it.
+            in_chunks: Whether to send a large blob in chunks.
 
         Returns:
             The blob, whose digest the registry has confirmed.
@@ -76,16 +76,16 @@ class BlobUpload:
         first = _chunk(rest)
         if len(first) < CHUNK_SIZE:
             blob = blob_of(first)
-            expect(blob)
+            before_commit(blob)
             return self._send_at_once(repository, first, blob)
         location = self._open(repository)
-        if self._takes_chunks and (carefully or not self._takes_streams):
+        if self._takes_chunks and (in_chunks or not self._takes_streams):
             content = _Hashed(chain([first], iter(lambda: _chunk(rest), b"")))
             location = self._send_chunks(repository, location, content)
         else:
             content = _Hashed(chain([first], rest))
             location = self._send_stream(repository, location, content)
-        expect(content.blob)
+        before_commit(content.blob)
         return self._close(repository, location, content.blob)
 
     def try_out(self, repository: str) -> None:

@@ -16,26 +16,26 @@ from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
 from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, RegistryConnection
-from ckf_airgap.registry.registry_errors import LostBlobError, NoSpaceError, TagTakenError
+from ckf_airgap.registry.registry_errors import MissingBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
-# The number of repositories from which a mount is tried, and of failed mounts after which none is.
-_MOST_MOUNTS = 4
-_MOUNTS_IN_VAIN = 20
+# Try to mount from at most so many repositories; stop after so many failed mounts in a row.
+_MOUNT_SOURCES = 4
+_MOST_FAILED_MOUNTS = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-# Responses to a manifest of an unsupported media type: besides 415, those of registries that parse
-# it and miss a field.
-_NOT_THIS_TYPE = (400, 406, 415, 422)
+# Responses that can mean an unsupported media type: 415, or those of registries that try to parse
+# the manifest and do not find a field.
+_TYPE_REFUSED = (400, 406, 415, 422)
 _STORED = (200, 201, 202)
 # Responses that may mean that the tag is immutable.
 _TAG_TAKEN = (403, 409, 412)
-# A mount can be refused in many ways, which do not matter. 202: not mounted.
+# Anything but 201 means not mounted; 202 means that an upload was opened instead.
 _MOUNT_ANSWERS = tuple(range(201, 500))
 
 
-class BlobGoneError(UploadLostError):
-    """No repository has the blob any longer."""
+class SourceBlobMissingError(UploadLostError):
+    """None of the source repositories has the blob any longer."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Published:
-    """The manifest of a tag.
+    """The result of a publication: the manifest that the tag points to.
 
     Attributes:
         digest: The digest of the manifest.
-        is_new: Whether the tag was made or moved now.
+        is_new: Whether this call created or moved the tag.
     """
 
     digest: str
@@ -72,8 +72,8 @@ class Published:
 class RegistryClient:
     """One registry. Every method raises RegistryError if the registry fails or refuses.
 
-    Requests are retried a few times after transient failures (connection lost, 429, 5xx), with a
-    growing random pause.
+    Requests are retried a few times after transient failures (connection lost, 429, 5xx), with
+    exponential backoff and jitter.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class RegistryClient:
         """Prepare the connection; nothing is sent yet.
 
         Args:
-            host: ``host[:port]``. HTTPS always.
-            ca: PEM certificates of the authorities to trust beside those of the system.
+            host: ``host[:port]``. Always HTTPS.
+            ca: CA certificates (PEM) to trust in addition to the system's.
             credentials: The account, or None.
 
         Raises:
@@ -92,15 +92,15 @@ class RegistryClient:
         self._connection = RegistryConnection(host, ca=ca, credentials=credentials)
         self._upload = BlobUpload(self._connection, self.has_blob)
         self._refused_types: set[str] = set()
-        self._mounts_in_vain = 0
+        self._failed_mounts = 0
 
     def check(self) -> None:
         """Check that the registry answers, speaks this API and accepts the credentials."""
         answer = self._connection.request("GET", "/v2/", expected=(200,), attempts=_FEW_ATTEMPTS)
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise RegistryError(
-                f"registry {self._connection.host} is not a registry (API v2): it answers with a "
-                "page",
+                f"registry {self._connection.host} is not a registry (API v2): it answers with "
+                "an HTML page",
                 "check the host and the path of the option registry",
             )
 
@@ -145,14 +145,14 @@ class RegistryClient:
             answer = self._connection.request("GET", path, expected=(200, 404), headers=headers)
         if answer.status == 404:
             return None
-        told = _digest_in(answer.headers.get("Docker-Content-Digest"))
-        return told or sha256_of(answer.body)
+        from_header = _digest_in(answer.headers.get("Docker-Content-Digest"))
+        return from_header or sha256_of(answer.body)
 
     def tags(self, repository: str) -> list[str]:
         """List the tags of a repository, as many as the registry sends in one response.
 
         Returns:
-            Its tags; none if there is no such repository, or no such list.
+            Its tags; empty if the repository does not exist or cannot be listed.
         """
         path = f"/v2/{repository}/tags/list"
         answer = self._connection.request("GET", path, expected=(200, 404))
@@ -166,7 +166,7 @@ class RegistryClient:
         return [tag for tag in listed if isinstance(tag, str) and _TAG.fullmatch(tag)]
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        """Return whether a repository holds a blob."""
+        """Return whether a repository has a blob."""
         path = f"/v2/{repository}/blobs/{digest}"
         return self._connection.request("HEAD", path, expected=(200, 404)).status == 200
 
@@ -181,11 +181,11 @@ class RegistryClient:
         content = self._connection.request("GET", path, expected=(200, 404)).body
         return content if sha256_of(content) == digest else None
 
-    def read_manifest(self, repository: str, tag: str) -> bytes | None:
-        """Read the manifest of a tag or a digest; None if there is none."""
+    def read_manifest(self, repository: str, reference: str) -> bytes | None:
+        """Read a manifest by tag or digest; None if it does not exist or is too large."""
         answer = self._connection.request(
             "GET",
-            f"/v2/{repository}/manifests/{tag}",
+            f"/v2/{repository}/manifests/{reference}",
             expected=(200, 404),
             headers={"Accept": _MANIFEST_TYPES},
         )
@@ -195,17 +195,17 @@ class RegistryClient:
         self,
         repository: str,
         pieces: Iterable[bytes],
-        expect: Callable[[Blob], None] = lambda _: None,
+        before_commit: Callable[[Blob], None] = lambda _: None,
         *,
-        carefully: bool = False,
+        in_chunks: bool = False,
     ) -> Blob:
         """Upload a blob, and compute its digest on the way.
 
         Args:
             repository: The repository to send it to.
             pieces: Its bytes.
-            expect: Called with the blob just before the registry commits it.
-            carefully: Whether to send a large blob in chunks, which can be sent again if the
+            before_commit: Called with the blob just before the registry commits it.
+            in_chunks: Whether to send a large blob in chunks, which can be sent again if the
                 connection breaks.
 
         Returns:
@@ -214,7 +214,7 @@ class RegistryClient:
         Raises:
             UploadLostError: The upload failed and cannot be resumed.
         """
-        return self._upload.send(repository, pieces, expect, carefully=carefully)
+        return self._upload.send(repository, pieces, before_commit, in_chunks=in_chunks)
 
     def copy_blob(
         self, blob: Blob, sources: Sequence[str], target: str, *, mounts: bool = True
@@ -223,59 +223,59 @@ class RegistryClient:
 
         Args:
             blob: The blob.
-            sources: Repositories that hold it, or have held it.
+            sources: Repositories that have it, or have had it.
             target: The repository to copy it to.
             mounts: Whether to try to mount it.
 
         Raises:
-            BlobGoneError: None of them has it any longer.
-            UploadLostError: The upload failed.
+            SourceBlobMissingError: None of the sources has the blob any longer.
+            UploadLostError: The download or the upload failed.
         """
-        is_looked_up = target in sources
-        if is_looked_up and self.has_blob(target, blob.digest):
+        may_be_there = target in sources
+        if may_be_there and self.has_blob(target, blob.digest):
             return
         if mounts and any(
-            self.mount_blob(blob, source, target) for source in sources[:_MOST_MOUNTS]
+            self.mount_blob(blob, source, target) for source in sources[:_MOUNT_SOURCES]
         ):
             return
-        if not is_looked_up and self.has_blob(target, blob.digest):
+        if not may_be_there and self.has_blob(target, blob.digest):
             return
         for source in sources:
             try:
                 pieces = self._download(source, blob)
-                copied = self.upload_blob(target, pieces, carefully=True)
+                copied = self.upload_blob(target, pieces, in_chunks=True)
             except _NotThereError:
                 continue
             if copied == blob:
                 return
-            raise self._other_bytes(source, blob)
-        raise BlobGoneError(
+            raise self._wrong_content(source, blob)
+        raise SourceBlobMissingError(
             f"registry {self._connection.host} has lost the layer {blob.digest}",
-            "look at its disk and its log, then run it again: it continues",
+            "check the registry's disk and log, then push again: it continues",
         )
 
     def publish(self, repository: str, tag: str, manifests: Sequence[Manifest]) -> Published:
-        """Publish an image under a tag, unless the tag already is this image.
+        """Publish an image under a tag, unless the tag already points to it.
 
         Args:
-            repository: Where to.
+            repository: The repository to publish to.
             tag: The tag.
             manifests: Its possible manifests; the first that the registry accepts is published.
 
         Returns:
-            The manifest of the tag.
+            The manifest that the tag points to.
 
         Raises:
-            LostBlobError: The registry misses a blob of the image.
-            RefusedError: It accepts none of the manifests, or the tag is another image and
-                immutable.
+            MissingBlobError: The registry lacks a blob of the image.
+            RefusedError: It accepts none of the manifests, or the tag is immutable and points to
+                another image.
         """
         present = self.manifest_digest(repository, tag)
         if present and present in {manifest.digest for manifest in manifests}:
             return Published(present, is_new=False)
-        fit = [each for each in manifests if each.media_type not in self._refused_types]
+        candidates = [each for each in manifests if each.media_type not in self._refused_types]
         refusal: RegistryError | None = None
-        for manifest in fit or manifests:
+        for manifest in candidates or manifests:
             refusal = self._put(repository, tag, manifest, present)
             if refusal is None:
                 return Published(manifest.digest, is_new=True)
@@ -286,16 +286,16 @@ class RegistryClient:
     def _put(
         self, repository: str, tag: str, manifest: Manifest, present: str | None
     ) -> RegistryError | None:
-        """Publish a manifest; return why the registry refuses its media type, if it does.
+        """Publish a manifest. Return the error if its media type is refused, otherwise None.
 
         Raises:
-            RegistryError: It refuses it for another reason.
+            RegistryError: The registry refuses the manifest for another reason.
         """
         path = f"/v2/{repository}/manifests/{tag}"
         answer = self._connection.request(
             "PUT",
             path,
-            expected=(*_STORED, *_NOT_THIS_TYPE, *_TAG_TAKEN),
+            expected=(*_STORED, *_TYPE_REFUSED, *_TAG_TAKEN),
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
         )
@@ -307,21 +307,21 @@ class RegistryClient:
         if is_taken and self.manifest_digest(repository, tag) == manifest.digest:
             # An earlier PUT succeeded, and its response was lost.
             return None
-        is_about_type = answer.status in _NOT_THIS_TYPE
-        if isinstance(refusal, TagTakenError | LostBlobError) or not is_about_type:
+        is_about_type = answer.status in _TYPE_REFUSED
+        if isinstance(refusal, TagTakenError | MissingBlobError) or not is_about_type:
             raise refusal
         return refusal
 
     def _require_stored(self, repository: str, tag: str, digest: str) -> None:
-        """Read back the manifest that the registry says it has stored."""
+        """Read back the manifest that the registry confirmed."""
         attempts = Attempts(_FEW_ATTEMPTS)
-        # If several servers share a storage, one may not see yet what another stored.
+        # With several servers on shared storage, one may not yet see what another has stored.
         while (stored := self.manifest_digest(repository, tag)) != digest:
             if attempts.is_last:
                 raise RegistryError(
-                    f"registry {self._connection.host} says that it has stored {digest} as "
-                    f"{repository}:{tag}, and has {stored or 'nothing'} there",
-                    "look into its log, and whether another program writes there",
+                    f"registry {self._connection.host} confirmed {digest} as {repository}:{tag}, "
+                    f"but returns {stored or 'nothing'}",
+                    "check its log, and whether another program writes to this tag",
                 )
             attempts.wait()
 
@@ -330,15 +330,15 @@ class RegistryClient:
 
         Args:
             blob: The blob.
-            source: A repository that holds it.
+            source: A repository that has it.
             target: The repository to mount it in.
 
         Returns:
-            Whether the registry did. Many do not.
+            Whether the blob was mounted. Many registries never mount.
         """
-        if source == target or self._mounts_in_vain >= _MOUNTS_IN_VAIN:
+        if source == target or self._failed_mounts >= _MOST_FAILED_MOUNTS:
             return False
-        self._mounts_in_vain += 1
+        self._failed_mounts += 1
         query = f"mount={quote(blob.digest, safe=':')}&from={quote(source, safe='/')}"
         path = f"/v2/{target}/blobs/uploads/?{query}"
         try:
@@ -348,21 +348,21 @@ class RegistryClient:
             if answer.status == 202:
                 self._upload.give_up(answer)
         except NoSpaceError:
-            # The account may not even be allowed to look the blob up.
+            # Report this now: a later lookup of the blob may fail for another reason.
             raise
         except RegistryError:
-            # Whatever the reason: the upload that replaces the mount shows whether it matters.
+            # Ignore the reason: if it matters, the upload that replaces the mount fails, too.
             return False
         if answer.status != 201:
             return False
-        self._mounts_in_vain = 0
+        self._failed_mounts = 0
         return True
 
-    def _other_bytes(self, repository: str, blob: Blob) -> RegistryError:
+    def _wrong_content(self, repository: str, blob: Blob) -> RegistryError:
         return RegistryError(
-            f"registry {self._connection.host} returned other bytes for {blob.digest} of "
+            f"registry {self._connection.host} returned wrong content for {blob.digest} of "
             f"{repository}",
-            "check the registry's storage, then run it again",
+            "check the registry's storage, then push again",
         )
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
@@ -372,7 +372,7 @@ class RegistryClient:
             while True:
                 with self._connection.stream(path) as (answer, pieces):
                     if answer.status == 200:
-                        yield from self._taken(pieces, repository, blob)
+                        yield from self._checked_pieces(pieces, repository, blob)
                         return
                     if not answer.is_transient:
                         raise _NotThereError
@@ -383,20 +383,22 @@ class RegistryClient:
             raise UploadLostError(
                 f"registry {self._connection.host} stopped sending {blob.digest} "
                 f"({self._connection.shown(str(error))})",
-                "see that the connection to it is reliable, then run it again",
+                "check the network connection, then push again",
             ) from error
 
-    def _taken(self, pieces: Iterator[bytes], repository: str, blob: Blob) -> Iterator[bytes]:
+    def _checked_pieces(
+        self, pieces: Iterator[bytes], repository: str, blob: Blob
+    ) -> Iterator[bytes]:
         size = 0
         for piece in pieces:
             yield piece
             size += len(piece)
             if size > blob.size:
-                raise self._other_bytes(repository, blob)
+                raise self._wrong_content(repository, blob)
 
 
 class _NotThereError(Exception):
-    """A repository does not return a blob."""
+    """A blob cannot be downloaded from a repository."""
 
 
 def _digest_in(header: str | None) -> str | None:

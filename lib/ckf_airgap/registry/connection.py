@@ -78,7 +78,7 @@ class RegistryConnection:
 
         Args:
             host: ``host[:port]``.
-            ca: PEM certificates of the authorities to trust beside those of the system.
+            ca: CA certificates (PEM) to trust in addition to the system's.
             credentials: The account, or None.
 
         Raises:

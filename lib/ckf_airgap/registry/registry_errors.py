@@ -22,11 +22,11 @@ class RefusedError(RegistryError):
 
 
 class TagTakenError(RefusedError):
-    """A tag is another image, and the registry does not allow changing it."""
+    """A tag points to another image, and the registry does not allow moving it."""
 
 
-class LostBlobError(RegistryError):
-    """The registry misses a blob that it had confirmed."""
+class MissingBlobError(RegistryError):
+    """The registry lacks a blob that it had confirmed."""
 
 
 class NoSpaceError(RegistryError):
@@ -82,7 +82,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         return NoSpaceError(f"{registry} {known[0]}{words}", known[1])
     # OCI Distribution Specification, "Error Codes"; also MANIFEST_BLOB_UNKNOWN.
     if b"BLOB_UNKNOWN" in body and request.method == "PUT":
-        return LostBlobError(f"{registry} {_LOST_BLOB[0]}{words}", _LOST_BLOB[1])
+        return MissingBlobError(f"{registry} {_LOST_BLOB[0]}{words}", _LOST_BLOB[1])
     if not request.repository:
         problem, cure = _GENERAL.get(status, (f"answered {status} to {request.method}", _LOG))
         kind = CredentialsError if status == 401 else RegistryError
