@@ -164,8 +164,9 @@ def test_the_account_is_given_for_every_image_and_shown_nowhere(
     )
     with_images = 0
     for values in planned(tofu, folder)["juju_application"].values():
+        images: dict[str, str] = values["resources"] or {}
         # The provider looks here for the account of an image.
-        paths = {image.rpartition("/")[0] for image in (values["resources"] or {}).values()}
+        paths = {image.rpartition("/")[0] for image in images.values()}
         assert values["registry_credentials"] == (
             {path: account for path in paths} if paths else None
         )
