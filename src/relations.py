@@ -1,5 +1,7 @@
 """The charm's relations: where its traces go, and the authorities that another charm names."""
 
+import json
+import logging
 import ssl
 from collections.abc import Sequence
 
@@ -7,6 +9,8 @@ import ops
 from charmlibs.interfaces.certificate_transfer import CertificateTransferRequires
 
 from ckf_airgap.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 _TRACING = "charm-tracing"
 _AUTHORITIES = "receive-ca-cert"
@@ -16,7 +20,17 @@ class Relations:
     """What other charms give to this one. Every relation is optional."""
 
     def __init__(self, charm: ops.CharmBase) -> None:
-        self._tracing = ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_AUTHORITIES)
+        # Before any event: ops stores the destination, and sends at the end of the hook.
+        if collector := _collector_in_the_clear(charm.model.relations[_TRACING]):
+            logger.warning(
+                "no traces are sent to %s, whose collector has a plain HTTP address: give the "
+                "collector a certificate, and relate %s to the charm that names its CA",
+                collector,
+                _AUTHORITIES,
+            )
+            ops.tracing.set_destination(None, None)
+        else:
+            ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_AUTHORITIES)
         self._certificates = CertificateTransferRequires(charm, _AUTHORITIES)
 
     @property
@@ -42,3 +56,22 @@ class Relations:
                     f"--relations shows what {_AUTHORITIES} is related to",
                 ) from None
         return "\n".join(certificates)
+
+
+def _collector_in_the_clear(relations: Sequence[ops.Relation]) -> str:
+    """Return the application whose collector takes traces over plain HTTP; empty for none.
+
+    The format: interface ``tracing``, version 2 (charmlibs, "interfaces/tracing").
+    """
+    for relation in relations:
+        if not relation.active or relation.app is None:
+            continue
+        try:
+            receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))
+            urls = [each["url"] for each in receivers]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            # Ops takes no address from what is not of the interface.
+            continue
+        if any(str(url).lower().startswith("http:") for url in urls):
+            return relation.app.name
+    return ""
