@@ -13,6 +13,7 @@ from ckf_airgap.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 _TRACING = "charm-tracing"
+_PROTOCOL = "otlp_http"
 _AUTHORITIES = "receive-ca-cert"
 
 
@@ -20,7 +21,7 @@ class Relations:
     """What other charms give to this one. Every relation is optional."""
 
     def __init__(self, charm: ops.CharmBase) -> None:
-        # Before any event: ops stores the destination, and sends at the end of the hook.
+        # Before any event, because ops sends at the end of the hook to where it knows then.
         if collector := _collector_in_the_clear(charm.model.relations[_TRACING]):
             logger.warning(
                 "no traces are sent to %s, whose collector has a plain HTTP address: give the "
@@ -30,7 +31,7 @@ class Relations:
             )
             ops.tracing.set_destination(None, None)
         else:
-            ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_AUTHORITIES)
+            self._tracing = ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_AUTHORITIES)
         self._certificates = CertificateTransferRequires(charm, _AUTHORITIES)
 
     @property
@@ -68,7 +69,7 @@ def _collector_in_the_clear(relations: Sequence[ops.Relation]) -> str:
             continue
         try:
             receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))
-            urls = [each["url"] for each in receivers]
+            urls = [each["url"] for each in receivers if each["protocol"]["name"] == _PROTOCOL]
         except (ValueError, TypeError, KeyError, RecursionError):
             # Ops takes no address from what is not of the interface.
             continue

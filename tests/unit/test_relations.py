@@ -126,6 +126,23 @@ def test_traces_never_go_over_plain_http(
     assert "no traces are sent to remote" in line
 
 
+def test_other_protocols_of_the_collector_may_be_in_the_clear(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receivers = [
+        {"protocol": {"name": "zipkin", "type": "http"}, "url": "http://tempo.corp:9411"},
+        {"protocol": {"name": "otlp_http", "type": "http"}, "url": "https://tempo.corp:4318"},
+    ]
+    related = testing.Relation(
+        "charm-tracing", remote_app_data={"receivers": json.dumps(receivers)}
+    )
+    authority = pem(CA())
+    relate(unit, related, authorities([authority]))
+    found = destinations(monkeypatch)
+    unit.context.run(unit.context.on.start(), unit.state)
+    assert found == [("https://tempo.corp:4318/v1/traces", authority)]
+
+
 def test_a_collector_that_gets_a_certificate_gets_the_traces(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
