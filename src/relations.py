@@ -22,13 +22,8 @@ class Relations:
 
     def __init__(self, charm: ops.CharmBase) -> None:
         # Before any event, because ops sends at the end of the hook to where it knows then.
-        if collector := _collector_in_the_clear(charm.model.relations[_TRACING]):
-            logger.warning(
-                "no traces are sent to %s, whose collector has a plain HTTP address: give the "
-                "collector a certificate, and relate %s to the charm that names its CA",
-                collector,
-                _AUTHORITIES,
-            )
+        if obstacle := _obstacle_to_traces(charm.model.relations[_TRACING]):
+            logger.warning("no traces are sent: %s", obstacle)
             ops.tracing.set_destination(None, None)
         else:
             self._tracing = ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_AUTHORITIES)
@@ -59,8 +54,8 @@ class Relations:
         return "\n".join(certificates)
 
 
-def _collector_in_the_clear(relations: Sequence[ops.Relation]) -> str:
-    """Return the application whose collector takes traces over plain HTTP; empty for none.
+def _obstacle_to_traces(relations: Sequence[ops.Relation]) -> str:
+    """Return why traces cannot go to the related collector; empty if they can, or there is none.
 
     The format: interface ``tracing``, version 2 (charmlibs, "interfaces/tracing").
     """
@@ -71,8 +66,10 @@ def _collector_in_the_clear(relations: Sequence[ops.Relation]) -> str:
             receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))
             urls = [each["url"] for each in receivers if each["protocol"]["name"] == _PROTOCOL]
         except (ValueError, TypeError, KeyError, RecursionError):
-            # Ops takes no address from what is not of the interface.
-            continue
+            return f"{relation.app.name} does not name its collector as the interface says"
         if any(str(url).lower().startswith("http:") for url in urls):
-            return relation.app.name
+            return (
+                f"the collector of {relation.app.name} has a plain HTTP address: give it a "
+                f"certificate, and relate {_AUTHORITIES} to the charm that names its CA"
+            )
     return ""

@@ -115,7 +115,7 @@ def test_over_plain_http_nothing_is_sent(operator: Operator, collector: Collecto
     operator.run("preflight")
     assert collector.traces == before
     log = operator.juju.cli("debug-log", "--replay", "--no-tail", "--include", f"unit-{UNIT}")
-    assert f"no traces are sent to {PROVIDER}" in log
+    assert f"no traces are sent: the collector of {PROVIDER} has a plain HTTP address" in log
 
 
 def test_what_was_kept_is_sent_when_the_collector_has_a_certificate(

@@ -123,7 +123,7 @@ def test_traces_never_go_over_plain_http(
     unit.context.run(events[event], unit.state)
     assert set(found) == {(None, None)}
     (line,) = {log.message for log in unit.context.juju_log if "plain HTTP" in log.message}
-    assert "no traces are sent to remote" in line
+    assert line.startswith("no traces are sent: the collector of remote")
 
 
 def test_other_protocols_of_the_collector_may_be_in_the_clear(
