@@ -5,6 +5,7 @@ import time
 import zipfile
 from collections.abc import Callable, Generator
 from pathlib import Path
+from secrets import token_urlsafe
 
 import jubilant
 import pytest
@@ -17,8 +18,7 @@ from tests.support.operator_steps import APPLICATION, UNIT, Operator, Site
 
 CHARMS = ("argo-controller", "kubeflow-profiles")
 PROVIDER = "tracing-provider"
-# What ops[tracing] calls the run of an action.
-SPAN = "render_bundle_action"
+PASSWORD = token_urlsafe(24)
 
 # Provides both interfaces with what its options say, as tempo and self-signed-certificates do.
 _DISPATCH = """#!/bin/sh
@@ -84,7 +84,7 @@ def operator(
     operator.juju.deploy(_provider(tmp_path_factory.mktemp("provider")), PROVIDER)
     operator.deploy_charm(charm, artifacts)
     operator.configure(**{"excluded-charms": "argo-controller"})
-    operator.give_juju_user()
+    operator.give_juju_user(PASSWORD)
     operator.wait_until_says("ready")
     _name_collector(operator, collector.url)
     operator.juju.config(PROVIDER, {"certificates": json.dumps([_authority(site)])})
@@ -97,15 +97,18 @@ def test_without_the_relation_nothing_is_sent(operator: Operator, collector: Col
     assert collector.traces.count("Span #") == 0
 
 
-def test_an_action_is_traced(operator: Operator, collector: Collector, site: Site) -> None:
+def test_an_action_is_traced(operator: Operator, collector: Collector) -> None:
     operator.juju.integrate(f"{APPLICATION}:charm-tracing", f"{PROVIDER}:tracing")
     operator.juju.integrate(f"{APPLICATION}:receive-ca-cert", f"{PROVIDER}:send-ca-cert")
     operator.juju.wait(jubilant.all_agents_idle, successes=3)
-    operator.run("render-bundle")
-    _wait_for(lambda: SPAN in collector.traces)
+    operator.run("push-images")
+    _wait_for(lambda: "push_images_action: CkfAirgapCharm" in collector.traces)
     traces = collector.traces
     assert f"-> juju_unit: Str({UNIT})" in traces
     assert f"-> juju_model: Str({operator.model})" in traces
+    # The action has read it.
+    assert "Name           : secret-get" in traces
+    assert PASSWORD not in traces
 
 
 def test_over_plain_http_nothing_is_sent(operator: Operator, collector: Collector) -> None:
