@@ -60,7 +60,7 @@ def _obstacle_to_traces(relations: Sequence[ops.Relation]) -> str:
     The format: interface ``tracing``, version 2 (charmlibs, "interfaces/tracing").
     """
     for relation in relations:
-        if not relation.active or relation.app is None:
+        if not relation.active:
             continue
         try:
             receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))

@@ -117,7 +117,7 @@ def test_over_plain_http_nothing_is_sent(operator: Operator, collector: Collecto
     before = collector.traces
     operator.run("preflight")
     assert collector.traces == before
-    log = operator.juju.cli("debug-log", "--replay", "--no-tail", "--include", f"unit-{UNIT}")
+    log = operator.juju.cli("debug-log", "--replay", "--no-tail", "--include", UNIT)
     assert f"no traces are sent: the collector of {PROVIDER} has a plain HTTP address" in log
 
 
