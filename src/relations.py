@@ -1,5 +1,7 @@
 """The charm's relations: tracing, and CA certificates from another charm."""
 
+import json
+import logging
 import ssl
 from collections.abc import Sequence
 
@@ -8,7 +10,10 @@ from charmlibs.interfaces.certificate_transfer import CertificateTransferRequire
 
 from ckf_airgap.errors import ConfigurationError
 
+logger = logging.getLogger(__name__)
+
 _TRACING = "charm-tracing"
+_PROTOCOL = "otlp_http"
 _CA_CERTIFICATES = "receive-ca-cert"
 
 
@@ -16,7 +21,12 @@ class Relations:
     """The charm's relations. All are optional."""
 
     def __init__(self, charm: ops.CharmBase) -> None:
-        self._tracing = ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_CA_CERTIFICATES)
+        # Before any event, because ops sends at the end of the hook to where it knows then.
+        if obstacle := _obstacle_to_traces(charm.model.relations[_TRACING]):
+            logger.warning("no traces are sent: %s", obstacle)
+            ops.tracing.set_destination(None, None)
+        else:
+            self._tracing = ops.tracing.Tracing(charm, _TRACING, ca_relation_name=_CA_CERTIFICATES)
         self._certificates = CertificateTransferRequires(charm, _CA_CERTIFICATES)
 
     @property
@@ -42,3 +52,24 @@ class Relations:
                     "instead",
                 ) from None
         return "\n".join(certificates)
+
+
+def _obstacle_to_traces(relations: Sequence[ops.Relation]) -> str:
+    """Return why traces cannot go to the related collector; empty if they can, or there is none.
+
+    The format: interface ``tracing``, version 2 (charmlibs, "interfaces/tracing").
+    """
+    for relation in relations:
+        if not relation.active:
+            continue
+        try:
+            receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))
+            urls = [each["url"] for each in receivers if each["protocol"]["name"] == _PROTOCOL]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return f"{relation.app.name} does not name its collector as the interface says"
+        if any(str(url).lower().startswith("http:") for url in urls):
+            return (
+                f"the collector of {relation.app.name} has a plain HTTP address: give it a "
+                f"certificate, and relate {_CA_CERTIFICATES} to the charm that names its CA"
+            )
+    return ""

@@ -49,6 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
         testbed.build()
         build_registries()
         builds.juju_3_client()
+        builds.collector()
         builds.opentofu()
         builds.juju_provider()
         return 0

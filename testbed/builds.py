@@ -19,6 +19,7 @@ _KUBERNETES_PROGRAMS = (
     "kubectl",
 )
 _JUJU = "github.com/juju/juju"
+_COLLECTOR = Path(__file__).parent / "collector_program"
 _JUJU_PROVIDER = Path(__file__).parent / "juju_provider"
 _JUJU_TAGS = "minimal,provider_kubernetes,notest"
 # Debugging information that is stripped in the end need not be made.
@@ -140,17 +141,43 @@ def juju_provider() -> Path:
 
     The provider itself is not among the modules that can be had here.
     """
-    sources = sorted(_JUJU_PROVIDER.iterdir())
-    digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+    plugin = f"github.com/hashicorp/terraform-plugin-go {versions.TERRAFORM_PLUGIN}"
+    return _own_program("juju-provider", _JUJU_PROVIDER, [plugin])
+
+
+def collector() -> Path:
+    """Build OpenTelemetry's collector; gives the program."""
+    project = "go.opentelemetry.io/collector"
+    parts = ("otelcol", "receiver/otlpreceiver", "exporter/debugexporter")
+    needed = [
+        *(f"{project}/{part} {versions.COLLECTOR}" for part in parts),
+        f"{project}/confmap/provider/fileprovider {versions.COLLECTOR_CONFIGURATION}",
+    ]
+    return _own_program("collector", _COLLECTOR, needed)
+
+
+def _own_program(name: str, source: Path, needed: Sequence[str]) -> Path:
+    """Build a program whose source is here.
+
+    Args:
+        name: What it is called.
+        source: The folder with its source.
+        needed: The modules that it needs, each with its version.
+
+    Returns:
+        The program.
+    """
+    sources = sorted(source.iterdir())
+    content = [*(each.read_bytes() for each in sources), *(each.encode() for each in needed)]
+    digest = hashlib.sha256(b"".join(content)).hexdigest()
 
     def make(folder: Path) -> None:
-        plugin = f"github.com/hashicorp/terraform-plugin-go {versions.TERRAFORM_PLUGIN}"
-        module = _module(folder, f"require {plugin}\n")
-        for source in sources:
-            shutil.copyfile(source, module / source.name)
-        _build(module, folder / "provider", ".")
+        module = _module(folder, "".join(f"require {each}\n" for each in needed))
+        for each in sources:
+            shutil.copyfile(each, module / each.name)
+        _build(module, folder / name, ".")
 
-    return cached("juju-provider", digest[:12], make) / "provider"
+    return cached(name, digest[:12], make) / name
 
 
 def controller_agent() -> Path:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed import builds, charm_pack, images, large_archive, namespace, rootfs
+from testbed.collector import Collector
 from testbed.controller import Controller, write_wrapper
 from testbed.file_server import FileServer
 from testbed.host import install_packages, run, say, step
@@ -25,6 +26,8 @@ _CLOSED = ("registry-auth", "registry-auth.airgap.test", 5001)
 _FILES_PORT = 5002
 _SPARE = ("registry-spare", namespace.NODE_ADDRESS, 5003)
 _ARCHIVE_PORT = 5004
+_COLLECTOR_PORT = 5005
+_CLEAR_COLLECTOR_PORT = 5006
 _USERNAME = "pusher"
 
 
@@ -197,6 +200,24 @@ class Testbed:
         finally:
             self._processes.stop(name)
             log.unlink(missing_ok=True)
+
+    @contextmanager
+    def collector(self) -> Generator[Collector]:
+        """Run a collector of traces inside, which has taken none before."""
+        collector = Collector(
+            address=f"{namespace.NODE_ADDRESS}:{_COLLECTOR_PORT}",
+            clear_address=f"{namespace.NODE_ADDRESS}:{_CLEAR_COLLECTOR_PORT}",
+            state=self.folder / "collector",
+            certificate=self._authority.issue("files", namespace.NODE_ADDRESS),
+            processes=self._processes,
+            wrap=self._space.command,
+        )
+        collector.stop()
+        collector.start()
+        try:
+            yield collector
+        finally:
+            collector.stop()
 
     @contextmanager
     def spare_registry(self) -> Generator[Registry]:

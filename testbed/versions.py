@@ -12,6 +12,9 @@ JUJU_3_CLIENT = "3.6.25"
 # What checks the Terraform module, and what its stand-in of the Juju provider is made with.
 OPENTOFU = "v1.12.6"
 TERRAFORM_PLUGIN = "v0.31.0"
+# The collector that takes the charm's traces; its configuration has versions of its own.
+COLLECTOR = "v0.165.0"
+COLLECTOR_CONFIGURATION = "v1.71.0"
 CHARMCRAFT = "4.5.0"
 # The registries that the functional tests know beside Debian's docker-registry 2.8.
 DISTRIBUTION = "v3.1.2"

@@ -1,5 +1,5 @@
 // A stand-in of the Juju provider that knows the schema of what the modules use, and nothing else:
-// OpenTofu checks configurations against it without a controller.
+// OpenTofu checks configurations against it, and applies them to its own state, without a controller.
 package main
 
 import (
@@ -45,7 +45,7 @@ var blockNesting = map[string]tfprotov6.SchemaNestedBlockNestingMode{
 	"set":  tfprotov6.SchemaNestedBlockNestingModeSet,
 }
 
-var plain = regexp.MustCompile(`^([a-z]+)([!?=]+)$`)
+var plain = regexp.MustCompile(`^([a-z]+)([!?=~]+)$`)
 
 func collection(kind, element string) tftypes.Type {
 	switch kind {
@@ -60,7 +60,7 @@ func collection(kind, element string) tftypes.Type {
 }
 
 // attribute reads "string!", ["map", "string", "?"], or an object with nested attributes. Its flags:
-// ! required, ? optional, = computed.
+// ! required, ? optional, = computed, ~ another value makes another resource.
 func attribute(name string, text json.RawMessage) *tfprotov6.SchemaAttribute {
 	made := &tfprotov6.SchemaAttribute{Name: name}
 	var flags, word string
@@ -106,10 +106,23 @@ func schemaBlock(of block) *tfprotov6.SchemaBlock {
 	return made
 }
 
-// provider answers what "validate" and tests with mocks ask; anything else is a nil pointer.
+// replacing names the attributes with the flag ~.
+func replacing(of block) []string {
+	var found []string
+	for name, text := range of.Attributes {
+		if strings.HasSuffix(string(text), `~"`) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// provider answers what "validate", tests with mocks, "plan" and "apply" ask, of resources alone;
+// anything else is a nil pointer. What replaces a resource is found by the resource's name.
 type provider struct {
 	tfprotov6.ProviderServer
-	known *tfprotov6.GetProviderSchemaResponse
+	known     *tfprotov6.GetProviderSchemaResponse
+	replacing map[string][]string
 }
 
 func (p provider) GetProviderSchema(
@@ -164,13 +177,15 @@ func main() {
 		ResourceSchemas:   map[string]*tfprotov6.Schema{},
 		DataSourceSchemas: map[string]*tfprotov6.Schema{},
 	}
+	replaced := map[string][]string{}
 	for name, each := range all.Resources {
 		known.ResourceSchemas[name] = schema(each)
+		replaced[name] = replacing(each)
 	}
 	for name, each := range all.DataSources {
 		known.DataSourceSchemas[name] = schema(each)
 	}
-	serve := func() tfprotov6.ProviderServer { return provider{known: known} }
+	serve := func() tfprotov6.ProviderServer { return provider{known: known, replacing: replaced} }
 	if err := tf6server.Serve("registry.opentofu.org/juju/juju", serve); err != nil {
 		log.Fatal(err)
 	}

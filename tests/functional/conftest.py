@@ -15,6 +15,7 @@ from testbed.pki import Authority
 from testbed.registries import KINDS
 from testbed.registry import Registry
 from tests.functional.archive_case import ArchiveCase
+from tests.functional.opentofu import OpenTofu
 from tests.functional.packs import CHARMS, OPTIONS
 from tests.functional.running_registry import RunningRegistry
 from tests.sample_release import Release
@@ -201,3 +202,8 @@ def release(filled: tuple[Release, Path], outside: Outside, tmp_path: Path) -> R
     outside.has(release.images)
     write_charms(release, tmp_path / "charms")
     return release
+
+
+@pytest.fixture(scope="session")
+def tofu(tmp_path_factory: pytest.TempPathFactory) -> OpenTofu:
+    return OpenTofu(tmp_path_factory.mktemp("tofu"))

@@ -101,6 +101,85 @@ def test_traces_go_to_the_collector_that_is_related(
     assert found == [("https://tempo.corp:4318/v1/traces", authority)]
 
 
+@pytest.mark.parametrize(
+    "url", ["http://tempo.corp:4318", "HTTP://tempo.corp:4318", "http:tempo.corp"]
+)
+@pytest.mark.parametrize("event", ["start", "relation_changed", "update_status"])
+def test_traces_never_go_over_plain_http(
+    unit: Unit,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    event: str,
+) -> None:
+    found = destinations(monkeypatch)
+    related = collector(url)
+    relate(unit, related, authorities([pem(CA())]))
+    on = unit.context.on
+    events = {
+        "start": on.start(),
+        "update_status": on.update_status(),
+        "relation_changed": on.relation_changed(related),
+    }
+    unit.context.run(events[event], unit.state)
+    assert set(found) == {(None, None)}
+    (line,) = {log.message for log in unit.context.juju_log if "plain HTTP" in log.message}
+    assert line.startswith("no traces are sent: the collector of remote")
+
+
+def test_other_protocols_of_the_collector_may_be_in_the_clear(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receivers = [
+        {"protocol": {"name": "zipkin", "type": "http"}, "url": "http://tempo.corp:9411"},
+        {"protocol": {"name": "otlp_http", "type": "http"}, "url": "https://tempo.corp:4318"},
+    ]
+    related = testing.Relation(
+        "charm-tracing", remote_app_data={"receivers": json.dumps(receivers)}
+    )
+    authority = pem(CA())
+    relate(unit, related, authorities([authority]))
+    found = destinations(monkeypatch)
+    unit.context.run(unit.context.on.start(), unit.state)
+    assert found == [("https://tempo.corp:4318/v1/traces", authority)]
+
+
+def test_a_collector_that_gets_a_certificate_gets_the_traces(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = pem(CA())
+    related = collector("http://tempo.corp:4318")
+    relate(unit, related, authorities([authority]))
+    unit.state = unit.context.run(unit.context.on.relation_changed(related), unit.state)
+    changed = dataclasses.replace(collector("https://tempo.corp:4318"), id=related.id)
+    relate(unit, changed, authorities([authority]))
+    found = destinations(monkeypatch)
+    unit.context.run(unit.context.on.relation_changed(changed), unit.state)
+    assert found == [("https://tempo.corp:4318/v1/traces", authority)]
+
+
+def test_when_the_relation_to_plain_http_ends_nothing_is_sent(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = destinations(monkeypatch)
+    related = collector("http://tempo.corp:4318")
+    relate(unit, related)
+    unit.context.run(unit.context.on.relation_broken(related), unit.state)
+    assert set(found) == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "null", "3", "{}", "[1]", "[{}]", '["http://a"]', "[" * 100_000]
+)
+def test_receivers_that_are_not_of_the_interface_get_nothing(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    found = destinations(monkeypatch)
+    related = testing.Relation("charm-tracing", remote_app_data={"receivers": text})
+    relate(unit, related, authorities([pem(CA())]))
+    unit.context.run(unit.context.on.start(), unit.state)
+    assert set(found) == {(None, None)}
+
+
 def test_without_the_relation_traces_go_nowhere(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

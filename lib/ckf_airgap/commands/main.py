@@ -24,6 +24,7 @@ _INTERRUPTED = 130
 _EPILOG = """exit status:
   0  done
   1  mirrors: the registry does not answer to a name; it is listed with the reason.
+     plan --format terraform: charms or images are missing; what needs them is left out.
      inspect, push: something in an archive is damaged, has no name, or is not pushed although it
      may be an image; all of it is listed with what to do
   2  it could not be done; what is wrong and what to do about it is on standard error

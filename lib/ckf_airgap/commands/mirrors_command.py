@@ -15,6 +15,7 @@ from ckf_airgap.commands.arguments import (
     read_charms,
 )
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, notice
+from ckf_airgap.files.directories import write_files
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.mirrors.original_names import OriginalNames
 from ckf_airgap.mirrors.runtime_files import (
@@ -23,7 +24,6 @@ from ckf_airgap.mirrors.runtime_files import (
     MirrorSettings,
     chosen_runtimes,
     runtime_files,
-    write_files,
 )
 from ckf_airgap.registry.client import RegistryClient
 

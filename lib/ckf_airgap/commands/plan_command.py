@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
@@ -12,19 +13,22 @@ from ckf_airgap.commands.arguments import (
     read_charms,
     read_text,
 )
-from ckf_airgap.commands.output import Answer
+from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.files.directories import write_files
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.planning.charm_selection import select_charms
-from ckf_airgap.planning.plan import make_plan
+from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.report import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
+from ckf_airgap.planning.terraform import terraform_files, unknown_to_provider
 from ckf_airgap.upgrades.from_archives import walk_between
 from ckf_airgap.upgrades.rendering import walk_document, walk_markdown
 
 # The newest release of the Juju series in Charmed Kubeflow's documentation.
 _JUJU = "3.6.25"
+_TERRAFORM = "terraform"
 
 
 def define(add_parser: AddParser) -> None:
@@ -65,21 +69,25 @@ def define(add_parser: AddParser) -> None:
         metavar="VERSION",
         help="the controller's, with --upgrade-from (default: %(default)s)",
     )
-    add_format(plan, ("yaml", "json", "markdown"))
+    plan.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIRECTORY",
+        help=f"where --format terraform writes its files (default: {_TERRAFORM})",
+    )
+    add_format(plan, ("yaml", "json", "markdown", _TERRAFORM))
 
 
 def _plan(arguments: argparse.Namespace) -> Answer:
-    if arguments.format == "markdown" and not arguments.upgrade_from:
-        raise ConfigurationError(
-            "--format markdown shows the steps of an upgrade",
-            "give the charms.tar.gz of the release that runs: --upgrade-from FILE",
-        )
+    is_terraform = arguments.format == _TERRAFORM
+    _require_fitting(arguments)
     juju = JujuVersion.of_option(arguments.juju_version).text
     # Check these before an archive is read for an hour.
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
         model=arguments.model.rpartition("/")[2],
-        excluded_charms=arguments.excluded_charms,
+        # Terraform has no bundle that charms could be outside of.
+        excluded_charms="" if is_terraform else arguments.excluded_charms,
         gateway_service_type=arguments.gateway_service_type,
         bundle=read_text(arguments.bundle),
         overlay=read_text(arguments.overlay),
@@ -92,7 +100,46 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     inventory.require_sound(arguments.images)
     plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between)
     document = plan_document(plan, settings.location)
+    if is_terraform:
+        folder = arguments.output or Path(_TERRAFORM)
+        return _write_terraform(folder, plan, unpacked, document["warnings"])
     if not arguments.upgrade_from:
         return Answer(document)
     walk = walk_between(before, unpacked, plan, settings, juju)
     return Answer(document | {"upgrade": walk_document(walk)}, markdown=walk_markdown(walk))
+
+
+def _require_fitting(arguments: argparse.Namespace) -> None:
+    """Check that the options fit the format."""
+    form = arguments.format
+    if form == "markdown" and not arguments.upgrade_from:
+        raise ConfigurationError(
+            "--format markdown shows the steps of an upgrade",
+            "give the charms.tar.gz of the release that runs: --upgrade-from FILE",
+        )
+    if form == _TERRAFORM and arguments.upgrade_from:
+        raise ConfigurationError(
+            "--format terraform deploys a release: Terraform cannot keep the order of an upgrade",
+            "leave out --upgrade-from, or choose another format",
+        )
+    if form != _TERRAFORM and arguments.output:
+        raise ConfigurationError(
+            f"--output is the directory of --format terraform, not of --format {form}",
+            "redirect the output into a file: > FILE",
+        )
+
+
+def _write_terraform(
+    folder: Path, plan: Plan, unpacked: UnpackedCharms, warnings: list[str]
+) -> Answer:
+    write_files(folder, terraform_files(plan, unpacked.digests))
+    complete = plan.without_incomplete()
+    document = {
+        "written": str(folder),
+        "applications": len(complete.applications),
+        "relations": len(complete.relations),
+        "left_out": [item.name for item in plan.incomplete],
+        "missing": [str(image) for image in plan.missing],
+        "warnings": [*warnings, *unknown_to_provider(plan)],
+    }
+    return Answer(document, NEEDS_ATTENTION if plan.missing or plan.missing_charms else 0)

@@ -9,13 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
-from ckf_airgap.errors import disk_error
 from ckf_airgap.images.reference import is_repository
 from ckf_airgap.images.registry_location import RegistryLocation
 
@@ -75,25 +73,6 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
         example=settings.repository(settings.hosts[0]) if settings.hosts else "",
     )
     return {"README.md": text, **written}
-
-
-def write_files(folder: Path, contents: Mapping[str, str]) -> None:
-    """Write files below a folder, and the folders that they need.
-
-    Args:
-        folder: The folder.
-        contents: The content of each file, by its path from ``runtime_files``.
-
-    Raises:
-        StorageError: They cannot be written.
-    """
-    try:
-        for name, content in contents.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-    except OSError as error:
-        raise disk_error(str(folder), error) from error
 
 
 def _containerd(settings: MirrorSettings) -> dict[str, str]:

@@ -1,0 +1,11 @@
+terraform {
+  required_version = ">= 1.6"
+
+  required_providers {
+    juju = {
+      source = "juju/juju"
+      # 2.3 is the first with local charms.
+      version = ">= 2.3, < 3.0"
+    }
+  }
+}
