@@ -62,7 +62,8 @@ class _Repository:
         """Delete what the plan says."""
         name = self._plan.name
         staying = {tag: self._client.stored_manifest(name, tag) for tag in self._plan.staying}
-        if self._plan.staying != {tag: each.digest for tag, each in staying.items() if each}:
+        found = {tag: each.digest for tag, each in staying.items() if each}
+        if found != self._plan.staying or self._has_more_tags():
             self._result.left[name] = "its tags have changed since it was read: run it again"
             return
         try:
@@ -72,6 +73,14 @@ class _Repository:
                 self._remove_tag(tag, digest)
         finally:
             self._require_staying(staying)
+
+    def _has_more_tags(self) -> bool:
+        plan = self._plan
+        removed = (tag for removal in plan.removals for tag in removal.tags)
+        known = {*plan.staying, *plan.shared, *removed}
+        new = (tag for tag in self._client.tags(plan.name) if tag not in known)
+        # Tags without a manifest are in no plan.
+        return any(self._client.stored_manifest(plan.name, tag) for tag in new)
 
     def _remove(self, removal: Removal) -> None:
         images = removal.images(self._plan.name)
