@@ -273,6 +273,70 @@ def test_a_registry_without_a_catalog(
         case.require_kept()
 
 
+@pytest.mark.parametrize(
+    ("body", "link"),
+    [
+        (b"", ""),
+        (b"<html>sign in</html>", ""),
+        (b"[1]", ""),
+        (b'{"repositories": 5}', ""),
+        (b"[" * 100_000, ""),
+        (b'{"repositories": ["%s"]}' % (b"a" * 2_000_000), ""),
+        (b'{"repositories": ["a"]}', '</v2/_catalog?last=a>; rel="next"'),
+    ],
+    ids=["empty", "page", "list", "number", "deep", "large", "endless"],
+)
+def test_a_catalog_that_cannot_be_read(
+    registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    body: bytes,
+    link: str,
+) -> None:
+    def damaged(request: Request) -> ProxyAnswer | None:
+        is_catalog = request.path.startswith("/v2/_catalog")
+        return ProxyAnswer(200, body, {"Link": link} if link else {}) if is_catalog else None
+
+    with proxy(registry, authority, damaged) as host:
+        case = PruneCase(registry, tmp_path, capsys, host)
+        case.fill()
+        before = case.digests()
+        done = case.prune("--yes")
+        assert done.status == 2, done.said
+        assert "/v2/_catalog" in done.error
+        assert case.digests() == before
+
+
+def test_names_that_lead_elsewhere_are_not_followed(
+    registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+    place = ""
+
+    def hostile(request: Request) -> ProxyAnswer | None:
+        asked.append(request.path)
+        if request.path.startswith("/v2/_catalog"):
+            names = [f"{place}/../ckfother/x", f"{place}/x?y", f"{place}/A", f"{place}//x", 5]
+            return ProxyAnswer(200, json.dumps({"repositories": names}).encode())
+        if request.path.endswith("/istio/proxyv2/tags/list"):
+            tags = ["..", "../../x/manifests/1", "a/b", "a?b", "", 5, "1.16", "1.17"]
+            return ProxyAnswer(200, json.dumps({"tags": tags}).encode())
+        return None
+
+    with proxy(registry, authority, hostile) as host:
+        case = PruneCase(registry, tmp_path, capsys, host)
+        case.fill()
+        place = case.place
+        asked.clear()
+        plan = case.prune()
+    assert case.below(plan, "to_delete") == SHARED, plan.said
+    assert not any(".." in path or "?" in path or "/x" in path for path in asked)
+
+
 def test_a_record_in_the_place_of_an_archive(one: PruneCase) -> None:
     image = {"digest": "", "image_id": "", "size": 0}
     for name, images in {"new": [*NEW, NamedImage(LAYOUT, (BY_DIGEST,))], "old": OLD}.items():

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckf_airgap.archives.file_content import without_ending
@@ -39,6 +39,7 @@ REFERENCES = [reference for name in NAMES if (reference := ImageReference.parse(
 MEMBERS = ["busybox-1.tar", "istio-proxyv2-1.17.tar", "172.17.0.2-5000-docker.io-app-1.tar"]
 LOCATIONS = [RegistryLocation.parse(f"r.corp:5000{path}") for path in ("/ckf", "/ckf/a", "")]
 WORDS = "abcdef"
+examples = settings(max_examples=60)
 OUTSIDE = ["ckfother/busybox", "other/istio/proxyv2", "ckf"]
 
 
@@ -187,6 +188,7 @@ def outside(registry: RegistryModel, location: RegistryLocation) -> object:
     ]
 
 
+@examples
 @given(filled())
 def test_what_kept_archives_name_stays_whole(case: Filled) -> None:
     registry = case.registry
@@ -201,6 +203,7 @@ def test_what_kept_archives_name_stays_whole(case: Filled) -> None:
     assert all(is_below(name, case.location) for name, _ in registry.deletions)
 
 
+@examples
 @given(filled())
 def test_a_second_run_deletes_nothing(case: Filled) -> None:
     plan = case.plan(UsedImages())
@@ -214,6 +217,7 @@ def test_a_second_run_deletes_nothing(case: Filled) -> None:
     assert not left or not case.registry.habits.deletes_tags
 
 
+@examples
 @given(filled(), st.data())
 def test_what_a_cluster_uses_stays(case: Filled, data: st.DataObject) -> None:
     registry, location = case.registry, case.location
@@ -248,6 +252,7 @@ def test_what_a_cluster_uses_stays(case: Filled, data: st.DataObject) -> None:
     assert state(registry, tags) == before
 
 
+@examples
 @given(filled())
 def test_what_a_registry_deletes_by_mistake_is_put_back(case: Filled) -> None:
     registry = case.registry

@@ -112,7 +112,9 @@ def _prune(arguments: argparse.Namespace) -> Answer:
         return Answer(prune_document(plan, location), status, prune_text(plan, location))
     total = sum(len(each.images) for each in plan.repositories)
     with _Progress(total, "images deleted") as progress:
-        result = carry_out(client, plan, lambda _: progress.step())
+        result = carry_out(
+            client, plan, lambda image: progress.step(f"deleted {location.host}/{image}")
+        )
     status = NEEDS_ATTENTION if plan.unknown or result.left else 0
     return Answer(
         prune_document(plan, location, result), status, prune_text(plan, location, result)
@@ -241,9 +243,11 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def step(self) -> None:
-        """Count one more."""
+    def step(self, text: str = "") -> None:
+        """Count one more, and write a line about it if there is any."""
         self._done += 1
+        if text:
+            self._bar.write(text, file=sys.stderr)
         self._bar.update()
         if self._bar.disable:
             self._lines.show(f"{self._done} of {self._total} {self._what}")

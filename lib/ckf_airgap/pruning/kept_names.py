@@ -94,5 +94,7 @@ def kept_tags(paths: Iterable[ImagePath], location: RegistryLocation) -> dict[st
     """Group paths below the prefix: the tags of each repository, by its whole name."""
     tags: dict[str, set[str]] = {}
     for path in paths:
-        tags.setdefault(location.repository(path), set()).add(path.tag)
+        # Nothing is pushed to a repository whose name is too long.
+        if not location.length_problem(path):
+            tags.setdefault(location.repository(path), set()).add(path.tag)
     return {repository: frozenset(each) for repository, each in tags.items()}

@@ -203,7 +203,8 @@ class RegistryClient:
         answer = self._connection.request("GET", path, expected=(200, 404), headers=headers)
         if answer.status == 404:
             return None
-        manifest = Manifest(answer.headers.get("Content-Type", ""), answer.body)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        manifest = Manifest(media_type, answer.body)
         told = _digest_in(answer.headers.get("Docker-Content-Digest"))
         # A body that was cut has another digest as well.
         if manifest.digest != (told or manifest.digest) or len(answer.body) >= LARGEST_BODY:
