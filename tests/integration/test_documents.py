@@ -4,18 +4,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from testbed import Testbed
+from tests.support.documents import blocks
 from tests.support.operator_steps import PROJECT, Operator, site_of_testbed
 
-_BLOCK = re.compile(
-    r"^```sh(?P<attributes>[^\n]*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE
-)
 _MOST_SECONDS = 900
 _FEW = (
     "argo-controller",
@@ -28,27 +25,6 @@ _PRELUDE = """
 set -eu -o pipefail
 ckf-airgap() { %s -m ckf_airgap "$@"; }
 """
-
-
-@dataclass(frozen=True)
-class Block:
-    """Commands of a document.
-
-    Attributes:
-        commands: Lines of a shell.
-        tested_by: The test that runs the like where these cannot be run here, or None.
-    """
-
-    commands: str
-    tested_by: str | None
-
-
-def blocks(document: str) -> list[Block]:
-    text = PROJECT.joinpath("docs", document).read_text()
-    return [
-        Block(match["commands"], match["attributes"].partition("tested-by=")[2].strip() or None)
-        for match in _BLOCK.finditer(text)
-    ]
 
 
 @pytest.fixture(scope="module")

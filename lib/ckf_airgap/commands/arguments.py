@@ -17,6 +17,7 @@ from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.files.regular_files import open_regular, read_regular
+from ckf_airgap.images.reference import ImageReference
 
 LARGEST_TEXT = 16 * 1024 * 1024
 """The maximum size of a text file of the operator, in bytes."""
@@ -35,6 +36,11 @@ def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) 
         parser.add_argument(
             f"--{name}", required=name in required, metavar="FILE|URL", help=f"{name}.tar.gz"
         )
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how archives are read."""
     parser.add_argument(
         "--registry-ca",
         type=Path,
@@ -99,7 +105,19 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
     """
     if not vars(arguments)[name.replace("-", "_")]:
         return UnpackedCharms(())
-    source = archive(arguments, name)
+    return charms_of(arguments, archive(arguments, name))
+
+
+def charms_of(arguments: argparse.Namespace, source: Source) -> UnpackedCharms:
+    """Read the charms of an archive.
+
+    Args:
+        arguments: The arguments.
+        source: charms.tar.gz.
+
+    Raises:
+        ArtifactError: As for ``read_charms``.
+    """
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
         return unpack_charms(source, Path(folder), signed_record(arguments, source))
 
@@ -115,11 +133,26 @@ def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> 
         ArtifactError: The archive cannot be read.
         ConfigurationError: The option is not valid.
     """
-    images = archive(arguments, "images")
+    return inventory_of(arguments, archive(arguments, "images"), charms.wanted_images)
+
+
+def inventory_of(
+    arguments: argparse.Namespace, images: Source, wanted: Sequence[ImageReference] = ()
+) -> Inventory:
+    """Return the inventory of an archive.
+
+    Args:
+        arguments: The arguments.
+        images: images.tar.gz.
+        wanted: The images that the charms use: they name images that were saved without a name.
+
+    Raises:
+        ArtifactError: The archive cannot be read.
+    """
     on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
     return read_inventory(
         images,
-        charms.wanted_images,
+        wanted,
         architecture=arguments.architecture,
         on_read=on_read,
         signed=signed_record(arguments, images),
@@ -147,7 +180,7 @@ def signed_record(arguments: argparse.Namespace, source: Source) -> PackManifest
 
 
 def archive(arguments: argparse.Namespace, name: str) -> Source:
-    """Find an archive: a file or the https address of one, whole or in parts.
+    """Find the archive of an option; see ``find_source``.
 
     Args:
         arguments: The arguments.
@@ -156,7 +189,20 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
     Raises:
         ConfigurationError: It does not exist, or the address is not valid.
     """
-    text: str = vars(arguments)[name.replace("-", "_")]
+    return find_source(arguments, name, vars(arguments)[name.replace("-", "_")])
+
+
+def find_source(arguments: argparse.Namespace, name: str, text: str) -> Source:
+    """Find an archive: a file or the https address of one, whole or in parts.
+
+    Args:
+        arguments: The arguments.
+        name: Its option, without the dashes.
+        text: The file or the address.
+
+    Raises:
+        ConfigurationError: It does not exist, or the address is not valid.
+    """
     if "://" in text:
         return ServedArchive(text, f"--{name}", certificates(arguments))
     found = find_archive(Path(text))

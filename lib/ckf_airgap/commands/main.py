@@ -13,6 +13,7 @@ from ckf_airgap.commands import (
     mirrors_command,
     pack_command,
     plan_command,
+    prune_command,
     push_command,
 )
 from ckf_airgap.commands.output import Answer, notice, print_answer
@@ -27,6 +28,7 @@ _EPILOG = """exit status:
      plan --format terraform: charms or images are missing; what needs them is left out.
      inspect, push: something in an archive is damaged, has no name, or is not pushed although it
      may be an image; all of it is listed with what to do
+     prune: something was left alone; it is listed with the reason
   2  it could not be done; what is wrong and what to do about it is on standard error
 
 FILE|URL is a file, or the https address of one, which is read as a stream. An archive in parts is
@@ -91,6 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (plan_command, inspect_command, push_command, mirrors_command, pack_command):
+    for command in (
+        plan_command,
+        inspect_command,
+        push_command,
+        mirrors_command,
+        prune_command,
+        pack_command,
+    ):
         command.define(commands.add_parser)
     return parser

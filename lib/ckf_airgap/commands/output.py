@@ -24,7 +24,7 @@ class Answer:
     Attributes:
         document: The result.
         status: The exit status.
-        table: The part of it for the table format, if any.
+        table: The part of it for the formats ``table`` and ``text``, if any.
         markdown: The part of it for the Markdown format, if any.
     """
 
@@ -37,9 +37,9 @@ class Answer:
         """Print the result.
 
         Args:
-            form: ``table``, ``markdown``, ``json`` or ``yaml``.
+            form: ``table``, ``text``, ``markdown``, ``json`` or ``yaml``.
         """
-        if form == "table":
+        if form in ("table", "text"):
             return self.table
         if form == "markdown":
             return self.markdown

@@ -221,7 +221,7 @@ def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -
 def _tags(client: RegistryClient, repository: str, known: Collection[str]) -> list[str]:
     """List the tags of a repository; if the registry refuses that, the given ones."""
     try:
-        return client.tags(repository)
+        return list(client.tags(repository))
     except RegistryError:
         return sorted(known)
 

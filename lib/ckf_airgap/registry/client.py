@@ -1,21 +1,28 @@
-"""The registry's HTTP API (OCI Distribution Specification v1.1), as far as a push needs it."""
+"""The registry's HTTP API (OCI Distribution Specification v1.1), as far as it is needed."""
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import quote
 
 from urllib3.exceptions import HTTPError
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
-from ckf_airgap.images.oci import DOCKER_MANIFEST, OCI_MANIFEST, Blob, is_digest, sha256_of
+from ckf_airgap.images.oci import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Blob,
+    is_digest,
+    sha256_of,
+)
 from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
-from ckf_airgap.registry.connection import LARGEST_BODY, LARGEST_DOCUMENT, RegistryConnection
+from ckf_airgap.registry.connection import LARGEST_BODY, RegistryConnection
+from ckf_airgap.registry.deletion import delete_manifest, delete_tag
+from ckf_airgap.registry.listings import list_repositories, list_tags
 from ckf_airgap.registry.registry_errors import MissingBlobError, NoSpaceError, TagTakenError
 
 _FEW_ATTEMPTS = 4
@@ -23,7 +30,7 @@ _FEW_ATTEMPTS = 4
 _MOUNT_SOURCES = 4
 _MOST_FAILED_MOUNTS = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_ALL_MANIFEST_TYPES = f"{_MANIFEST_TYPES}, {DOCKER_INDEX}, {OCI_INDEX}"
 # Responses that can mean an unsupported media type: 415, or those of registries that try to parse
 # the manifest and do not find a field.
 _TYPE_REFUSED = (400, 406, 415, 422)
@@ -148,22 +155,13 @@ class RegistryClient:
         from_header = _digest_in(answer.headers.get("Docker-Content-Digest"))
         return from_header or sha256_of(answer.body)
 
-    def tags(self, repository: str) -> list[str]:
-        """List the tags of a repository, as many as the registry sends in one response.
+    def repositories(self) -> tuple[tuple[str, ...], str]:
+        """List all repositories, or tell why not (``listings.list_repositories``)."""
+        return list_repositories(self._connection)
 
-        Returns:
-            Its tags; empty if the repository does not exist or cannot be listed.
-        """
-        path = f"/v2/{repository}/tags/list"
-        answer = self._connection.request("GET", path, expected=(200, 404))
-        if len(answer.body) > LARGEST_DOCUMENT:
-            return []
-        try:
-            found: object = json.loads(answer.body)["tags"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return []
-        listed = cast(list[object], found) if isinstance(found, list) else []
-        return [tag for tag in listed if isinstance(tag, str) and _TAG.fullmatch(tag)]
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """List the tags of a repository; none if there is no such repository."""
+        return list_tags(self._connection, repository)
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Return whether a repository has a blob."""
@@ -190,6 +188,36 @@ class RegistryClient:
             headers={"Accept": _MANIFEST_TYPES},
         )
         return answer.body if answer.status == 200 and len(answer.body) < LARGEST_BODY else None
+
+    def stored_manifest(self, repository: str, reference: str) -> Manifest | None:
+        """Read what a tag or a digest stands for, also an index.
+
+        Returns:
+            Its media type and its bytes; None if there is nothing.
+
+        Raises:
+            RegistryError: It is larger than ``LARGEST_BODY``, too.
+        """
+        path = f"/v2/{repository}/manifests/{reference}"
+        headers = {"Accept": _ALL_MANIFEST_TYPES}
+        answer = self._connection.request("GET", path, expected=(200, 404), headers=headers)
+        if answer.status == 404:
+            return None
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        manifest = Manifest(media_type, answer.body)
+        told = _digest_in(answer.headers.get("Docker-Content-Digest"))
+        # A body that was cut has another digest as well.
+        if manifest.digest != (told or manifest.digest) or len(answer.body) >= LARGEST_BODY:
+            raise self._wrong_content(repository, told or reference)
+        return manifest
+
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        """Delete a manifest with all of its tags (``deletion.delete_manifest``)."""
+        delete_manifest(self._connection, repository, digest)
+
+    def delete_tag(self, repository: str, tag: str) -> bool:
+        """Delete a tag alone; return whether the registry supports that."""
+        return delete_tag(self._connection, repository, tag)
 
     def upload_blob(
         self,
@@ -248,7 +276,7 @@ class RegistryClient:
                 continue
             if copied == blob:
                 return
-            raise self._wrong_content(source, blob)
+            raise self._wrong_content(source, blob.digest)
         raise SourceBlobMissingError(
             f"registry {self._connection.host} has lost the layer {blob.digest}",
             "check the registry's disk and log, then push again: it continues",
@@ -358,9 +386,9 @@ class RegistryClient:
         self._failed_mounts = 0
         return True
 
-    def _wrong_content(self, repository: str, blob: Blob) -> RegistryError:
+    def _wrong_content(self, repository: str, digest: str) -> RegistryError:
         return RegistryError(
-            f"registry {self._connection.host} returned wrong content for {blob.digest} of "
+            f"registry {self._connection.host} returned wrong content for {digest} of "
             f"{repository}",
             "check the registry's storage, then push again",
         )
@@ -394,7 +422,7 @@ class RegistryClient:
             yield piece
             size += len(piece)
             if size > blob.size:
-                raise self._wrong_content(repository, blob)
+                raise self._wrong_content(repository, blob.digest)
 
 
 class _NotThereError(Exception):

@@ -30,6 +30,9 @@ _REPOSITORY = re.compile(
 )
 _READING = ("GET", "HEAD")
 _PUSHING = "pull,push"
+_DELETING = "pull,delete"
+_TASKS = {_PUSHING: "pushing to", _DELETING: "deleting in"}
+_CATALOG = "registry:catalog:*"
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,7 @@ class RegistryConnection:
         """Send a request, and follow redirects (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
         authentication = self._anonymous if anonymous else self._authentication
-        scopes = _scopes(about or address.url, "pull" if anonymous else _PUSHING)
+        scopes = _scopes(method, about or address.url, is_anonymous=anonymous)
         for number in range(https.MOST_REDIRECTS + 1):
             # Storage at another address gets no credentials.
             shown = authentication if address.origin == self._base.origin else None
@@ -397,18 +400,23 @@ def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | No
     try:
         return authentication.header(scopes)
     except CredentialsError as error:
-        if not any(scope.endswith(f":{_PUSHING}") for scope in scopes):
+        _, repository, actions = scopes[0].split(":") if scopes else ("", "", "")
+        if actions not in _TASKS:
             raise
-        repository = scopes[0].split(":")[1]
-        raise RefusedError(f"{error.problem}: for pushing to {repository}", error.cure) from error
+        place = f"for {_TASKS[actions]} {repository}"
+        raise RefusedError(f"{error.problem}: {place}", error.cure) from error
 
 
-def _scopes(url: str, actions: str) -> tuple[str, ...]:
+def _scopes(method: str, url: str, *, is_anonymous: bool) -> tuple[str, ...]:
     """Return the token scopes of a request ("Token Scope Documentation")."""
     parts = urlsplit(url)
+    if parts.path == "/v2/_catalog":
+        return (_CATALOG,)
     match = _REPOSITORY.fullmatch(parts.path)
     if match is None:
         return ()
+    is_deletion = method == "DELETE" and "/manifests/" in parts.path
+    actions = "pull" if is_anonymous else _DELETING if is_deletion else _PUSHING
     sources = parse_qs(parts.query).get("from", [])
     return (
         f"repository:{match['name']}:{actions}",

@@ -33,6 +33,10 @@ class NoSpaceError(RegistryError):
     """The registry is out of space."""
 
 
+class DeletionDisabledError(RegistryError):
+    """The registry does not delete manifests at all."""
+
+
 @dataclass(frozen=True)
 class Request:
     """The request that was refused.
@@ -41,7 +45,7 @@ class Request:
         host: The registry.
         method: The method of the request.
         repository: The repository of the request; empty if it has none.
-        tag: The tag, or empty.
+        tag: The tag or the digest of a manifest, or empty.
         present: The digest of the manifest of the tag, or empty.
         elsewhere: The address that answered, if it is not the registry; otherwise empty.
     """
@@ -55,8 +59,14 @@ class Request:
 
     @property
     def place(self) -> str:
-        """The repository, and the tag if there is one."""
-        return f"{self.repository}:{self.tag}" if self.tag else self.repository
+        """The repository, and the tag or digest if there is one."""
+        separator = "@" if ":" in self.tag else ":"
+        return f"{self.repository}{separator}{self.tag}" if self.tag else self.repository
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether it was to delete a manifest or a tag."""
+        return self.method == "DELETE" and bool(self.tag)
 
 
 def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryError:
@@ -94,7 +104,9 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
             f"immutable{words}",
             _TAG_CURE,
         )
-    known = _OF_A_REPOSITORY.get(status)
+    if request.is_deletion and (status in (405, 501) or b"UNSUPPORTED" in body):
+        return DeletionDisabledError(f"{registry} {_NO_DELETION[0]}{words}", _NO_DELETION[1])
+    known = (_OF_A_DELETION if request.is_deletion else _OF_A_REPOSITORY).get(status)
     if known is None:
         problem = f"answered {status} to {request.method} for {request.place}"
         kind = RegistryError if status >= 500 else RefusedError
@@ -225,6 +237,20 @@ _OF_A_REPOSITORY = {
     415: ("does not take the media type of {place}", _LOG),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
     507: _NO_SPACE,
+}
+_NO_DELETION = (
+    "does not delete anything",
+    "let it, and switch its read-only mode off (Distribution: start it with "
+    "REGISTRY_STORAGE_DELETE_ENABLED=true), then run it again; its garbage collection frees the "
+    "space afterwards",
+)
+_DELETING_CURE = "give an account that may delete, then run it again"
+_OF_A_DELETION = {
+    401: ("refused the credentials, or wants some: for deleting {place}", _DELETING_CURE),
+    403: ("forbids this account to delete {place}", _DELETING_CURE),
+    409: ("does not let {place} be deleted", _LOCKED_CURE),
+    412: ("does not let {place} be deleted: it is immutable", _LOCKED_CURE),
+    429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
 }
 _FAILURES = {
     **https.CERTIFICATE_FAILURES,

@@ -1,0 +1,253 @@
+"""``ckf-airgap prune``: deletes from the registry what no kept archive names."""
+
+import argparse
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from ckf_airgap.accounts.auth_file import read_auth_file
+from ckf_airgap.archives.pack_manifest import (
+    PACK_MANIFEST,
+    PackManifest,
+    read_pack_manifest,
+)
+from ckf_airgap.commands.arguments import (
+    AddParser,
+    add_authfile,
+    add_format,
+    add_reading,
+    add_registry,
+    certificates,
+    charms_of,
+    find_source,
+    inventory_of,
+    read_text,
+)
+from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
+from ckf_airgap.commands.pruning import prune_document, prune_text
+from ckf_airgap.errors import ArtifactError, ConfigurationError, join_errors
+from ckf_airgap.images.reference import ImagePath
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.kubernetes.images_in_use import cluster_client, images_in_use
+from ckf_airgap.pruning.kept_names import ArchiveNames, CharmImages, kept_tags
+from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, make_plan
+from ckf_airgap.pruning.removal import carry_out
+from ckf_airgap.pruning.stored_images import is_below, read_repositories
+from ckf_airgap.pruning.used_images import used_images
+from ckf_airgap.registry.client import RegistryClient
+
+
+def define(add_parser: AddParser) -> None:
+    """Define the sub-command."""
+    prune = add_parser(
+        "prune",
+        help="delete images from the registry that no kept archive names",
+        description="Show the tags below the prefix that none of the kept archives names, and "
+        "delete them with --yes. Do not push meanwhile. The registry's garbage collection frees "
+        "the space afterwards.",
+    )
+    prune.set_defaults(run=_prune)
+    prune.add_argument(
+        "--keep",
+        action="append",
+        required=True,
+        metavar="FILE|URL",
+        help="an images.tar.gz whose images stay, or its ckf-airgap.json; repeatable",
+    )
+    prune.add_argument(
+        "--charms",
+        action="append",
+        default=[],
+        metavar="FILE|URL",
+        help="a charms.tar.gz, for images that were pushed with names from charms; repeatable",
+    )
+    prune.add_argument(
+        "--old",
+        action="append",
+        default=[],
+        metavar="FILE|URL",
+        help="an images.tar.gz, or its ckf-airgap.json, that names repositories to look at beside "
+        "those in the registry's catalog; repeatable",
+    )
+    add_reading(prune)
+    add_registry(prune)
+    prune.add_argument(
+        "--whole-registry",
+        action="store_true",
+        help="required if the registry prefix has no path: everything in the registry is below it",
+    )
+    add_authfile(prune)
+    prune.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="of a cluster whose images stay, too",
+    )
+    prune.add_argument("--context", help="the context in it (default: the current one)")
+    prune.add_argument("--yes", action="store_true", help="delete what the plan says")
+    add_format(prune, ("text", "yaml", "json"))
+
+
+def _prune(arguments: argparse.Namespace) -> Answer:
+    location = _location(arguments)
+    if arguments.context and not arguments.kubeconfig:
+        raise ConfigurationError("--context without a kubeconfig", "give --kubeconfig as well")
+    cluster = None
+    if arguments.kubeconfig:
+        cluster = cluster_client(arguments.kubeconfig, arguments.context)
+    credentials = read_auth_file(arguments.authfile, location, notice)
+    client = RegistryClient(location.host, ca=certificates(arguments), credentials=credentials)
+    client.check()
+    charms = [_charm_images(arguments, text) for text in arguments.charms]
+    kept = _kept(arguments, charms, location)
+    used = used_images(images_in_use(cluster), location) if cluster else UsedImages()
+    names = {*kept, *_old(arguments, charms, location), *_listed(client, location)}
+    plan = _plan(client, names, kept, used)
+    _require_kept(plan, kept, location)
+    if not arguments.yes:
+        status = NEEDS_ATTENTION if plan.unknown else 0
+        return Answer(prune_document(plan, location), status, prune_text(plan, location))
+    total = sum(len(each.images) for each in plan.repositories)
+    with _Progress(total, "images deleted") as progress:
+        result = carry_out(
+            client, plan, lambda image: progress.step(f"deleted {location.host}/{image}")
+        )
+    status = NEEDS_ATTENTION if plan.unknown or result.left else 0
+    return Answer(
+        prune_document(plan, location, result), status, prune_text(plan, location, result)
+    )
+
+
+def _location(arguments: argparse.Namespace) -> RegistryLocation:
+    location = RegistryLocation.parse(arguments.registry)
+    if not location.path and not arguments.whole_registry:
+        raise ConfigurationError(
+            f"the prefix {location} has no path, so that everything in this registry is below it, "
+            "whoever pushed it",
+            "add --whole-registry if nothing in it is to stay but what the kept archives name",
+        )
+    return location
+
+
+def _kept(
+    arguments: argparse.Namespace, charms: Sequence[CharmImages], location: RegistryLocation
+) -> Mapping[str, frozenset[str]]:
+    """Return the tags that stay, by whole repository."""
+    paths: set[ImagePath] = set()
+    for text in arguments.keep:
+        record = _record(arguments, "keep", text)
+        inventory = None
+        label = text
+        if not _is_record(text):
+            source = find_source(arguments, "keep", text)
+            inventory = inventory_of(arguments, source)
+            inventory.require_sound(source.name)
+            label = source.name
+        names = ArchiveNames.of(label, record, inventory)
+        names.require_told(charms)
+        paths |= names.paths(charms, location)
+    return kept_tags(paths, location)
+
+
+def _old(
+    arguments: argparse.Namespace, charms: Sequence[CharmImages], location: RegistryLocation
+) -> Iterable[str]:
+    """List the repositories that the archives of ``--old`` name."""
+    for text in arguments.old:
+        record = _record(arguments, "old", text)
+        source = None if record else find_source(arguments, "old", text)
+        inventory = inventory_of(arguments, source) if source else None
+        paths = ArchiveNames.of(text, record, inventory).paths(charms, location)
+        yield from kept_tags(paths, location)
+
+
+def _is_record(text: str) -> bool:
+    return "://" not in text and text.endswith(Path(PACK_MANIFEST).suffix)
+
+
+def _record(arguments: argparse.Namespace, option: str, text: str) -> PackManifest | None:
+    """Read the record of an archive, or a file that is one; None if there is none."""
+    if not _is_record(text):
+        return read_pack_manifest(find_source(arguments, option, text))
+    if arguments.verify_key:
+        raise ConfigurationError(
+            f"the signature of {text} cannot be checked", "give the archive instead"
+        )
+    record = PackManifest.decode(read_text(Path(text)).encode(), text)
+    if record is None:
+        raise ArtifactError(
+            f"{text} has a format of a later version", "use the version that packed it"
+        )
+    return record
+
+
+def _charm_images(arguments: argparse.Namespace, text: str) -> CharmImages:
+    unpacked = charms_of(arguments, find_source(arguments, "charms", text))
+    if unpacked.unreadable:
+        errors = [charm.error for charm in unpacked.unreadable]
+        raise join_errors(errors, "charms cannot be read")
+    return unpacked.wanted_images
+
+
+def _listed(client: RegistryClient, location: RegistryLocation) -> Iterable[str]:
+    """List the repositories below the prefix in the registry's catalog."""
+    names, problem = client.repositories()
+    if problem:
+        notice(
+            f"the catalog of registry {location.host} {problem}: only the repositories that the "
+            "given archives name are looked at; name more archives with --old"
+        )
+    return (name for name in names if is_below(name, location))
+
+
+def _plan(
+    client: RegistryClient,
+    names: Collection[str],
+    kept: Mapping[str, frozenset[str]],
+    used: UsedImages,
+) -> PrunePlan:
+    with _Progress(len(names), "repositories read") as progress:
+        return make_plan(read_repositories(client, names, progress.step), kept, used)
+
+
+def _require_kept(
+    plan: PrunePlan, kept: Mapping[str, frozenset[str]], location: RegistryLocation
+) -> None:
+    """Refuse to delete everything, which a wrong prefix or archive would do."""
+    is_anything_kept = any(
+        kept.get(each.name, frozenset()) & each.staying.keys() for each in plan.repositories
+    )
+    if not is_anything_kept and not all(each.is_empty for each in plan.repositories):
+        raise ConfigurationError(
+            f"no image of the kept archives is in {location}, so that nothing would stay",
+            "see that prefix and archives belong together, or push these first",
+        )
+
+
+class _Progress:
+    """Shows the progress of long work: a bar on a terminal, otherwise lines."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self._bar: tqdm[Any] = tqdm(total=total, desc=what, disable=not sys.stderr.isatty())
+        self._lines = ProgressLines()
+        self._total = total
+        self._what = what
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def step(self, text: str = "") -> None:
+        """Count one more, and write a line about it if there is any."""
+        self._done += 1
+        if text:
+            self._bar.write(text, file=sys.stderr)
+        self._bar.update()
+        if self._bar.disable:
+            self._lines.show(f"{self._done} of {self._total} {self._what}")

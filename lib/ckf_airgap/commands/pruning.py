@@ -1,0 +1,97 @@
+"""What ``ckf-airgap prune`` prints: the plan, and what became of it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.pruning.prune_plan import PrunePlan
+from ckf_airgap.pruning.removal import RemovalResult
+
+_FREED = "the garbage collection of the registry frees at most"
+_TAGS_LEFT = (
+    "TAGS THAT STAY: an image that stays has the same manifest, so that they take no space; this "
+    "registry deletes no tag alone"
+)
+
+
+def prune_document(
+    plan: PrunePlan, location: RegistryLocation, result: RemovalResult | None = None
+) -> dict[str, Any]:
+    """Return the output as a document.
+
+    Args:
+        plan: The plan.
+        location: The registry prefix.
+        result: What became of it; None if it was not carried out.
+    """
+    host = location.host
+    document: dict[str, Any] = {
+        "registry": str(location),
+        "staying_tags": sum(len(each.staying) for each in plan.repositories),
+        "in_use": _in_use(plan, host),
+        "to_delete": [f"{host}/{image}" for each in plan.repositories for image in each.images],
+        "only_tags": [f"{host}/{image}" for image in _shared(plan)],
+        "not_read": {f"{host}/{name}": str(error) for name, error in plan.unknown.items()},
+        "freed_bytes": plan.freed_bytes,
+    }
+    if result:
+        document["deleted"] = [f"{host}/{image}" for image in result.deleted]
+        document["left"] = {f"{host}/{image}": why for image, why in result.left.items()}
+        document["tags_left"] = [f"{host}/{image}" for image in result.tags_left]
+    return document
+
+
+def prune_text(
+    plan: PrunePlan, location: RegistryLocation, result: RemovalResult | None = None
+) -> str:
+    """Return the output for people; the arguments are those of ``prune_document``."""
+    document = prune_document(plan, location, result)
+    shared = set(document["only_tags"])
+    parts = [
+        _section("IN USE, and in no kept archive: stays", _reasons(document["in_use"])),
+        _section("NOT READ: stays", _reasons(document["not_read"])),
+    ]
+    if result is None:
+        listed = (
+            f"{each} (only the tag)" if each in shared else each for each in document["to_delete"]
+        )
+        parts.append(_section("TO DELETE", listed))
+    else:
+        parts.append(_section("DELETED", document["deleted"]))
+        parts.append(_section("NOT DELETED", _reasons(document["left"])))
+        parts.append(_section(_TAGS_LEFT, document["tags_left"]))
+    parts.append(_sum(document))
+    return "\n".join(filter(None, parts))
+
+
+def _in_use(plan: PrunePlan, host: str) -> dict[str, str]:
+    return {
+        f"{host}/{each.name}:{tag}": user
+        for each in plan.repositories
+        for tag, user in each.in_use.items()
+    }
+
+
+def _shared(plan: PrunePlan) -> Iterator[str]:
+    for each in plan.repositories:
+        yield from (f"{each.name}:{tag}" for tag in each.shared)
+
+
+def _reasons(reasons: dict[str, str]) -> Iterable[str]:
+    return (f"{image}: {reason}" for image, reason in reasons.items())
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    text = "".join(f"  {line}\n" for line in lines)
+    return f"{title}\n{text}" if text else ""
+
+
+def _sum(document: dict[str, Any]) -> str:
+    prefix, staying = document["registry"], document["staying_tags"]
+    if not document["to_delete"]:
+        return f"{prefix}: nothing to delete, {staying} tags stay\n"
+    freed = f"{_FREED} {document['freed_bytes'] / 1e9:.2f} GB"
+    if "deleted" in document:
+        return f"{prefix}: {len(document['deleted'])} deleted, {staying} tags stay; {freed}\n"
+    count = len(document["to_delete"])
+    return f"{prefix}: {count} to delete with --yes, {staying} tags stay; {freed}\n"

@@ -1,0 +1,1 @@
+"""Removes from the registry what no kept archive names."""

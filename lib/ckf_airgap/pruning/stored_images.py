@@ -1,0 +1,175 @@
+"""What the repositories below the prefix hold: tags, manifests, and what these refer to."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from ckf_airgap.archives.image_config import MOST_LAYERS
+from ckf_airgap.errors import AirgapError, ArtifactError, without_traceback
+from ckf_airgap.files.untrusted_json import items_of, member_of, parse_object, text_of
+from ckf_airgap.images.oci import is_digest
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
+from ckf_airgap.registry.client import Manifest, RegistryClient
+from ckf_airgap.registry.registry_errors import RefusedError
+
+_SCHEMA = 2
+_MOST_MANIFESTS = 50_000
+_UNREADABLE_CURE = "look at it with skopeo inspect --raw"
+
+
+@dataclass(frozen=True)
+class StoredManifest:
+    """A manifest or an index, and what it refers to, all by their digests.
+
+    Attributes:
+        digest: Its own.
+        children: The manifests that an index lists.
+        subject: The manifest that it is about, for example as a signature; empty for none.
+        config: The config of an image; empty for an index.
+        blobs: The sizes of config and layers, in bytes.
+    """
+
+    digest: str
+    children: tuple[str, ...] = ()
+    subject: str = ""
+    config: str = ""
+    blobs: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository.
+
+    Attributes:
+        name: Its whole name, without the host.
+        tags: The digest that each tag stands for.
+        manifests: The manifests of the tags, and those that they list, by their digests.
+        problem: Why it is not known what it holds; otherwise None.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    manifests: Mapping[str, StoredManifest]
+    problem: AirgapError | None = None
+
+
+def is_below(repository: str, location: RegistryLocation) -> bool:
+    """Return whether a repository is below the prefix; of ``a/b``, ``a/bc`` is not."""
+    return not location.path or repository.startswith(f"{location.path}/")
+
+
+def read_repositories(
+    client: RegistryClient, names: Collection[str], on_step: Callable[[], None]
+) -> list[Repository]:
+    """Read what repositories hold.
+
+    Args:
+        client: The registry.
+        names: The repositories.
+        on_step: Called after each.
+
+    Returns:
+        Those that have tags, or a problem, in the order of their names.
+
+    Raises:
+        RegistryError: The registry fails.
+    """
+    found: list[Repository] = []
+    executor = ThreadPoolExecutor(LOOKUPS_AT_ONCE)
+    try:
+        for repository in executor.map(partial(read_repository, client), sorted(names)):
+            on_step()
+            if repository.tags or repository.problem:
+                found.append(repository)
+    finally:
+        # An interrupt does not wait for the rest.
+        executor.shutdown(cancel_futures=True)
+    return found
+
+
+def read_repository(client: RegistryClient, name: str) -> Repository:
+    """Read what a repository holds.
+
+    Raises:
+        RegistryError: The registry fails.
+    """
+    tags: dict[str, str] = {}
+    manifests: dict[str, StoredManifest] = {}
+    try:
+        for tag in client.tags(name):
+            # A tag may be listed whose manifest is gone.
+            if stored := client.stored_manifest(name, tag):
+                tags[tag] = stored.digest
+                _add(client, name, stored, manifests)
+    except (RefusedError, ArtifactError) as error:
+        return Repository(name, {}, {}, without_traceback(error))
+    return Repository(name, tags, manifests)
+
+
+def _add(
+    client: RegistryClient, name: str, stored: Manifest, manifests: dict[str, StoredManifest]
+) -> None:
+    """Add a manifest and, one level after the other, those that it lists."""
+    level = [stored]
+    while level:
+        digests: dict[str, None] = {}
+        for each in level:
+            if each.digest not in manifests:
+                manifests[each.digest] = parse_manifest(each.content, f"{name}@{each.digest}")
+                digests |= dict.fromkeys(manifests[each.digest].children)
+        if len(manifests) + len(digests) > _MOST_MANIFESTS:
+            raise ArtifactError(f"{name} has too many manifests", _UNREADABLE_CURE)
+        # An index may list manifests that its repository does not have.
+        new = (digest for digest in digests if digest not in manifests)
+        level = list(filter(None, (client.stored_manifest(name, digest) for digest in new)))
+
+
+def parse_manifest(content: bytes, what: str) -> StoredManifest:
+    """Read what a manifest or an index refers to.
+
+    Args:
+        content: Its bytes.
+        what: Describes it in messages.
+
+    Raises:
+        ArtifactError: It is damaged, or of another format (schema 1).
+    """
+    cure = _UNREADABLE_CURE
+    document = parse_object(content, what, cure, is_unique=True)
+    if document.get("schemaVersion") != _SCHEMA:
+        raise ArtifactError(f"{what} is a manifest of an unknown format", cure)
+    try:
+        children = tuple(_digest(each) for each in items_of(document, "manifests"))
+        layers = [*items_of(document, "layers"), *items_of(document, "blobs")]
+        if len(layers) > MOST_LAYERS:
+            raise TypeError(f"{len(layers)} layers are too many")
+        subject = document.get("subject")
+        config = document.get("config")
+        return StoredManifest(
+            Manifest("", content).digest,
+            children,
+            _digest(subject) if subject else "",
+            _digest(config) if config else "",
+            dict(_blobs([*layers, *([config] if config else [])])),
+        )
+    except TypeError as error:
+        raise ArtifactError(f"{what} is damaged ({error})", cure) from error
+
+
+def _digest(descriptor: object) -> str:
+    fields: dict[str, Any] = (
+        cast(dict[str, Any], descriptor) if isinstance(descriptor, dict) else {}
+    )
+    digest = text_of(fields, "digest")
+    if not is_digest(digest):
+        raise TypeError(f"{str(fields)[:100]} is not a descriptor")
+    return digest
+
+
+def _blobs(descriptors: Iterable[object]) -> Iterable[tuple[str, int]]:
+    for each in descriptors:
+        size = member_of({"it": each}, "it").get("size")
+        yield _digest(each), size if isinstance(size, int) else 0

@@ -1,0 +1,111 @@
+"""The repositories of a registry and the tags of a repository, however many answers they take."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import cast
+from urllib.parse import urljoin, urlsplit
+
+from ckf_airgap.errors import RegistryError
+from ckf_airgap.images.reference import is_repository
+from ckf_airgap.registry.authentication import CredentialsError
+from ckf_airgap.registry.connection import LARGEST_DOCUMENT, Answer, RegistryConnection
+
+# More than any registry of releases has; an answer that never ends stops here.
+_MOST_NAMES = 200_000
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+# RFC 8288: the address of the next page.
+_NEXT = re.compile(r'<([^>]*)>[^,]*;\s*rel="?next"?')
+# A registry without a catalog, or an account that may not read it.
+_NO_CATALOG = (401, 403, 404, 405, 501)
+
+
+def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], str]:
+    """List the repositories in the registry's catalog (distribution, "Listing Repositories").
+
+    Returns:
+        Their names, and why there is no catalog, in words; one of the two is empty, unless the
+        catalog is.
+
+    Raises:
+        RegistryError: The registry fails, or its catalog cannot be read.
+    """
+    try:
+        return _listed(connection, "/v2/_catalog", "repositories", is_repository), ""
+    except CredentialsError:
+        return (), "is not open to this account"
+    except _NoListError as error:
+        return (), f"answered {error.status}"
+
+
+def list_tags(connection: RegistryConnection, repository: str) -> tuple[str, ...]:
+    """List all tags of a repository (OCI Distribution Specification v1.1, "Listing Tags").
+
+    Returns:
+        Its tags; none if there is no such repository.
+
+    Raises:
+        RegistryError: The registry fails or refuses, or its list cannot be read.
+    """
+    path = f"/v2/{repository}/tags/list"
+    try:
+        return _listed(connection, path, "tags", lambda text: bool(_TAG.fullmatch(text)))
+    except _NoListError as error:
+        if error.status == 404:
+            return ()
+        raise connection.refused("GET", error.answer, path) from error
+
+
+class _NoListError(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        self.status = answer.status
+
+
+def _listed(
+    connection: RegistryConnection, path: str, key: str, is_name: Callable[[str], bool]
+) -> tuple[str, ...]:
+    # No page size is asked for: some registries cut the list to it and name no next page.
+    found: dict[str, None] = {}
+    next_path = path
+    while next_path:
+        answer = connection.request("GET", next_path, expected=(200, *_NO_CATALOG))
+        if answer.status != 200:
+            raise _NoListError(answer)
+        before = len(found)
+        found |= dict.fromkeys(filter(is_name, _names(connection, answer, path, key)))
+        next_path = _next_page(answer, next_path)
+        if next_path and (len(found) == before or len(found) > _MOST_NAMES):
+            raise _unreadable(connection, path, "does not end")
+    return tuple(found)
+
+
+def _names(connection: RegistryConnection, answer: Answer, path: str, key: str) -> Iterable[str]:
+    if len(answer.body) > LARGEST_DOCUMENT:
+        raise _unreadable(connection, path, f"has more than {LARGEST_DOCUMENT:,} bytes")
+    try:
+        # Null stands for an empty list, as Go writes it.
+        listed: object = json.loads(answer.body)[key] or []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _unreadable(connection, path, f"has no {key}") from None
+    if not isinstance(listed, list):
+        raise _unreadable(connection, path, f"has no {key}")
+    return (name for name in cast(list[object], listed) if isinstance(name, str))
+
+
+def _next_page(answer: Answer, path: str) -> str:
+    """Return the path of the next page, always on the registry itself; empty for none."""
+    found = _NEXT.search(answer.headers.get("Link") or "")
+    if not found:
+        return ""
+    parts = urlsplit(urljoin(path, found[1]))
+    # What is no address over HTTPS was refused when the answer came.
+    return f"{parts.path}?{parts.query}" if parts.path.startswith("/v2/") else ""
+
+
+def _unreadable(connection: RegistryConnection, path: str, problem: str) -> RegistryError:
+    return RegistryError(
+        f"the list that registry {connection.host} gives at {path} {problem}",
+        "look into the registry's log, and at the proxy in front of it",
+    )
