@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
-from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.inventory import Inventory, OnImage, read_inventory
 from ckf_airgap.archives.minisign import PublicKey
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.parts import FileParts, ServedArchive, find_archive
@@ -74,6 +74,17 @@ def add_authfile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the papers of a release."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIRECTORY",
+        help="write there what the release holds, for a review: tables as CSV, Markdown and HTML, "
+        "and an SBOM (CycloneDX)",
+    )
+
+
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml", "json")) -> None:
     """Add the option for the output format.
 
@@ -100,29 +111,71 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
     if not vars(arguments)[name.replace("-", "_")]:
         return UnpackedCharms(())
     source = archive(arguments, name)
+    return read_charm_archive(source, signed_record(arguments, source))
+
+
+def read_charm_archive(source: Source, signed: PackManifest | None = None) -> UnpackedCharms:
+    """Read the charms of an archive; their files are not kept.
+
+    Args:
+        source: The archive.
+        signed: As for ``unpack_charms``.
+
+    Raises:
+        ArtifactError: The archive cannot be read.
+    """
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        return unpack_charms(source, Path(folder), signed_record(arguments, source))
+        return unpack_charms(source, Path(folder), signed)
 
 
-def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
+def archive_inventory(
+    arguments: argparse.Namespace, charms: UnpackedCharms, on_image: OnImage | None = None
+) -> Inventory:
     """Return the inventory of the archive of ``--images``.
 
     Args:
         arguments: The arguments.
         charms: The charms, which name images that were saved without a name.
+        on_image: As for ``read_inventory``.
 
     Raises:
         ArtifactError: The archive cannot be read.
         ConfigurationError: The option is not valid.
     """
     images = archive(arguments, "images")
-    on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
+    signed = signed_record(arguments, images)
+    return read_image_archive(
+        images, charms, on_image, architecture=arguments.architecture, signed=signed
+    )
+
+
+def read_image_archive(
+    source: Source,
+    charms: UnpackedCharms,
+    on_image: OnImage | None = None,
+    *,
+    architecture: str = "",
+    signed: PackManifest | None = None,
+) -> Inventory:
+    """Return the inventory of an archive of images; show progress while it is read.
+
+    Args:
+        source: The archive.
+        charms: The charms, which name images that were saved without a name.
+        on_image: As for ``read_inventory``.
+        architecture: Likewise.
+        signed: Likewise.
+
+    Raises:
+        ArtifactError: The archive cannot be read.
+    """
     return read_inventory(
-        images,
+        source,
         charms.wanted_images,
-        architecture=arguments.architecture,
-        on_read=on_read,
-        signed=signed_record(arguments, images),
+        architecture=architecture,
+        on_read=report_reading(source, lambda text: print(text, file=sys.stderr)),
+        on_image=on_image or (lambda _entry, _image: None),
+        signed=signed,
     )
 
 
