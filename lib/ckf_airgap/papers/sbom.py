@@ -136,6 +136,8 @@ def _purl(image: ImageEntry) -> str:
         "tag": image.names[0].version if image.names else "",
     }
     written = "&".join(
-        f"{key}={quote(text, safe='/')}" for key, text in qualifiers.items() if text
+        f"{key}={quote(printable(text), safe='/')}" for key, text in qualifiers.items() if text
     )
-    return f"pkg:oci/{quote(name)}@{quote(image.digest)}{'?' if written else ''}{written}"
+    return (
+        f"pkg:oci/{quote(printable(name))}@{quote(image.digest)}{'?' if written else ''}{written}"
+    )
