@@ -74,17 +74,6 @@ def add_authfile(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the papers of a release."""
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="DIRECTORY",
-        help="write there what the release holds, for a review: tables as CSV, Markdown and HTML, "
-        "and an SBOM (CycloneDX)",
-    )
-
-
 def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = ("yaml", "json")) -> None:
     """Add the option for the output format.
 

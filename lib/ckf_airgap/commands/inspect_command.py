@@ -8,16 +8,15 @@ from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
     add_format,
-    add_report,
     archive,
     archive_inventory,
     read_charms,
 )
 from ckf_airgap.commands.inspection import inspection_table, inventory_document, upgrade_starts
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
+from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.papers.content import ArchivedDetails, release_content
-from ckf_airgap.papers.papers import write_papers
+from ckf_airgap.papers.content import ArchivedDetails
 
 
 def define(add_parser: AddParser) -> None:
@@ -52,8 +51,8 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
         document |= inventory_document(inventory)
     if inventory and arguments.report:
         sources = archive(arguments, "charms"), archive(arguments, "images")
-        content = release_content(unpacked, inventory, details, *sources)
-        write_papers(content, arguments.report)
+        content = unpacked, inventory, details
+        write_report(arguments.report, *sources, content, arguments.architecture)
     needs_attention = bool(unpacked.unreadable or (inventory and inventory.needs_attention))
     return Answer(
         document,

@@ -16,7 +16,6 @@ from ckf_airgap.archives.parts import find_archive
 from ckf_airgap.commands.arguments import (
     LARGEST_TEXT,
     AddParser,
-    add_report,
     certificates,
     read_charm_archive,
     read_image_archive,
@@ -24,6 +23,7 @@ from ckf_airgap.commands.arguments import (
     require_file,
 )
 from ckf_airgap.commands.output import Answer, ProgressLines
+from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.network import small_downloads as small_files
@@ -43,8 +43,7 @@ from ckf_airgap.packing.user_images import (
     UserImages,
     read_user_images,
 )
-from ckf_airgap.papers.content import ArchivedDetails, ReleaseContent, release_content
-from ckf_airgap.papers.papers import write_papers
+from ckf_airgap.papers.content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
 _VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
@@ -236,7 +235,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         steps = PackSteps(lambda text: tqdm.write(text, file=sys.stderr), show)
         packed = Packer(request, skopeo, steps).pack(dry_run=arguments.dry_run)
     if arguments.report:
-        write_papers(_content(arguments.output), arguments.report)
+        _write_report(arguments.output, arguments.report)
     manifest = packed.manifest
     return Answer(
         {
@@ -270,13 +269,13 @@ def _pack(arguments: argparse.Namespace) -> Answer:
     )
 
 
-def _content(folder: Path) -> ReleaseContent:
+def _write_report(output: Path, folder: Path) -> None:
     """Read the archives that were written, as whoever inspects them does."""
-    charms, images = (find_archive(folder / name) for name in (CHARMS, IMAGES))
+    charms, images = (find_archive(output / name) for name in (CHARMS, IMAGES))
     details = ArchivedDetails()
     unpacked = read_charm_archive(charms)
     inventory = read_image_archive(images, unpacked, details.add)
-    return release_content(unpacked, inventory, details, charms, images)
+    write_report(folder, charms, images, (unpacked, inventory, details))
 
 
 def _secret_key(path: Path | None) -> SecretKey | None:

@@ -1,0 +1,166 @@
+"""``--report``: ``pack`` and ``inspect`` write the same papers, and a browser shows them."""
+
+import csv
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request, sync_playwright
+
+from ckf_airgap.commands.main import main
+from tests.functional.packs import Captured, digest, document, words
+from tests.sample_release import Release
+from tests.sample_release.naming import repository
+from tests.support.outside import Outside
+
+PAPERS = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
+
+
+def report_of(folder: Path) -> dict[str, bytes]:
+    """Give what ``pack`` has written, but what only it can write."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def inspect(folder: Path, *more: str) -> dict[str, bytes]:
+    """Write the papers of what was packed into the folder."""
+    archives = [f"--{name}={folder}/packed/{name}.tar.gz" for name in ("images", "charms")]
+    report = folder / "inspected"
+    assert main(["inspect", *archives, "--report", str(report), *more]) == 0
+    return report_of(report)
+
+
+def rows(paper: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(paper.decode().splitlines()))
+
+
+@pytest.mark.parametrize("more", [(), ("--part-size", "150kB")], ids=["whole", "parts"])
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_both_write_the_same(
+    layout: str,
+    more: tuple[str, ...],
+    release: Release,
+    outside: Outside,
+    tmp_path: Path,
+    capsys: Captured,
+) -> None:
+    arguments = words(outside, tmp_path, "--format", layout, *more)
+    arguments += ["--report", str(tmp_path / "report")]
+    assert main(arguments) == 0
+    packed = document(capsys)
+    report = report_of(tmp_path / "report")
+    assert set(report) == PAPERS
+    assert inspect(tmp_path) == report
+    # Nothing is left to pack, and the papers are written again.
+    for path in tmp_path.joinpath("report").iterdir():
+        path.unlink()
+    assert main(arguments) == 0
+    assert report_of(tmp_path / "report") == report
+
+    found = {row["image"]: row for row in rows(report["images.csv"])}
+    assert len(found) == len(release.images) == len(packed["images"])
+    for image in packed["images"]:
+        row = found[image["name"]]
+        assert row["manifest digest"] == image["digest"] == digest(outside, image["name"])
+        name = repository(image["name"])
+        assert row["source"] == f"{name}@{image['digest']}"
+        assert row["wanted by"]
+        if layout == "oci":
+            assert int(row["layer bytes"]) == image["layer_bytes"]
+        else:
+            # They are not compressed in a docker save archive.
+            assert int(row["layer bytes"]) > image["layer_bytes"]
+    by_name = {charm["name"]: charm for charm in packed["charms"]}
+    for row in rows(report["charms.csv"]):
+        charm = by_name.pop(row["charm"])
+        assert (row["SHA-256"], row["file"]) == (charm["sha256"], charm["file"])
+    assert not by_name
+
+
+@pytest.mark.usefixtures("release")
+def test_a_plan_has_no_papers(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    report = tmp_path / "report"
+    assert main(words(outside, tmp_path, "--dry-run", "--report", str(report))) == 2
+    assert "leave --dry-run or --report out" in capsys.readouterr().err
+    assert not report.exists()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Generator[Page]:
+    """A page of Debian's Chromium in a network namespace of its own, which has no network."""
+    program = tmp_path / "chromium"
+    # Root has no sandbox.
+    program.write_text('#!/bin/sh\nexec unshare --net chromium --no-sandbox "$@"\n')
+    program.chmod(0o755)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser.new_page()
+        browser.close()
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    return [text for text in page.locator(selector).all_inner_texts() if text]
+
+
+@pytest.mark.usefixtures("release")
+def test_a_browser_without_a_network(
+    outside: Outside, tmp_path: Path, page: Page, capsys: Captured
+) -> None:
+    report = tmp_path / "report"
+    assert main(words(outside, tmp_path, "--report", str(report))) == 0
+    images = document(capsys)["images"]
+    requests: list[Request] = []
+    said: list[str] = []
+    page.on("request", requests.append)
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((report / "index.html").as_uri())
+    shown = page.locator("#images tbody tr:visible")
+    assert shown.count() == len(images)
+
+    page.get_by_label("Search").fill("PROXYV2 istio-pilot")
+    assert shown.count() == 1
+    assert "istio-pilot/image-configuration" in shown.inner_text()
+    assert page.locator("#found").inner_text().startswith("1 of ")
+    assert page.locator("#charms tbody tr:visible").count() == 0
+    page.get_by_label("Search").fill("")
+    assert shown.count() == len(images)
+
+    column = [head.strip() for head in page.locator("#images thead th").all_inner_texts()]
+    column_number = column.index("layer bytes") + 1
+    button = page.get_by_role("button", name="layer bytes")
+    orders: list[list[int]] = []
+    for _ in range(2):
+        button.click()
+        cells = texts(page, f"#images tbody td:nth-child({column_number})")
+        orders.append([int(cell.replace(",", "")) for cell in cells])
+    assert orders[0] == sorted(orders[0])
+    assert orders[1] == sorted(orders[0], reverse=True)
+    assert len(set(orders[0])) > 1
+    assert said == []
+    assert [request.url for request in requests] == [(report / "index.html").as_uri()]
+
+
+def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> None:
+    """Not even with the escapes taken away: the policy of the page forbids it."""
+    from ckf_airgap.papers.content import ImageEntry, ReleaseContent
+    from ckf_airgap.papers.papers import write_papers
+
+    attack = "<img src=http://127.0.0.1:9/x onerror=alert(1)><script>alert(2)</script>"
+    hostile = ImageEntry((), attack, attack, "", "", attack, (), attack, (attack,))
+    write_papers(ReleaseContent((hostile,), (), (attack,)), tmp_path)
+    path = tmp_path / "index.html"
+    requests: list[str] = []
+    dialogs: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri())
+    assert attack in page.locator("#images tbody").inner_text()
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+
+    path.write_text(path.read_text().replace("<h1>", f"{attack}<h1>"))
+    page.goto(path.as_uri())
+    assert page.locator("img").count() == 1
+    assert page.locator("script").count() == 2
+    assert dialogs == []
+    assert not [url for url in requests if not url.startswith("file:")]
