@@ -1,6 +1,9 @@
 """``--report``: ``pack`` and ``inspect`` write the same papers, and a browser shows them."""
 
 import csv
+import hashlib
+import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,7 +11,9 @@ import pytest
 from playwright.sync_api import Page, Request, sync_playwright
 
 from ckf_airgap.commands.main import main
-from tests.functional.packs import Captured, digest, document, words
+from ckf_airgap.papers.content import ImageEntry, ReleaseContent
+from ckf_airgap.papers.papers import write_papers
+from tests.functional.packs import OPTIONS, Captured, digest, document, words
 from tests.sample_release import Release
 from tests.sample_release.naming import repository
 from tests.support.outside import Outside
@@ -60,9 +65,11 @@ def test_both_write_the_same(
     assert len(found) == len(release.images) == len(packed["images"])
     for image in packed["images"]:
         row = found[image["name"]]
-        assert row["manifest digest"] == image["digest"] == digest(outside, image["name"])
+        there = outside.place(image["name"])
+        assert row["manifest digest"] == image["digest"] == digest(outside, there)
         name = repository(image["name"])
-        assert row["source"] == f"{name}@{image['digest']}"
+        assert row["source"].endswith(f"{name}@{image['digest']}")
+        assert row["source"].partition("/")[0] in ("docker.io", "gcr.io", "ghcr.io")
         assert row["wanted by"]
         if layout == "oci":
             assert int(row["layer bytes"]) == image["layer_bytes"]
@@ -82,6 +89,75 @@ def test_a_plan_has_no_papers(outside: Outside, tmp_path: Path, capsys: Captured
     assert main(words(outside, tmp_path, "--dry-run", "--report", str(report))) == 2
     assert "leave --dry-run or --report out" in capsys.readouterr().err
     assert not report.exists()
+
+
+STAND_IN = """#!/bin/sh
+# Stands in for syft: skopeo reads the layout, and checks every digest in it.
+for word; do
+    case $word in
+        oci-dir:*) layout=${word#oci-dir:} ;;
+        spdx-json=*) document=${word#spdx-json=} ;;
+        --source-name=*broken*) echo "it is broken" >&2; exit 1 ;;
+    esac
+done
+skopeo copy --quiet "oci:$layout" "dir:$layout/copy" || exit 1
+{ env | cut -d= -f1 | sort; echo "$@"; cat "$layout/copy/manifest.json"; } > "$document"
+"""
+
+
+@pytest.fixture
+def syft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for syft: building the real one takes many minutes (see test_syft)."""
+    program = tmp_path / "programs" / "syft"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("CKF_AIRGAP_KEY_PASSWORD", "not for syft")
+
+
+@pytest.mark.usefixtures("syft")
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_syft_reads_each_image_as_it_was_packed(
+    layout: str, release: Release, outside: Outside, tmp_path: Path, capsys: Captured
+) -> None:
+    report = tmp_path / "report"
+    arguments = words(outside, tmp_path, "--format", layout, "--report", str(report))
+    assert main(arguments) == 0
+    images = document(capsys)["images"]
+    written = {path: path.read_text() for path in (report / "spdx").iterdir()}
+    assert len(written) == len(images) == len(release.images)
+    for image in images:
+        (text,) = (text for text in written.values() if f"--source-name={image['name']} " in text)
+        variables, said = text.split("scan", 1)
+        allowed = {"HOME", "PATH", "PWD", "SYFT_CHECK_FOR_APP_UPDATE", "TMPDIR", "_", "OLDPWD"}
+        assert set(variables.split()) <= allowed | {"SHLVL"}
+        manifest = json.loads(said[said.index("{") :])
+        place = f"docker://{outside.place(image['name'])}"
+        original = json.loads(outside.skopeo("inspect", "--config", "--raw", place))
+        config = manifest["config"]["digest"]
+        assert config == f"sha256:{hashlib.sha256(raw_config(outside, place)).hexdigest()}"
+        assert len(manifest["layers"]) == len(original["rootfs"]["diff_ids"])
+    # Nothing is read again, and inspect keeps what is there.
+    inspect(tmp_path, "--report", str(report))
+    assert {path: path.read_text() for path in (report / "spdx").iterdir()} == written
+    assert "syft reads" not in capsys.readouterr().err
+
+
+def raw_config(outside: Outside, place: str) -> bytes:
+    return outside.skopeo("inspect", "--config", "--raw", place).encode()
+
+
+@pytest.mark.usefixtures("release", "syft")
+def test_images_that_syft_cannot_read(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
+    outside.fill(["quay.io/team/broken:1"], OPTIONS)
+    report = tmp_path / "report"
+    more = ["--add-image", "quay.io/team/broken:1", "--report", str(report)]
+    assert main(words(outside, tmp_path, *more)) == 2
+    assert "syft cannot read quay.io/team/broken:1 (it is broken)" in capsys.readouterr().err
+    names = {path.name for path in (report / "spdx").iterdir()}
+    assert len(names) == len(rows((report / "images.csv").read_bytes())) - 1
+    assert all(name.endswith(".spdx.json") for name in names)
 
 
 @pytest.fixture
@@ -142,9 +218,6 @@ def test_a_browser_without_a_network(
 
 def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> None:
     """Not even with the escapes taken away: the policy of the page forbids it."""
-    from ckf_airgap.papers.content import ImageEntry, ReleaseContent
-    from ckf_airgap.papers.papers import write_papers
-
     attack = "<img src=http://127.0.0.1:9/x onerror=alert(1)><script>alert(2)</script>"
     hostile = ImageEntry((), attack, attack, "", "", attack, (), attack, (attack,))
     write_papers(ReleaseContent((hostile,), (), (attack,)), tmp_path)

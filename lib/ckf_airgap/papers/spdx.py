@@ -168,13 +168,15 @@ class _LayoutSink:
         self._folder = folder
         self._count = 0
         # The images that were announced before their layers, and how many need each layer.
+        self._is_packed = False
         self._announced: set[str] = set()
         self._awaited: Counter[str] = Counter()
         # Place and file of each layer of which it is not known who needs it.
         self._others: list[tuple[str, Path]] = []
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Ignore it."""
+        """Note that all images are announced before their layers (``packing.assembly``)."""
+        self._is_packed = True
 
     def has_nested(self, archive: NestedArchive) -> bool:
         """Return False: read every nested archive."""
@@ -213,7 +215,7 @@ class _LayoutSink:
         if not image.artifact_type:
             with self._layout(image) as layout:
                 self.syft.describe(layout, entry)
-        if image.key in self._announced:
+        if self._is_packed and image.key in self._announced:
             self._announced.remove(image.key)
             self._awaited.subtract(_digests(image))
             for layer in image.layers:
