@@ -1,7 +1,6 @@
 """``--report``: ``pack`` and ``inspect`` write the same papers, and a browser shows them."""
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Generator
@@ -13,10 +12,14 @@ from playwright.sync_api import Page, Request, sync_playwright
 from ckf_airgap.commands.main import main
 from ckf_airgap.papers.content import ImageEntry, ReleaseContent
 from ckf_airgap.papers.papers import write_papers
+from tests.functional.archive_case import SEVERAL
 from tests.functional.packs import OPTIONS, Captured, digest, document, words
-from tests.sample_release import Release
+from tests.sample_release import Charm, Release, charm_file
 from tests.sample_release.naming import repository
+from tests.support.archive_forms import FORMS
 from tests.support.outside import Outside
+from tests.support.sample_images import digest_of
+from tests.support.tar_files import Entry, tar
 
 PAPERS = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
 
@@ -32,6 +35,14 @@ def inspect(folder: Path, *more: str) -> dict[str, bytes]:
     report = folder / "inspected"
     assert main(["inspect", *archives, "--report", str(report), *more]) == 0
     return report_of(report)
+
+
+def places_of(release: Release, outside: Outside) -> dict[str, str]:
+    """Give where each image is outside, by its name in an archive."""
+    return {
+        image.replace("@sha256:", ":") if ":" in image else f"{image}:latest": outside.place(image)
+        for image in release.images
+    }
 
 
 def rows(paper: bytes) -> list[dict[str, str]]:
@@ -63,19 +74,23 @@ def test_both_write_the_same(
 
     found = {row["image"]: row for row in rows(report["images.csv"])}
     assert len(found) == len(release.images) == len(packed["images"])
+    places = places_of(release, outside)
     for image in packed["images"]:
         row = found[image["name"]]
-        there = outside.place(image["name"])
+        there = places[image["name"]]
         assert row["manifest digest"] == image["digest"] == digest(outside, there)
         name = repository(image["name"])
         assert row["source"].endswith(f"{name}@{image['digest']}")
         assert row["source"].partition("/")[0] in ("docker.io", "gcr.io", "ghcr.io")
         assert row["wanted by"]
+        manifest = json.loads(outside.skopeo("inspect", "--raw", f"docker://{there}"))
+        layers = {layer["digest"]: layer["size"] for layer in manifest["layers"]}
+        assert int(row["layers"]) == len(layers)
         if layout == "oci":
-            assert int(row["layer bytes"]) == image["layer_bytes"]
+            assert int(row["layer bytes"]) == sum(layers.values())
         else:
             # They are not compressed in a docker save archive.
-            assert int(row["layer bytes"]) > image["layer_bytes"]
+            assert int(row["layer bytes"]) > sum(layers.values())
     by_name = {charm["name"]: charm for charm in packed["charms"]}
     for row in rows(report["charms.csv"]):
         charm = by_name.pop(row["charm"])
@@ -127,25 +142,39 @@ def test_syft_reads_each_image_as_it_was_packed(
     images = document(capsys)["images"]
     written = {path: path.read_text() for path in (report / "spdx").iterdir()}
     assert len(written) == len(images) == len(release.images)
+    places = places_of(release, outside)
     for image in images:
         (text,) = (text for text in written.values() if f"--source-name={image['name']} " in text)
         variables, said = text.split("scan", 1)
         allowed = {"HOME", "PATH", "PWD", "SYFT_CHECK_FOR_APP_UPDATE", "TMPDIR", "_", "OLDPWD"}
         assert set(variables.split()) <= allowed | {"SHLVL"}
         manifest = json.loads(said[said.index("{") :])
-        place = f"docker://{outside.place(image['name'])}"
-        original = json.loads(outside.skopeo("inspect", "--config", "--raw", place))
-        config = manifest["config"]["digest"]
-        assert config == f"sha256:{hashlib.sha256(raw_config(outside, place)).hexdigest()}"
-        assert len(manifest["layers"]) == len(original["rootfs"]["diff_ids"])
+        place = f"docker://{places[image['name']]}"
+        original = json.loads(outside.skopeo("inspect", "--raw", place))
+        assert manifest["config"]["digest"] == original["config"]["digest"]
+        assert len(manifest["layers"]) == len(original["layers"])
     # Nothing is read again, and inspect keeps what is there.
     inspect(tmp_path, "--report", str(report))
     assert {path: path.read_text() for path in (report / "spdx").iterdir()} == written
     assert "syft reads" not in capsys.readouterr().err
 
 
-def raw_config(outside: Outside, place: str) -> bytes:
-    return outside.skopeo("inspect", "--config", "--raw", place).encode()
+@pytest.mark.usefixtures("syft")
+@pytest.mark.parametrize("form", [name for name, form in FORMS.items() if form.holds_several])
+@pytest.mark.parametrize("is_member", [False, True], ids=["alone", "member"])
+def test_syft_reads_images_of_every_form(form: str, is_member: bool, tmp_path: Path) -> None:
+    content = tar(FORMS[form].make(SEVERAL))
+    images, charms = tmp_path / "images.tar", tmp_path / "charms.tar"
+    images.write_bytes(tar([Entry("some.tar", content)]) if is_member else content)
+    charms.write_bytes(tar([Entry("app.charm", charm_file(Charm("app")))]))
+    report = tmp_path / "report"
+    words = ["inspect", "--images", str(images), "--charms", str(charms)]
+    assert main([*words, "--report", str(report)]) == 0
+    configs = set[str]()
+    for path in (report / "spdx").iterdir():
+        text = path.read_text()
+        configs.add(json.loads(text[text.index("{") :])["config"]["digest"])
+    assert configs == {digest_of(each.image.config) for each in SEVERAL}
 
 
 @pytest.mark.usefixtures("release", "syft")
@@ -184,9 +213,9 @@ def test_a_browser_without_a_network(
     report = tmp_path / "report"
     assert main(words(outside, tmp_path, "--report", str(report))) == 0
     images = document(capsys)["images"]
-    requests: list[Request] = []
+    requests: list[str] = []
     said: list[str] = []
-    page.on("request", requests.append)
+    page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto((report / "index.html").as_uri())
@@ -213,7 +242,7 @@ def test_a_browser_without_a_network(
     assert orders[1] == sorted(orders[0], reverse=True)
     assert len(set(orders[0])) > 1
     assert said == []
-    assert [request.url for request in requests] == [(report / "index.html").as_uri()]
+    assert requests == [(report / "index.html").as_uri()]
 
 
 def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> None:
@@ -222,9 +251,9 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> 
     hostile = ImageEntry((), attack, attack, "", "", attack, (), attack, (attack,))
     write_papers(ReleaseContent((hostile,), (), (attack,)), tmp_path)
     path = tmp_path / "index.html"
-    requests: list[str] = []
+    requests: list[Request] = []
     dialogs: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    page.on("request", lambda request: requests.append(request))
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(path.as_uri())
     assert attack in page.locator("#images tbody").inner_text()
@@ -236,4 +265,5 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> 
     assert page.locator("img").count() == 1
     assert page.locator("script").count() == 2
     assert dialogs == []
-    assert not [url for url in requests if not url.startswith("file:")]
+    blocked = [each for each in requests if not each.url.startswith("file:")]
+    assert [(each.url, each.failure) for each in blocked] == [("http://127.0.0.1:9/x", "csp")]

@@ -11,11 +11,14 @@ import pytest
 import yaml
 
 from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.unlisted_images import FixedImages, load_unlisted_images
 from ckf_airgap.commands.main import main
+from ckf_airgap.packing.packed_charms import fetched_charm
+from ckf_airgap.packing.packed_charms import write_charm_archive as write_packed_charms
 from ckf_airgap.papers.content import ArchivedDetails, release_content
 from tests.sample_release import (
     Charm,
@@ -205,6 +208,25 @@ def test_images_in_the_code_of_a_charm(fixed: FixedImages, tmp_path: Path) -> No
     expected = "" if fixed.if_options else fixed.charm
     found = users_of(inventory_of(names), tmp_path, [charm])
     assert found == dict.fromkeys(names, expected)
+
+
+def test_what_is_recorded_of_charms(tmp_path: Path) -> None:
+    folder = tmp_path / "charms"
+    folder.mkdir()
+    for name in ("app", "other"):
+        folder.joinpath(f"{name}.charm").write_bytes(charm_file(Charm(name)))
+    fetched = [
+        fetched_charm(folder / "app.charm", 7, "1.2/=stable"),
+        fetched_charm(folder / "other.charm", None, None),
+    ]
+    record = PackManifest("oci", "amd64", (), tuple(each.packed for each in fetched))
+    write_packed_charms(tmp_path / "charms.tar.gz", fetched, record)
+    images = tmp_path / "images.tar"
+    images.write_bytes(tar(old_docker_save([NamedImage(sample_image("app"), ("x/app:1",))])))
+    assert report(images, tmp_path / "charms.tar.gz", tmp_path / "report") == 0
+    found = rows(tmp_path / "report" / "charms.csv")
+    assert (found["app"]["revision"], found["app"]["channel"]) == ("7", "1.2/=stable")
+    assert (found["other"]["revision"], found["other"]["channel"]) == ("", "")
 
 
 def test_images_of_juju_and_of_users(tmp_path: Path) -> None:

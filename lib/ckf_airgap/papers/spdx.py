@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.decoding import LONGEST_MAGIC, Compression, compression_of
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.image_sink import (
     LayerFile,
@@ -50,15 +51,23 @@ class _StoredLayer:
         path: The file.
         digest: Its digest.
         size: Its size, in bytes.
+        compression: How it is compressed.
     """
 
     path: Path
     digest: str
     size: int
+    compression: Compression
 
     def describe(self) -> dict[str, Any]:
         """Describe it in a manifest (OCI Image Specification, "Descriptor")."""
-        return {"mediaType": oci.OCI_LAYER, "digest": self.digest, "size": self.size}
+        is_plain = self.compression is Compression.NONE
+        suffix = "" if is_plain else f"+{self.compression.value}"
+        return {
+            "mediaType": f"{oci.OCI_LAYER}{suffix}",
+            "digest": self.digest,
+            "size": self.size,
+        }
 
 
 def write_spdx(
@@ -199,14 +208,16 @@ class _LayoutSink:
         self._count += 1
         path = self._folder / f"layer-{self._count}"
         digest = hashlib.sha256()
-        with path.open("wb") as file:
+        with path.open("w+b") as file:
             while data := layer.content.read(READ_SIZE):
                 digest.update(data)
                 file.write(data)
             size = file.tell()
+            file.seek(0)
+            compression = compression_of(file.read(LONGEST_MAGIC))
         if self._awaited[layer.digest or ""] == 0:
             self._others.append((layer.place, path))
-        return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size)
+        return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size, compression)
 
     def image(self, image: ReadImage[_StoredLayer]) -> None:
         """Pass an image to syft, and remove the layers that no other image awaits."""
