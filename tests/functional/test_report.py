@@ -29,11 +29,10 @@ def report_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def inspect(folder: Path, *more: str) -> dict[str, bytes]:
-    """Write the papers of what was packed into the folder."""
+def inspect(folder: Path, report: Path) -> dict[str, bytes]:
+    """Write the papers of what was packed below a folder; give them."""
     archives = [f"--{name}={folder}/packed/{name}.tar.gz" for name in ("images", "charms")]
-    report = folder / "inspected"
-    assert main(["inspect", *archives, "--report", str(report), *more]) == 0
+    assert main(["inspect", *archives, "--report", str(report)]) == 0
     return report_of(report)
 
 
@@ -65,7 +64,7 @@ def test_both_write_the_same(
     packed = document(capsys)
     report = report_of(tmp_path / "report")
     assert set(report) == PAPERS
-    assert inspect(tmp_path) == report
+    assert inspect(tmp_path, tmp_path / "inspected") == report
     # Nothing is left to pack, and the papers are written again.
     for path in tmp_path.joinpath("report").iterdir():
         path.unlink()
@@ -153,8 +152,9 @@ def test_syft_reads_each_image_as_it_was_packed(
         original = json.loads(outside.skopeo("inspect", "--raw", place))
         assert manifest["config"]["digest"] == original["config"]["digest"]
         assert len(manifest["layers"]) == len(original["layers"])
-    # Nothing is read again, and inspect keeps what is there.
-    inspect(tmp_path, "--report", str(report))
+    # What is there is kept.
+    capsys.readouterr()
+    inspect(tmp_path, report)
     assert {path: path.read_text() for path in (report / "spdx").iterdir()} == written
     assert "syft reads" not in capsys.readouterr().err
 
@@ -211,7 +211,8 @@ def test_a_browser_without_a_network(
     outside: Outside, tmp_path: Path, page: Page, capsys: Captured
 ) -> None:
     report = tmp_path / "report"
-    assert main(words(outside, tmp_path, "--report", str(report))) == 0
+    # Compressed layers differ in size.
+    assert main(words(outside, tmp_path, "--format", "oci", "--report", str(report))) == 0
     images = document(capsys)["images"]
     requests: list[str] = []
     said: list[str] = []

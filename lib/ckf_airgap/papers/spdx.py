@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,7 +244,7 @@ class _LayoutSink:
         """Ignore it."""
 
     @contextmanager
-    def _layout(self, image: ReadImage[_StoredLayer]) -> Iterator[Path]:
+    def _layout(self, image: ReadImage[_StoredLayer]) -> Generator[Path]:
         """Make a layout of one image (OCI Image Specification, "Image Layout")."""
         manifest = image.manifest.content if image.manifest else _manifest(image)
         with tempfile.TemporaryDirectory(prefix="image-", dir=self._folder) as place:
