@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Request, sync_playwright
 from ckf_airgap.commands.main import main
 from ckf_airgap.papers.content import ImageEntry, ReleaseContent
 from ckf_airgap.papers.papers import write_papers
+from testbed import builds
 from tests.functional.archive_case import SEVERAL
 from tests.functional.packs import OPTIONS, Captured, digest, document, words
 from tests.sample_release import Charm, Release, charm_file
@@ -121,7 +122,7 @@ skopeo copy --quiet "oci:$layout" "dir:$layout/copy" || exit 1
 
 @pytest.fixture
 def syft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for syft: building the real one takes many minutes (see test_syft)."""
+    """A stand-in for syft: building the real one takes many minutes."""
     program = tmp_path / "programs" / "syft"
     program.parent.mkdir()
     program.write_text(STAND_IN)
@@ -187,6 +188,34 @@ def test_images_that_syft_cannot_read(outside: Outside, tmp_path: Path, capsys: 
     names = {path.name for path in (report / "spdx").iterdir()}
     assert len(names) == len(rows((report / "images.csv").read_bytes())) - 1
     assert all(name.endswith(".spdx.json") for name in names)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_the_real_syft(
+    layout: str,
+    release: Release,
+    outside: Outside,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    monkeypatch.setenv("PATH", f"{builds.syft().parent}:{os.environ['PATH']}")
+    report = tmp_path / "report"
+    assert main(words(outside, tmp_path, "--format", layout, "--report", str(report))) == 0
+    names = {image["name"] for image in document(capsys)["images"]}
+    described = {
+        json.loads(path.read_bytes())["name"]: json.loads(path.read_bytes())
+        for path in (report / "spdx").iterdir()
+    }
+    assert described.keys() == names
+    assert len(names) == len(release.images)
+    for name, spdx in described.items():
+        assert spdx["spdxVersion"] == "SPDX-2.3"
+        (row,) = (
+            row for row in rows((report / "images.csv").read_bytes()) if row["image"] == name
+        )
+        assert row["image ID"] in {package.get("versionInfo") for package in spdx["packages"]}
 
 
 @pytest.fixture
