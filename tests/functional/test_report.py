@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Request, sync_playwright
+from playwright.sync_api import Dialog, Page, Request, sync_playwright
 
 from ckf_airgap.commands.main import main
 from ckf_airgap.papers.content import ImageEntry, ReleaseContent
@@ -284,7 +284,12 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> 
     requests: list[Request] = []
     dialogs: list[str] = []
     page.on("request", lambda request: requests.append(request))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.goto(path.as_uri())
     assert attack in page.locator("#images tbody").inner_text()
     assert page.locator("img").count() == 0
