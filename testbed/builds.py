@@ -92,6 +92,11 @@ def crane() -> Path:
     return _program("crane", versions.CRANE, module, "cmd/crane")
 
 
+def syft() -> Path:
+    """Build syft; gives the program."""
+    return _program("syft", versions.SYFT, "github.com/anchore/syft", "cmd/syft")
+
+
 def _program(name: str, version: str, module: str, command: str = "") -> Path:
     """Build a program out of a Go module.
 

@@ -15,6 +15,7 @@ from testbed import versions
 PACKAGES = (
     "apache2-utils",
     "ca-certificates",
+    "chromium",
     "containerd",
     "containernetworking-plugins",
     "curl",

@@ -19,6 +19,8 @@ CHARMCRAFT = "4.5.0"
 # The registries that the functional tests know beside Debian's docker-registry 2.8.
 DISTRIBUTION = "v3.1.2"
 CRANE = "v0.22.1"
+# What describes the packages in images, for a thorough test.
+SYFT = "v1.57.1"
 # The base of the containers that charms run in, and the newer one that the controller is built on:
 # dqlite wants a newer C library than the first has, and is itself found in the third.
 DEBIAN = "bookworm"

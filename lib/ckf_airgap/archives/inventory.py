@@ -57,6 +57,10 @@ class ArchivedImage:
         return f"{name} (in {self.member}{cpu}, {self.image_id[:19]})"
 
 
+OnImage = Callable[[ArchivedImage, ReadImage[int]], None]
+"""Receives an image of an archive, and its entry in the inventory."""
+
+
 @dataclass(frozen=True)
 class Inventory:
     """The images of one images.tar.gz.
@@ -188,6 +192,7 @@ def read_inventory(
     architecture: str = "",
     on_read: Callable[[int], None] = lambda _: None,
     on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
+    on_image: OnImage = lambda _entry, _image: None,
     signed: PackManifest | None = None,
 ) -> Inventory:
     """List the images of images.tar.gz.
@@ -199,6 +204,8 @@ def read_inventory(
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
         on_file: Called with each file of the archive and its outcome.
+        on_image: Called with the entry of each image and the image, whose ``layers`` are their
+            sizes in the archive; again if the archive is read again.
         signed: The record that everything must agree with, if its signature was checked.
 
     Returns:
@@ -210,7 +217,7 @@ def read_inventory(
     names = MemberNames(wanted)
     readings = Readings(source.name)
     while True:
-        sink = ListingSink(names, on_file)
+        sink = ListingSink(names, on_file, on_image)
         with open_archive(source, on_read) as archive:
             if read_into(sink, sink.builder, source, archive, readings, architecture, signed):
                 inventory = sink.builder.build()
@@ -290,15 +297,18 @@ class ListingSink:
         self,
         names: MemberNames,
         on_file: Callable[[str, Verdict], None] = lambda _file, _verdict: None,
+        on_image: OnImage = lambda _entry, _image: None,
     ) -> None:
         """Prepare for one reading of the archive.
 
         Args:
             names: Names the images that the archive does not name.
             on_file: Called with each file of the archive and its outcome.
+            on_image: Called with each image and its entry.
         """
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
+        self._on_image = on_image
 
     def pack_manifest(self, manifest: PackManifest) -> None:
         """Keep the purposes of images; ``read_into`` compares the rest with what was found."""
@@ -321,7 +331,9 @@ class ListingSink:
 
     def image(self, image: ReadImage[int]) -> None:
         """List an image."""
-        self.builder.add(self.builder.describe(image))
+        entry = self.builder.describe(image)
+        self.builder.add(entry)
+        self._on_image(entry, image)
 
     def damaged(self, file: str, error: ArtifactError) -> None:
         """List an error."""

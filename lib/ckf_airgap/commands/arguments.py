@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import report_reading
-from ckf_airgap.archives.inventory import Inventory, read_inventory
+from ckf_airgap.archives.inventory import Inventory, OnImage, read_inventory
 from ckf_airgap.archives.minisign import PublicKey
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.parts import FileParts, ServedArchive, find_archive
@@ -105,57 +105,75 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
     """
     if not vars(arguments)[name.replace("-", "_")]:
         return UnpackedCharms(())
-    return charms_of(arguments, archive(arguments, name))
+    source = archive(arguments, name)
+    return read_charm_archive(source, signed_record(arguments, source))
 
 
-def charms_of(arguments: argparse.Namespace, source: Source) -> UnpackedCharms:
-    """Read the charms of an archive.
+def read_charm_archive(source: Source, signed: PackManifest | None = None) -> UnpackedCharms:
+    """Read the charms of an archive; their files are not kept.
 
     Args:
-        arguments: The arguments.
-        source: charms.tar.gz.
+        source: The archive.
+        signed: As for ``unpack_charms``.
 
     Raises:
-        ArtifactError: As for ``read_charms``.
+        ArtifactError: The archive cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
-        return unpack_charms(source, Path(folder), signed_record(arguments, source))
+        return unpack_charms(source, Path(folder), signed)
 
 
-def archive_inventory(arguments: argparse.Namespace, charms: UnpackedCharms) -> Inventory:
+def archive_inventory(
+    arguments: argparse.Namespace, charms: UnpackedCharms, on_image: OnImage | None = None
+) -> Inventory:
     """Return the inventory of the archive of ``--images``.
 
     Args:
         arguments: The arguments.
         charms: The charms, which name images that were saved without a name.
+        on_image: As for ``read_inventory``.
 
     Raises:
         ArtifactError: The archive cannot be read.
         ConfigurationError: The option is not valid.
     """
-    return inventory_of(arguments, archive(arguments, "images"), charms.wanted_images)
+    images = archive(arguments, "images")
+    return read_image_archive(
+        images,
+        charms.wanted_images,
+        on_image,
+        architecture=arguments.architecture,
+        signed=signed_record(arguments, images),
+    )
 
 
-def inventory_of(
-    arguments: argparse.Namespace, images: Source, wanted: Sequence[ImageReference] = ()
+def read_image_archive(
+    source: Source,
+    wanted: Sequence[ImageReference] = (),
+    on_image: OnImage | None = None,
+    *,
+    architecture: str = "",
+    signed: PackManifest | None = None,
 ) -> Inventory:
-    """Return the inventory of an archive.
+    """Return the inventory of an archive of images; show progress while it is read.
 
     Args:
-        arguments: The arguments.
-        images: images.tar.gz.
+        source: The archive.
         wanted: The images that the charms use: they name images that were saved without a name.
+        on_image: As for ``read_inventory``.
+        architecture: Likewise.
+        signed: Likewise.
 
     Raises:
         ArtifactError: The archive cannot be read.
     """
-    on_read = report_reading(images, lambda text: print(text, file=sys.stderr))
     return read_inventory(
-        images,
+        source,
         wanted,
-        architecture=arguments.architecture,
-        on_read=on_read,
-        signed=signed_record(arguments, images),
+        architecture=architecture,
+        on_read=report_reading(source, lambda text: print(text, file=sys.stderr)),
+        on_image=on_image or (lambda _entry, _image: None),
+        signed=signed,
     )
 
 

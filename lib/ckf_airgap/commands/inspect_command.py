@@ -8,12 +8,15 @@ from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
     add_format,
+    archive,
     archive_inventory,
     read_charms,
 )
 from ckf_airgap.commands.inspection import inspection_table, inventory_document, upgrade_starts
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
+from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.papers.content import ArchivedDetails
 
 
 def define(add_parser: AddParser) -> None:
@@ -22,12 +25,15 @@ def define(add_parser: AddParser) -> None:
     inspect = add_parser("inspect", help=text, description=f"{text[0].upper()}{text[1:]}.")
     inspect.set_defaults(run=_inspect)
     add_archives(inspect)
+    add_report(inspect)
     add_format(inspect, ("table", "yaml", "json"))
 
 
 def _inspect(arguments: argparse.Namespace) -> Answer:
     if arguments.charms is None and arguments.images is None:
         raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
+    if arguments.report and not (arguments.charms and arguments.images):
+        raise ConfigurationError("--report is about a whole release", "give --charms and --images")
     document: dict[str, Any] = {}
     unpacked = read_charms(arguments)
     charms = unpacked.charms
@@ -38,9 +44,15 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
         ]
         document["upgrades"] = upgrade_starts(unpacked)
         document["unreadable_charms"] = [str(charm.error) for charm in unpacked.unreadable]
-    inventory = archive_inventory(arguments, unpacked) if arguments.images else None
+    details = ArchivedDetails()
+    on_image = details.add if arguments.report else None
+    inventory = archive_inventory(arguments, unpacked, on_image) if arguments.images else None
     if inventory:
         document |= inventory_document(inventory)
+    if inventory and arguments.report:
+        sources = archive(arguments, "charms"), archive(arguments, "images")
+        content = unpacked, inventory, details
+        write_report(arguments.report, *sources, content, arguments.architecture)
     needs_attention = bool(unpacked.unreadable or (inventory and inventory.needs_attention))
     return Answer(
         document,

@@ -12,14 +12,18 @@ from typing import Any
 from tqdm import tqdm
 
 from ckf_airgap.archives.minisign import SecretKey
+from ckf_airgap.archives.parts import find_archive
 from ckf_airgap.commands.arguments import (
     LARGEST_TEXT,
     AddParser,
     certificates,
+    read_charm_archive,
+    read_image_archive,
     read_text,
     require_file,
 )
 from ckf_airgap.commands.output import Answer, ProgressLines
+from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.network import small_downloads as small_files
@@ -30,6 +34,7 @@ from ckf_airgap.packing.image_lists import images_in, parse_image
 from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.part_files import parse_size
+from ckf_airgap.packing.publication import CHARMS, IMAGES
 from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.packing.user_images import (
@@ -38,6 +43,7 @@ from ckf_airgap.packing.user_images import (
     UserImages,
     read_user_images,
 )
+from ckf_airgap.papers.content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
 _VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
@@ -175,6 +181,7 @@ def define(add_parser: AddParser) -> None:
         action="store_true",
         help="go on although charms of the release are missing",
     )
+    add_report(pack)
     pack.add_argument(
         "--dry-run",
         action="store_true",
@@ -186,6 +193,10 @@ def _pack(arguments: argparse.Namespace) -> Answer:
     if not (arguments.bundle or arguments.channel_map or arguments.charms):
         raise ConfigurationError(
             "nothing to pack", "give --bundle, --channel-map or --charms (see --help)"
+        )
+    if arguments.report and arguments.dry_run:
+        raise ConfigurationError(
+            "--report is about archives that are written", "leave --dry-run or --report out"
         )
     bundle = read_text(arguments.bundle)
     channels = read_text(arguments.channel_map)
@@ -223,6 +234,8 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         show = _FetchBar(bar).show if not bar.disable else ProgressLines().show
         steps = PackSteps(lambda text: tqdm.write(text, file=sys.stderr), show)
         packed = Packer(request, skopeo, steps).pack(dry_run=arguments.dry_run)
+    if arguments.report:
+        _write_report(arguments.output, arguments.report)
     manifest = packed.manifest
     return Answer(
         {
@@ -254,6 +267,15 @@ def _pack(arguments: argparse.Namespace) -> Answer:
             "warnings": list(packed.warnings),
         }
     )
+
+
+def _write_report(output: Path, folder: Path) -> None:
+    """Read the archives that were written, as whoever inspects them does."""
+    charms, images = (find_archive(output / name) for name in (CHARMS, IMAGES))
+    details = ArchivedDetails()
+    unpacked = read_charm_archive(charms)
+    inventory = read_image_archive(images, unpacked.wanted_images, details.add)
+    write_report(folder, charms, images, (unpacked, inventory, details))
 
 
 def _secret_key(path: Path | None) -> SecretKey | None:

@@ -9,11 +9,13 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from ckf_airgap.accounts.auth_file import read_auth_file
+from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.archives.pack_manifest import (
     PACK_MANIFEST,
     PackManifest,
     read_pack_manifest,
 )
+from ckf_airgap.archives.sources import Source
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_authfile,
@@ -21,10 +23,11 @@ from ckf_airgap.commands.arguments import (
     add_reading,
     add_registry,
     certificates,
-    charms_of,
     find_source,
-    inventory_of,
+    read_charm_archive,
+    read_image_archive,
     read_text,
+    signed_record,
 )
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer, ProgressLines, notice
 from ckf_airgap.commands.pruning import prune_document, prune_text
@@ -143,7 +146,7 @@ def _kept(
         label = text
         if not _is_record(text):
             source = find_source(arguments, "keep", text)
-            inventory = inventory_of(arguments, source)
+            inventory = _inventory(arguments, source)
             inventory.require_sound(source.name)
             label = source.name
         names = ArchiveNames.of(label, record, inventory)
@@ -159,9 +162,15 @@ def _old(
     for text in arguments.old:
         record = _record(arguments, "old", text)
         source = None if record else find_source(arguments, "old", text)
-        inventory = inventory_of(arguments, source) if source else None
+        inventory = _inventory(arguments, source) if source else None
         paths = ArchiveNames.of(text, record, inventory).paths(charms, location)
         yield from kept_tags(paths, location)
+
+
+def _inventory(arguments: argparse.Namespace, source: Source) -> Inventory:
+    return read_image_archive(
+        source, architecture=arguments.architecture, signed=signed_record(arguments, source)
+    )
 
 
 def _is_record(text: str) -> bool:
@@ -185,7 +194,8 @@ def _record(arguments: argparse.Namespace, option: str, text: str) -> PackManife
 
 
 def _charm_images(arguments: argparse.Namespace, text: str) -> CharmImages:
-    unpacked = charms_of(arguments, find_source(arguments, "charms", text))
+    source = find_source(arguments, "charms", text)
+    unpacked = read_charm_archive(source, signed_record(arguments, source))
     if unpacked.unreadable:
         errors = [charm.error for charm in unpacked.unreadable]
         raise join_errors(errors, "charms cannot be read")

@@ -9,10 +9,13 @@ the controller's own pod; and the release notes of 3.6.9 and 3.6.19, which chang
 from collections.abc import Iterable
 from typing import Protocol
 
+from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.juju_version import JujuVersion
 
 _CONTROLLER_BASE = "ubuntu@24.04"
 _PODSPEC_BASE = "ubuntu@20.04"
+_REPOSITORIES = ("docker.io/jujusolutions", "ghcr.io/juju")
+_NAMES = ("charm-base", "juju-db", "jujud-operator")
 
 
 class CharmWithBase(Protocol):
@@ -31,7 +34,7 @@ class CharmWithBase(Protocol):
 
 def default_repository(juju: JujuVersion) -> str:
     """Return the default repository of the images of a version."""
-    return "ghcr.io/juju" if juju.release >= (3, 6, 9) else "docker.io/jujusolutions"
+    return _REPOSITORIES[juju.release >= (3, 6, 9)]
 
 
 def controller_images(juju: JujuVersion) -> tuple[str, ...]:
@@ -59,6 +62,12 @@ def model_images(juju: JujuVersion, charms: Iterable[CharmWithBase]) -> tuple[st
 def all_images(juju: JujuVersion, charms: Iterable[CharmWithBase]) -> tuple[str, ...]:
     """List the images that a controller and a model use, each once."""
     return tuple(dict.fromkeys([*model_images(juju, charms), *controller_images(juju)]))
+
+
+def is_juju_image(image: ImageReference) -> bool:
+    """Return whether an image is one of Juju's own in a default repository."""
+    repository, _, name = image.name.rpartition("/")
+    return repository in _REPOSITORIES and name in _NAMES
 
 
 def _database_images(juju: JujuVersion) -> tuple[str, ...]:

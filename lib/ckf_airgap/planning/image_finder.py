@@ -106,6 +106,7 @@ class ImageFinder:
         self._resolutions: dict[str, Resolution] = {}
         # An ordered set: the values are unused.
         self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._users: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
@@ -189,6 +190,7 @@ class ImageFinder:
                 images = values.get(alias.of)
                 if isinstance(images, dict) and alias.key in images:
                     values[alias.option] = images[alias.key]
+                    self._users[images[alias.key]][f"{application}/{alias.option}"] = None
         texts = {name: option_text(value) for name, value in values.items()}
         return FoundOptions(texts, frozenset(missing))
 
@@ -211,8 +213,13 @@ class ImageFinder:
         for fixed in load_unlisted_images().fixed:
             if not fixed.concerns(charm.name, charm.options, charm.code, option_overrides):
                 continue
-            if fixed.is_required:
-                lacking += [i for i in fixed.images if not self._find(i, application)]
+            for image in fixed.images:
+                if fixed.is_required and not self._find(image, application):
+                    lacking.append(image)
+                elif not fixed.is_required:
+                    held = self._resolver.resolve(image)
+                    if held.path and held.by is not Match.NAME:
+                        self._users[self._location.reference(held.path)][application] = None
             self._warnings.append(self._fixed_warning(application, fixed))
             self._fixed += [
                 FixedImage(
@@ -242,6 +249,11 @@ class ImageFinder:
             if not item.path
         ]
         return tuple(sorted(missing + self._unplaceable, key=lambda item: item.image))
+
+    @property
+    def users(self) -> Mapping[str, tuple[str, ...]]:
+        """The users of each image, as in ``MissingImage``, by its reference in the registry."""
+        return {reference: tuple(users) for reference, users in self._users.items()}
 
     @property
     def fixed(self) -> tuple[FixedImage, ...]:
@@ -300,6 +312,7 @@ class ImageFinder:
             resolution = self._resolver.resolve_tail(tail)
             if resolution.path:
                 images[key] = self._location.reference(resolution.path)
+                self._users[images[key]][f"{application}/{unlisted.option}"] = None
                 continue
             # A missing image gets its future reference, never that on the internet.
             if key in required or key in perhaps:
@@ -362,7 +375,11 @@ class ImageFinder:
         resolution = self._resolutions.get(image) or self._resolver.resolve(image)
         self._resolutions[image] = resolution
         self._wanted_by[image][wanted_by] = None
-        return self._location.reference(resolution.path) if resolution.path else None
+        if resolution.path is None:
+            return None
+        reference = self._location.reference(resolution.path)
+        self._users[reference][wanted_by] = None
+        return reference
 
     def _found_or_expected(self, image: str) -> ImageReference | None:
         """Return the present or future reference of an image in the registry."""

@@ -1,0 +1,43 @@
+"""The content of a release as one HTML page, to look at and to search in without a network."""
+
+import base64
+import hashlib
+from importlib.resources import files
+
+import jinja2
+
+import ckf_airgap
+from ckf_airgap.papers.content import ReleaseContent
+from ckf_airgap.papers.tables import Table, texts_of
+
+
+def as_page(content: ReleaseContent, tables: tuple[Table, ...]) -> str:
+    """Write a release as a page.
+
+    Its policy (Content Security Policy Level 3) allows only the script in the page, by its
+    digest, and no request at all.
+
+    Args:
+        content: The release.
+        tables: Its tables.
+    """
+    folder = files("ckf_airgap.papers")
+    script = folder.joinpath("page.js").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.from_string(folder.joinpath("page.html.j2").read_text("utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return template.render(
+        content=content,
+        tables=tables,
+        texts_of=texts_of,
+        script=script,
+        script_digest=digest,
+        style=folder.joinpath("page.css").read_text("utf-8"),
+        version=ckf_airgap.__version__,
+    )

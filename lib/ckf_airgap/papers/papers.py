@@ -1,0 +1,50 @@
+"""Writes the papers of a release into a directory."""
+
+import os
+from pathlib import Path
+
+from ckf_airgap.errors import disk_error
+from ckf_airgap.files.temporary_files import removed_on_exit
+from ckf_airgap.papers.content import ReleaseContent
+from ckf_airgap.papers.page import as_page
+from ckf_airgap.papers.sbom import as_cyclonedx
+from ckf_airgap.papers.tables import as_csv, as_markdown, charms_table, images_table
+
+
+def papers_of(content: ReleaseContent) -> dict[str, str]:
+    """Make the papers of a release; the same content gives the same papers.
+
+    Args:
+        content: The release.
+
+    Returns:
+        The text of each paper, by the name of its file.
+    """
+    tables = images_table(content), charms_table(content)
+    papers = {f"{table.name}.csv": as_csv(table) for table in tables}
+    for table, notes in zip(tables, (content.not_pushed, ()), strict=True):
+        papers[f"{table.name}.md"] = as_markdown(table, notes)
+    papers["index.html"] = as_page(content, tables)
+    papers["cyclonedx.json"] = as_cyclonedx(content)
+    return papers
+
+
+def write_papers(content: ReleaseContent, folder: Path) -> None:
+    """Write the papers of a release, in place of earlier ones.
+
+    Args:
+        content: The release.
+        folder: The directory; created if missing.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in papers_of(content).items():
+            incoming = folder / f"{name}.incoming"
+            with removed_on_exit(incoming):
+                incoming.write_text(text, "utf-8")
+                os.replace(incoming, folder / name)
+    except OSError as error:
+        raise disk_error(folder, error) from error

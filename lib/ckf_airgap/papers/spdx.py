@@ -1,0 +1,290 @@
+"""An SPDX document for each image, by the program syft, from the archive alone.
+
+syft reads an image as an OCI image layout in a directory. Each is made of the archive's layers
+while the archive is read, in the directory for temporary files, and removed behind it: only the
+layers of images that are not complete yet are on the disk.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.decoding import LONGEST_MAGIC, Compression, compression_of
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.image_sink import (
+    LayerFile,
+    NestedArchive,
+    PassedOver,
+    ReadImage,
+    Verdict,
+)
+from ckf_airgap.archives.inventory import ArchivedImage, InventoryBuilder, read_into
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError, disk_error, join_errors
+from ckf_airgap.images import oci
+from ckf_airgap.images.naming import MemberNames
+
+PROGRAM = "syft"
+_LONGEST_STEM = 200
+_DIGITS = 12
+# No account, no proxy, and no password of a key: syft reads files alone.
+_ENVIRONMENT = ("HOME", "PATH", "TMPDIR")
+
+
+@dataclass(frozen=True)
+class _StoredLayer:
+    """A layer on the disk.
+
+    Attributes:
+        path: The file.
+        digest: Its digest.
+        size: Its size, in bytes.
+        compression: How it is compressed.
+    """
+
+    path: Path
+    digest: str
+    size: int
+    compression: Compression
+
+    def describe(self) -> dict[str, Any]:
+        """Describe it in a manifest (OCI Image Specification, "Descriptor")."""
+        is_plain = self.compression is Compression.NONE
+        suffix = "" if is_plain else f"+{self.compression.value}"
+        return {
+            "mediaType": f"{oci.OCI_LAYER}{suffix}",
+            "digest": self.digest,
+            "size": self.size,
+        }
+
+
+def write_spdx(
+    source: Source,
+    names: MemberNames,
+    folder: Path,
+    say: Callable[[str], None],
+    architecture: str = "",
+) -> None:
+    """Have syft describe each image of an archive, if it is installed.
+
+    Documents that are there already are kept: their names tell the digest of the image.
+
+    Args:
+        source: images.tar.gz.
+        names: Names the images that the archive does not name.
+        folder: The directory for the documents; created if missing.
+        say: Called with a line for each image, or if syft is missing.
+        architecture: The CPU architecture to choose among several; empty for any.
+
+    Raises:
+        ArtifactError: The archive is damaged, or syft cannot read an image; the message names all
+            of these.
+        StorageError: The directory cannot be written to.
+    """
+    program = shutil.which(PROGRAM)
+    if program is None:
+        say(f"{PROGRAM} is not installed: no SPDX documents are written")
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as place:
+            readings = Readings(source.name)
+            while True:
+                sink = _LayoutSink(names, Path(place), _Syft(program, folder, say))
+                with open_archive(source) as archive:
+                    if read_into(sink, sink.builder, source, archive, readings, architecture):
+                        break
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    if sink.syft.errors:
+        raise join_errors(sink.syft.errors, f"images cannot be read by {PROGRAM}")
+
+
+class _Syft:
+    """Runs syft."""
+
+    def __init__(self, program: str, folder: Path, say: Callable[[str], None]) -> None:
+        self._program = program
+        self._folder = folder
+        self._say = say
+        self.errors: list[ArtifactError] = []
+
+    def describe(self, layout: Path, image: ArchivedImage) -> None:
+        """Write the document of an image.
+
+        Args:
+            layout: The layout, with the image alone.
+            image: The image.
+        """
+        name = str(image.names[0]) if image.names else image.image_id
+        path = self._folder / _file_name(name, image.image_id)
+        if path.exists():
+            return
+        self._say(f"{PROGRAM} reads {name}")
+        incoming = path.with_suffix(".incoming")
+        environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
+        environment["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
+        done = subprocess.run(
+            [
+                *(self._program, "scan", "--quiet", f"oci-dir:{layout}"),
+                *(f"--source-name={name}", f"--source-version={image.image_id}"),
+                *("--output", f"spdx-json={incoming}"),
+            ],
+            cwd=layout,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode or not incoming.exists():
+            incoming.unlink(missing_ok=True)
+            said = done.stderr.decode(errors="replace").strip()[-300:]
+            problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
+            cure = f"try it by hand: {PROGRAM} scan {name}; the other papers are complete"
+            self.errors.append(ArtifactError(problem, cure))
+            return
+        os.replace(incoming, path)
+
+
+class _LayoutSink:
+    """A sink that stores the layers of an archive, and passes each image to syft."""
+
+    sends = True
+
+    def __init__(self, names: MemberNames, folder: Path, syft: _Syft) -> None:
+        """Prepare for one reading of the archive.
+
+        Args:
+            names: Names the images that the archive does not name.
+            folder: Where to store layers and layouts.
+            syft: Reads the layouts.
+        """
+        self.builder = InventoryBuilder(names)
+        self.syft = syft
+        self._folder = folder
+        self._count = 0
+        # The images that were announced before their layers, and how many need each layer.
+        self._is_packed = False
+        self._announced: set[str] = set()
+        self._awaited: Counter[str] = Counter()
+        # Place and file of each layer of which it is not known who needs it.
+        self._others: list[tuple[str, Path]] = []
+
+    def pack_manifest(self, manifest: PackManifest) -> None:
+        """Note that all images are announced before their layers (``packing.assembly``)."""
+        self._is_packed = True
+
+    def has_nested(self, archive: NestedArchive) -> bool:
+        """Return False: read every nested archive."""
+        return False
+
+    def finished_nested(self, archive: NestedArchive) -> None:
+        """Remove its layers: its images are done."""
+        while self._others and self._others[-1][0].startswith(f"{archive.place}/"):
+            self._others.pop()[1].unlink()
+
+    def needs_layers(self, image: ReadImage[_StoredLayer]) -> bool:
+        """Note the layers of an image, which are not read yet."""
+        if image.key not in self._announced:
+            self._announced.add(image.key)
+            self._awaited.update(_digests(image))
+        return True
+
+    def layer(self, layer: LayerFile, image: ReadImage[_StoredLayer] | None) -> _StoredLayer:
+        """Store a layer."""
+        self._count += 1
+        path = self._folder / f"layer-{self._count}"
+        digest = hashlib.sha256()
+        with path.open("w+b") as file:
+            while data := layer.content.read(READ_SIZE):
+                digest.update(data)
+                file.write(data)
+            size = file.tell()
+            file.seek(0)
+            compression = compression_of(file.read(LONGEST_MAGIC))
+        if self._awaited[layer.digest or ""] == 0:
+            self._others.append((layer.place, path))
+        return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size, compression)
+
+    def image(self, image: ReadImage[_StoredLayer]) -> None:
+        """Pass an image to syft, and remove the layers that no other image awaits."""
+        entry = self.builder.describe(image)
+        self.builder.add(entry)
+        if not image.artifact_type:
+            with self._layout(image) as layout:
+                self.syft.describe(layout, entry)
+        if self._is_packed and image.key in self._announced:
+            self._announced.remove(image.key)
+            self._awaited.subtract(_digests(image))
+            for layer in image.layers:
+                if self._awaited[layer.digest] == 0:
+                    layer.path.unlink(missing_ok=True)
+
+    def damaged(self, file: str, error: ArtifactError) -> None:
+        """List an error."""
+        self.builder.damaged.append(error)
+
+    def passed_over(self, entry: PassedOver) -> None:
+        """Ignore it."""
+
+    def outcome(self, file: str, verdict: Verdict) -> None:
+        """Ignore it."""
+
+    @contextmanager
+    def _layout(self, image: ReadImage[_StoredLayer]) -> Generator[Path]:
+        """Make a layout of one image (OCI Image Specification, "Image Layout")."""
+        manifest = image.manifest.content if image.manifest else _manifest(image)
+        with tempfile.TemporaryDirectory(prefix="image-", dir=self._folder) as place:
+            layout = Path(place)
+            blobs = layout / "blobs" / "sha256"
+            blobs.mkdir(parents=True)
+            for layer in image.layers:
+                blob = blobs / layer.digest.partition(":")[2]
+                if not blob.exists():
+                    os.link(layer.path, blob)
+            for content in (manifest, image.config):
+                (blobs / oci.sha256_of(content).partition(":")[2]).write_bytes(content)
+            (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+            described = _descriptor(oci.OCI_MANIFEST, manifest)
+            index = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": [described]}
+            (layout / "index.json").write_text(json.dumps(index))
+            yield layout
+
+
+def _digests(image: ReadImage[_StoredLayer]) -> set[str]:
+    return {layer.digest for layer in image.manifest.layers} if image.manifest else set()
+
+
+def _manifest(image: ReadImage[_StoredLayer]) -> bytes:
+    """Make the manifest of an image that the archive has none of."""
+    document: Mapping[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": oci.OCI_MANIFEST,
+        "config": _descriptor(oci.OCI_CONFIG, image.config),
+        "layers": [layer.describe() for layer in image.layers],
+    }
+    return json.dumps(document).encode()
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    blob = oci.blob_of(content)
+    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size}
+
+
+def _file_name(name: str, image_id: str) -> str:
+    """Name the document of an image after the image and the digest of its config."""
+    stem = re.sub("[^A-Za-z0-9._-]", "-", name)[:_LONGEST_STEM]
+    return f"{stem}-{image_id.partition(':')[2][:_DIGITS]}.spdx.json"
