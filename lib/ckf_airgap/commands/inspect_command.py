@@ -3,15 +3,22 @@
 import argparse
 from typing import Any
 
+from ckf_airgap.archives.pack_manifest import first_record
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
     add_format,
+    archive,
     archive_inventory,
     read_charms,
 )
-from ckf_airgap.commands.inspection import inspection_table, inventory_document, upgrade_starts
+from ckf_airgap.commands.inspection import (
+    inspection_table,
+    inventory_document,
+    record_document,
+    upgrade_starts,
+)
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
 from ckf_airgap.errors import ConfigurationError
 
@@ -41,11 +48,13 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     inventory = archive_inventory(arguments, unpacked) if arguments.images else None
     if inventory:
         document |= inventory_document(inventory)
+    record = first_record(archive(arguments, "images" if arguments.images else "charms"))
+    document |= record_document(record)
     needs_attention = bool(unpacked.unreadable or (inventory and inventory.needs_attention))
     return Answer(
         document,
         NEEDS_ATTENTION if needs_attention else 0,
-        inspection_table(unpacked, inventory, arguments.images),
+        inspection_table(unpacked, inventory, arguments.images, record),
     )
 
 
