@@ -338,9 +338,10 @@ def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
     return entry
 
 
-def _image(document: dict[str, Any]) -> PackedImage:
-    layers = tuple(_layer(layer) for layer in document.get("layers", ()))
-    return replace(_entry(PackedImage, {**document, "layers": ()}), layers=layers)
+def _image(document: object) -> PackedImage:
+    found = cast(dict[str, Any], _of(dict, document))
+    layers = tuple(_layer(layer) for layer in found.get("layers", ()))
+    return replace(_entry(PackedImage, {**found, "layers": ()}), layers=layers)
 
 
 def _layer(document: dict[str, Any]) -> PackedLayer:
