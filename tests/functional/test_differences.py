@@ -64,11 +64,13 @@ class Carrier:
 
     def pack(self, name: str, *more: str) -> Document:
         """Pack into a folder of this name."""
-        status, said, error = self.run(
-            *words(self._outside, self.folder, *more, "--output", str(self.folder / name))
-        )
+        status, said, error = self.try_to_pack(*more, "--output", str(self.folder / name))
         assert status == 0, error
         return yaml.safe_load(said)
+
+    def try_to_pack(self, *more: str) -> tuple[int, str, str]:
+        """Pack; gives the exit status, and what was said."""
+        return self.run(*words(self._outside, self.folder, *more))
 
     def archive(self, name: str, archive: str = "images.tar.gz") -> Path:
         """Say where an archive is."""
@@ -331,7 +333,7 @@ def test_what_is_no_earlier_pack(carrier: Carrier) -> None:
     )
     for options, problem in cases:
         arguments = ["--output", str(carrier.folder / "second"), "--format", "oci", *options]
-        status, _, error = carrier.run(*words(carrier._outside, carrier.folder, *arguments))
+        status, _, error = carrier.try_to_pack(*arguments)
         assert status == 2
         assert re.search(problem, error), error
     assert base.exists()
