@@ -78,6 +78,7 @@ class FakeRelease(Release):
 
     charms_: tuple[CharmFile, ...] = (charm("kfp-api", "a/api:1"), charm("mysql-k8s", "a/db:1"))
     inventory_: Inventory | Exception = Inventory((image("a/api:1"), image("a/db:1")))
+    left_out_: int | Exception = 0
     registry_failure: Exception | None = None
     wants_credentials = False
     unreadable_: tuple[UnreadableCharm, ...] = ()
@@ -102,6 +103,11 @@ class FakeRelease(Release):
         if isinstance(self.inventory_, Exception):
             raise self.inventory_
         return self.inventory_
+
+    def check_left_out(self) -> int:
+        if isinstance(self.left_out_, Exception):
+            raise self.left_out_
+        return self.left_out_
 
     def pull_account(self, plan: object) -> Credentials | None:
         return self.inputs.registry_credentials if self.wants_credentials else None

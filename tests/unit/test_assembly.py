@@ -14,10 +14,11 @@ from ckf_airgap.archives.gzip_codec import (
     padded_member,
     stored_size,
 )
-from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.packing.assembly import LayerPart, Part, Text, assemble, member_names
+from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
 GIBIBYTE = 1024**3
@@ -62,9 +63,8 @@ def image(name: str, *layers: RemoteLayer) -> RemoteImage:
     )
 
 
-def manifest(*images: RemoteImage) -> PackManifest:
-    packed = tuple(PackedImage(i.name, i.digest, i.image_id, i.size) for i in images)
-    return PackManifest("docker", "amd64", packed, ())
+def manifest(*images: RemoteImage, layout: str = "docker") -> PackManifest:
+    return PackManifest(layout, "amd64", tuple(image.packed for image in images), ())
 
 
 def write(parts: list[Part], layers: Layers) -> bytes:
@@ -158,6 +158,31 @@ def test_an_oci_layout() -> None:
         assert blobs[f"blobs/sha256/{original[7:]}"] == each.manifest
     # Each layer once: two manifests of either kind, two configs, two layers.
     assert len(blobs) == 8
+
+
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_a_difference_has_only_the_other_layers(layout: str) -> None:
+    layers = Layers()
+    shared, old, new = layers.add(b"shared"), layers.add(b"old"), layers.add(b"new")
+    before = manifest(image("a/first:1", shared, old), layout=layout)
+    images = [image("a/first:1", shared, new), image("b/second:1", shared, old)]
+    previous = PreviousPack(before, "before")
+    difference = previous.difference(manifest(*images, layout=layout))
+    archive = write(assemble(layout, images, difference, layers.sizes), layers)
+    found = members(gzip.decompress(archive))
+    saved = members(found["a-first-1.tar"]) if layout == "docker" else found
+    names = {name.rpartition("/")[2] for name in saved if name.startswith("blobs/")}
+    named = {
+        each: (each.diff_id if layout == "docker" else each.blob.digest)[7:]
+        for each in (shared, old, new)
+    }
+    assert named[new] in names
+    assert not {named[shared], named[old]} & names
+    # What describes an image is there in any case.
+    for each in images:
+        documents = members(found["b-second-1.tar"]) if layout == "docker" else found
+        if layout == "oci" or each is images[1]:
+            assert each.config in documents.values()
 
 
 def test_layers_of_many_gibibytes_have_a_place() -> None:

@@ -43,6 +43,16 @@ def test_all_in_order(checks: Checks) -> None:
     ]
 
 
+def test_what_a_difference_leaves_out(checks: Checks) -> None:
+    checks.release.left_out_ = 3
+    text = "ok  images: the registry has the 3 layers that images.tar.gz leaves out"
+    assert text in checks.found(Level.OK)
+    checks.release.left_out_ = RegistryError("the registry lacks 1 of them", "push the base")
+    assert checks.found(Level.ERROR) == [
+        "error  images: the registry lacks 1 of them: push the base"
+    ]
+
+
 def test_no_failure_hides_another(checks: Checks) -> None:
     checks.release.registry_failure = RegistryError("no registry", "start it")
     checks.login_failure = ConfigurationError("no login", "log in")

@@ -249,7 +249,17 @@ class ImageReader(Generic[Layer]):
         if self.manifest:
             self.manifest.require_size(self._size, self._name)
             self._sink.pack_manifest(self.manifest)
+            self._add_left_out(self.manifest)
         self._sink.outcome(PACK_MANIFEST, Verdict.IMAGE)
+
+    def _add_left_out(self, manifest: PackManifest) -> None:
+        """Stand in for the layers that a difference leaves out, as files of the archive."""
+        role = Role.LAYER if manifest.layout == "docker" else Role.BLOB
+        for digest, layer in manifest.left_out.items():
+            self._reading.allowance.reserve(len(digest), self._name)
+            file = File[Layer](digest, "", layer.size, role, is_tar=True, is_plain=False)
+            file.layer = self._sink.left_out(digest)
+            self._reading.left_out[digest] = file
 
 
 def _decompressed(

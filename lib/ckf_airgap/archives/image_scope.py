@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from ckf_airgap.archives.allowance import Allowance
@@ -46,12 +46,15 @@ class Reading(Generic[Layer]):
         architecture: The CPU architecture to prefer if there are several; empty for any.
         roles: The roles of some files, by place, as corrected by earlier readings.
         allowance: Limits the memory.
+        left_out: The layers that a difference leaves out, by the digests that would name their
+            files; the archive's record fills it.
     """
 
     sink: ImageSink[Layer]
     architecture: str
     roles: Mapping[str, Role]
     allowance: Allowance
+    left_out: dict[str, File[Layer]] = field(default_factory=dict[str, File[Layer]])
 
 
 @dataclass(eq=False)
@@ -92,7 +95,7 @@ class ImageScope(Scope[Layer]):
             at: The position of the archive.
             reading: The state of the whole archive.
         """
-        super().__init__(at, reading.allowance)
+        super().__init__(at, reading.allowance, reading.left_out)
         self._sink = reading.sink
         self._roles = reading.roles
         self._layouts = LayoutImages(at.label, self.contents, reading.architecture)
@@ -232,6 +235,7 @@ class ImageScope(Scope[Layer]):
         """Await the layers of images whose documents are complete before the first layer."""
         for entry, candidate in self._layouts.known(entries):
             digests = {layer.digest for layer in candidate.manifest.layers}
+            digests -= self._left_out.keys()
             is_early = digests and not any(digest in self.blobs for digest in digests)
             self._awaited_count += len(digests)
             if not is_early or self._awaited_count > _MOST_AWAITED:
@@ -289,7 +293,7 @@ class ImageScope(Scope[Layer]):
 
     def _layout_found(self, entry: LayoutEntry, candidate: Candidate) -> FoundImage[Layer]:
         manifest = candidate.manifest
-        layers = [self.blobs[layer.digest] for layer in manifest.layers]
+        layers = [file for layer in manifest.layers if (file := self.blob(layer.digest))]
         config = self.blobs.get(manifest.config.digest)
         if config and config.role is not Role.DOCUMENT:
             # The config of an artifact may be any file; it is sent like a layer.
@@ -325,7 +329,7 @@ class ImageScope(Scope[Layer]):
         if not candidate.details:
             blobs.append(candidate.manifest.config)
         for blob in blobs:
-            file = self.blobs.get(blob.digest)
+            file = self.blob(blob.digest)
             if file is None:
                 return f"lacks the blob {blob.digest}"
             if file.size != blob.size:

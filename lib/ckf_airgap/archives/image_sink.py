@@ -177,6 +177,17 @@ class ImageSink(Protocol[Layer]):
         """
         ...
 
+    def left_out(self, digest: str) -> Layer:
+        """Receive a layer that a difference leaves out, after the archive's record.
+
+        Args:
+            digest: The digest that would name its file in the archive.
+
+        Raises:
+            ArtifactError: It is not known where the layer is.
+        """
+        ...
+
     def image(self, image: ReadImage[Layer]) -> None:
         """Receive an image, after all of its layers."""
         ...

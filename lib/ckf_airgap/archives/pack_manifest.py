@@ -9,6 +9,7 @@ from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import TarMember, read_members
 from ckf_airgap.errors import ArtifactError, printable
+from ckf_airgap.images.oci import is_digest, sha256_of
 
 PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
@@ -19,13 +20,33 @@ SIGNATURE = f"{PACK_MANIFEST}.minisig"
 MOST_PARTS = 999
 """How many parts an archive can have: their numbers have three digits."""
 
-Entry = TypeVar("Entry", "PackedImage", "PackedCharm")
+Entry = TypeVar("Entry", "PackedImage", "PackedLayer", "PackedCharm")
 Value = TypeVar("Value")
 
 _FORMAT = 1
 _LARGEST = 16 * 1024 * 1024
 # The size of the archive depends on the length of this text, so the size gets a fixed width.
 _SIZE_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """A layer of an image.
+
+    Attributes:
+        digest: The digest of its blob in the registry that it came from.
+        diff_id: The digest of its uncompressed content.
+        size: The size of that blob, in bytes.
+        media_type: The media type of that blob.
+        found_in: The name of an image of an earlier release that has the layer, if the archive
+            leaves it out; empty if it is in the archive.
+    """
+
+    digest: str
+    diff_id: str
+    size: int
+    media_type: str
+    found_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,12 +58,14 @@ class PackedImage:
         digest: The digest of its manifest in the registry that it came from.
         image_id: The digest of its config.
         size: The size of its layers in that registry, in bytes.
+        layers: Its layers, base layer first; none if an earlier version made the record.
     """
 
     name: str
     digest: str
     image_id: str
     size: int
+    layers: tuple[PackedLayer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,8 @@ class PackManifest:
         part_size: If the archive is in parts: the size of each but the last, in bytes; 0 if not.
         part_starts: The SHA-256 of the first bytes (``parts.START_BYTES``) of each part from the
             second on.
+        stands_on: If the archive is a difference: the identities of the releases that have to be
+            in the registry before it, the latest first.
     """
 
     layout: str
@@ -95,11 +120,34 @@ class PackManifest:
     user_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     part_size: int = 0
     part_starts: tuple[str, ...] = ()
+    stands_on: tuple[str, ...] = ()
 
     @property
     def content(self) -> "PackManifest":
         """What was packed, without what is only true of one of the archives."""
         return replace(self, archive_size=0, part_size=0, part_starts=())
+
+    @property
+    def identity(self) -> str:
+        """Identifies the whole release, whatever is left out of these archives: a digest."""
+        images = [(image.name, image.digest, image.image_id) for image in self.images]
+        charms = [(charm.file, charm.sha256) for charm in self.charms]
+        return sha256_of(json.dumps([self.layout, self.architecture, images, charms]).encode())
+
+    @property
+    def left_out(self) -> dict[str, PackedLayer]:
+        """The layers that are left out, by the digests that name their files in the archive."""
+        layers = (layer for image in self.images for layer in image.layers)
+        return {self.file_digest(layer): layer for layer in layers if layer.found_in}
+
+    @property
+    def left_out_bytes(self) -> int:
+        """The size of the layers that are left out, in bytes."""
+        return sum(layer.size for layer in self.left_out.values())
+
+    def file_digest(self, layer: PackedLayer) -> str:
+        """Return the digest that names the file of a layer in the archive."""
+        return layer.diff_id if self.layout == "docker" else layer.digest
 
     def encode(self) -> bytes:
         """Return the JSON document, whose length does not depend on ``archive_size``."""
@@ -154,7 +202,7 @@ class PackManifest:
             manifest = cls(
                 printable(str(document["layout"])),
                 printable(str(document["architecture"])),
-                tuple(_entry(PackedImage, image) for image in document["images"]),
+                tuple(_image(image) for image in document["images"]),
                 tuple(_entry(PackedCharm, charm) for charm in document["charms"]),
                 str(document["bundle"]),
                 int(document["archive_size"]),
@@ -162,8 +210,11 @@ class PackManifest:
                 _user_images(document.get("user_images", {})),
                 int(document.get("part_size", 0)),
                 tuple(str(start) for start in document.get("part_starts", ())),
+                tuple(map(_digest, document.get("stands_on", ()))),
             )
             manifest._require_sane_parts()
+            if manifest.left_out and not manifest.stands_on:
+                raise ValueError("layers are left out, and it does not say where they are")
             return manifest
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ArtifactError(
@@ -279,9 +330,33 @@ def _content(member: TarMember, archive: str) -> bytes:
 def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
     entry = kind(**document)
     for each in fields(entry):
+        # Layers are read one by one.
+        if each.name == "layers":
+            continue
         if not isinstance(getattr(entry, each.name), cast(type, each.type)):
             raise TypeError(f"{each.name} of {document} has the wrong type")
     return entry
+
+
+def _image(document: object) -> PackedImage:
+    found = cast(dict[str, Any], _of(dict, document))
+    layers = tuple(_layer(layer) for layer in found.get("layers", ()))
+    return replace(_entry(PackedImage, {**found, "layers": ()}), layers=layers)
+
+
+def _layer(document: dict[str, Any]) -> PackedLayer:
+    layer = _entry(PackedLayer, document)
+    for digest in (layer.digest, layer.diff_id):
+        _digest(digest)
+    if layer.size < 0:
+        raise ValueError(f"a layer of {layer.size} bytes")
+    return layer
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not is_digest(value):
+        raise ValueError(f"{value!r:.80} is not a digest")
+    return value
 
 
 def _user_images(document: object) -> dict[str, tuple[str, ...]]:

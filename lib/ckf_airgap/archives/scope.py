@@ -1,11 +1,13 @@
 """The files of one archive that have been read, and their images."""
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic
 
 from ckf_airgap.archives.allowance import Allowance
 from ckf_airgap.archives.image_sink import Layer, ReadImage, Role, Verdict
+from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.errors import ArtifactError
 
 # Archives of docker and podman link each layer at most once; no tool writes longer chains.
@@ -89,12 +91,16 @@ class Scope(Generic[Layer]):
         replaced: Files whose path a later file has, too.
     """
 
-    def __init__(self, at: Position, allowance: Allowance) -> None:
+    def __init__(
+        self, at: Position, allowance: Allowance, left_out: Mapping[str, File[Layer]]
+    ) -> None:
         """Start without files.
 
         Args:
             at: The position of the archive.
             allowance: Limits the memory.
+            left_out: The layers that a difference leaves out, by the digests that would name
+                their files.
         """
         self.at = at
         self.files: dict[str, File[Layer]] = {}
@@ -105,6 +111,7 @@ class Scope(Generic[Layer]):
         self.replaced: list[File[Layer]] = []
         self._resolved: dict[str, str] = {}
         self._allowance = allowance
+        self._left_out = left_out
         self._reserved = 0
 
     def reserve(self, *texts: str | bytes) -> None:
@@ -149,8 +156,13 @@ class Scope(Generic[Layer]):
         return target
 
     def file(self, path: str) -> File[Layer] | None:
-        """Return the file at a path, following links; None if there is none."""
-        return self.files.get(self.resolve(path))
+        """Return the file at a path, following links, or a layer left out; None for neither."""
+        target = self.resolve(path)
+        return self.files.get(target) or self._left_out.get(blob_digest(target) or "")
+
+    def blob(self, digest: str) -> File[Layer] | None:
+        """Return the file of a blob, or a layer left out; None if there is neither."""
+        return self.blobs.get(digest) or self._left_out.get(digest)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,10 @@ class SignedImages(Generic[Layer]):
         """Pass on a layer."""
         return self._sink.layer(layer, image)
 
+    def left_out(self, digest: str) -> Layer:
+        """Pass on a layer that is left out."""
+        return self._sink.left_out(digest)
+
     def image(self, image: ReadImage[Layer]) -> None:
         """Pass on an image; raise ArtifactError if it is not in the record."""
         self._require(image)

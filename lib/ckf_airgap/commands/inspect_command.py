@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from ckf_airgap.archives.pack_manifest import first_record
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.commands.arguments import (
     AddParser,
@@ -12,7 +13,12 @@ from ckf_airgap.commands.arguments import (
     archive_inventory,
     read_charms,
 )
-from ckf_airgap.commands.inspection import inspection_table, inventory_document, upgrade_starts
+from ckf_airgap.commands.inspection import (
+    inspection_table,
+    inventory_document,
+    record_document,
+    upgrade_starts,
+)
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
 from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
@@ -49,6 +55,8 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     inventory = archive_inventory(arguments, unpacked, on_image) if arguments.images else None
     if inventory:
         document |= inventory_document(inventory)
+    record = first_record(archive(arguments, "images" if arguments.images else "charms"))
+    document |= record_document(record)
     if inventory and arguments.report:
         sources = archive(arguments, "charms"), archive(arguments, "images")
         content = unpacked, inventory, details
@@ -57,7 +65,7 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     return Answer(
         document,
         NEEDS_ATTENTION if needs_attention else 0,
-        inspection_table(unpacked, inventory, arguments.images),
+        inspection_table(unpacked, inventory, arguments.images, record),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import known_versions
@@ -37,6 +38,24 @@ def inventory_document(inventory: Inventory) -> dict[str, Any]:
             for each in inventory.artifacts
         ],
         **findings_document(inventory),
+    }
+
+
+def record_document(record: PackManifest | None) -> dict[str, Any]:
+    """Show what a packed release is, and what a difference stands on.
+
+    Returns:
+        ``id``, of the release; ``stands_on``, the ids of the releases that have to be in the
+        registry before it, the latest first; ``left_out_layers`` and ``left_out_bytes``. Nothing
+        for an archive that has no record.
+    """
+    if record is None:
+        return {}
+    return {
+        "id": record.identity,
+        "stands_on": list(record.stands_on),
+        "left_out_layers": len(record.left_out),
+        "left_out_bytes": record.left_out_bytes,
     }
 
 
@@ -80,13 +99,19 @@ def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
     return load_rules().starts_of(known_versions(unpacked.readable))
 
 
-def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, archive: str) -> str:
+def inspection_table(
+    unpacked: UnpackedCharms,
+    inventory: Inventory | None,
+    archive: str,
+    record: PackManifest | None = None,
+) -> str:
     """Show the content of archives.
 
     Args:
         unpacked: The charms; empty if they were not requested.
         inventory: The content of the archive of images; None if it was not requested.
         archive: The name of that archive.
+        record: The record of a packed release, or None.
 
     Returns:
         Tables under headings, with a total at the end.
@@ -101,10 +126,23 @@ def inspection_table(unpacked: UnpackedCharms, inventory: Inventory | None, arch
         errors = (charm.error for charm in unpacked.unreadable)
         lines = (f"  {error.problem}\n    {error.cure}" for error in errors)
         parts.append("CHARMS THAT CANNOT BE READ\n" + "\n".join(lines) + "\n")
+    if record:
+        parts.append(_record_text(record))
     if inventory:
         parts += _image_tables(inventory)
         parts.append(_sum(inventory, archive))
     return "\n".join(parts)
+
+
+def _record_text(record: PackManifest) -> str:
+    text = f"Packed as release {record.identity}.\n"
+    if not record.stands_on:
+        return text
+    lines = "".join(f"  {identity}\n" for identity in record.stands_on)
+    return (
+        f"{text}A difference without {len(record.left_out)} layers ({record.left_out_bytes:,} "
+        f"bytes), which the registry must have from the releases\n{lines}"
+    )
 
 
 def _image_tables(inventory: Inventory) -> Iterator[str]:

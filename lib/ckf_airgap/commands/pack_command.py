@@ -22,6 +22,7 @@ from ckf_airgap.commands.arguments import (
     read_text,
     require_file,
 )
+from ckf_airgap.commands.inspection import record_document
 from ckf_airgap.commands.output import Answer, ProgressLines
 from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
@@ -34,6 +35,7 @@ from ckf_airgap.packing.image_lists import images_in, parse_image
 from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.part_files import parse_size
+from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.publication import CHARMS, IMAGES
 from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 from ckf_airgap.packing.upgrade_start import UpgradeStart
@@ -50,6 +52,7 @@ _VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
+  ckf-airgap pack --bundle bundle.yaml --output patch --format oci --since release/charms.tar.gz
   ckf-airgap pack --bundle bundle.yaml --dry-run
 
 A file of --add-images may give the purpose of its images; those for notebooks appear in their
@@ -153,6 +156,14 @@ def define(add_parser: AddParser) -> None:
         "add the charms and images that the upgrade passes through",
     )
     pack.add_argument(
+        "--since",
+        type=Path,
+        metavar="FILE",
+        help="an archive of an earlier pack, or its ckf-airgap.json: make a difference, which "
+        "leaves the layers of that pack out of images.tar.gz; push takes them from the registry. "
+        "charms.tar.gz is always whole",
+    )
+    pack.add_argument(
         "--juju-version",
         default="",
         metavar="VERSION",
@@ -224,6 +235,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         part_size=parse_size(arguments.part_size, "--part-size") if arguments.part_size else 0,
         key=_secret_key(arguments.sign),
         upgrade_from=_upgrade_start(arguments.upgrade_from),
+        since=_previous_pack(arguments.since, arguments.output),
     )
     ca = require_file(arguments.registry_ca) if arguments.registry_ca else None
     authfile = require_file(arguments.authfile) if arguments.authfile else None
@@ -246,6 +258,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
             "charms_bytes": packed.charm_bytes,
             "layer_bytes": packed.layer_bytes,
             "layer_bytes_to_fetch": packed.layer_bytes - packed.fetched_bytes,
+            **record_document(manifest),
             "charms": [
                 {
                     key: value
@@ -291,6 +304,15 @@ def _ask_password() -> str:
             f"set the environment variable {_VARIABLE}",
         )
     return getpass.getpass("Password of the key: ")
+
+
+def _previous_pack(path: Path | None, output: Path) -> PreviousPack | None:
+    if path and path.suffix != ".json" and path.resolve().parent == output.resolve():
+        raise ConfigurationError(
+            f"--since {path} is in the directory of --output, where the difference replaces it",
+            "name another directory with --output",
+        )
+    return PreviousPack.read(path) if path else None
 
 
 def _upgrade_start(text: str) -> UpgradeStart | None:

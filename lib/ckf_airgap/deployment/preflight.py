@@ -136,6 +136,9 @@ class Preflight:
                 count = len(self._release.unpacked_charms.charms)
                 self._ok("charms", f"{count} charms, all that the deployment needs")
         inventory = self._check_images()
+        if inventory is not None:
+            with self._as_finding("images"):
+                self._check_left_out()
         self._report("checking Kubernetes")
         with self._errors_as_findings("kubernetes"):
             self._check_cluster(inventory)
@@ -279,6 +282,12 @@ class Preflight:
         if not inventory.damaged and not inventory.conflicts:
             self._ok("images", f"images.tar.gz is intact: {len(inventory.images)} images")
         return inventory
+
+    def _check_left_out(self) -> None:
+        if count := self._release.check_left_out():
+            self._ok(
+                "images", f"the registry has the {count} layers that images.tar.gz leaves out"
+            )
 
     def _check_cluster(self, inventory: Inventory | None) -> None:
         facts = cluster.describe()

@@ -9,7 +9,7 @@ from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.byte_stream import report_reading
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.minisign import PublicKey
-from ckf_airgap.archives.pack_manifest import PackManifest, read_user_images
+from ckf_airgap.archives.pack_manifest import PackManifest, first_record, read_user_images
 from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.charms.charm_archive import UnpackedCharms, unpack_charms
@@ -21,6 +21,7 @@ from ckf_airgap.planning.bundle import render_bundle
 from ckf_airgap.planning.charm_selection import CharmSelection, select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings
+from ckf_airgap.push.left_out_layers import find_left_out
 from ckf_airgap.push.progress import Progress
 from ckf_airgap.push.pusher import ImagePusher, PushResult
 from ckf_airgap.registry.client import RegistryClient
@@ -117,6 +118,22 @@ class Release:
         if wanted := self.unpacked_charms.wanted_images:
             location = self.inputs.settings.location
             self.registry.check_write(location.repository(image_path(wanted[0])))
+
+    def check_left_out(self) -> int:
+        """Check that the registry has the layers that images.tar.gz leaves out.
+
+        Returns:
+            The number of these layers; 0 for an archive that is no difference.
+
+        Raises:
+            ArtifactError: The archive cannot be read.
+            RegistryError: The registry lacks some, or fails.
+        """
+        record = first_record(self.inputs.images)
+        if record is None:
+            return 0
+        location, name = self.inputs.settings.location, self.inputs.images.name
+        return len(find_left_out(self.registry, location, record, name))
 
     def push(self, on_progress: Callable[[Progress], None] = lambda _: None) -> PushResult:
         """Push the images that the registry does not have.

@@ -16,7 +16,7 @@ written at the end.
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def assemble(
     Args:
         layout: ``docker`` or ``oci``.
         images: The images, in order.
-        manifest: The record of the content; its size is filled in.
+        manifest: The record of the content, which says what is left out; its size is filled in.
         sizes: The uncompressed size of each layer, by the digest of its blob. While some are
             unknown, the parts have their final lengths, but not their final content.
         part_size: The size of the files that the archive is split into, in bytes; 0 for one file.
@@ -106,7 +106,7 @@ def assemble(
         ConfigurationError: There would be too many files.
     """
     build = _docker_parts if layout == "docker" else _oci_parts
-    parts = list(build(images, sizes))
+    parts = list(build(images, sizes, manifest.left_out))
     length = sum(part.length for part in parts)
 
     def size_of(said: PackManifest) -> int:
@@ -153,11 +153,13 @@ def member_names(images: Iterable[RemoteImage]) -> dict[str, str]:
     return names
 
 
-def _docker_parts(images: Sequence[RemoteImage], sizes: Mapping[str, int]) -> Iterator[Part]:
+def _docker_parts(
+    images: Sequence[RemoteImage], sizes: Mapping[str, int], left_out: Collection[str]
+) -> Iterator[Part]:
     members = member_names(images)
     text = TextWriter()
     for image in images:
-        layers = {layer.diff_id: layer for layer in image.layers}
+        layers = {each.diff_id: each for each in image.layers if each.diff_id not in left_out}
         document = [
             {
                 "Config": _blob_path(image.image_id),
@@ -184,7 +186,9 @@ def _docker_parts(images: Sequence[RemoteImage], sizes: Mapping[str, int]) -> It
     yield text.take()
 
 
-def _oci_parts(images: Sequence[RemoteImage], _: Mapping[str, int]) -> Iterator[Part]:
+def _oci_parts(
+    images: Sequence[RemoteImage], _: Mapping[str, int], left_out: Collection[str]
+) -> Iterator[Part]:
     text = TextWriter()
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
@@ -193,7 +197,7 @@ def _oci_parts(images: Sequence[RemoteImage], _: Mapping[str, int]) -> Iterator[
     documents |= {image.image_id: image.config for image in images}
     for name, content in documents.items():
         text.add_file(_blob_path(name), content)
-    seen = set(documents)
+    seen = {*documents, *left_out}
     for image in images:
         for layer in image.layers:
             if layer.blob.digest in seen:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +24,11 @@ from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
 
 
 def convert_layers(
-    images: Iterable[RemoteImage], skopeo: Skopeo, folder: Path, say: Callable[[str], None]
+    images: Iterable[RemoteImage],
+    skopeo: Skopeo,
+    folder: Path,
+    say: Callable[[str], None],
+    left_out: Collection[str] = (),
 ) -> list[RemoteImage]:
     """Fetch the layers that are not gzip, and compress them with it.
 
@@ -33,6 +37,7 @@ def convert_layers(
         skopeo: Reaches their registries.
         folder: Where to keep converted layers; the next run finds them there.
         say: Called with a line about each layer.
+        left_out: The diff IDs of the layers that the archive leaves out, which stay as they are.
 
     Returns:
         The images, with those layers replaced.
@@ -45,7 +50,8 @@ def convert_layers(
     for image in images:
         layers: list[RemoteLayer] = []
         for layer in image.layers:
-            if compression_named(layer.media_type) is Compression.GZIP:
+            is_gzip = compression_named(layer.media_type) is Compression.GZIP
+            if is_gzip or layer.diff_id in left_out:
                 layers.append(layer)
                 continue
             digest = layer.blob.digest

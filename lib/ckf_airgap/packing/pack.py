@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.archives.pack_manifest import (
-    PackedCharm,
-    PackedImage,
-    PackManifest,
-)
+from ckf_airgap.archives.pack_manifest import PackedCharm, PackedImage, PackManifest
 from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (
@@ -43,6 +39,7 @@ from ckf_airgap.packing.packed_charms import (
     charms_in,
     write_charm_archive,
 )
+from ckf_airgap.packing.previous_pack import left_out_text
 from ckf_airgap.packing.publication import CHARMS, IMAGES, Publication
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.skopeo import Skopeo
@@ -298,10 +295,7 @@ class Packer:
         manifest = PackManifest(
             self._request.layout,
             self._request.architecture,
-            tuple(
-                PackedImage(image.name, image.digest, image.image_id, image.size)
-                for image in images
-            ),
+            tuple(image.packed for image in images),
             tuple(charm.packed for charm in charms),
             self._request.bundle,
             upgrade_from=self._request.upgrade_from.name if self._request.upgrade_from else "",
@@ -310,6 +304,9 @@ class Packer:
                 for purpose, references in user_images.images.items()
             },
         )
+        if self._request.since:
+            manifest = self._request.since.difference(manifest)
+            self._steps.say(f"left out, because --since has them: {left_out_text(manifest)}")
         return manifest, images, warnings
 
     def _check_plan(
@@ -331,9 +328,8 @@ class Packer:
     def _prepare(self, images: list[RemoteImage], manifest: PackManifest) -> ImageArchiveWriter:
         """Compute the layout of the archive."""
         if self._request.layout == "docker":
-            images[:] = convert_layers(
-                images, self._skopeo, self._subfolder("blobs"), self._steps.say
-            )
+            folder, say = self._subfolder("blobs"), self._steps.say
+            images[:] = convert_layers(images, self._skopeo, folder, say, manifest.left_out)
         part_size = self._request.part_size
         parts = assemble(self._request.layout, images, manifest, {}, part_size, self._request.key)
         return ImageArchiveWriter(self._folder / IMAGES, parts, part_size)

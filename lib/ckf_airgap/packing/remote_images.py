@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.pack_manifest import PackedImage, PackedLayer
 from ckf_airgap.concurrency import map_concurrently
 from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.files.temporary_files import removed_on_exit
@@ -78,6 +79,15 @@ class RemoteImage:
     def size(self) -> int:
         """The size of its stored layers, in bytes."""
         return sum(layer.blob.size for layer in self.layers)
+
+    @property
+    def packed(self) -> PackedImage:
+        """Its entry in the record of an archive that has all of it."""
+        layers = tuple(
+            PackedLayer(layer.blob.digest, layer.diff_id, layer.blob.size, layer.media_type)
+            for layer in self.layers
+        )
+        return PackedImage(self.name, self.digest, self.image_id, self.size, layers)
 
 
 class RemoteImages:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckf_airgap.archives.decoding import Compression
+from ckf_airgap.archives.decoding import Compression, compression_named
+from ckf_airgap.archives.docker_manifest import RESAVE
+from ckf_airgap.archives.image_config import read_config
 from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.images import oci
 from ckf_airgap.images.oci import Blob
@@ -103,3 +105,46 @@ def registry_manifest(client: RegistryClient, repository: str, version: str) -> 
     content = client.read_manifest(repository, version)
     manifest = read_manifest(content, version) if content else None
     return manifest if isinstance(manifest, OciManifest) else None
+
+
+@dataclass(frozen=True)
+class RegistryImage:
+    """An image in a registry.
+
+    Attributes:
+        manifest: Its manifest.
+        layers: Its layers with their diff IDs, base layer first.
+    """
+
+    manifest: OciManifest
+    layers: tuple[StoredLayer, ...]
+
+
+def registry_image(client: RegistryClient, repository: str, version: str) -> RegistryImage | None:
+    """Read the manifest and the config of one image from a registry.
+
+    Args:
+        client: The registry.
+        repository: The repository.
+        version: A tag or a digest.
+
+    Returns:
+        The image; None if there is none, or an index, an artifact or an image whose manifest and
+        config do not have the same number of layers in its place.
+
+    Raises:
+        ArtifactError: It is damaged.
+        RegistryError: The registry fails.
+    """
+    manifest = registry_manifest(client, repository, version)
+    if manifest is None or manifest.artifact_type:
+        return None
+    config = client.read_blob(repository, manifest.config.digest)
+    diff_ids: tuple[str, ...] = read_config(config, version, RESAVE).diff_ids if config else ()
+    if len(diff_ids) != len(manifest.layers):
+        return None
+    layers: list[StoredLayer] = []
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        blob = Blob(layer.digest, layer.size)
+        layers.append(StoredLayer(blob, blob.digest, diff_id, compression_named(layer.media_type)))
+    return RegistryImage(manifest, tuple(layers))

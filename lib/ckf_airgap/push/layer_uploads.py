@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
@@ -78,6 +78,8 @@ class LayerUploads:
         self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
         self._arrived: set[str] = set()
+        # By the digests that would name their files in the archive.
+        self._left_out: dict[str, StoredLayer] = {}
         self.arrived_bytes = 0
 
     @property
@@ -158,6 +160,31 @@ class LayerUploads:
             upload.diff_id = content.diff_id
             self._by_diff_id[content.diff_id] = upload
         return upload
+
+    def rely_on(self, found: Mapping[str, tuple[StoredLayer, str]]) -> None:
+        """Use layers that a difference leaves out.
+
+        Args:
+            found: Each layer and a repository that has it, by the digest that would name its file
+                in the archive.
+        """
+        for digest, (layer, repository) in found.items():
+            self._left_out[digest] = layer
+            self._verified.add((repository, layer.blob.digest))
+            self._state.add_repository(layer.blob.digest, repository)
+
+    def left_out(self, digest: str) -> LayerUpload:
+        """Return a layer that a difference leaves out (``rely_on``).
+
+        Raises:
+            ArtifactError: It is none of them.
+        """
+        if layer := self._left_out.get(digest):
+            return _arrived(digest, None, layer, "")
+        raise ArtifactError(
+            f"the archive leaves out the layer {digest}, and does not say so at its start",
+            "give the archive as ckf-airgap pack has made it",
+        )
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
         """Check that an uploaded layer has the diff ID that an image config lists.

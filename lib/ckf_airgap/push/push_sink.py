@@ -51,10 +51,12 @@ class Taken:
     Attributes:
         upload: The layer in the registry, or on its way there.
         is_own: Whether it comes from this very file, not from another of the same name.
+        is_left_out: Whether a difference leaves it out, because the registry has it.
     """
 
     upload: LayerUpload
     is_own: bool
+    is_left_out: bool = False
 
     def arrived(self, repositories: Collection[str]) -> StoredLayer:
         """Wait until the registry has it.
@@ -170,6 +172,11 @@ class PushSink:
         upload = self._target.layers.send(layer, repository, uploads, compressors)
         upload.is_last_resort = is_last_resort
         return Taken(upload, is_own=True)
+
+    def left_out(self, digest: str) -> Taken:
+        """Take a layer from the registry."""
+        upload = self._target.layers.left_out(digest)
+        return Taken(upload, is_own=False, is_left_out=True)
 
     def image(self, image: ReadImage[Taken]) -> None:
         """Tag an image once its layers are complete and correct."""
@@ -342,9 +349,12 @@ class PushSink:
         """Publish an image under each of its paths; return why one of them failed, or None."""
         published: dict[ImagePath, Published] = {}
         refusal: RefusedError | None = None
+        # The same layers may be there as other blobs; what is complete stays as it is.
+        may_be_there = all(taken.is_left_out for taken in image.layers)
         for path in paths:
             try:
-                published[path] = self._publish(manifests, image, layers, path)
+                present = self._present(image, path) if may_be_there else None
+                published[path] = present or self._publish(manifests, image, layers, path)
             except RefusedError as error:
                 is_taken = isinstance(error, TagTakenError)
                 if is_taken and (present := self._present(image, path)):

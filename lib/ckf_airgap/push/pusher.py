@@ -14,7 +14,7 @@ from pathlib import Path
 from ckf_airgap.archives.byte_stream import open_archive
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.inventory import Inventory, read_into
-from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.pack_manifest import PackManifest, first_record
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import join_errors
 from ckf_airgap.images.naming import MemberNames
@@ -23,6 +23,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.destinations import Destinations, first_paths
 from ckf_airgap.push.layer_content import make_compressors
 from ckf_airgap.push.layer_uploads import LayerUploads
+from ckf_airgap.push.left_out_layers import find_left_out
 from ckf_airgap.push.mirror_names import publish_mirror_names
 from ckf_airgap.push.progress import Meter, Progress
 from ckf_airgap.push.push_sink import Pipeline, PushSink
@@ -106,7 +107,8 @@ class ImagePusher:
 
         Raises:
             ArtifactError: The archive itself is damaged or ends in the middle.
-            RegistryError: The registry fails. The next push continues.
+            RegistryError: The registry fails, and the next push continues; or the archive is a
+                difference, and the registry lacks layers that it leaves out: nothing is sent.
             StorageError: The journal cannot be written.
         """
         state = self._load_state(archive)
@@ -128,6 +130,12 @@ class ImagePusher:
                 count = sum(bool(pushed.manifests) for pushed in state.images.values())
                 result = PushResult(state.inventory, (), count, 0)
             else:
+                if record := signed or first_record(archive):
+                    target.layers.rely_on(
+                        find_left_out(
+                            self._client, self._location, record, archive.name, meter.tick
+                        )
+                    )
                 if not state.has_layers:
                     look_ahead.recall(target)
                 result = _Run(target, archive, meter, self._architecture, signed).push()

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckf_airgap.archives.byte_stream import open_archive
-from ckf_airgap.archives.decoding import Compression, compression_named, compression_of
-from ckf_airgap.archives.docker_manifest import RESAVE
-from ckf_airgap.archives.image_config import read_config
+from ckf_airgap.archives.decoding import Compression, compression_of
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.image_sink import LayerFile, ReadImage
 from ckf_airgap.archives.inventory import ListingSink, read_into
@@ -24,7 +22,7 @@ from ckf_airgap.errors import ArtifactError, RegistryError
 from ckf_airgap.images.naming import MemberNames
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImagePath
-from ckf_airgap.push.image_manifests import possible_manifests, registry_manifest
+from ckf_airgap.push.image_manifests import possible_manifests, registry_image
 from ckf_airgap.push.push_records import StoredLayer
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
 from ckf_airgap.registry.client import RegistryClient
@@ -84,16 +82,21 @@ class _Survey(ListingSink):
         self._on_step()
         return _Place(layer.place, layer.digest, layer.size, compression_of(layer.content.head))
 
+    def left_out(self, digest: str) -> Any:
+        # It is looked for at another place.
+        return False
+
     def image(self, image: ReadImage[Any]) -> None:
         paths = self.builder.describe(image).paths
         if not image.keeps_manifest and len(image.layers) != len(image.diff_ids):
             # Files that were taken for something else are sent.
             return
         if not image.keeps_manifest:
-            places = dict(zip(image.diff_ids, image.layers, strict=True))
+            layers = zip(image.diff_ids, image.layers, strict=True)
+            places = {diff_id: place for diff_id, place in layers if place}
             self.images.append(_Image(image.image_id, paths, places))
         elif paths:
-            known = (place for place in image.layers if place.digest)
+            known = (place for place in image.layers if place and place.digest)
             self.blobs |= {place.digest: (place, paths[0]) for place in known}
 
 
@@ -231,19 +234,10 @@ _Found = tuple[str, StoredLayer]
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
     """List the layers of an image with their possible blobs and the image's config."""
-    manifest = registry_manifest(client, repository, tag)
-    if manifest is None or manifest.artifact_type:
+    image = registry_image(client, repository, tag)
+    if image is None:
         return ()
-    config = client.read_blob(repository, manifest.config.digest)
-    diff_ids: tuple[str, ...] = read_config(config, tag, RESAVE).diff_ids if config else ()
-    if len(diff_ids) != len(manifest.layers):
-        return ()
-    as_they_are: list[StoredLayer] = []
-    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-        blob = Blob(layer.digest, layer.size)
-        as_they_are.append(
-            StoredLayer(blob, blob.digest, diff_id, compression_named(layer.media_type))
-        )
+    manifest, as_they_are = image.manifest, image.layers
     identity = manifest.config.digest
     config_blob = Blob(identity, manifest.config.size)
     ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)

@@ -1,0 +1,117 @@
+"""An earlier pack: what it has is left out of a difference (``pack --since``)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest, first_record
+from ckf_airgap.archives.parts import parts_beside
+from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.files.regular_files import read_regular
+
+_LARGEST = 16 * 1024 * 1024
+_CURE = "give images.tar.gz or charms.tar.gz of an earlier pack, or ckf-airgap.json from it"
+
+
+@dataclass(frozen=True)
+class PreviousPack:
+    """An earlier pack.
+
+    Attributes:
+        manifest: Its record.
+        name: Its name in messages.
+    """
+
+    manifest: PackManifest
+    name: str
+
+    @classmethod
+    def read(cls, path: Path) -> "PreviousPack":
+        """Read the record of an earlier pack, and nothing else of it.
+
+        Args:
+            path: images.tar.gz or charms.tar.gz, whole or in parts, of which only the first is
+                read; or the ``ckf-airgap.json`` of one of them.
+
+        Raises:
+            ConfigurationError: It does not exist, has no record, or one without layers.
+            ArtifactError: It is damaged.
+        """
+        try:
+            manifest = _read(path)
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read ({error.strerror})", _CURE) from error
+        if manifest is None:
+            raise ConfigurationError(
+                f"{path} has no record of ckf-airgap pack that this version can read", _CURE
+            )
+        if any(image.size and not image.layers for image in manifest.images):
+            raise ConfigurationError(
+                f"{path} was packed by an earlier version of ckf-airgap, which did not record the "
+                "layers of images",
+                "pack that release again with this version",
+            )
+        return cls(manifest, str(path))
+
+    def difference(self, manifest: PackManifest) -> PackManifest:
+        """Leave out of an archive the layers that this pack has.
+
+        A difference counts as a pack that has everything in its record.
+
+        Args:
+            manifest: The record of the whole release.
+
+        Returns:
+            The record of the difference.
+
+        Raises:
+            ConfigurationError: This pack has another format or another CPU architecture.
+        """
+        before = self.manifest
+        for what, option, now, then in (
+            ("format", "--format", manifest.layout, before.layout),
+            ("architecture", "--architecture", manifest.architecture, before.architecture),
+        ):
+            if now != then:
+                raise ConfigurationError(
+                    f"{self.name} has the {what} {then}, and a difference to it cannot have {now}",
+                    f"pack with {option} {then}",
+                )
+        # Tags that do not move still lead to their layers when a push is repeated.
+        same = {(image.name, image.image_id) for image in manifest.images}
+        images = sorted(before.images, key=lambda image: (image.name, image.image_id) not in same)
+        found_in: dict[str, str] = {}
+        for image in images:
+            for layer in image.layers:
+                found_in.setdefault(before.file_digest(layer), image.name)
+
+        def marked(image: PackedImage) -> PackedImage:
+            layers = tuple(
+                replace(layer, found_in=found_in.get(manifest.file_digest(layer), ""))
+                for layer in image.layers
+            )
+            return replace(image, layers=layers)
+
+        return replace(
+            manifest,
+            images=tuple(map(marked, manifest.images)),
+            stands_on=(before.identity, *before.stands_on),
+        )
+
+
+def _read(path: Path) -> PackManifest | None:
+    if path.suffix == ".json":
+        return PackManifest.decode(read_regular(path, _LARGEST), path.name)
+    first = path if path.exists() else parts_beside(path).get(1, path)
+    # A clear message where there is neither.
+    first.stat()
+    return first_record(FileSource(first))
+
+
+def left_out_text(manifest: PackManifest) -> str:
+    """Describe what a difference leaves out."""
+    whole = [image for image in manifest.images if all(each.found_in for each in image.layers)]
+    return (
+        f"{len(manifest.left_out)} layers ({manifest.left_out_bytes:,} bytes), and so all layers "
+        f"of {len(whole)} of {len(manifest.images)} images"
+    )
