@@ -28,7 +28,14 @@ from tests.support.oci_forms import (
     index_of,
     oci_layout,
 )
-from tests.support.sample_images import Identity, NamedImage, digest_of, json_of, sample_image
+from tests.support.sample_images import (
+    Document,
+    Identity,
+    NamedImage,
+    digest_of,
+    json_of,
+    sample_image,
+)
 from tests.support.skopeo_reader import read_image
 from tests.support.tar_files import tar, tar_of
 
@@ -160,7 +167,7 @@ def test_what_the_new_release_names_stays_whole(case: PruneCase) -> None:
 
     done = case.prune("--yes")
     assert done.status == 0, done.said
-    left = set() if deletes_tags(case) else SHARED
+    left: frozenset[str] | set[str] = set() if deletes_tags(case) else SHARED
     assert case.below(done, "deleted") == (SHARED | GONE) - left
     assert case.below(done, "tags_left") == left
     assert case.digests() == {
@@ -522,13 +529,22 @@ def test_indexes_and_signatures_of_what_stays_stay(one: PruneCase) -> None:
     repository = f"{one.place}/minio/minio"
     kept = registry.client().stored_manifest(repository, "2023")
     assert kept
-    listed = {"mediaType": kept.media_type, "digest": kept.digest, "size": len(kept.content)}
+    listed: Document = {
+        "mediaType": kept.media_type,
+        "digest": kept.digest,
+        "size": len(kept.content),
+    }
     stored = StoredImage.of(MINIO)
     signature = json.loads(stored.manifest)
     registry.put_manifest(repository, "index", index_of([listed]), OCI_INDEX)
     # With what is there of it already.
     config = json.loads(kept.content)["config"]
-    about = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
+    about: Document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": config,
+        "layers": [],
+    }
     registry.put_manifest(repository, "about", json_of({**about, "subject": listed}), OCI_MANIFEST)
     attached = f"sha256-{kept.digest[7:]}.sig"
     registry.put_manifest(repository, attached, json_of({**about, "a": 1}), OCI_MANIFEST)

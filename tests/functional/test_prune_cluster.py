@@ -103,7 +103,7 @@ def pod(image: str, image_id: str = "", phase: str = "Running", **spec: object) 
 def test_what_makes_pods_keeps_its_image(case: PruneCase, cluster: Cluster, kind: str) -> None:
     image = f"{case.prefix}/kubeflow/kfam:1.7"
     other = {"name": "i", "image": image}
-    base = {"selector": {}, "serviceName": "s"}
+    base: dict[str, object] = {"selector": {}, "serviceName": "s"}
     match kind:
         case "init":
             cluster.has("Pod", **pod("somewhere/else:1", initContainers=[other]))

@@ -7,13 +7,13 @@ from typing import cast
 from ckf_airgap.images.oci import DOCKER_MANIFEST, Blob
 from ckf_airgap.registry.client import Manifest, Published, RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
-from tests.support.sample_images import digest_of, json_of
+from tests.support.sample_images import Document, digest_of, json_of
 
 
 def manifest_of(word: str, **more: object) -> Manifest:
     """Make the manifest of an image that consists of a config alone."""
     config = {"mediaType": "config", "digest": digest_of(word.encode()), "size": 7}
-    document = {"schemaVersion": 2, "config": config, "layers": [], **more}
+    document: Document = {"schemaVersion": 2, "config": config, "layers": [], **more}
     return Manifest(DOCKER_MANIFEST, json_of(document))
 
 

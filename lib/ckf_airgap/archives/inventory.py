@@ -14,7 +14,7 @@ from ckf_airgap.archives.image_sink import (
     ReadImage,
     Verdict,
 )
-from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.pack_manifest import PackedLayer, PackManifest
 from ckf_airgap.archives.signed_images import SignedImages
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, listed
@@ -309,10 +309,12 @@ class ListingSink:
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
         self._on_image = on_image
+        self._left_out: Mapping[str, PackedLayer] = {}
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Keep the purposes of images; ``read_into`` compares the rest with what was found."""
+        """Keep purposes and omitted layers; ``read_into`` compares the rest with what it found."""
         self.builder.user_images = manifest.user_images
+        self._left_out = manifest.left_out
 
     def has_nested(self, archive: NestedArchive) -> bool:
         """Return False: read every nested archive."""
@@ -330,8 +332,8 @@ class ListingSink:
         return layer.size
 
     def left_out(self, digest: str) -> Any:
-        """Return nothing: the registry has such a layer."""
-        return 0
+        """Return the size of a layer that only an earlier archive has."""
+        return self._left_out[digest].size
 
     def image(self, image: ReadImage[int]) -> None:
         """List an image."""

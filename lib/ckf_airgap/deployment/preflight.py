@@ -137,7 +137,7 @@ class Preflight:
                 self._ok("charms", f"{count} charms, all that the deployment needs")
         inventory = self._check_images()
         if inventory is not None:
-            with self._as_finding("images"):
+            with self._errors_as_findings("images"):
                 self._check_left_out()
         self._report("checking Kubernetes")
         with self._errors_as_findings("kubernetes"):

@@ -52,12 +52,14 @@ class _StoredLayer:
         digest: Its digest.
         size: Its size, in bytes.
         compression: How it is compressed.
+        is_left_out: Whether only an earlier archive has it; the file is not there.
     """
 
     path: Path
     digest: str
     size: int
     compression: Compression
+    is_left_out: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Describe it in a manifest (OCI Image Specification, "Descriptor")."""
@@ -113,12 +115,17 @@ def write_spdx(
 
 
 class _Syft:
-    """Runs syft."""
+    """Runs syft.
+
+    Attributes:
+        say: Called with a line of text.
+        errors: Why images cannot be described.
+    """
 
     def __init__(self, program: str, folder: Path, say: Callable[[str], None]) -> None:
         self._program = program
         self._folder = folder
-        self._say = say
+        self.say = say
         self.errors: list[ArtifactError] = []
 
     def describe(self, layout: Path, image: ArchivedImage) -> None:
@@ -132,7 +139,7 @@ class _Syft:
         path = self._folder / _file_name(name, image.image_id)
         if path.exists():
             return
-        self._say(f"{PROGRAM} reads {name}")
+        self.say(f"{PROGRAM} reads {name}")
         incoming = path.with_suffix(".incoming")
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
@@ -219,11 +226,17 @@ class _LayoutSink:
             self._others.append((layer.place, path))
         return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size, compression)
 
+    def left_out(self, digest: str) -> _StoredLayer:
+        """Note a layer that only an earlier archive has."""
+        return _StoredLayer(self._folder / "left-out", digest, 0, Compression.NONE, True)
+
     def image(self, image: ReadImage[_StoredLayer]) -> None:
         """Pass an image to syft, and remove the layers that no other image awaits."""
         entry = self.builder.describe(image)
         self.builder.add(entry)
-        if not image.artifact_type:
+        if any(layer.is_left_out for layer in image.layers):
+            self.syft.say(f"{image.label} has layers of an earlier archive: no SPDX document")
+        elif not image.artifact_type:
             with self._layout(image) as layout:
                 self.syft.describe(layout, entry)
         if self._is_packed and image.key in self._announced:
