@@ -49,9 +49,6 @@ def _run(arguments: argparse.Namespace) -> int:
         testbed.build()
         build_registries()
         builds.juju_3_client()
-        builds.collector()
-        builds.opentofu()
-        builds.juju_provider()
         return 0
     if arguments.command == "exec":
         return subprocess.run(testbed.command(arguments.words)).returncode

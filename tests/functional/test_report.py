@@ -190,7 +190,7 @@ def test_images_that_syft_cannot_read(outside: Outside, tmp_path: Path, capsys: 
     assert all(name.endswith(".spdx.json") for name in names)
 
 
-@pytest.mark.thorough
+@pytest.mark.interop
 @pytest.mark.parametrize("layout", ["docker", "oci"])
 def test_the_real_syft(
     layout: str,

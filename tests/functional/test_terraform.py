@@ -10,6 +10,8 @@ import pytest
 from tests.functional.opentofu import OpenTofu
 from tests.support.operator_steps import PROJECT
 
+pytestmark = pytest.mark.interop
+
 MODULE = PROJECT / "terraform"
 
 

@@ -22,6 +22,8 @@ from tests.sample_release import ImageOptions, Release, SampleRelease, write_rel
 from tests.support.operator_steps import PROJECT
 from tests.unit.artifacts import charm_files, inventory_of
 
+pytestmark = pytest.mark.interop
+
 REGISTRY = "registry.corp:5000/ckf"
 MODEL = "0f4a5b1c-0000-4000-8000-000000000001"
 PASSWORD = "only-for-pulling"

@@ -16,6 +16,8 @@ from testbed.collector import Collector
 from tests.sample_release import CharmOptions, ImageOptions, Release, SampleRelease, write_release
 from tests.support.operator_steps import APPLICATION, UNIT, Operator, Site
 
+pytestmark = pytest.mark.interop
+
 CHARMS = ("argo-controller", "kubeflow-profiles")
 PROVIDER = "tracing-provider"
 PASSWORD = token_urlsafe(24)
