@@ -48,7 +48,9 @@ def test_the_commands_of_the_document(tmp_path: Path) -> None:
         "HOME": str(home),
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(sys.path),
-        "REGISTRY_AUTH_FILE": str(home / "auth.json"),
+        "REGISTRY_AUTH_FILE": str(home / "other.json"),
+        # Where skopeo and the command keep accounts otherwise.
+        "XDG_RUNTIME_DIR": str(home),
     }
     log = tmp_path / "log"
     try:
@@ -60,9 +62,7 @@ def test_the_commands_of_the_document(tmp_path: Path) -> None:
                 env=environment,
                 check=False,
             )
-        assert done.returncode == 0, (
-            log.read_text()[-3000:] + (tmp_path / "registry/log").read_text()
-        )
+        assert done.returncode == 0, log.read_text()[-3000:]
         folder = tmp_path / "registry"
         pulled = next(folder.glob("*.tar"))
         assert skopeo("inspect", f"oci-archive:{pulled}")
