@@ -1,5 +1,6 @@
 """Releases that are packed as differences to earlier ones, with real registries on both sides."""
 
+import csv
 import json
 import re
 import subprocess
@@ -337,3 +338,31 @@ def test_what_is_no_earlier_pack(carrier: Carrier) -> None:
         assert status == 2
         assert re.search(problem, error), error
     assert base.exists()
+
+
+@BOTH
+@pytest.mark.usefixtures("release")
+def test_papers_and_the_registry_after_a_difference(layout: str, carrier: Carrier) -> None:
+    """Both count all images of the release, also those whose layers only the base has."""
+    form = ("--format", layout)
+    carrier.pack("base", *carrier.publish(FIRST), *form)
+    since = str(carrier.archive("base"))
+    later = [image for image in SECOND if image.names != (TOOL,)]
+    report = carrier.folder / "report"
+    more = (*carrier.publish(later), *form, "--since", since, "--report", str(report))
+    carrier.pack("patch", *more)
+    table = csv.DictReader((report / "images.csv").read_text().splitlines())
+    sizes = {row["image"]: int(row["layer bytes"]) for row in table}
+    assert {NOTEBOOK, KERNEL, LATER} <= sizes.keys()
+    assert TOOL not in sizes
+    assert all(sizes.values())
+    for name in ("base", "patch"):
+        carrier.pushed(name)
+    registry = ("--registry", str(carrier.registry.location))
+    ca = ("--registry-ca", str(carrier.registry.process.ca))
+    keep = ("--keep", str(carrier.archive("patch")))
+    status, said, error = carrier.run("prune", *keep, *registry, *ca, "--format", "yaml", "--yes")
+    assert status == 0, error
+    deleted = yaml.safe_load(said)["deleted"]
+    assert carrier.reference(TOOL) in deleted
+    carrier.require_whole([NOTEBOOK, KERNEL, LATER])
