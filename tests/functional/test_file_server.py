@@ -1,6 +1,7 @@
 """Archives from an HTTPS file server: a real one, and one that does everything wrong."""
 
 import io
+import itertools
 import os
 import random
 import tarfile
@@ -170,10 +171,11 @@ def test_a_push_from_a_server_that_cuts(
             pusher = ImagePusher(registry.client(), registry.location, tmp_path / "pushed")
             result = pusher.push(source(served, authority))
             assert len(result.pushed) == pushed
-    # Once to look ahead for the first name, and once to push; each goes on where it was cut off.
-    second = served.starts.index(0, 1)
-    for starts in (served.starts[:second], served.starts[second:]):
-        assert starts == [number * cut for number in range(len(starts))]
+    # The record, the look ahead for the first name, and the push: each goes on where it was cut.
+    begun = [number for number, start in enumerate(served.starts) if start == 0]
+    for first, last in itertools.pairwise([*begun, len(served.starts)]):
+        assert served.starts[first:last] == [number * cut for number in range(last - first)]
+    assert served.starts.count(cut) > 1
     check_all(registry, images, tmp_path)
 
 
