@@ -1,8 +1,8 @@
 """Builds the command as one file, build/ckf-airgap: tox -e command.
 
-The file is a PEX (https://docs.pex-tool.org): a zip archive that Python runs. It holds the code of the
-command, the documents as HTML, and the wheels of the packages that it needs, for each Python and
-architecture of ``PYTHONS`` and ``ARCHITECTURES``, byte for byte as uv.lock has them. The same
+The file is a PEX (https://docs.pex-tool.org): a zip archive that Python runs. It holds the code of
+the command, the documents as HTML, and the wheels of the packages that it needs, for each Python
+and architecture of ``PYTHONS`` and ``ARCHITECTURES``, byte for byte as uv.lock has them. The same
 sources give the same file.
 """
 

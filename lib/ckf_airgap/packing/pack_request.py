@@ -8,6 +8,7 @@ from pathlib import Path
 from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.charm_download import CharmOrigin
+from ckf_airgap.packing.kit import Kit
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.packing.user_images import DEFAULT, UserImages
 
@@ -35,6 +36,7 @@ class PackRequest:
             file each.
         key: Signs the records of the archives; None for no signature.
         upgrade_from: The release that this one upgrades, or None.
+        kit: What is written beside the archives, or None.
     """
 
     output: Path
@@ -52,6 +54,7 @@ class PackRequest:
     part_size: int = 0
     key: SecretKey | None = None
     upgrade_from: UpgradeStart | None = None
+    kit: Kit | None = None
 
     @property
     def identity(self) -> str:
