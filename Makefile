@@ -3,13 +3,16 @@ PYTHON ?= python3
 TOOLS := .tox/tools
 TOX := $(TOOLS)/bin/tox
 
-.PHONY: demo demo-files test format lint unit integration testbed-down clean
+.PHONY: command demo demo-files test format lint unit integration testbed-down clean
 
 demo: $(TOX) ## Deploy a part of Charmed Kubeflow 1.8 in an air-gapped testbed and show it
 	$(TOX) run -e demo
 
 demo-files: $(TOX) ## Start the testbed and make the files of the tutorial, in the directory build
 	$(TOX) run -e demo -- --files
+
+command: $(TOX) ## Build the command as one file with the documents in it, build/ckf-airgap
+	$(TOX) run -e docs,command
 
 test: $(TOX) ## Run the checks, and the unit, functional and integration tests
 	$(TOX) run

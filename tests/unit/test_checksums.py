@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from ckf_airgap.errors import StorageError
-from ckf_airgap.packing.checksums import checksum_line, listed_names, write_checksums
+from ckf_airgap.packing.checksums import (
+    CHECKSUMS,
+    checksum_line,
+    checksum_lines,
+    write_checksums,
+)
 
 NAMES = (
     "images.tar.gz",
@@ -38,11 +43,23 @@ def test_the_program_writes_and_takes_the_same(tmp_path: Path) -> None:
     assert written == expected
 
 
-def test_the_names_in_a_file() -> None:
+def test_the_lines_of_a_file(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"").hexdigest()
-    text = checksum_line(digest, "a") + checksum_line(digest, "b\\c") + "# a comment\n"
-    assert listed_names(text) == ["a", "b\\\\c", "# a comment"]
-    assert listed_names(f"{digest} *binary\n") == ["binary"]
+    assert checksum_lines(tmp_path) == {}
+    lines = [checksum_line(digest, "a"), checksum_line(digest, "b\\c"), "# a comment\n"]
+    (tmp_path / CHECKSUMS).write_text("".join(lines))
+    names = ["a", "b\\\\c", "# a comment"]
+    assert checksum_lines(tmp_path) == dict(zip(names, lines, strict=True))
+    (tmp_path / CHECKSUMS).write_text(f"{digest} *binary")
+    assert list(checksum_lines(tmp_path)) == ["binary"]
+
+
+def test_lines_that_are_known(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    line = checksum_line("0" * 64, "b")
+    write_checksums(tmp_path, ["a"], [line])
+    assert list(checksum_lines(tmp_path)) == ["a", "b"]
+    assert (tmp_path / CHECKSUMS).read_text().endswith(line)
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:

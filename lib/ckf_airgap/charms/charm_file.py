@@ -197,6 +197,24 @@ def size_of_documents(path: Path) -> int:
         return 0
 
 
+def architectures_of(path: Path) -> frozenset[str]:
+    """Return the CPU architectures that a charm is for; empty if it does not say.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ArtifactError: The file is not a charm, or damaged.
+    """
+    with _documents(path, path.name, None) as documents:
+        found = [
+            base.get("architectures") for base in _base_maps(documents.mapping("manifest.yaml"))
+        ]
+    return frozenset(
+        str(each) for names in found if isinstance(names, list) for each in cast(list[Any], names)
+    )
+
+
 @contextmanager
 def _documents(path: Path, label: str, budget: Budget | None) -> Generator[CharmDocuments]:
     try:
@@ -304,16 +322,19 @@ def _endpoint(
     return Endpoint(name, role, interface, is_optional=details.get("optional") == "true")
 
 
-def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
+def _base_maps(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     bases = manifest.get("bases")
     if not isinstance(bases, list):
-        return ()
-    found = [
+        return []
+    return [
         cast(dict[str, Any], base) for base in cast(list[Any], bases) if isinstance(base, dict)
     ]
+
+
+def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
     texts = [
         f"{base['name']}@{str(base['channel']).partition('/')[0]}"
-        for base in found
+        for base in _base_maps(manifest)
         if "name" in base and "channel" in base
     ]
     return tuple(text for text in texts if _BASE.fullmatch(text))

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.image_options import HubImageOption, ImageOption, PlainImageOption
@@ -23,7 +22,7 @@ class Version:
     patch: int = 0
 
     @classmethod
-    def find(cls, text: str) -> Self | None:
+    def find(cls, text: str) -> "Version | None":
         """Find the first version in a text, for example in a tag.
 
         Returns:

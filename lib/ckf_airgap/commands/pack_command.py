@@ -32,6 +32,7 @@ from ckf_airgap.packing.archive_writers import FetchProgress
 from ckf_airgap.packing.assembly import LAYOUTS
 from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
 from ckf_airgap.packing.image_lists import images_in, parse_image
+from ckf_airgap.packing.kit import Kit
 from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.part_files import parse_size
@@ -49,11 +50,14 @@ from ckf_airgap.papers.content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
 _VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
+_SNAP_JUJU = Path("/snap/juju/current/bin/juju")
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --output patch --format oci --since release/charms.tar.gz
   ckf-airgap pack --bundle bundle.yaml --dry-run
+  ckf-airgap pack --bundle bundle.yaml --output release --kit \
+      --kit-charm ckf-airgap_amd64.charm
 
 A file of --add-images may give the purpose of its images; those for notebooks appear in their
 lists:
@@ -126,6 +130,29 @@ def define(add_parser: AddParser) -> None:
         metavar="FILE",
         help="sign the archives with this secret key of minisign; its password is asked for, or "
         f"taken from the environment variable {_VARIABLE}",
+    )
+    pack.add_argument(
+        "--kit",
+        action="store_true",
+        help="add to the directory what else is carried: the charm, the juju client, this command "
+        "as one file, its documents as HTML, a README.md, and the checksums of all",
+    )
+    pack.add_argument(
+        "--kit-charm", type=Path, metavar="FILE", help="the charm ckf-airgap, for --kit"
+    )
+    pack.add_argument(
+        "--kit-juju",
+        type=Path,
+        default=_SNAP_JUJU,
+        metavar="FILE",
+        help="the juju client for --kit, a program for the nodes' architecture "
+        "(default: %(default)s)",
+    )
+    pack.add_argument(
+        "--kit-command",
+        type=Path,
+        metavar="FILE",
+        help="the command as one file, for --kit (default: the file that runs)",
     )
     pack.add_argument(
         "--architecture",
@@ -236,6 +263,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         key=_secret_key(arguments.sign),
         upgrade_from=_upgrade_start(arguments.upgrade_from),
         since=_previous_pack(arguments.since, arguments.output),
+        kit=_kit(arguments),
     )
     ca = require_file(arguments.registry_ca) if arguments.registry_ca else None
     authfile = require_file(arguments.authfile) if arguments.authfile else None
@@ -289,6 +317,27 @@ def _write_report(output: Path, folder: Path) -> None:
     unpacked = read_charm_archive(charms)
     inventory = read_image_archive(images, unpacked.wanted_images, details.add)
     write_report(folder, charms, images, (unpacked, inventory, details))
+
+
+def _kit(arguments: argparse.Namespace) -> Kit | None:
+    if not arguments.kit:
+        if arguments.kit_charm or arguments.kit_command or arguments.kit_juju != _SNAP_JUJU:
+            raise ConfigurationError(
+                "--kit-charm, --kit-juju and --kit-command are only for --kit", "add --kit"
+            )
+        return None
+    if not arguments.kit_charm:
+        raise ConfigurationError(
+            "--kit needs the charm", "add --kit-charm with the file that charmcraft pack makes"
+        )
+    # PEX sets this to the file that runs (PEX manual, "PEX runtime variables").
+    command = arguments.kit_command or os.environ.get("PEX")
+    if not command:
+        raise ConfigurationError(
+            "--kit needs the command as one file, and this is another installation of it",
+            "add --kit-command with the file that make command builds, build/ckf-airgap",
+        )
+    return Kit.of(arguments.kit_charm, arguments.kit_juju, Path(command), arguments.architecture)
 
 
 def _secret_key(path: Path | None) -> SecretKey | None:

@@ -13,6 +13,8 @@ from ckf_airgap.errors import disk_error
 
 CHECKSUMS = "SHA256SUMS"
 """The name of the file."""
+CHECKSUMS_SIGNATURE = f"{CHECKSUMS}.minisig"
+"""The name of its signature."""
 _AT_ONCE = 4
 _LINE = re.compile(r"\\?[0-9a-f]{64} [ *](.+)")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
@@ -32,18 +34,29 @@ def checksum_line(digest: str, name: str) -> str:
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
 
 
-def listed_names(text: str) -> list[str]:
-    """Return the names in a file of checksums, as they stand there; lines of other forms too."""
-    matches = [(line, _LINE.fullmatch(line)) for line in text.splitlines()]
-    return [match[1] if match else line for line, match in matches]
+def checksum_lines(folder: Path) -> dict[str, str]:
+    """Read the lines of SHA256SUMS in a directory, by the name in each; none if there is no file.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text("utf-8", "replace").splitlines(keepends=True)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise disk_error(folder / CHECKSUMS, error) from error
+    matches = [(line, _LINE.fullmatch(line.rstrip("\n"))) for line in lines]
+    return {match[1] if match else line.rstrip("\n"): line for line, match in matches}
 
 
-def write_checksums(folder: Path, names: Sequence[str]) -> None:
+def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = ()) -> None:
     """Write SHA256SUMS for files, which are read for it, several at a time.
 
     Args:
         folder: Where the files are, and where it is written.
         names: The files, in the order in which they are to be listed.
+        known: Lines of other files, which follow.
 
     Raises:
         StorageError: One cannot be read, or it cannot be written.
@@ -65,7 +78,7 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
                 # At an interrupt, nobody wants the rest.
                 stopped.set()
         with (folder / CHECKSUMS).open("w") as file:
-            file.writelines(lines)
+            file.writelines([*lines, *known])
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

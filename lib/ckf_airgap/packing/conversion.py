@@ -17,6 +17,7 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
+from ckf_airgap.files.digests import sha256_of
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
@@ -72,7 +73,7 @@ def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> 
         except OSError as error:
             raise disk_error(folder, error) from error
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(file)
         size = file.tell()
     return dataclasses.replace(layer, blob=Blob(f"sha256:{digest}", size), path=path)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.archives.pack_manifest import PackedCharm, PackedImage, PackManifest
+from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
 from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (
@@ -32,7 +32,9 @@ from ckf_airgap.packing.archive_writers import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble
 from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.image_lists import distinct_images, juju_images
+from ckf_airgap.packing.kit import KitContents
 from ckf_airgap.packing.pack_request import PackRequest
+from ckf_airgap.packing.packed import Packed, packed_between
 from ckf_airgap.packing.packed_charms import (
     CharmDownloads,
     FetchedCharm,
@@ -64,50 +66,6 @@ class PackSteps:
 
     say: Callable[[str], None] = lambda _: None
     fetched: Callable[[FetchProgress], None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class PackedBetween:
-    """The charms and images that only an upgrade passes through.
-
-    Attributes:
-        charms: The charms.
-        images: The images that only these use.
-    """
-
-    charms: tuple[PackedCharm, ...]
-    images: tuple[PackedImage, ...]
-
-    def __str__(self) -> str:
-        charm_bytes = sum(charm.size for charm in self.charms)
-        layer_bytes = sum(image.size for image in self.images)
-        return (
-            f"{len(self.charms)} charms between ({charm_bytes:,} bytes), and {len(self.images)} "
-            f"images that only they use ({layer_bytes:,} bytes of layers at most)"
-        )
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What was packed, or would be packed.
-
-    Attributes:
-        manifest: The charms and images.
-        image_bytes: The size of images.tar.gz, in bytes.
-        charm_bytes: The size of the charms, in bytes.
-        layer_bytes: The bytes of the layers as the registries store them, each counted once.
-        fetched_bytes: How much of that is already fetched.
-        warnings: Warnings for the operator.
-        between: The charms that an upgrade passes through, and the images that only they use.
-    """
-
-    manifest: PackManifest
-    image_bytes: int
-    charm_bytes: int
-    layer_bytes: int
-    fetched_bytes: int
-    warnings: tuple[str, ...]
-    between: PackedBetween
 
 
 @dataclass
@@ -163,7 +121,7 @@ class Packer:
             charms = self._charms(journal)
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
-            between = _between(versions, manifest)
+            between = packed_between(versions, manifest)
             if between.charms or self._request.upgrade_from:
                 self._steps.say(f"for the upgrade: {between}")
             writer = self._prepare(images, manifest)
@@ -182,7 +140,10 @@ class Packer:
             if is_there:
                 self._steps.say(f"all of this is in {self._request.output} already")
             names: list[str] = []
+            kit = self._request.kit
             try:
+                if kit:
+                    self._publication.require_kit_place(kit.names)
                 if not is_there:
                     self._publication.require_place(writer.files.names)
                     self._require_space(packed, writer, dry_run=dry_run)
@@ -190,12 +151,39 @@ class Packer:
                     names = [*self._write(charms, images, manifest, writer), *writer.files.names]
             finally:
                 writer.close()
-        if is_there:
-            self._publication.keep(self._request.key)
-        elif not dry_run:
-            self._steps.say("computing the checksums")
-            self._publication.publish(names, self._request.key)
+        if not dry_run:
+            self._publish(names, manifest, is_there=is_there)
         return packed
+
+    def _publish(self, names: list[str], manifest: PackManifest, *, is_there: bool) -> None:
+        """Publish the archives if they were made now, and the kit if there is to be one.
+
+        Args:
+            names: The files of the archives that were made.
+            manifest: What they hold.
+            is_there: Whether an earlier run has made them.
+        """
+        request = self._request
+        added: list[str] = []
+        if request.kit:
+            found = {
+                archive: self._publication.files_of(archive)
+                if is_there
+                else sorted(name for name in names if name.startswith(archive))
+                for archive in (IMAGES, CHARMS)
+            }
+            self._steps.say("writing the kit")
+            contents = KitContents(
+                found[IMAGES], found[CHARMS], manifest, request.juju_version, request.key
+            )
+            request.kit.write(self._folder, contents)
+            added += request.kit.names
+        if added or not is_there:
+            self._steps.say("computing the checksums")
+        if is_there:
+            self._publication.keep(added, request.key)
+        else:
+            self._publication.publish([*names, *added], request.key)
 
     def _write(
         self,
@@ -337,7 +325,8 @@ class Packer:
     def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:
         if not dry_run:
             writer.files.remove_others()
-        needed = writer.needed_bytes + packed.charm_bytes
+        kit = self._request.kit
+        needed = writer.needed_bytes + packed.charm_bytes + (kit.size if kit else 0)
         free = shutil.disk_usage(self._folder).free
         self._steps.say(
             f"{packed.layer_bytes - packed.fetched_bytes:,} bytes to fetch; "
@@ -392,17 +381,6 @@ class Packer:
             yield journal
         finally:
             journal.close()
-
-
-def _between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
-    """Return the charms and images that only an upgrade passes through."""
-    labels = {charm.path.name for charm in versions.between}
-    others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
-    only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others
-    return PackedBetween(
-        tuple(charm for charm in manifest.charms if charm.file in labels),
-        tuple(image for image in manifest.images if image.name in only),
-    )
 
 
 def _only(

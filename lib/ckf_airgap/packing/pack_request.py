@@ -9,6 +9,7 @@ from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.previous_pack import PreviousPack
+from ckf_airgap.packing.kit import Kit
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.packing.user_images import DEFAULT, UserImages
 
@@ -37,6 +38,7 @@ class PackRequest:
         key: Signs the records of the archives; None for no signature.
         upgrade_from: The release that this one upgrades, or None.
         since: The earlier release whose layers are left out, or None.
+        kit: What is written beside the archives, or None.
     """
 
     output: Path
@@ -55,6 +57,7 @@ class PackRequest:
     key: SecretKey | None = None
     upgrade_from: UpgradeStart | None = None
     since: PreviousPack | None = None
+    kit: Kit | None = None
 
     @property
     def identity(self) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,19 @@ from ckf_airgap.archives.parts import find_archive, part_start, parts_beside
 from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, listed
-from ckf_airgap.packing.checksums import CHECKSUMS, listed_names, write_checksums
+from ckf_airgap.packing.checksums import (
+    CHECKSUMS,
+    CHECKSUMS_SIGNATURE,
+    checksum_lines,
+    write_checksums,
+)
+from ckf_airgap.packing.kit import is_kit_name
 
 IMAGES = "images.tar.gz"
 CHARMS = "charms.tar.gz"
 ARCHIVES = (CHARMS, IMAGES)
 """The archives, in the order of their publication."""
 _ARCHIVE_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
-_CHECKSUMS_SIGNATURE = f"{CHECKSUMS}.minisig"
 _MARK = "complete"
 
 
@@ -98,38 +103,68 @@ class Publication:
                 "move these files elsewhere, or choose another directory with --output",
             )
 
-    def keep(self, key: SecretKey | None = None) -> None:
+    def require_kit_place(self, names: Sequence[str]) -> None:
+        """Refuse if foreign files are where the files of a kit are to be.
+
+        Args:
+            names: The files of the kit.
+
+        Raises:
+            ConfigurationError: There are such files, or a foreign SHA256SUMS.
+        """
+        self._require_own_checksums()
+        own = {name.partition("/")[0] for name in checksum_lines(self._output)}
+        tops = sorted({name.partition("/")[0] for name in names} - own)
+        if strange := [name for name in tops if os.path.lexists(self._output / name)]:
+            raise ConfigurationError(
+                f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
+                "pack --kit",
+                "move these files elsewhere, or choose another directory with --output",
+            )
+
+    def files_of(self, archive: str) -> list[str]:
+        """List the files of one of ``ARCHIVES`` in the output directory, sorted."""
+        return sorted(path.name for path in _own_files(self._output / archive))
+
+    def keep(self, added: Sequence[str] = (), key: SecretKey | None = None) -> None:
         """Keep the archives of an earlier run; add checksums and signature, and clean up.
 
         Args:
+            added: Finished files to publish beside them, those of a kit.
             key: Signs the checksums; None to leave them unsigned.
 
         Raises:
-            StorageError: The checksums are not there yet and cannot be written.
+            StorageError: A file cannot be read, written or moved.
         """
-        if not (self._output / CHECKSUMS).exists():
-            files = [path for archive in ARCHIVES for path in _own_files(self._output / archive)]
-            write_checksums(self._output, sorted(path.name for path in files))
+        files = [name for archive in ARCHIVES for name in self.files_of(archive)]
+        if not checksum_lines(self._output).keys() >= set(files):
+            write_checksums(self._output, files)
+        if added:
+            lines = checksum_lines(self._output)
+            self.publish(added, key, {name: lines[name] for name in files})
+            return
         if key:
             _sign_checksums(self._output, key)
         self.clean_up()
 
     def _require_own_checksums(self) -> None:
         path = self._output / CHECKSUMS
-        try:
-            names = listed_names(path.read_text("utf-8", "replace"))
-        except FileNotFoundError:
-            names = [_CHECKSUMS_SIGNATURE] if path.with_name(_CHECKSUMS_SIGNATURE).exists() else []
-        except OSError as error:
-            raise disk_error(path, error) from error
-        if strange := [name for name in names if not _ARCHIVE_NAME.fullmatch(name)]:
+        names = list(checksum_lines(self._output))
+        if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
+            names = [CHECKSUMS_SIGNATURE]
+        if strange := [name for name in names if not _is_own_name(name)]:
             raise ConfigurationError(
                 f"{path.name} in {self._output} is for {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
                 "move it elsewhere, or choose another directory with --output",
             )
 
-    def publish(self, names: Sequence[str], key: SecretKey | None = None) -> None:
+    def publish(
+        self,
+        names: Sequence[str],
+        key: SecretKey | None = None,
+        present: Mapping[str, str] | None = None,
+    ) -> None:
         """Move the finished files to the output directory, and remove those of earlier packs.
 
         Also writes their checksums, which reads every file once more.
@@ -137,12 +172,14 @@ class Publication:
         Args:
             names: The files.
             key: Signs the checksums; None to leave them unsigned.
+            present: Files that stay in the output directory, with their lines in SHA256SUMS.
 
         Raises:
             StorageError: A file cannot be read, written or moved.
         """
-        write_checksums(self._partial, names)
-        names = [CHECKSUMS, *names]
+        present = present or {}
+        write_checksums(self._partial, names, list(present.values()))
+        names = [CHECKSUMS, *names, *present]
         if key:
             names.insert(0, _sign_checksums(self._partial, key))
         mark = self._partial / _MARK
@@ -169,15 +206,29 @@ class Publication:
                 for path in reversed(_own_files(self._output / archive)):
                     if path.name not in names:
                         path.unlink()
-            if _CHECKSUMS_SIGNATURE not in names:
+            self._remove_kit_files(set(names))
+            if CHECKSUMS_SIGNATURE not in names:
                 # It would not match the new checksums.
-                (self._output / _CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
+                (self._output / CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
             for name in reversed(names):
                 if (self._partial / name).exists():
+                    if "/" in name:
+                        (self._output / name).parent.mkdir(parents=True, exist_ok=True)
                     os.replace(self._partial / name, self._output / name)
         except OSError as error:
             raise disk_error(self._output, error) from error
         self.clean_up()
+
+    def _remove_kit_files(self, staying: Collection[str]) -> None:
+        """Remove the files of earlier kits: those that SHA256SUMS lists."""
+        for name in checksum_lines(self._output):
+            if not is_kit_name(name) or name in staying:
+                continue
+            path = self._output / name
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                # Directories that are empty now.
+                os.removedirs(path.parent)
 
     def clean_up(self) -> None:
         """Remove the directory in which archives are made, with everything in it.
@@ -193,7 +244,7 @@ class Publication:
 
 def _sign_checksums(folder: Path, key: SecretKey) -> str:
     """Sign the checksums in a directory; return the name of the file."""
-    signature = folder / _CHECKSUMS_SIGNATURE
+    signature = folder / CHECKSUMS_SIGNATURE
     try:
         signature.write_bytes(key.sign((folder / CHECKSUMS).read_bytes(), CHECKSUMS))
     except OSError as error:
@@ -211,8 +262,12 @@ def _read_names(mark: Path) -> list[str]:
         names: Any = json.loads(mark.read_text())
     except (OSError, ValueError):
         return []
-    known = (CHECKSUMS, _CHECKSUMS_SIGNATURE)
-    return [name for name in names if name in known or _ARCHIVE_NAME.fullmatch(str(name))]
+    known = (CHECKSUMS, CHECKSUMS_SIGNATURE)
+    return [name for name in names if name in known or _is_own_name(str(name))]
+
+
+def _is_own_name(name: str) -> bool:
+    return bool(_ARCHIVE_NAME.fullmatch(name)) or is_kit_name(name)
 
 
 def _own_files(path: Path) -> list[Path]:

@@ -1,0 +1,266 @@
+"""The kit: the files that are carried into the air gap beside the two archives.
+
+They are the charm, the juju client, the command as one file, the documents that this file holds,
+and a README.md with the next steps.
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from ckf_airgap import __version__
+from ckf_airgap.archives.minisign import SecretKey
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.charms.charm_file import CharmFile, architectures_of
+from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error
+from ckf_airgap.files.regular_files import open_regular
+from ckf_airgap.juju.juju_images import default_repository
+from ckf_airgap.juju.juju_version import JujuVersion
+from ckf_airgap.packing.checksums import CHECKSUMS, CHECKSUMS_SIGNATURE
+
+_COMMAND = "ckf-airgap"
+_JUJU = "juju"
+_README = "README.md"
+_DOCUMENTS = "documents"
+_NAME = re.compile(
+    r"README\.md|juju|ckf-airgap|ckf-airgap_(?:amd64|arm64)\.charm"
+    r"|documents/(?:[\w-][\w.-]*/)*[\w-][\w.-]*",
+    re.ASCII,
+)
+# e_machine (ELF-64 Object File Format; the registry of machines in the gABI).
+_MACHINES = {62: "amd64", 183: "arm64"}
+_ELF = b"\x7fELF\x02\x01"
+_ELF_HEADER_BYTES = 64
+# The main package in the build information of a Go program (Go, package debug/buildinfo).
+_JUJU_PROGRAM = b"path\tgithub.com/juju/juju/cmd/juju\n"
+_READ_SIZE = 1024 * 1024
+_VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)
+_JUJU_CURE = (
+    "give with --kit-juju the program of the snap, /snap/juju/current/bin/juju, from a machine of "
+    "that architecture"
+)
+_CHARM_CURE = "give with --kit-charm the charm that charmcraft pack makes, for the nodes"
+_COMMAND_CURE = "give with --kit-command the file that make command builds, build/ckf-airgap"
+
+
+def is_kit_name(name: str) -> bool:
+    """Return whether a file of a kit may have this name, relative to the output directory."""
+    return bool(_NAME.fullmatch(name))
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The files of a kit, checked, where the operator has them.
+
+    Attributes:
+        charm: This charm.
+        juju: The juju client.
+        command: The command as one file.
+        architecture: The CPU architecture of the nodes.
+        documents: The documents in the command's file, as ``documents/...``.
+        size: The size of all files, in bytes.
+    """
+
+    charm: Path
+    juju: Path
+    command: Path
+    architecture: str
+    documents: tuple[str, ...]
+    size: int
+
+    @classmethod
+    def of(cls, charm: Path, juju: Path, command: Path, architecture: str) -> "Kit":
+        """Check the files.
+
+        Args:
+            charm: The charm.
+            juju: The juju client.
+            command: The command as one file, of this version.
+            architecture: The CPU architecture of the nodes: ``amd64`` or ``arm64``.
+
+        Raises:
+            ConfigurationError: One cannot be read, or is something else.
+        """
+        _require_charm(charm, architecture)
+        _require_juju(juju, architecture)
+        with _command_file(command) as archive:
+            infos = [
+                info
+                for info in archive.infolist()
+                if info.filename.startswith(f"{_DOCUMENTS}/") and not info.is_dir()
+            ]
+        documents = tuple(info.filename for info in infos)
+        if f"{_DOCUMENTS}/index.html" not in documents or not all(map(is_kit_name, documents)):
+            raise _not_command(command, "it has no documents")
+        copied = sum(path.stat().st_size for path in (charm, juju, command))
+        size = copied + sum(info.file_size for info in infos)
+        return cls(charm, juju, command, architecture, documents, size)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files in the kit, relative to its directory."""
+        return (_README, _COMMAND, self._charm, _JUJU, *self.documents)
+
+    def write(self, folder: Path, contents: "KitContents") -> None:
+        """Write the files.
+
+        Args:
+            folder: The directory for them.
+            contents: What the README says of the archives.
+
+        Raises:
+            StorageError: A file cannot be written.
+        """
+        try:
+            # A file at a time, so that a killed pack leaves nothing that the next trips over.
+            for source, name, mode in (
+                (self.charm, self._charm, 0o644),
+                (self.juju, _JUJU, 0o755),
+                (self.command, _COMMAND, 0o755),
+            ):
+                shutil.copyfile(source, folder / name)
+                (folder / name).chmod(mode)
+            with _command_file(self.command) as archive:
+                for name in self.documents:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(name) as source, (folder / name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+            (folder / _README).write_text(self._readme(contents))
+        except OSError as error:
+            raise disk_error(folder, error) from error
+
+    @property
+    def _charm(self) -> str:
+        return f"ckf-airgap_{self.architecture}.charm"
+
+    def _readme(self, contents: "KitContents") -> str:
+        template = jinja2.Environment(  # noqa: S701 (Markdown, without HTML escapes)
+            undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+        ).from_string(files("ckf_airgap.packing").joinpath("kit_readme.md.j2").read_text())
+        juju = contents.juju_version
+        repository = default_repository(JujuVersion.of_option(juju)) if juju else ""
+        images, charms = contents.images_files, contents.charms_files
+        return template.render(
+            version=__version__,
+            architecture=self.architecture,
+            images=_whole(images),
+            images_files=_shown(images),
+            images_files_to_copy=_pattern(images),
+            charms=_whole(charms),
+            charms_files=_shown(charms),
+            charms_files_to_copy=_pattern(charms),
+            image_count=len(contents.manifest.images),
+            charm_count=len(contents.manifest.charms),
+            charm=self._charm,
+            juju=_JUJU,
+            command=_COMMAND,
+            documents=_DOCUMENTS,
+            checksums=CHECKSUMS,
+            signature=CHECKSUMS_SIGNATURE if contents.key else "",
+            verify=" --verify-key minisign.pub" if contents.key else "",
+            artifact_key=" --config artifact-key=@minisign.pub" if contents.key else "",
+            juju_path=repository.partition("/")[2],
+        )
+
+
+@dataclass(frozen=True)
+class KitContents:
+    """What the README says of the archives.
+
+    Attributes:
+        images_files: The names of the files of images.tar.gz, sorted.
+        charms_files: Likewise for charms.tar.gz.
+        manifest: Their charms and images.
+        juju_version: The version of Juju whose images are packed; empty for none.
+        key: Signs the archives; None for no signature.
+    """
+
+    images_files: Sequence[str]
+    charms_files: Sequence[str]
+    manifest: PackManifest
+    juju_version: str
+    key: SecretKey | None
+
+
+def _whole(names: Sequence[str]) -> str:
+    """Name an archive, whose parts end in a dot and a number."""
+    return names[0] if len(names) == 1 else names[0].rpartition(".")[0]
+
+
+def _shown(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"`{names[0]}`"
+    return f"`{names[0]}` to `{names[-1]}` ({len(names)} parts of one file)"
+
+
+def _pattern(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{_whole(names)}.*"
+
+
+def _require_charm(path: Path, architecture: str) -> None:
+    try:
+        name, architectures = CharmFile.read(path).name, architectures_of(path)
+    except ArtifactError as error:
+        raise ConfigurationError(error.problem, _CHARM_CURE) from error
+    if name != _COMMAND:
+        raise ConfigurationError(f"{path} is the charm {name}, not {_COMMAND}", _CHARM_CURE)
+    if architectures and architecture not in architectures:
+        found = ", ".join(sorted(architectures))
+        raise ConfigurationError(f"{path} is for {found}, not for {architecture}", _CHARM_CURE)
+
+
+def _require_juju(path: Path, architecture: str) -> None:
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            header = file.read(_ELF_HEADER_BYTES)
+            machine = _MACHINES.get(int.from_bytes(header[18:20], "little"), "another CPU")
+            is_juju = header.startswith(_ELF) and _has(file.read, _JUJU_PROGRAM)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror})", _JUJU_CURE
+        ) from error
+    if not is_juju:
+        raise ConfigurationError(f"{path} is not the program of the juju client", _JUJU_CURE)
+    if machine != architecture:
+        raise ConfigurationError(f"{path} is for {machine}, not for {architecture}", _JUJU_CURE)
+
+
+def _has(read: Callable[[int], bytes], text: bytes) -> bool:
+    """Return whether a text is in a file of any size."""
+    before = b""
+    while data := read(_READ_SIZE):
+        if text in before + data:
+            return True
+        before = data[-len(text) :]
+    return False
+
+
+@contextmanager
+def _command_file(path: Path) -> Generator[zipfile.ZipFile]:
+    """Open the command's file, if it is one of this version."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file, zipfile.ZipFile(file) as archive:
+            match = _VERSION.search(archive.read("ckf_airgap/__init__.py"))
+            version = match[1].decode() if match else "another version"
+            if version != __version__:
+                raise _not_command(path, f"it is {version}, and this is {__version__}")
+            yield archive
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+        raise _not_command(path, reason) from error
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise _not_command(path, "it holds no code") from error
+
+
+def _not_command(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is not the command ckf-airgap as one file ({reason})", _COMMAND_CURE
+    )

@@ -1,0 +1,63 @@
+"""What was packed."""
+
+from dataclasses import dataclass
+
+from ckf_airgap.archives.pack_manifest import PackedCharm, PackedImage, PackManifest
+from ckf_airgap.charms.charm_file import wanted_images
+from ckf_airgap.charms.charm_version import CharmVersions
+from ckf_airgap.packing.image_lists import distinct_images
+
+
+@dataclass(frozen=True)
+class PackedBetween:
+    """The charms and images that only an upgrade passes through.
+
+    Attributes:
+        charms: The charms.
+        images: The images that only these use.
+    """
+
+    charms: tuple[PackedCharm, ...]
+    images: tuple[PackedImage, ...]
+
+    def __str__(self) -> str:
+        charm_bytes = sum(charm.size for charm in self.charms)
+        layer_bytes = sum(image.size for image in self.images)
+        return (
+            f"{len(self.charms)} charms between ({charm_bytes:,} bytes), and {len(self.images)} "
+            f"images that only they use ({layer_bytes:,} bytes of layers at most)"
+        )
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed, or would be packed.
+
+    Attributes:
+        manifest: The charms and images.
+        image_bytes: The size of images.tar.gz, in bytes.
+        charm_bytes: The size of the charms, in bytes.
+        layer_bytes: The bytes of the layers as the registries store them, each counted once.
+        fetched_bytes: How much of that is already fetched.
+        warnings: Warnings for the operator.
+        between: The charms that an upgrade passes through, and the images that only they use.
+    """
+
+    manifest: PackManifest
+    image_bytes: int
+    charm_bytes: int
+    layer_bytes: int
+    fetched_bytes: int
+    warnings: tuple[str, ...]
+    between: PackedBetween
+
+
+def packed_between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
+    """Return the charms and images that only an upgrade passes through."""
+    labels = {charm.path.name for charm in versions.between}
+    others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
+    only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others
+    return PackedBetween(
+        tuple(charm for charm in manifest.charms if charm.file in labels),
+        tuple(image for image in manifest.images if image.name in only),
+    )

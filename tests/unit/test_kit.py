@@ -1,0 +1,192 @@
+"""What is taken for the kit, and its README."""
+
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from ckf_airgap import __version__
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.commands.main import main
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.packing.kit import Kit, KitContents
+from ckf_airgap.packing.publication import Publication
+from tests.support.kit_files import ARM64, RISCV, write_charm, write_command, write_program
+
+Change = Callable[[Path], object]
+MANIFEST = PackManifest("oci", "amd64", (), (), "")
+
+
+def kit_in(folder: Path, change: Change | None = None) -> Kit:
+    write_charm(folder / "charm", "ckf-airgap", "amd64")
+    write_program(folder / "juju")
+    write_command(folder / "command")
+    if change:
+        change(folder)
+    return Kit.of(folder / "charm", folder / "juju", folder / "command", "amd64")
+
+
+def written(kit: Kit, folder: Path, images: Sequence[str], juju_version: str = "") -> str:
+    folder.mkdir()
+    kit.write(folder, KitContents(images, ["charms.tar.gz"], MANIFEST, juju_version, None))
+    return (folder / "README.md").read_text()
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    kit = kit_in(tmp_path)
+    readme = written(kit, tmp_path / "kit", ["images.tar.gz"], "3.6.25")
+    files = {
+        str(path.relative_to(tmp_path / "kit"))
+        for path in (tmp_path / "kit").rglob("*")
+        if path.is_file()
+    }
+    assert files == set(kit.names)
+    for name in kit.names:
+        assert f"`{name.partition('/')[0]}" in readme or name == "README.md", name
+    assert (tmp_path / "kit/juju").read_bytes() == (tmp_path / "juju").read_bytes()
+    assert (tmp_path / "kit/documents/docs/how-to.html").read_text().endswith("docs/how-to.html")
+    for name in ("juju", "ckf-airgap"):
+        assert os.access(tmp_path / "kit" / name, os.X_OK)
+    assert not os.access(tmp_path / "kit" / "ckf-airgap_amd64.charm", os.X_OK)
+    assert "caas-image-repo=registry.corp:5000/ckf/juju" in readme
+    assert "minisig" not in readme
+    assert kit.size == sum(
+        (tmp_path / "kit" / name).stat().st_size for name in kit.names if name != "README.md"
+    )
+
+
+def test_the_readme_of_parts(tmp_path: Path) -> None:
+    parts = [f"images.tar.gz.{number:03}" for number in range(1, 13)]
+    readme = written(kit_in(tmp_path), tmp_path / "kit", parts)
+    assert "`images.tar.gz.001` to `images.tar.gz.012` (12 parts of one file)" in readme
+    assert "push --images images.tar.gz --charms charms.tar.gz" in readme
+    assert "juju scp images.tar.gz.* charms.tar.gz" in readme
+    assert "caas-image-repo" not in readme
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda folder: write_charm(folder / "charm", "minio"), "is the charm minio, not ckf"),
+        (lambda folder: write_charm(folder / "charm", "ckf-airgap", "arm64"), "for arm64, not"),
+        (lambda folder: (folder / "charm").write_text("no zip"), "charm is not a readable charm"),
+        (lambda folder: (folder / "charm").unlink(), "charm is not a readable charm"),
+        (lambda folder: write_program(folder / "juju", ARM64), "juju is for arm64, not for amd64"),
+        (lambda folder: write_program(folder / "juju", RISCV), "juju is for another CPU, not"),
+        (
+            lambda folder: write_program(folder / "juju", text="path\tgithub.com/other/juju\n"),
+            "juju is not the program of the juju client",
+        ),
+        (
+            lambda folder: (folder / "juju").write_text("#!/bin/sh\n"),
+            "not the program of the juju",
+        ),
+        (lambda folder: (folder / "juju").write_bytes(b""), "not the program of the juju"),
+        (lambda folder: (folder / "juju").unlink(), "juju cannot be read"),
+        (lambda folder: os.truncate(folder / "command", 100), "as one file .it holds no code"),
+        (lambda folder: (folder / "command").unlink(), "as one file .it cannot be read: No such"),
+        (
+            lambda folder: write_command(folder / "command", "9.9"),
+            f"it is 9.9, and this is {__version__}",
+        ),
+        (
+            lambda folder: write_command(folder / "command", __version__, "other.html"),
+            "it has no documents",
+        ),
+        (
+            lambda folder: write_command(folder / "command", __version__, "index.html", "../x"),
+            "it has no documents",
+        ),
+        (lambda folder: write_charm(folder / "command"), "it holds no code"),
+    ],
+)
+def test_what_is_refused(change: Change, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        kit_in(tmp_path, change)
+    assert "--kit-" in caught.value.cure
+
+
+def test_a_command_file_of_another_compression(tmp_path: Path) -> None:
+    kit_in(tmp_path)
+    with zipfile.ZipFile(tmp_path / "command", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ckf_airgap/__init__.py", "x")
+    data = (tmp_path / "command").read_bytes()
+    # Another method: 99 stands for none that zipfile knows.
+    (tmp_path / "command").write_bytes(data.replace(b"\x0e\x00\x00\x00", b"\x63\x00\x00\x00"))
+    with pytest.raises(ConfigurationError, match="as one file"):
+        Kit.of(tmp_path / "charm", tmp_path / "juju", tmp_path / "command", "amd64")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--kit-charm", "x"], "are only for --kit"),
+        (["--kit-juju", "x"], "are only for --kit"),
+        (["--kit"], "--kit needs the charm"),
+        (["--kit", "--kit-charm", "x"], "--kit needs the command as one file"),
+        (["--kit", "--kit-charm", "x", "--kit-command", "y"], "x is not a readable charm"),
+    ],
+)
+def test_options(
+    options: list[str],
+    problem: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PEX", raising=False)
+    assert main(["pack", "--charms", str(tmp_path), *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
+class TestPublication:
+    """The kit's way to the output directory."""
+
+    @pytest.fixture(autouse=True)
+    def folders(self, tmp_path: Path) -> None:
+        self.output = tmp_path / "output"
+        self.partial = self.output / "partial"
+
+    def make(self, *names: str) -> Publication:
+        for name in names:
+            path = self.partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        return Publication(self.partial, self.output)
+
+    def files(self) -> set[str]:
+        found = (path for path in self.output.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.output)) for path in found}
+
+    def test_documents_that_are_no_more_go(self) -> None:
+        names = ("README.md", "documents/a/b.html", "documents/c.html")
+        self.make(*names).publish(names)
+        assert self.files() == {"SHA256SUMS", *names}
+        (self.output / "documents" / "of-mine.html").write_text("mine")
+        (self.output / "notes").write_text("mine")
+        self.make("README.md").publish(["README.md"])
+        mine = {"notes", "documents/of-mine.html"}
+        assert self.files() == {"SHA256SUMS", "README.md", *mine}
+        assert not (self.output / "documents" / "a").exists()
+
+    def test_another_readme_is_not_replaced(self) -> None:
+        publication = self.make("README.md")
+        (self.output / "README.md").write_text("mine")
+        with pytest.raises(ConfigurationError, match=r"has README.md, not written by .* --kit"):
+            publication.require_kit_place(["README.md", "juju", "documents/a.html"])
+
+    def test_an_earlier_kit_is_replaced(self) -> None:
+        names = ("README.md", "documents/a.html")
+        self.make(*names).publish(names)
+        publication = self.make(*names)
+        publication.require_kit_place(names)
+        publication.publish(names)
+        assert self.files() == {"SHA256SUMS", *names}
+
+    def test_another_directory_documents_is_not_filled(self) -> None:
+        publication = self.make("documents/a.html")
+        (self.output / "documents").mkdir()
+        with pytest.raises(ConfigurationError, match="has documents, not written by"):
+            publication.require_kit_place(["documents/a.html"])
