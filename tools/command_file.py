@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from packaging.markers import Environment
@@ -123,7 +124,7 @@ def _read_lock(folder: Path) -> Pylock:
     return Pylock.from_dict(tomllib.loads(path.read_text()))
 
 
-def _fetch(lock: Pylock, target: Target, folder: Path) -> list[Path]:
+def _fetch(lock: Pylock, folder: Path, target: Target) -> list[Path]:
     """Fetch the wheels of a target with pip, which checks their hashes."""
     wheels = list(locked_wheels(lock, target))
     paths = [_WHEELS / wheel.filename for _, wheel in wheels]
@@ -168,7 +169,7 @@ def main() -> None:
         folder = Path(name)
         lock = _read_lock(folder)
         with ThreadPoolExecutor(2) as executor:
-            fetched = executor.map(lambda target: _fetch(lock, target, folder), TARGETS)
+            fetched = executor.map(partial(_fetch, lock, folder), TARGETS)
             wheels = {path for paths in fetched for path in paths}
         project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
         subprocess.run(
@@ -181,6 +182,8 @@ def main() -> None:
                 "--python-shebang=/usr/bin/env python3",
                 # Wheels as they are: their checksums are those of uv.lock.
                 "--no-pre-install-wheels",
+                # lightkube and its models share a directory.
+                "--venv",
                 "--no-compile",
                 f"--output-file={COMMAND}",
             ],

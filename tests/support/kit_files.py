@@ -18,7 +18,7 @@ PROGRAM = "path\tgithub.com/juju/juju/cmd/juju\n"
 def write_charm(path: Path, name: str = "ckf-airgap", *architectures: str) -> Path:
     """Write a charm without code; with the metadata of this project if it has its name."""
     metadata = yaml.safe_load(PROJECT.joinpath("charmcraft.yaml").read_text())
-    base = {"name": "ubuntu", "channel": "24.04"}
+    base: dict[str, str | list[str]] = {"name": "ubuntu", "channel": "24.04"}
     if architectures:
         base["architectures"] = list(architectures)
     with zipfile.ZipFile(path, "w") as archive:

@@ -108,7 +108,7 @@ class CharmDocuments:
     def required_model(self) -> str:
         """Return the model name that the charm's code requires, or an empty string."""
         match = _REQUIRED_MODEL.search(self.code)
-        return match["model"].decode() if match else ""
+        return str(match["model"], "ascii") if match else ""
 
     def mapping(self, name: str, *, required: bool = False) -> dict[str, Any]:
         """Read a file that is a map; return an empty map if it is missing or empty."""

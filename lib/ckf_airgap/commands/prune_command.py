@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -247,7 +247,7 @@ class _Progress:
         self._what = what
         self._done = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Progress":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
-from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
+from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju.charm_download import CharmOrigin
-from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.kit import Kit
+from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.upgrade_start import UpgradeStart
 from ckf_airgap.packing.user_images import DEFAULT, UserImages
 

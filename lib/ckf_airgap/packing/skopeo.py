@@ -222,7 +222,7 @@ class BlobReader:
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
                 # This program handles an interrupt, not skopeo.
-                process_group=0,
+                start_new_session=True,
             )
 
     def stop(self) -> None:
