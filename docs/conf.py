@@ -24,6 +24,7 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"ckf-airgap {release}"
 html_static_path: list[str] = []
+html_copy_source = False
 html_logo = "../icon.svg"
 templates_path = ["_templates"]
 # The site begins where its documents do.

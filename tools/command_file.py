@@ -151,7 +151,7 @@ def _is(path: Path, wheel: PackageWheel) -> bool:
 def _stage(folder: Path) -> Path:
     """Copy the code and the documents, without what tools have left beside them."""
     staged = folder / "content"
-    ignored = shutil.ignore_patterns("__pycache__", ".doctrees", ".buildinfo", "_sources")
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
     shutil.copytree(_ROOT / "lib" / "ckf_airgap", staged / "ckf_airgap", ignore=ignored)
     shutil.copytree(_DOCUMENTS, staged / "documents", ignore=ignored)
     for path in staged.rglob("*"):
@@ -182,8 +182,9 @@ def main() -> None:
                 "--python-shebang=/usr/bin/env python3",
                 # Wheels as they are: their checksums are those of uv.lock.
                 "--no-pre-install-wheels",
-                # lightkube and its models share a directory.
+                # In a virtual environment of copies, lightkube and its models share a directory.
                 "--venv",
+                "--venv-site-packages-copies",
                 "--no-compile",
                 f"--output-file={COMMAND}",
             ],

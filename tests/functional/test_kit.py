@@ -174,8 +174,8 @@ def test_from_the_kit_alone(
     planned = yaml.safe_load(gap.run(python, program, "plan", *archives, *place))
     assert planned
     assert "cannot be reached" in refusal(gap, python, program, archives)
-    # Nothing is read from where it was made, and nothing is written beside the kit.
-    assert files(kit) == {"SHA256SUMS", *listed(kit)}
+    # Nothing is written beside the kit but the journal of the push.
+    assert files(kit) == {"SHA256SUMS", "images.tar.gz.pushed", *listed(kit)}
 
 
 def refusal(gap: Gap, python: Path, program: Path, archives: Sequence[str | Path]) -> str:
@@ -309,7 +309,7 @@ def test_what_has_no_address_outside(command: Path) -> None:
             assert not re.search(r"<link[^>]*rel=.(?:stylesheet|icon)[^>]*href=.https?:", text), (
                 name
             )
-            for target in re.findall(r'<a [^>]*href="([^"#:?]+)', text):
+            for target in re.findall(r'<a [^>]*href="([^"#:?]+)["#]', text):
                 with suppress(KeyError):
                     archive.getinfo(os.path.normpath(f"{os.path.dirname(name)}/{target}"))
                     continue

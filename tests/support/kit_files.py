@@ -22,8 +22,12 @@ def write_charm(path: Path, name: str = "ckf-airgap", *architectures: str) -> Pa
     if architectures:
         base["architectures"] = list(architectures)
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("metadata.yaml", yaml.safe_dump(metadata | {"name": name}))
-        archive.writestr("manifest.yaml", yaml.safe_dump({"bases": [base]}))
+        for file, content in (
+            ("metadata.yaml", metadata | {"name": name}),
+            ("manifest.yaml", {"bases": [base]}),
+        ):
+            # Without the time, the same charm is the same bytes.
+            archive.writestr(zipfile.ZipInfo(file), yaml.safe_dump(content))
     return path
 
 
