@@ -61,6 +61,11 @@ class Controller:
         return builds.juju() / "juju"
 
     @property
+    def charm(self) -> Path:
+        """The charm that the controller was bootstrapped with."""
+        return self._folder / "juju-controller.charm"
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the client needs in its environment."""
         return {
@@ -91,13 +96,14 @@ class Controller:
         self._folder.joinpath("client").mkdir(parents=True)
         repository = f"{self._registry.host}/juju"
         images = {"serveraddress": f"https://{self._registry.host}", "repository": repository}
+        self._write_charm()
         self._juju("add-k8s", NAME, "--client", "--skip-storage")
         self._juju(
             "bootstrap",
             NAME,
             NAME,
             "--controller-charm-path",
-            str(self._write_charm()),
+            str(self.charm),
             "--config",
             f"caas-image-repo={json.dumps(images)}",
             "--config",
@@ -114,15 +120,13 @@ class Controller:
         assignments = [f"{name}={value}" for name, value in self.environment.items()]
         return run(self._space.command(["env", *assignments, self.client, *args]))
 
-    def _write_charm(self) -> Path:
-        path = self._folder / "juju-controller.charm"
-        with zipfile.ZipFile(path, "w") as archive:
+    def _write_charm(self) -> None:
+        with zipfile.ZipFile(self.charm, "w") as archive:
             for name, content in _CHARM.items():
                 archive.writestr(name, yaml.safe_dump(content))
             dispatch = zipfile.ZipInfo("dispatch")
             dispatch.external_attr = 0o100755 << 16
             archive.writestr(dispatch, "#!/bin/sh\nexit 0\n")
-        return path
 
 
 def write_wrapper(path: Path, enter: str, program: Path, environment: dict[str, str]) -> None:

@@ -72,6 +72,16 @@ class Testbed:
         """The juju client itself, for the charm."""
         return self._controller.client
 
+    @property
+    def controller_charm(self) -> Path:
+        """The charm of the controller."""
+        return self._controller.charm
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The account of the cluster's administrator."""
+        return self._kubernetes.kubeconfig
+
     def build(self) -> None:
         """Install and build everything that is kept between runs."""
         install_packages()

@@ -57,6 +57,25 @@ def test_what_is_written(tmp_path: Path) -> None:
     )
 
 
+def test_the_charm_of_the_controller(tmp_path: Path) -> None:
+    charm = write_charm(tmp_path / "controller", "juju-controller")
+    plain = kit_in(tmp_path)
+    kit = Kit.of(plain.charm, plain.juju, plain.command, "amd64", charm)
+    assert kit.size == plain.size + charm.stat().st_size
+    readme = written(kit, tmp_path / "kit", ["images.tar.gz"], "4.0.1")
+    assert set(kit.names) - set(plain.names) == {"juju-controller.charm"}
+    assert (tmp_path / "kit" / "juju-controller.charm").read_bytes() == charm.read_bytes()
+    assert "ckf/juju \\\n       --controller-charm-path juju-controller.charm\n" in readme
+    assert "Juju 3 fetches" not in readme
+    assert "Juju 3 fetches" in written(plain, tmp_path / "plain", ["images.tar.gz"], "3.6.25")
+
+
+def test_another_charm_as_that_of_the_controller(tmp_path: Path) -> None:
+    kit = kit_in(tmp_path)
+    with pytest.raises(ConfigurationError, match="is the charm ckf-airgap, not juju-controller"):
+        Kit.of(kit.charm, kit.juju, kit.command, "amd64", kit.charm)
+
+
 def test_the_readme_of_parts(tmp_path: Path) -> None:
     parts = [f"images.tar.gz.{number:03}" for number in range(1, 13)]
     readme = written(kit_in(tmp_path), tmp_path / "kit", parts)
@@ -123,6 +142,7 @@ def test_a_command_file_of_another_compression(tmp_path: Path) -> None:
     ("options", "problem"),
     [
         (["--kit-charm", "x"], "are only for --kit"),
+        (["--kit-controller-charm", "x"], "are only for --kit"),
         (["--kit-juju", "x"], "are only for --kit"),
         (["--kit"], "--kit needs the charm"),
         (["--kit", "--kit-charm", "x"], "--kit needs the command as one file"),

@@ -155,6 +155,13 @@ def define(add_parser: AddParser) -> None:
         help="the command as one file, for --kit (default: the file that runs)",
     )
     pack.add_argument(
+        "--kit-controller-charm",
+        type=Path,
+        metavar="FILE",
+        help="the charm juju-controller, for --kit, if a controller of Juju 4 is to be "
+        "bootstrapped in the air gap",
+    )
+    pack.add_argument(
         "--architecture",
         choices=("amd64", "arm64"),
         default="amd64",
@@ -321,9 +328,10 @@ def _write_report(output: Path, folder: Path) -> None:
 
 def _kit(arguments: argparse.Namespace) -> Kit | None:
     if not arguments.kit:
-        if arguments.kit_charm or arguments.kit_command or arguments.kit_juju != _SNAP_JUJU:
+        others = arguments.kit_charm, arguments.kit_command, arguments.kit_controller_charm
+        if any(others) or arguments.kit_juju != _SNAP_JUJU:
             raise ConfigurationError(
-                "--kit-charm, --kit-juju and --kit-command are only for --kit", "add --kit"
+                "the options that begin with --kit- are only for --kit", "add --kit"
             )
         return None
     if not arguments.kit_charm:
@@ -337,7 +345,13 @@ def _kit(arguments: argparse.Namespace) -> Kit | None:
             "--kit needs the command as one file, and this is another installation of it",
             "add --kit-command with the file that make command builds, build/ckf-airgap",
         )
-    return Kit.of(arguments.kit_charm, arguments.kit_juju, Path(command), arguments.architecture)
+    return Kit.of(
+        arguments.kit_charm,
+        arguments.kit_juju,
+        Path(command),
+        arguments.architecture,
+        arguments.kit_controller_charm,
+    )
 
 
 def _secret_key(path: Path | None) -> SecretKey | None:

@@ -1,14 +1,14 @@
 """The kit: the files that are carried into the air gap beside the two archives.
 
 They are the charm, the juju client, the command as one file, the documents that this file holds,
-and a README.md with the next steps.
+the charm of the controller if it is given, and a README.md with the next steps.
 """
 
 import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,8 +30,9 @@ _COMMAND = "ckf-airgap"
 _JUJU = "juju"
 _README = "README.md"
 _DOCUMENTS = "documents"
+_CONTROLLER_CHARM = "juju-controller"
 _NAME = re.compile(
-    r"README\.md|juju|ckf-airgap|ckf-airgap_(?:amd64|arm64)\.charm"
+    r"README\.md|juju|juju-controller\.charm|ckf-airgap|ckf-airgap_(?:amd64|arm64)\.charm"
     r"|documents/(?:[\w-][\w.-]*/)*[\w-][\w.-]*",
     re.ASCII,
 )
@@ -48,6 +49,9 @@ _JUJU_CURE = (
     "that architecture"
 )
 _CHARM_CURE = "give with --kit-charm the charm that charmcraft pack makes, for the nodes"
+_CONTROLLER_CURE = (
+    "give with --kit-controller-charm the file that juju download juju-controller writes"
+)
 _COMMAND_CURE = "give with --kit-command the file that make command builds, build/ckf-airgap"
 
 
@@ -67,6 +71,7 @@ class Kit:
         architecture: The CPU architecture of the nodes.
         documents: The documents in the command's file, as ``documents/...``.
         size: The size of all files, in bytes.
+        controller_charm: The charm juju-controller, or None.
     """
 
     charm: Path
@@ -75,9 +80,17 @@ class Kit:
     architecture: str
     documents: tuple[str, ...]
     size: int
+    controller_charm: Path | None = None
 
     @classmethod
-    def of(cls, charm: Path, juju: Path, command: Path, architecture: str) -> "Kit":
+    def of(
+        cls,
+        charm: Path,
+        juju: Path,
+        command: Path,
+        architecture: str,
+        controller_charm: Path | None = None,
+    ) -> "Kit":
         """Check the files.
 
         Args:
@@ -85,12 +98,15 @@ class Kit:
             juju: The juju client.
             command: The command as one file, of this version.
             architecture: The CPU architecture of the nodes: ``amd64`` or ``arm64``.
+            controller_charm: The charm juju-controller; None to leave it out.
 
         Raises:
             ConfigurationError: One cannot be read, or is something else.
         """
-        _require_charm(charm, architecture)
+        _require_charm(charm, _COMMAND, architecture, _CHARM_CURE)
         _require_juju(juju, architecture)
+        if controller_charm:
+            _require_charm(controller_charm, _CONTROLLER_CHARM, architecture, _CONTROLLER_CURE)
         with _command_file(command) as archive:
             infos = [
                 info
@@ -100,14 +116,15 @@ class Kit:
         documents = tuple(info.filename for info in infos)
         if f"{_DOCUMENTS}/index.html" not in documents or not all(map(is_kit_name, documents)):
             raise _not_command(command, "it has no documents")
-        copied = sum(path.stat().st_size for path in (charm, juju, command))
-        size = copied + sum(info.file_size for info in infos)
-        return cls(charm, juju, command, architecture, documents, size)
+        copied = filter(None, (charm, juju, command, controller_charm))
+        size = sum(path.stat().st_size for path in copied)
+        size += sum(info.file_size for info in infos)
+        return cls(charm, juju, command, architecture, documents, size, controller_charm)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The files in the kit, relative to its directory."""
-        return (_README, _COMMAND, self._charm, _JUJU, *self.documents)
+        return (_README, *(name for _, name, _ in self._copies), *self.documents)
 
     def write(self, folder: Path, contents: "KitContents") -> None:
         """Write the files.
@@ -121,11 +138,7 @@ class Kit:
         """
         try:
             # A file at a time, so that a killed pack leaves nothing that the next trips over.
-            for source, name, mode in (
-                (self.charm, self._charm, 0o644),
-                (self.juju, _JUJU, 0o755),
-                (self.command, _COMMAND, 0o755),
-            ):
+            for source, name, mode in self._copies:
                 shutil.copyfile(source, folder / name)
                 (folder / name).chmod(mode)
             with _command_file(self.command) as archive:
@@ -138,6 +151,15 @@ class Kit:
             raise disk_error(folder, error) from error
 
     @property
+    def _copies(self) -> Iterator[tuple[Path, str, int]]:
+        """The files to copy: where they are, their names in the kit, and their modes."""
+        yield self.command, _COMMAND, 0o755
+        yield self.charm, self._charm, 0o644
+        yield self.juju, _JUJU, 0o755
+        if self.controller_charm:
+            yield self.controller_charm, f"{_CONTROLLER_CHARM}.charm", 0o644
+
+    @property
     def _charm(self) -> str:
         return f"ckf-airgap_{self.architecture}.charm"
 
@@ -145,8 +167,8 @@ class Kit:
         template = jinja2.Environment(  # noqa: S701 (Markdown, without HTML escapes)
             undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
         ).from_string(files("ckf_airgap.packing").joinpath("kit_readme.md.j2").read_text())
-        juju = contents.juju_version
-        repository = default_repository(JujuVersion.of_option(juju)) if juju else ""
+        juju = JujuVersion.of_option(contents.juju_version) if contents.juju_version else None
+        repository = default_repository(juju) if juju else ""
         images, charms = contents.images_files, contents.charms_files
         return template.render(
             version=__version__,
@@ -168,6 +190,8 @@ class Kit:
             verify=" --verify-key minisign.pub" if contents.key else "",
             artifact_key=" --config artifact-key=@minisign.pub" if contents.key else "",
             juju_path=repository.partition("/")[2],
+            juju_major=juju.major if juju else 0,
+            controller_charm=f"{_CONTROLLER_CHARM}.charm" if self.controller_charm else "",
         )
 
 
@@ -205,16 +229,16 @@ def _pattern(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{_whole(names)}.*"
 
 
-def _require_charm(path: Path, architecture: str) -> None:
+def _require_charm(path: Path, wanted: str, architecture: str, cure: str) -> None:
     try:
         name, architectures = CharmFile.read(path).name, architectures_of(path)
     except ArtifactError as error:
-        raise ConfigurationError(error.problem, _CHARM_CURE) from error
-    if name != _COMMAND:
-        raise ConfigurationError(f"{path} is the charm {name}, not {_COMMAND}", _CHARM_CURE)
+        raise ConfigurationError(error.problem, cure) from error
+    if name != wanted:
+        raise ConfigurationError(f"{path} is the charm {name}, not {wanted}", cure)
     if architectures and architecture not in architectures:
         found = ", ".join(sorted(architectures))
-        raise ConfigurationError(f"{path} is for {found}, not for {architecture}", _CHARM_CURE)
+        raise ConfigurationError(f"{path} is for {found}, not for {architecture}", cure)
 
 
 def _require_juju(path: Path, architecture: str) -> None:
