@@ -25,6 +25,12 @@ def test_the_charm_holds_what_the_store_reads_and_what_a_reader_expects() -> Non
         assert PROJECT.joinpath(name).exists(), name
 
 
+def test_the_licence_is_one_text() -> None:
+    # REUSE reads LICENSES, everybody else LICENSE.
+    reuse = PROJECT / "LICENSES" / "Apache-2.0.txt"
+    assert reuse.read_text() == PROJECT.joinpath("LICENSE").read_text()
+
+
 def test_every_link_is_named_and_goes_over_https() -> None:
     assert set(CHARM["links"]) == {"contact", "documentation", "issues", "source", "website"}
     for address in CHARM["links"].values():
