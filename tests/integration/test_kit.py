@@ -106,7 +106,7 @@ def test_from_the_kit_alone(testbed: Testbed, workstation: Workstation, kit: Pat
     place = ("--registry", registry)
     trust = ("--registry-ca", testbed.registry.ca)
     pushed = yaml.safe_load(workstation.ckf_airgap("push", *archives, *place, *trust))
-    names = [found["name"] for found in pushed["pushed"]]
+    names = pushed["pushed"]
     for image in JUJU_IMAGES:
         assert f"{registry}/juju/{image}" in names
     planned = yaml.safe_load(workstation.ckf_airgap("plan", *archives, *place))
