@@ -106,9 +106,7 @@ def test_from_the_kit_alone(testbed: Testbed, workstation: Workstation, kit: Pat
     place = ("--registry", registry)
     trust = ("--registry-ca", testbed.registry.ca)
     pushed = yaml.safe_load(workstation.ckf_airgap("push", *archives, *place, *trust))
-    names = pushed["pushed"]
-    for image in JUJU_IMAGES:
-        assert f"{registry}/juju/{image}" in names
+    assert len(pushed["pushed"]) + pushed["present"] == len(found["images"])
     planned = yaml.safe_load(workstation.ckf_airgap("plan", *archives, *place))
     assert {each["application"] for each in planned["applications"]} == set(CHARMS)
 
