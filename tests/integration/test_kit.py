@@ -1,6 +1,7 @@
 """A release is pushed and planned, and a controller bootstrapped, from the kit alone."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Generator
@@ -16,7 +17,8 @@ from tests.support.kit_files import COMMAND
 from tests.support.operator_steps import Site
 
 CHARMS = ("kubeflow-profiles", "mysql-k8s")
-CONTROLLER = "from-kit"
+# The namespace of an earlier run may still be on its way out.
+CONTROLLER = f"from-kit-{os.getpid()}"
 # The public names of the images that this version of Juju runs.
 JUJU_IMAGES = (
     f"charm-base:ubuntu-{versions.CHARM_BASE}",
@@ -92,7 +94,8 @@ def workstation(
     home = tmp_path_factory.mktemp("home")
     yield Workstation(testbed, kit, home)
     namespace = f"controller-{CONTROLLER}"
-    testbed.run([testbed.kubectl_wrapper, "delete", "namespace", namespace, "--ignore-not-found"])
+    kubectl = (testbed.kubectl_wrapper, "delete", "--ignore-not-found", "--wait=false")
+    testbed.run([*kubectl, "namespace", namespace])
 
 
 def test_from_the_kit_alone(testbed: Testbed, workstation: Workstation, kit: Path) -> None:
