@@ -83,7 +83,11 @@ class ConnectedSide:
 
 @contextmanager
 def connected_side(
-    release: Release, client: Path, folder: Path, *more_images: str
+    release: Release,
+    client: Path,
+    folder: Path,
+    *more_images: str,
+    options: ImageOptions | None = None,
 ) -> Generator[ConnectedSide]:
     """Run a registry with the images that a release's charms name, and a Charmhub with these.
 
@@ -92,6 +96,7 @@ def connected_side(
         client: The juju client.
         folder: Where to keep everything.
         more_images: Further images.
+        options: How the images are made.
     """
     authority = Authority(folder / "pki")
     registry = Registry.on_loopback(folder, authority)
@@ -101,7 +106,7 @@ def connected_side(
         words = {word for charm in release.charms for word in images_named_by(charm)}
         # The key of a map looks like an image too, but for its end.
         named = {word for word in words if not word.endswith(":")}
-        replaced = outside.fill({*named, *more_images}, ImageOptions())
+        replaced = outside.fill({*named, *more_images}, options)
         release = with_images(replace(release, images=tuple(sorted(named))), replaced)
         charmhub = Charmhub()
         charmhub.add(release.charms, CharmOptions(podspec_as_sidecar=True))
