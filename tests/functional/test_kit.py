@@ -48,7 +48,14 @@ def interpreters() -> list[Path]:
     return list(found.values())
 
 
-INTERPRETERS = interpreters()
+def chosen() -> list[Any]:
+    """Give the oldest and the newest of these Pythons; those between are for tox -e thorough."""
+    found = sorted(interpreters(), key=lambda path: int(path.name.rpartition(".")[2]))
+    between = found[1:-1]
+    return [
+        pytest.param(path, id=path.name, marks=[pytest.mark.thorough] * (path in between))
+        for path in found
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +147,7 @@ def files(kit: Path) -> set[str]:
     return {str(path.relative_to(kit)) for path in kit.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("python", chosen())
 def test_from_the_kit_alone(
     python: Path,
     release: Release,
