@@ -3,6 +3,7 @@
 Not part of the other integration tests: ``tox -e releases``.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.integration.whole_release import (
     deploy_and_verify,
     outside_release,
     pack_release,
+    prepare,
 )
 from tests.sample_release import ImageOptions, SampleRelease
 from tests.support.operator_steps import Operator, Site
@@ -30,17 +32,19 @@ Deploy = Callable[[SampleRelease, str], tuple[float, Deployed]]
 def deploy(site: Site, charm: Path, testbed: Testbed | None) -> Iterator[Deploy]:
     """Push, deploy and verify in a model that is removed afterwards; gives what it took."""
 
+    # Places of this run's own, so that nothing is there before.
+    run = secrets.token_hex(4)
+
     def deploy(artifacts: SampleRelease, place: str) -> tuple[float, Deployed]:
         operator = Operator(site, "kubeflow")
         operator.add_model()
         try:
             operator.deploy_charm(charm, artifacts, with_bundle=False)
-            operator.configure(registry=f"{site.registry}/{place}")
+            prepare(operator, artifacts.release, f"{site.registry}/{run}/{place}")
             start = time.monotonic()
             operator.run("push-images", wait=3600)
             pushed = time.monotonic() - start
-            done = deploy_and_verify(operator, artifacts, f"{site.registry}/{place}", testbed)
-            return pushed, done
+            return pushed, deploy_and_verify(operator, artifacts.release, testbed)
         finally:
             operator.destroy_model()
 

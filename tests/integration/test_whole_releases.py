@@ -16,6 +16,7 @@ from tests.integration.whole_release import (
     deploy_and_verify,
     outside_release,
     pack_release,
+    prepare,
 )
 from tests.sample_release import SampleRelease
 from tests.support.operator_steps import Operator, Site
@@ -67,10 +68,11 @@ def operator(site: Site, charm: Path, artifacts: SampleRelease) -> Generator[Ope
 def test_a_whole_release_runs_from_the_registry(
     artifacts: SampleRelease, operator: Operator, testbed: Testbed | None
 ) -> None:
-    before = _used_memory()
     # Of each archive a registry path of its own, so that nothing is there before.
     place = f"{operator.site.registry}/{artifacts.images.path.parent.name}"
-    deployed = deploy_and_verify(operator, artifacts, place, testbed)
+    prepare(operator, artifacts.release, place)
+    before = _used_memory()
+    deployed = deploy_and_verify(operator, artifacts.release, testbed)
     memory = _used_memory() - before
     print(
         f"\nCKF {artifacts.release.name}: {deployed.containers} containers; "

@@ -20,7 +20,7 @@ import yaml
 
 from testbed import Testbed
 from tests.integration.connected_side import ConnectedSide, connected_side
-from tests.sample_release import ImageOptions, Release, SampleRelease
+from tests.sample_release import ImageOptions, Release
 from tests.support.operator_steps import APPLICATION, Operator, Site
 
 # The applications of each.
@@ -34,7 +34,8 @@ class Deployed:
 
     Attributes:
         containers: How many containers were verified.
-        deploy_seconds: From the action deploy to its end; the push is a part of it.
+        deploy_seconds: From the start of the action deploy to its end; the push is a part of it,
+            if it was not done before.
         verify_seconds: From the start of the action verify to its end.
     """
 
@@ -77,25 +78,24 @@ def pack_release(
     return yaml.safe_load(connected.pack(output, *more).stdout)
 
 
-def deploy_and_verify(
-    operator: Operator, artifacts: SampleRelease, place: str, testbed: Testbed | None
-) -> Deployed:
-    """Deploy a release into a model that has nothing but the charm, and verify it."""
-    release = artifacts.release
-    applications = RELEASES[release.name]
+def prepare(operator: Operator, release: Release, place: str) -> None:
+    """Set what a deployment of a release needs, in a model that has nothing but the charm."""
     # What is podspec in the release stands outside the bundle here too.
     podspec = [charm.name for charm in release.charms if charm.podspec]
     operator.configure(**{"excluded-charms": ",".join(podspec), "registry": place})
     operator.give_juju_user()
     operator.wait_until_says("ready")
 
+
+def deploy_and_verify(operator: Operator, release: Release, testbed: Testbed | None) -> Deployed:
+    """Deploy a release that is prepared, and verify it."""
     start = time.monotonic()
     results = operator.run("deploy", wait=3600).results
     deployed = time.monotonic()
     report = operator.run("verify", wait=3600).results
     verified = time.monotonic()
 
-    assert int(results["applications"]) == applications
+    assert int(results["applications"]) == RELEASES[release.name]
     assert results["missing-charms"] == "none"
     assert results["missing-images"] == "none"
     assert report["foreign-images"] == "none"
