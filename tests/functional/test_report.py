@@ -191,7 +191,7 @@ def test_images_that_syft_cannot_read(outside: Outside, tmp_path: Path, capsys: 
 
 
 @pytest.fixture(scope="session")
-def syft() -> Path:
+def real_syft() -> Path:
     # Built before a test changes HOME, where the cache is.
     return builds.syft()
 
@@ -199,7 +199,7 @@ def syft() -> Path:
 @pytest.mark.interop
 @pytest.mark.parametrize("layout", ["docker", "oci"])
 def test_the_real_syft(
-    syft: Path,
+    real_syft: Path,
     layout: str,
     release: Release,
     outside: Outside,
@@ -207,7 +207,7 @@ def test_the_real_syft(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
 ) -> None:
-    monkeypatch.setenv("PATH", f"{syft.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{real_syft.parent}:{os.environ['PATH']}")
     report = tmp_path / "report"
     assert main(words(outside, tmp_path, "--format", layout, "--report", str(report))) == 0
     names = {image["name"] for image in document(capsys)["images"]}

@@ -31,7 +31,6 @@ Deploy = Callable[[SampleRelease, str], tuple[float, Deployed]]
 @pytest.fixture
 def deploy(site: Site, charm: Path, testbed: Testbed | None) -> Iterator[Deploy]:
     """Push, deploy and verify in a model that is removed afterwards; gives what it took."""
-
     # Places of this run's own, so that nothing is there before.
     run = secrets.token_hex(4)
 
