@@ -211,7 +211,7 @@ def define(add_parser: AddParser) -> None:
         "--registry-ca",
         type=Path,
         metavar="FILE",
-        help="PEM certificates to trust in addition to those of the system, for registries and URLs",
+        help="PEM certificates to trust for registries and URLs, besides those of the system",
     )
     pack.add_argument(
         "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
