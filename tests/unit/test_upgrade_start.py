@@ -62,7 +62,7 @@ def test_of_several_applications_the_oldest_counts(order: tuple[str, str]) -> No
     ],
 )
 def test_a_bundle_that_tells_none_is_refused(bundle: str) -> None:
-    with pytest.raises(ConfigurationError, match="not tell the version of istio-pilot:"):
+    with pytest.raises(ConfigurationError, match="not specify the version of istio-pilot:"):
         UpgradeStart.of_bundle("old.yaml", bundle)
 
 

@@ -119,7 +119,7 @@ def _require_fitting(arguments: argparse.Namespace) -> None:
         )
     if form == _TERRAFORM and arguments.upgrade_from:
         raise ConfigurationError(
-            "--format terraform cannot upgrade a release: Terraform does not keep the order",
+            "--format terraform only deploys: Terraform cannot keep the order of an upgrade",
             "omit --upgrade-from, or choose another format",
         )
     if form != _TERRAFORM and arguments.output:
