@@ -56,7 +56,7 @@ _EPILOG = """examples:
   ckf-airgap pack --charms DIRECTORY --output release --add-images workloads.txt
   ckf-airgap pack --bundle bundle.yaml --output patch --format oci --since release/charms.tar.gz
   ckf-airgap pack --bundle bundle.yaml --dry-run
-  ckf-airgap pack --bundle bundle.yaml --output release --kit \
+  ckf-airgap pack --bundle bundle.yaml --output release --kit \\
       --kit-charm ckf-airgap_amd64.charm
 
 A file of --add-images may specify what its images are for. Those for notebooks appear in the lists
