@@ -218,7 +218,7 @@ def test_a_chain_with_parts_and_a_signature(
     status, said, error = carrier.push("third", *verify)
     assert (status, said) == (2, "")
     assert error.count("\n") <= 2
-    assert f"first push the archive that it stands on, whose id is {second['id']}" in error
+    assert f"first push the archive that it is based on, whose id is {second['id']}" in error
     assert f"(and before it {first['id']})" in error
     assert carrier.files() == before
     assert len(carrier.pushed("second", *verify)) == 2
@@ -239,7 +239,7 @@ def test_a_base_that_is_not_in_the_registry(layout: str, carrier: Carrier) -> No
     assert (status, said) == (2, "")
     count = second["left_out_layers"]
     assert f"leaves out {count} layers, and the registry lacks {count} of them" in error
-    assert f"first push the archive that it stands on, whose id is {first['id']}" in error
+    assert f"first push the archive that it is based on, whose id is {first['id']}" in error
     assert len(error.encode()) < 2048
     assert carrier.files() == before
     # The check before a deployment says the same, and the plan lacks nothing.

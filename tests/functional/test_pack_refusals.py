@@ -136,7 +136,7 @@ def test_a_registry_that_demands_an_account(
 def test_a_folder_without_charms(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "charms").mkdir()
     assert main(words(outside, tmp_path)) == 2
-    assert "holds no .charm file" in capsys.readouterr().err
+    assert "contains no .charm file" in capsys.readouterr().err
     assert not list((tmp_path / "packed").iterdir())
     (tmp_path / "charms" / "bad.charm").write_bytes(b"PK nothing")
     (tmp_path / "charms" / "worse.charm").write_bytes(b"")

@@ -132,7 +132,7 @@ def test_every_release_has_a_default(tmp_path: Path) -> None:
 
 def test_charms_that_tell_no_release_name_no_default(tmp_path: Path) -> None:
     charms = charm_files([Charm("minio")], tmp_path)
-    with pytest.raises(ConfigurationError, match=r"do not tell their release.*python:3\.11 from"):
+    with pytest.raises(ConfigurationError, match=r"release of .* is unknown.*python:3\.11 from"):
         UserImages(with_default=True).for_release(charms)
     assert UserImages().for_release(charms) == UserImages()
 

@@ -1,7 +1,7 @@
 """Moves finished archives to the output directory, where they replace earlier ones.
 
-Files that an earlier pack wrote there are removed; other files are kept, except a file of the same
-name. The next run finishes an interrupted publication.
+Files that an earlier pack wrote there are removed; other files are kept, except a file with the
+same name. The next run finishes an interrupted publication.
 """
 
 import json
@@ -41,13 +41,13 @@ _MARK = "complete"
 
 
 class Publication:
-    """Moves archives from the directory where they are made to the output directory."""
+    """Moves archives from the working directory to the output directory."""
 
     def __init__(self, partial: Path, output: Path) -> None:
         """Store both directories.
 
         Args:
-            partial: The directory where archives are made.
+            partial: The working directory, in which archives are made.
             output: The output directory.
         """
         self._partial = partial
@@ -57,9 +57,9 @@ class Publication:
         """Return whether the output directory already has these archives.
 
         Args:
-            manifest: The content that they must have.
+            manifest: The record that the archives must have.
             part_size: The size of their parts, in bytes; 0 for one file.
-            key: The key that they must be signed with; None if they must not be signed.
+            key: The key that must have signed the archives; None if they must not be signed.
         """
         found: list[PackManifest | None] = []
         try:
@@ -80,10 +80,10 @@ class Publication:
         )
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Refuse if foreign files in the output directory would look like parts of the archive.
+        """Require that no foreign file in the output directory looks like a file of an archive.
 
         Args:
-            names: The files of one archive that are to be published.
+            names: The files of the archive to publish.
 
         Raises:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
@@ -104,7 +104,7 @@ class Publication:
             )
 
     def require_kit_place(self, names: Sequence[str]) -> None:
-        """Refuse if foreign files are where the files of a kit are to be.
+        """Require that no foreign file in the output directory has the name of a file of a kit.
 
         Args:
             names: The files of the kit.
@@ -127,10 +127,10 @@ class Publication:
         return sorted(path.name for path in _own_files(self._output / archive))
 
     def keep(self, added: Sequence[str] = (), key: SecretKey | None = None) -> None:
-        """Keep the archives of an earlier run; add checksums and signature, and clean up.
+        """Keep the archives of an earlier run, complete checksums and signature, and clean up.
 
         Args:
-            added: Finished files to publish beside them, those of a kit.
+            added: Finished files of a kit to publish with the archives.
             key: Signs the checksums; None to leave them unsigned.
 
         Raises:
@@ -154,9 +154,9 @@ class Publication:
             names = [CHECKSUMS_SIGNATURE]
         if strange := [name for name in names if not _is_own_name(name)]:
             raise ConfigurationError(
-                f"{path.name} in {self._output} is for {listed(strange, separator=', ')}, which "
+                f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                "move it elsewhere, or choose another directory with --output",
+                "move this file elsewhere, or choose another directory with --output",
             )
 
     def publish(
@@ -167,12 +167,12 @@ class Publication:
     ) -> None:
         """Move the finished files to the output directory, and remove those of earlier packs.
 
-        Also writes their checksums, which reads every file once more.
+        This reads every file once more, to write the checksums.
 
         Args:
             names: The files.
             key: Signs the checksums; None to leave them unsigned.
-            present: Files that stay in the output directory, with their lines in SHA256SUMS.
+            present: The lines in SHA256SUMS of files to keep in the output directory, by name.
 
         Raises:
             StorageError: A file cannot be read, written or moved.
@@ -208,7 +208,7 @@ class Publication:
                         path.unlink()
             self._remove_kit_files(set(names))
             if CHECKSUMS_SIGNATURE not in names:
-                # It would not match the new checksums.
+                # An old signature would not match the new checksums.
                 (self._output / CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
             for name in reversed(names):
                 if (self._partial / name).exists():
@@ -220,18 +220,18 @@ class Publication:
         self.clean_up()
 
     def _remove_kit_files(self, staying: Collection[str]) -> None:
-        """Remove the files of earlier kits: those that SHA256SUMS lists."""
+        """Remove the files of earlier kits that SHA256SUMS lists."""
         for name in checksum_lines(self._output):
             if not is_kit_name(name) or name in staying:
                 continue
             path = self._output / name
             path.unlink(missing_ok=True)
             with suppress(OSError):
-                # Directories that are empty now.
+                # Remove directories that are now empty.
                 os.removedirs(path.parent)
 
     def clean_up(self) -> None:
-        """Remove the directory in which archives are made, with everything in it.
+        """Remove the working directory, with everything in it.
 
         Raises:
             StorageError: The directory cannot be removed.
@@ -243,7 +243,7 @@ class Publication:
 
 
 def _sign_checksums(folder: Path, key: SecretKey) -> str:
-    """Sign the checksums in a directory; return the name of the file."""
+    """Sign the checksums in a directory, and return the name of the signature file."""
     signature = folder / CHECKSUMS_SIGNATURE
     try:
         signature.write_bytes(key.sign((folder / CHECKSUMS).read_bytes(), CHECKSUMS))
@@ -271,7 +271,7 @@ def _is_own_name(name: str) -> bool:
 
 
 def _own_files(path: Path) -> list[Path]:
-    """Find the files of an archive that pack wrote: the single file, the parts, or both."""
+    """Find the files of an archive that ``pack`` wrote: the single file, the parts, or both."""
     found: list[Path] = []
     with suppress(ArtifactError):
         if first_record(FileSource(path)):
@@ -286,7 +286,7 @@ def _own_files(path: Path) -> list[Path]:
 
 
 def _recorded(parts: Iterable[Path], starts: Sequence[str]) -> Iterator[Path]:
-    """Find the parts whose start has the hash in the record."""
+    """Find the parts whose start has the digest in the record."""
     for part in parts:
         number = int(part.name.rpartition(".")[2])
         with suppress(ArtifactError):

@@ -40,7 +40,7 @@ class UserImages:
 
     Attributes:
         images: For each purpose its images.
-        with_default: Whether the base image of pipelines is among them, which the release tells.
+        with_default: Whether to add the base image of pipelines, which depends on the release.
     """
 
     images: Mapping[str, tuple[ImageReference, ...]] = field(
@@ -73,16 +73,16 @@ class UserImages:
             charms: The charms of the release.
 
         Raises:
-            ConfigurationError: The default is wanted, and the charms do not tell the release.
+            ConfigurationError: The default is requested, but the release of the charms is unknown.
         """
         if not self.with_default:
             return self
         release = load_rules().release_in(known_versions(charms))
         if release is None:
             raise ConfigurationError(
-                f"these charms do not tell their release, and so not the image that {PIPELINES}: "
-                f"{DEFAULT} stands for",
-                f"name it: {BASE_IMAGES_OF_SDKS}",
+                f"the release of these charms is unknown, so the image for {PIPELINES}: {DEFAULT} "
+                "is unknown too",
+                f"specify the image: {BASE_IMAGES_OF_SDKS}",
             )
         defaults = tuple(map(parse_image, _BASE_IMAGES[release.release]))
         return UserImages(self.images).joined(UserImages({PIPELINES: defaults}))

@@ -156,7 +156,7 @@ class RegistryClient:
         return from_header or sha256_of(answer.body)
 
     def repositories(self) -> tuple[tuple[str, ...], str]:
-        """List all repositories, or tell why not (``listings.list_repositories``)."""
+        """List all repositories, or give the reason why not (``listings.list_repositories``)."""
         return list_repositories(self._connection)
 
     def tags(self, repository: str) -> tuple[str, ...]:
