@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import ArchivedImage, InventoryBuilder
-from ckf_airgap.images.naming import MemberNames
+from ckf_airgap.images.naming import MemberNames, image_path
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.images_in_use import UsedImage
@@ -45,16 +45,20 @@ OUTSIDE = ["ckfother/busybox", "other/istio/proxyv2", "ckf"]
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive: its images, each with a word for its content, and the charms beside it."""
+    """An archive: its images, each with a word for its content, and the charms beside it.
+
+    Its based_on are the images of earlier releases with the layers that it leaves out.
+    """
 
     images: tuple[tuple[ArchivedImage, str], ...]
     charms: tuple[ImageReference, ...]
+    based_on: tuple[ImageReference, ...]
 
     @property
     def names(self) -> ArchiveNames:
         names = tuple(name for image, _ in self.images for name in image.names)
         unnamed = tuple(image.member for image, _ in self.images if not image.names)
-        return ArchiveNames("images.tar.gz", names, unnamed)
+        return ArchiveNames("images.tar.gz", names, unnamed, self.based_on)
 
     def push(self, registry: RegistryModel, location: RegistryLocation) -> set[tuple[str, str]]:
         """Push it as the product does; gives the repositories and tags that it has then."""
@@ -89,7 +93,8 @@ ARCHIVED = st.tuples(st.sampled_from(WORDS), st.sampled_from(MEMBERS)).flatmap(
     )
 )
 CHARMS = st.lists(st.sampled_from(REFERENCES), max_size=4, unique=True).map(tuple)
-ARCHIVES = st.builds(Archive, st.lists(ARCHIVED, max_size=5).map(tuple), CHARMS)
+BASED_ON = st.lists(st.sampled_from(REFERENCES), max_size=2, unique=True).map(tuple)
+ARCHIVES = st.builds(Archive, st.lists(ARCHIVED, max_size=5).map(tuple), CHARMS, BASED_ON)
 HABITS = st.builds(Habits, st.booleans(), st.booleans(), st.just(False)) | st.just(
     Habits(wants_tags_first=True)
 )
@@ -109,6 +114,13 @@ def filled(draw: st.DrawFn) -> "Filled":
     repositories = [*registry.tags_of, *OUTSIDE]
     for repository in draw(st.lists(st.sampled_from(repositories), max_size=6)):
         put_something(draw, registry, repository)
+    # The next push of a kept archive needs these.
+    needed = kept_tags((image_path(name) for each in kept for name in each.based_on), location)
+    written |= {
+        (name, tag)
+        for name, tags in needed.items()
+        for tag in tags & registry.tags_of.get(name, {}).keys()
+    }
     # What others have pushed may have moved a tag.
     return Filled(registry, location, kept, written)
 
@@ -147,7 +159,7 @@ class Filled:
         registry: The registry.
         location: The prefix.
         kept: The archives that stay.
-        written: The repositories and tags that these were pushed to.
+        written: The repositories and tags that these were pushed to, or are based on.
     """
 
     registry: RegistryModel

@@ -26,11 +26,14 @@ class ArchiveNames:
         label: The archive, for messages.
         names: The names of its images and artifacts.
         unnamed: The members whose images have no name in the archive. Charms may name them.
+        based_on: The names of the images of earlier releases that have the layers that the
+            archive leaves out. A push of the archive needs them.
     """
 
     label: str
     names: tuple[ImageReference, ...]
     unnamed: tuple[str, ...] = ()
+    based_on: tuple[ImageReference, ...] = ()
 
     @classmethod
     def of(
@@ -49,11 +52,11 @@ class ArchiveNames:
         """
         images = (*inventory.images, *inventory.artifacts) if inventory else ()
         names = [name for image in images for name in image.names]
-        if record:
-            parsed = (ImageReference.parse(image.name) for image in record.images)
-            names += [name for name in parsed if name]
+        packed = record.images if record else ()
+        names += _parsed(image.name for image in packed)
         unnamed = [image.member for image in inventory.unnamed] if inventory else []
-        return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed))
+        based_on = _parsed(layer.found_in for image in packed for layer in image.layers)
+        return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed), tuple(based_on))
 
     def require_told(self, charms: Sequence[CharmImages]) -> None:
         """Require charms if names below the prefix depend on them.
@@ -87,7 +90,7 @@ class ArchiveNames:
         Returns:
             The paths.
         """
-        names = [*self.names, *self._named_by(charms)]
+        names = [*self.names, *self._named_by(charms), *self.based_on]
         wanted = [image for each in charms for image in each]
         return frozenset(
             (*map(image_path, names), *mirror_paths(names, wanted, location.host).values())
@@ -99,6 +102,11 @@ class ArchiveNames:
             for member in self.unnamed:
                 if name := member_names.find(without_ending(member)):
                     yield name
+
+
+def _parsed(names: Iterable[str]) -> Iterable[ImageReference]:
+    references = map(ImageReference.parse, dict.fromkeys(names))
+    return (reference for reference in references if reference)
 
 
 def kept_tags(paths: Iterable[ImagePath], location: RegistryLocation) -> dict[str, frozenset[str]]:
