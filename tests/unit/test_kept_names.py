@@ -1,7 +1,10 @@
 """The tags that the kept archives of ``prune`` need."""
 
+import pytest
+
 from ckf_airgap.archives.pack_manifest import PackedImage, PackedLayer, PackManifest
-from ckf_airgap.images.reference import ImagePath
+from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.pruning.kept_names import ArchiveNames
 
@@ -36,3 +39,23 @@ def test_the_images_that_a_difference_is_based_on_are_kept() -> None:
             *(("", "base", "1"), ("quay.io/", "base", "1")),
         ]
     }
+
+
+def images(*names: str) -> list[ImageReference]:
+    return [reference for name in names if (reference := ImageReference.parse(name))]
+
+
+def test_each_archive_needs_the_charms_that_name_its_images() -> None:
+    """The charms of one release do not tell the names of another."""
+    retagged = tuple(images("172.17.0.2:5000/team/tool:1", "docker.io/team/known:1"))
+    names = ArchiveNames("one.tar.gz", retagged, ("team-app-1.tar", "team-app-2.tar"))
+    second = images("docker.io/team/app:2", "quay.io/team/tool:2")
+    with pytest.raises(ConfigurationError, match=r"uses them: team-app-1\.tar; 172\.17") as raised:
+        names.require_told([second])
+    assert "team-app-2.tar" not in str(raised.value)
+    assert "known" not in str(raised.value)
+    names.require_told([second, images("docker.io/team/app:1", "quay.io/team/tool:1")])
+
+
+def test_names_that_depend_on_no_charm_need_none() -> None:
+    ArchiveNames("one.tar.gz", tuple(images("docker.io/team/known:1"))).require_told([])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.archives.pack_manifest import PackManifest
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, listed
 from ckf_airgap.images.naming import MemberNames, image_path, mirror_path, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -59,21 +59,25 @@ class ArchiveNames:
         return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed), tuple(based_on))
 
     def require_told(self, charms: Sequence[CharmImages]) -> None:
-        """Require charms if names below the prefix depend on them.
+        """Require the charms that names below the prefix depend on.
 
         Args:
             charms: The images of each archive of charms.
 
         Raises:
-            ConfigurationError: Names depend on charms, but none are given.
+            ConfigurationError: Names depend on charms that are not given.
         """
-        if charms:
-            return
-        unclear = [str(name) for name in self.names if mirror_path(name) is None]
-        for image in (*self.unnamed, *unclear):
+        named = {member for member, _ in self._named_by(charms)}
+        told = {image_path(image) for each in charms for image in each}
+        retagged = (name for name in self.names if mirror_path(name) is None)
+        unclear = [
+            *(member for member in self.unnamed if member not in named),
+            *(str(name) for name in retagged if image_path(name) not in told),
+        ]
+        if unclear:
             raise ConfigurationError(
                 f"{self.label} has images whose names in the registry depend on the charms that "
-                f"they were pushed with, for example {image}",
+                f"they were pushed with, and no given charm uses them: {listed(unclear)}",
                 "add --charms charms.tar.gz, the archive of those charms",
             )
 
@@ -90,18 +94,19 @@ class ArchiveNames:
         Returns:
             The paths.
         """
-        names = [*self.names, *self._named_by(charms), *self.based_on]
+        by_charms = (name for _, name in self._named_by(charms))
+        names = [*self.names, *by_charms, *self.based_on]
         wanted = [image for each in charms for image in each]
         return frozenset(
             (*map(image_path, names), *mirror_paths(names, wanted, location.host).values())
         )
 
-    def _named_by(self, charms: Sequence[CharmImages]) -> Iterable[ImageReference]:
+    def _named_by(self, charms: Sequence[CharmImages]) -> Iterable[tuple[str, ImageReference]]:
         for wanted in charms:
             member_names = MemberNames(wanted)
             for member in self.unnamed:
                 if name := member_names.find(without_ending(member)):
-                    yield name
+                    yield member, name
 
 
 def _parsed(names: Iterable[str]) -> Iterable[ImageReference]:
