@@ -36,7 +36,7 @@ from ckf_airgap.images.reference import ImagePath
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.images_in_use import cluster_client, images_in_use
 from ckf_airgap.pruning.kept_names import ArchiveNames, CharmImages, kept_tags
-from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, make_plan
+from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, known_references, make_plan
 from ckf_airgap.pruning.removal import carry_out
 from ckf_airgap.pruning.stored_images import is_below, read_repositories
 from ckf_airgap.pruning.used_images import used_images
@@ -221,7 +221,8 @@ def _plan(
     used: UsedImages,
 ) -> PrunePlan:
     with _Progress(len(names), "repositories read") as progress:
-        return make_plan(read_repositories(client, names, progress.step), kept, used)
+        known = known_references(kept, used)
+        return make_plan(read_repositories(client, names, known, progress.step), kept, used)
 
 
 def _require_kept(
