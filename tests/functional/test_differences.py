@@ -325,7 +325,7 @@ def test_what_is_no_earlier_pack(carrier: Carrier) -> None:
         del image["layers"]
     old.write_text(json.dumps(document))
     cases = (
-        (("--format", "docker", "--since", str(base)), "has the format oci, and a difference to"),
+        (("--format", "docker", "--since", str(base)), "has the format oci, so a difference to"),
         (("--architecture", "arm64", "--since", str(base)), "arm64"),
         (("--since", str(base), "--output", str(base.parent)), "is in the directory of --output"),
         (("--since", str(other)), "has no record of ckf-airgap pack"),

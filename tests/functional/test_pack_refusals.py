@@ -154,7 +154,7 @@ def test_charms_of_the_bundle_that_are_not_in_the_folder(
     bundle = tmp_path / "bundle.yaml"
     bundle.write_text("applications: {a: {charm: minio}, b: {charm: not-here}}")
     assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 2
-    assert "the directory of the charms lacks not-here" in capsys.readouterr().err
+    assert "the directory of --charms lacks not-here" in capsys.readouterr().err
     bundle.write_text("applications: {a: {charm: minio, channel: 1.8/stable}}")
     assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 0
     packed = document(capsys)

@@ -130,6 +130,6 @@ def test_a_jump_is_refused_before_an_image_is_looked_up(
     charms = tuple(charm for charm in whole.charms if charm.name in CHARMS)
     write_charms(replace(whole, charms=charms), tmp_path / "charms")
     assert main(words(outside, tmp_path, "--upgrade-from", "1.8")) == 2
-    assert "an upgrade goes from 1.8 to 1.9 first" in capsys.readouterr().err
+    assert "1.8 must be upgraded to 1.9 first" in capsys.readouterr().err
     assert main(words(outside, tmp_path, "--upgrade-from", "9.9")) == 2
     assert "neither a release nor the file of a bundle" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_lists_and_manifests_are_not_such_files(text: str) -> None:
         ("jupyter:", "gives no list of images for jupyter"),
         ("jupyter: [[a/b:1]]", "gives no list of images for jupyter"),
         ("jupyter: [A b]", "'A b' is not an image"),
-        ("vscode: default", "has default for vscode, which stands for an image of pipelines"),
+        ("vscode: default", "has default for vscode, but it is only valid for pipelines"),
         ("jupyter: [a/b:1]\njupyter: [a/b:2]", "is not valid YAML.*repeats the key jupyter"),
     ],
 )

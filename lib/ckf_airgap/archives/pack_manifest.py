@@ -269,7 +269,7 @@ class PackRecord:
 
 
 def first_record(archive: Source) -> PackManifest | None:
-    """Read what an archive says of itself, from its start, which may be all that there is of it.
+    """Read the record at the start of an archive. The rest of the archive may be missing.
 
     Args:
         archive: The archive, or its first part.

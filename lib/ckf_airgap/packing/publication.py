@@ -156,7 +156,7 @@ class Publication:
             raise ConfigurationError(
                 f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                "move this file elsewhere, or choose another directory with --output",
+                "move it elsewhere, or choose another directory with --output",
             )
 
     def publish(

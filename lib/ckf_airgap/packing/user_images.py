@@ -16,7 +16,7 @@ PURPOSES = ("jupyter", "vscode", "rstudio", "pipelines", "runtimes", "other")
 """What an image may be for; the first three are notebooks."""
 PIPELINES = "pipelines"
 DEFAULT = "default"
-"""What stands for the base image that the pipelines' SDK takes where a step names none."""
+"""The placeholder for the base image that the pipelines' SDK uses for steps without an image."""
 
 # By releases: of the SDK in the release's own notebooks (kubeflow/kubeflow, requirements.txt of
 # the example-notebook-servers) and of the SDK with the version of the release's backend. Each is
@@ -149,7 +149,7 @@ def _of_purpose(purpose: str, images: object, name: str) -> UserImages:
     named = [text for text in texts if not (with_default and text == DEFAULT)]
     if DEFAULT in named:
         raise ConfigurationError(
-            f"{name} has {DEFAULT} for {purpose}, which stands for an image of {PIPELINES} alone",
+            f"{name} has {DEFAULT} for {purpose}, but it is only valid for {PIPELINES}",
             "name the image",
         )
     return UserImages({purpose: tuple(map(parse_image, named))}, with_default)

@@ -195,7 +195,7 @@ class RegistryClient:
         return answer.body if answer.status == 200 and len(answer.body) < LARGEST_BODY else None
 
     def stored_manifest(self, repository: str, reference: str) -> Manifest | None:
-        """Read what a tag or a digest stands for, also an index.
+        """Read the manifest or the index of a tag or a digest.
 
         Returns:
             Its media type and its bytes; None if there is nothing.
