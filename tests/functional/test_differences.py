@@ -36,6 +36,7 @@ FIRST = (
 )
 # The tag of the first moves; another image comes to what stays.
 SECOND = (named(NOTEBOOK, "python", "notebook-2"), *FIRST[1:], named(LATER, "tool", "later"))
+DROPPED = named("quay.io/team/dropped:1", "dropped")
 THIRD = (named(NOTEBOOK, "python", "notebook-2", "notebook-3"), *SECOND[1:])
 Document = Mapping[str, Any]
 
@@ -345,7 +346,7 @@ def test_what_is_no_earlier_pack(carrier: Carrier) -> None:
 def test_papers_and_the_registry_after_a_difference(layout: str, carrier: Carrier) -> None:
     """Both count all images of the release, also those whose layers only the base has."""
     form = ("--format", layout)
-    carrier.pack("base", *carrier.publish(FIRST), *form)
+    carrier.pack("base", *carrier.publish([*FIRST, DROPPED]), *form)
     since = str(carrier.archive("base"))
     later = [image for image in SECOND if image.names != (TOOL,)]
     report = carrier.folder / "report"
@@ -358,11 +359,43 @@ def test_papers_and_the_registry_after_a_difference(layout: str, carrier: Carrie
     assert all(sizes.values())
     for name in ("base", "patch"):
         carrier.pushed(name)
+    deleted = prune(carrier, "patch")
+    # The layer of the tool is that of the later image.
+    assert carrier.reference(DROPPED.names[0]) in deleted
+    assert carrier.reference(TOOL) not in deleted
+    carrier.require_whole([NOTEBOOK, KERNEL, LATER])
+
+
+@BOTH
+@pytest.mark.usefixtures("release")
+def test_prune_before_the_difference_is_pushed(layout: str, carrier: Carrier) -> None:
+    """The layers that a kept difference leaves out are kept, whatever images have them."""
+    form = ("--format", layout)
+    carrier.pack("base", *carrier.publish([FIRST[2], DROPPED]), *form)
+    since = ("--since", str(carrier.archive("base")))
+    later = SECOND[3]
+    carrier.pack("patch", *carrier.publish([later]), *form, *since)
+    assert carrier.pushed("base")
+    deleted = prune(carrier, "patch")
+    assert carrier.reference(DROPPED.names[0]) in deleted
+    assert carrier.reference(TOOL) not in deleted
+    collect_garbage(carrier)
+    assert carrier.reference(LATER) in carrier.pushed("patch")
+    carrier.require_whole([LATER])
+
+
+def prune(carrier: Carrier, kept: str) -> list[str]:
+    """Prune all but one release; gives what was deleted."""
     registry = ("--registry", str(carrier.registry.location))
     ca = ("--registry-ca", str(carrier.registry.process.ca))
-    keep = ("--keep", str(carrier.archive("patch")))
+    keep = ("--keep", str(carrier.archive(kept)))
     status, said, error = carrier.run("prune", *keep, *registry, *ca, "--format", "yaml", "--yes")
     assert status == 0, error
-    deleted = yaml.safe_load(said)["deleted"]
-    assert carrier.reference(TOOL) in deleted
-    carrier.require_whole([NOTEBOOK, KERNEL, LATER])
+    return yaml.safe_load(said)["deleted"]
+
+
+def collect_garbage(carrier: Carrier) -> None:
+    data = carrier.registry.process.data
+    configuration = data.with_name(f"{data.name}.json")
+    command = ["docker-registry", "garbage-collect", configuration]
+    subprocess.run(command, check=True, capture_output=True)

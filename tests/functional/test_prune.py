@@ -64,6 +64,7 @@ KEPT = {
     f"ghcr.io/team/kept:{BY_DIGEST[-64:]}": LAYOUT,
 }
 SHARED = {"istio/proxyv2:1.16", "docker.io/istio/proxyv2:1.16"}
+DIGEST = f"sha256:{'0' * 64}"
 GONE = {
     *("busybox:1.35", "docker.io/library/busybox:1.35"),
     *("kubeflow/kfam:1.7", "docker.io/kubeflow/kfam:1.7"),
@@ -364,6 +365,47 @@ def test_a_record_in_the_place_of_an_archive(one: PruneCase) -> None:
     one.require_kept()
 
 
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        ("manifests/1.7", ProxyAnswer(200, b"{}", {"Docker-Content-Digest": DIGEST}), "wrong"),
+        ("manifests/1.7", ProxyAnswer(200, b" " * 5_000_000), "wrong content"),
+        ("manifests/1.7", 403, "forbids this account to read"),
+        ("tags/list", 401, "wants some: for reading"),
+        ("tags/list", 403, "forbids this account to read"),
+        ("tags/list", ProxyAnswer(200, b"<html>"), "has no tags"),
+    ],
+    ids=["other", "large", "closed", "no-account", "closed-list", "no-list"],
+)
+@pytest.mark.usefixtures("no_pauses")
+def test_a_repository_that_cannot_be_read(
+    registry: RunningRegistry,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    answer: ProxyAnswer | int,
+    words: str,
+) -> None:
+    """It is left alone, and the rest is pruned."""
+
+    def unreadable(request: Request) -> ProxyAnswer | int | None:
+        is_read = request.method == "GET" and request.path.endswith(f"/kubeflow/kfam/{path}")
+        return answer if is_read else None
+
+    PruneCase(registry, tmp_path, capsys).fill()
+    with proxy(registry, authority, unreadable) as host:
+        case = PruneCase(registry, tmp_path, capsys, host)
+        done = case.prune("--yes")
+    assert done.status == 1, done.said
+    kfam = {"kubeflow/kfam", "docker.io/kubeflow/kfam"}
+    assert case.below(done, "not_read") == kfam
+    assert words in done.texts("not_read")
+    assert "push" not in done.texts("not_read")
+    assert case.below(done, "deleted") == GONE - {f"{each}:1.7" for each in kfam}
+    case.require_kept()
+
+
 @dataclass(frozen=True)
 class KeepingRegistry(Registry):
     """Debian's registry, as it is by default: it deletes nothing."""
@@ -486,9 +528,27 @@ def test_a_registry_that_deletes_more_than_a_tag(
     with proxy(registry, authority, whole_manifest) as host:
         case = PruneCase(registry, tmp_path, capsys, host)
         case.fill()
+        # An old tag of its own for what a kept index lists.
+        repository = f"{case.place}/minio/minio"
+        client = registry.client()
+        kept = client.stored_manifest(repository, "2023")
+        assert kept
+        registry.put_manifest(repository, "2023-amd64", kept.content, kept.media_type)
+        index = index_of([descriptor(kept.media_type, kept.content)])
+        registry.put_manifest(repository, "2023", index, OCI_INDEX)
         done = case.prune("--yes")
-    assert done.status == 2, done.said
-    assert "has restored" in done.error
+        assert done.status == 2, done.said
+        assert "has restored" in done.error
+        # The first repository with a loss ends a run.
+        while done.status == 2:
+            assert "has restored" in done.error
+            done = case.prune("--yes")
+    assert client.stored_manifest(repository, kept.digest) == kept
+    assert client.manifest_digest(repository, "2023-amd64") is None
+    stored = client.stored_manifest(repository, "2023")
+    assert stored
+    assert stored.content == index
+    registry.put_manifest(repository, "2023", kept.content, kept.media_type)
     case.require_kept()
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from testbed.pki import Authority
 from tests.functional.running_registry import RunningRegistry
 from tests.functional.servers import QuietHandler, serve
 from tests.functional.test_prune import GONE, SHARED, PruneCase
+from tests.support.oci_forms import OCI_INDEX, descriptor, index_of
+from tests.support.sample_images import digest_of
 
 Document = dict[str, Any]
 KINDS = {
@@ -19,9 +22,11 @@ KINDS = {
     "/apis/apps/v1/deployments": "Deployment",
     "/apis/apps/v1/statefulsets": "StatefulSet",
     "/apis/apps/v1/daemonsets": "DaemonSet",
+    "/apis/apps/v1/replicasets": "ReplicaSet",
     "/apis/batch/v1/jobs": "Job",
     "/apis/batch/v1/cronjobs": "CronJob",
 }
+META: Document = {"name": "one", "namespace": "kubeflow"}
 
 
 class Cluster:
@@ -40,8 +45,7 @@ class Cluster:
         self.kubeconfig = folder / "kubeconfig"
 
     def has(self, kind: str, **content: Any) -> None:
-        metadata = {"name": "one", "namespace": "kubeflow"}
-        self.objects.setdefault(kind, []).append({"metadata": metadata, **content})
+        self.objects.setdefault(kind, []).append({"metadata": META, **content})
 
     def answer(self, path: str) -> Document:
         kind = KINDS[path.partition("?")[0]]
@@ -62,7 +66,12 @@ class Cluster:
 @pytest.fixture
 def cluster(authority: Authority, tmp_path: Path) -> Generator[Cluster]:
     cluster = Cluster(tmp_path)
+    with serving(cluster, authority):
+        yield cluster
 
+
+@contextmanager
+def serving(cluster: Cluster, authority: Authority) -> Generator[None]:
     class Handler(QuietHandler):
         def do_GET(self) -> None:  # noqa: N802
             cluster.tokens.add(self.headers.get("Authorization"))
@@ -76,7 +85,7 @@ def cluster(authority: Authority, tmp_path: Path) -> Generator[Cluster]:
     with serve(Handler, authority) as host:
         ca = base64.b64encode(authority.certificate.read_bytes()).decode()
         cluster.write_kubeconfig(f"https://{host}", **{"certificate-authority-data": ca})
-        yield cluster
+        yield
 
 
 @pytest.fixture
@@ -92,13 +101,24 @@ def template(*containers: str, **more: object) -> Document:
     return {"spec": {"containers": [{"name": "c", "image": each} for each in containers], **more}}
 
 
+def image_volume(image: str) -> Document:
+    return {"name": "v", "image": {"reference": image, "pullPolicy": "IfNotPresent"}}
+
+
 def pod(image: str, image_id: str = "", phase: str = "Running", **spec: object) -> Document:
     status = {"name": "c", "image": image, "imageID": image_id, "ready": True, "restartCount": 0}
     return {**template(image, **spec), "status": {"phase": phase, "containerStatuses": [status]}}
 
 
 @pytest.mark.parametrize(
-    "kind", ["init", "ephemeral", *(kind for kind in KINDS.values() if kind != "Pod")]
+    "kind",
+    [
+        "init",
+        "ephemeral",
+        "volume",
+        "template volume",
+        *(kind for kind in KINDS.values() if kind != "Pod"),
+    ],
 )
 def test_what_makes_pods_keeps_its_image(case: PruneCase, cluster: Cluster, kind: str) -> None:
     image = f"{case.prefix}/kubeflow/kfam:1.7"
@@ -109,6 +129,11 @@ def test_what_makes_pods_keeps_its_image(case: PruneCase, cluster: Cluster, kind
             cluster.has("Pod", **pod("somewhere/else:1", initContainers=[other]))
         case "ephemeral":
             cluster.has("Pod", **pod("somewhere/else:1", ephemeralContainers=[other]))
+        case "volume":
+            cluster.has("Pod", **pod("somewhere/else:1", volumes=[image_volume(image)]))
+        case "template volume":
+            made = template("somewhere/else:1", volumes=[image_volume(image)])
+            cluster.has("Deployment", spec={**base, "replicas": 0, "template": made})
         case "CronJob":
             job = {"spec": {"template": template(image)}}
             cluster.has(kind, spec={"schedule": "* * * * *", "jobTemplate": job})
@@ -152,6 +177,59 @@ def test_what_has_ended_keeps_nothing(case: PruneCase, cluster: Cluster, phase: 
     plan = case.prune("--kubeconfig", str(cluster.kubeconfig))
     assert plan.document["in_use"] == {}, plan.said
     assert case.below(plan, "to_delete") == SHARED | GONE
+
+
+def test_an_earlier_revision_keeps_nothing(case: PruneCase, cluster: Cluster) -> None:
+    """A Deployment keeps its earlier ReplicaSets, without replicas."""
+    image = f"{case.prefix}/kubeflow/kfam:1.7"
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "one", "uid": "1"}
+    metadata = {"name": "one-1", "namespace": "kubeflow", "ownerReferences": [owner]}
+    cluster.has(
+        "ReplicaSet",
+        metadata=metadata,
+        spec={"selector": {}, "replicas": 0, "template": template(image)},
+    )
+    plan = case.prune("--kubeconfig", str(cluster.kubeconfig))
+    assert plan.document["in_use"] == {}, plan.said
+
+
+def test_what_runs_without_a_tag_stays_whole(case: PruneCase, cluster: Cluster) -> None:
+    """A pod runs an index by digest; a manifest that it lists has an old tag."""
+    repository = f"{case.place}/kubeflow/kfam"
+    listed = case.registry.client().stored_manifest(repository, "1.7")
+    assert listed
+    index = index_of([descriptor(listed.media_type, listed.content)])
+    case.registry.put_manifest(repository, digest_of(index), index, OCI_INDEX)
+    image = f"{case.prefix}/kubeflow/kfam:latest"
+    image_id = f"{case.prefix}/kubeflow/kfam@{digest_of(index)}"
+    # A tag that has moved, and the name of the node.
+    cluster.has("Pod", **pod("sha256:1", image_id))
+    cluster.has("Pod", **pod(image, "sha256:2"))
+    done = case.prune("--kubeconfig", str(cluster.kubeconfig), "--yes")
+    assert done.status == 0, done.said
+    assert "kubeflow/kfam:1.7" in case.below(done, "only_tags")
+    client = case.registry.client()
+    assert client.stored_manifest(repository, listed.digest) == listed
+    assert client.stored_manifest(repository, digest_of(index))
+
+
+def test_several_clusters(case: PruneCase, cluster: Cluster, authority: Authority) -> None:
+    other = Cluster(case.folder)
+    cluster.has("Pod", **pod(f"{case.prefix}/kubeflow/kfam:1.7"))
+    other.has("Pod", **pod(f"{case.prefix}/busybox:1.35"))
+    with serving(other, authority):
+        both = [
+            *("--kubeconfig", str(cluster.kubeconfig)),
+            *("--kubeconfig", str(other.kubeconfig)),
+        ]
+        refused = case.prune(*both, "--context", "one")
+        assert refused.status == 2, refused.said
+        assert "--context requires exactly one --kubeconfig, but 2 are given" in refused.error
+        for kubeconfigs in (both, [*both[2:], *both[:2]]):
+            plan = case.prune(*kubeconfigs)
+            assert plan.status == 0, plan.said
+            used = {"kubeflow/kfam:1.7", "busybox:1.35"}
+            assert used <= case.below(plan, "in_use")
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])

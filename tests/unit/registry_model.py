@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from ckf_airgap.images.oci import DOCKER_MANIFEST, Blob
+from ckf_airgap.images.oci import DOCKER_MANIFEST, Blob, is_digest
 from ckf_airgap.registry.client import Manifest, Published, RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 from tests.support.sample_images import Document, digest_of, json_of
@@ -35,12 +35,14 @@ class Habits:
         deletes_tags_with_manifests: Whether it deletes the tags of a manifest with it.
         wants_tags_first: Whether it refuses to delete a manifest that has tags.
         loses_manifests: Whether it deletes the manifest where it was to delete a tag.
+        lists_all_tags: Whether its list of tags is whole.
     """
 
     deletes_tags: bool = True
     deletes_tags_with_manifests: bool = True
     wants_tags_first: bool = False
     loses_manifests: bool = False
+    lists_all_tags: bool = True
 
 
 @dataclass
@@ -73,7 +75,8 @@ class RegistryModel:
             tags[tag] = manifest.digest
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        return tuple(self.tags_of.get(repository, {}))
+        tags = tuple(self.tags_of.get(repository, {}))
+        return tags if self.habits.lists_all_tags else tags[::2]
 
     def stored_manifest(self, repository: str, reference: str) -> Manifest | None:
         digest = self.tags_of.get(repository, {}).get(reference, reference)
@@ -93,6 +96,9 @@ class RegistryModel:
     def publish(self, repository: str, tag: str, manifests: Sequence[Manifest]) -> Published:
         self.put(repository, manifests[0], tag)
         return Published(manifests[0].digest, is_new=True)
+
+    def restore(self, repository: str, reference: str, manifest: Manifest) -> None:
+        self.put(repository, manifest, "" if is_digest(reference) else reference)
 
     def delete_manifest(self, repository: str, digest: str) -> None:
         self.deletions.append((repository, digest))

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.pruning.stored_images import is_below, parse_manifest, read_repository
+from ckf_airgap.pruning.stored_images import (
+    is_below,
+    parse_manifest,
+    read_repositories,
+    read_repository,
+)
 from ckf_airgap.registry.client import Manifest
-from tests.unit.registry_model import RegistryModel, index_of, manifest_of
+from tests.unit.registry_model import Habits, RegistryModel, index_of, manifest_of
 
 DIGEST = f"sha256:{'1' * 64}"
 VALUES = st.recursive(
@@ -69,6 +74,20 @@ def test_what_indexes_list_is_read_to_the_end() -> None:
     found = read_repository(registry.client, "ckf/a")
     assert found.tags == {"1": outer.digest}
     assert found.manifests.keys() == {each.digest for each in (first, second, inner, outer)}
+
+
+def test_what_is_known_is_read_without_a_list() -> None:
+    registry = RegistryModel(Habits(lists_all_tags=False))
+    one, child = manifest_of("a"), manifest_of("b")
+    index = index_of([child])
+    for tag in ("1", "2"):
+        registry.put("ckf/a", one, tag)
+    for manifest in (child, index):
+        registry.put("ckf/a", manifest)
+    known = {"ckf/a": {"2", "3", index.digest, manifest_of("not there").digest}}
+    (found,) = read_repositories(registry.client, ["ckf/a", "ckf/b"], known, lambda: None)
+    assert found.tags == {"1": one.digest, "2": one.digest}
+    assert found.manifests.keys() == {each.digest for each in (one, child, index)}
 
 
 @pytest.mark.parametrize(

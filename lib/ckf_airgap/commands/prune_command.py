@@ -36,7 +36,7 @@ from ckf_airgap.images.reference import ImagePath
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.images_in_use import cluster_client, images_in_use
 from ckf_airgap.pruning.kept_names import ArchiveNames, CharmImages, kept_tags
-from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, make_plan
+from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, known_references, make_plan
 from ckf_airgap.pruning.removal import carry_out
 from ckf_airgap.pruning.stored_images import is_below, read_repositories
 from ckf_airgap.pruning.used_images import used_images
@@ -85,28 +85,30 @@ def define(add_parser: AddParser) -> None:
     add_authfile(prune)
     prune.add_argument(
         "--kubeconfig",
+        action="append",
+        default=[],
         type=Path,
         metavar="FILE",
-        help="the kubeconfig of a cluster; also keep the images that it uses",
+        help="the kubeconfig of a cluster; also keep the images that it uses; repeatable",
     )
-    prune.add_argument("--context", help="the context in that file (default: the current one)")
+    prune.add_argument(
+        "--context",
+        help="the context in that file, if there is only one --kubeconfig (default: the current "
+        "one)",
+    )
     prune.add_argument("--yes", action="store_true", help="delete the listed tags")
     add_format(prune, ("text", "yaml", "json"))
 
 
 def _prune(arguments: argparse.Namespace) -> Answer:
     location = _location(arguments)
-    if arguments.context and not arguments.kubeconfig:
-        raise ConfigurationError("--context requires --kubeconfig", "add --kubeconfig")
-    cluster = None
-    if arguments.kubeconfig:
-        cluster = cluster_client(arguments.kubeconfig, arguments.context)
+    clusters = _clusters(arguments)
     credentials = read_auth_file(arguments.authfile, location, notice)
     client = RegistryClient(location.host, ca=certificates(arguments), credentials=credentials)
     client.check()
     charms = [_charm_images(arguments, text) for text in arguments.charms]
     kept = _kept(arguments, charms, location)
-    used = used_images(images_in_use(cluster), location) if cluster else UsedImages()
+    used = used_images((image for each in clusters for image in images_in_use(each)), location)
     names = {*kept, *_old(arguments, charms, location), *_listed(client, location)}
     plan = _plan(client, names, kept, used)
     _require_kept(plan, kept, location)
@@ -133,6 +135,20 @@ def _location(arguments: argparse.Namespace) -> RegistryLocation:
             "add --whole-registry to keep nothing in it but the images of the kept archives",
         )
     return location
+
+
+def _clusters(arguments: argparse.Namespace) -> list[Any]:
+    """Make a client for the cluster of each kubeconfig."""
+    kubeconfigs: list[Path] = arguments.kubeconfig
+    if arguments.context and not kubeconfigs:
+        raise ConfigurationError("--context requires --kubeconfig", "add --kubeconfig")
+    if arguments.context and len(kubeconfigs) > 1:
+        raise ConfigurationError(
+            f"--context requires exactly one --kubeconfig, but {len(kubeconfigs)} are given",
+            "leave out --context, and set the current context of each kubeconfig (kubectl config "
+            "use-context)",
+        )
+    return [cluster_client(each, arguments.context) for each in kubeconfigs]
 
 
 def _kept(
@@ -221,7 +237,8 @@ def _plan(
     used: UsedImages,
 ) -> PrunePlan:
     with _Progress(len(names), "repositories read") as progress:
-        return make_plan(read_repositories(client, names, progress.step), kept, used)
+        known = known_references(kept, used)
+        return make_plan(read_repositories(client, names, known, progress.step), kept, used)
 
 
 def _require_kept(

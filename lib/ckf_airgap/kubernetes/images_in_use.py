@@ -1,6 +1,6 @@
 """Lists the images that a cluster uses or will use, from a workstation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,7 +8,7 @@ from typing import Any, cast
 import lightkube
 from lightkube import ALL_NS
 from lightkube.core.exceptions import ConfigError
-from lightkube.resources.apps_v1 import DaemonSet, Deployment, StatefulSet
+from lightkube.resources.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from lightkube.resources.batch_v1 import CronJob, Job
 from lightkube.resources.core_v1 import Pod
 
@@ -21,7 +21,7 @@ _ENDED = ("Succeeded", "Failed")
 _ENDED_JOBS = ("Complete", "Failed")
 _FORBIDDEN_CURE = "give the kubeconfig of an account that may list these in all namespaces"
 # Resources that may create pods later, even without a replica now.
-_MAKERS: tuple[type, ...] = (Deployment, StatefulSet, DaemonSet, Job, CronJob)
+_MAKERS: tuple[type, ...] = (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ def images_in_use(client: Any) -> list[UsedImage]:
         client: The client for the cluster.
 
     Returns:
-        One entry for each container of each pod that has not ended, init and ephemeral containers
-        included, and for each container in the template of a Deployment, StatefulSet, DaemonSet,
-        CronJob, or Job that has not ended.
+        One entry for each container and image volume of each pod that has not ended, init and
+        ephemeral containers included, and for each in the template of a Deployment, StatefulSet,
+        DaemonSet, ReplicaSet, CronJob or Job. A Job that has ended does not count, nor does a
+        ReplicaSet without replicas that belongs to another resource: it is an earlier revision.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -103,22 +104,43 @@ def _images(kind: str, item: Any) -> Iterator[UsedImage]:
     user = f"{kind} {item.metadata.namespace}/{item.metadata.name}"
     if kind != "Pod":
         source = item.spec.jobTemplate.spec if kind == "CronJob" else item.spec
-        if not (kind == "Job" and _has_ended(item.status)):
-            for container in _containers(source.template.spec):
-                yield UsedImage(user, container.image or "")
+        template = source.template if source else None
+        if template and not (kind in _OVER and _OVER[kind](item)):
+            yield from (UsedImage(user, image) for image in _named(template.spec))
         return
     if item.status and item.status.phase in _ENDED:
         return
-    for container in _containers(item.spec):
-        yield UsedImage(user, container.image or "")
+    yield from (UsedImage(user, image) for image in _named(item.spec))
     for status in _statuses(item.status):
-        digest = (status.imageID or "").rpartition("@")[2].rpartition("//")[2]
+        image_id = (status.imageID or "").rpartition("//")[2]
+        digest = image_id.rpartition("@")[2]
+        if is_digest(digest):
+            # The node may name another repository than the pod.
+            yield UsedImage(user, image_id, digest)
         yield UsedImage(user, status.image or "", digest if is_digest(digest) else "")
 
 
 def _has_ended(job: Any) -> bool:
-    conditions = (job.conditions if job else None) or ()
+    conditions = (job.status.conditions if job.status else None) or ()
     return any(each.type in _ENDED_JOBS and each.status == "True" for each in conditions)
+
+
+def _is_earlier_revision(replica_set: Any) -> bool:
+    return replica_set.spec.replicas == 0 and bool(replica_set.metadata.ownerReferences)
+
+
+# Which resources of a kind create no more pods.
+_OVER: dict[str, Callable[[Any], bool]] = {"Job": _has_ended, "ReplicaSet": _is_earlier_revision}
+
+
+def _named(spec: Any) -> Iterator[str]:
+    """List the images in the specification of a pod."""
+    for container in _containers(spec):
+        yield container.image or ""
+    for volume in (spec.volumes if spec else None) or ():
+        # Only newer models of lightkube have it.
+        if source := getattr(volume, "image", None):
+            yield source.reference or ""
 
 
 def _containers(spec: Any) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.archives.pack_manifest import PackManifest
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, listed
 from ckf_airgap.images.naming import MemberNames, image_path, mirror_path, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -26,11 +26,14 @@ class ArchiveNames:
         label: The archive, for messages.
         names: The names of its images and artifacts.
         unnamed: The members whose images have no name in the archive. Charms may name them.
+        based_on: The names of the images of earlier releases that have the layers that the
+            archive leaves out. A push of the archive needs them.
     """
 
     label: str
     names: tuple[ImageReference, ...]
     unnamed: tuple[str, ...] = ()
+    based_on: tuple[ImageReference, ...] = ()
 
     @classmethod
     def of(
@@ -49,28 +52,32 @@ class ArchiveNames:
         """
         images = (*inventory.images, *inventory.artifacts) if inventory else ()
         names = [name for image in images for name in image.names]
-        if record:
-            parsed = (ImageReference.parse(image.name) for image in record.images)
-            names += [name for name in parsed if name]
+        packed = record.images if record else ()
+        names += _parsed(image.name for image in packed)
         unnamed = [image.member for image in inventory.unnamed] if inventory else []
-        return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed))
+        based_on = _parsed(layer.found_in for image in packed for layer in image.layers)
+        return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed), tuple(based_on))
 
     def require_told(self, charms: Sequence[CharmImages]) -> None:
-        """Require charms if names below the prefix depend on them.
+        """Require the charms that names below the prefix depend on.
 
         Args:
             charms: The images of each archive of charms.
 
         Raises:
-            ConfigurationError: Names depend on charms, but none are given.
+            ConfigurationError: Names depend on charms that are not given.
         """
-        if charms:
-            return
-        unclear = [str(name) for name in self.names if mirror_path(name) is None]
-        for image in (*self.unnamed, *unclear):
+        named = {member for member, _ in self._named_by(charms)}
+        told = {image_path(image) for each in charms for image in each}
+        retagged = (name for name in self.names if mirror_path(name) is None)
+        unclear = [
+            *(member for member in self.unnamed if member not in named),
+            *(str(name) for name in retagged if image_path(name) not in told),
+        ]
+        if unclear:
             raise ConfigurationError(
                 f"{self.label} has images whose names in the registry depend on the charms that "
-                f"they were pushed with, for example {image}",
+                f"they were pushed with, and no given charm uses them: {listed(unclear)}",
                 "add --charms charms.tar.gz, the archive of those charms",
             )
 
@@ -87,18 +94,24 @@ class ArchiveNames:
         Returns:
             The paths.
         """
-        names = [*self.names, *self._named_by(charms)]
+        by_charms = (name for _, name in self._named_by(charms))
+        names = [*self.names, *by_charms, *self.based_on]
         wanted = [image for each in charms for image in each]
         return frozenset(
             (*map(image_path, names), *mirror_paths(names, wanted, location.host).values())
         )
 
-    def _named_by(self, charms: Sequence[CharmImages]) -> Iterable[ImageReference]:
+    def _named_by(self, charms: Sequence[CharmImages]) -> Iterable[tuple[str, ImageReference]]:
         for wanted in charms:
             member_names = MemberNames(wanted)
             for member in self.unnamed:
                 if name := member_names.find(without_ending(member)):
-                    yield name
+                    yield member, name
+
+
+def _parsed(names: Iterable[str]) -> Iterable[ImageReference]:
+    references = map(ImageReference.parse, dict.fromkeys(names))
+    return (reference for reference in references if reference)
 
 
 def kept_tags(paths: Iterable[ImagePath], location: RegistryLocation) -> dict[str, frozenset[str]]:

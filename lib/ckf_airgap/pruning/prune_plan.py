@@ -20,10 +20,12 @@ class UsedImages:
     Attributes:
         tags: The user of each used tag, by full repository name and tag.
         digests: The user of each used digest, of a manifest or a config.
+        pulled: The digests among them that may be in a repository, by its full name.
     """
 
     tags: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    pulled: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class RepositoryPlan:
         removals: The manifests to delete, each index before the manifests that it lists.
         shared: The tags to delete whose manifests are kept, with their digests.
         staying: The kept tags, with their digests.
+        manifests: The digests of the kept manifests, each after the manifests that it refers to.
         in_use: The kept tags that no kept archive contains but the cluster uses, with their users.
     """
 
@@ -64,6 +67,7 @@ class RepositoryPlan:
     removals: tuple[Removal, ...]
     shared: Mapping[str, str]
     staying: Mapping[str, str]
+    manifests: tuple[str, ...]
     in_use: Mapping[str, str]
 
     @property
@@ -91,6 +95,27 @@ class PrunePlan:
     repositories: tuple[RepositoryPlan, ...]
     unknown: Mapping[str, AirgapError]
     freed_bytes: int
+
+
+def known_references(
+    kept: Mapping[str, Collection[str]], used: UsedImages
+) -> dict[str, frozenset[str]]:
+    """Collect the tags and digests that are kept if a repository has them, listed or not.
+
+    Args:
+        kept: The tags of the kept archives, by full repository name.
+        used: The images that the cluster uses.
+
+    Returns:
+        The tags and digests, by full repository name.
+    """
+    found: dict[str, set[str]] = {}
+    for references in (kept, used.pulled):
+        for repository, each in references.items():
+            found.setdefault(repository, set()).update(each)
+    for repository, tag in used.tags:
+        found.setdefault(repository, set()).add(tag)
+    return {repository: frozenset(each) for repository, each in found.items()}
 
 
 def make_plan(
@@ -148,7 +173,8 @@ def plan_repository(
     tags, manifests = repository.tags, repository.manifests
     users = {tag: user for tag in tags if (user := _user(repository, tag, used))}
     staying = {tag for tag in tags if tag in kept or tag in users}
-    roots = {tags[tag] for tag in staying}
+    # A used digest may have no tag, and be a relative of a manifest that has one.
+    roots = {*(tags[tag] for tag in staying), *used.digests}
     roots |= {digest for digest, each in manifests.items() if _digest_user(each, used)}
     relatives = _relatives(repository)
     protected = _reached(roots, relatives)
@@ -169,6 +195,7 @@ def plan_repository(
         ),
         {tag: tags[tag] for tag in sorted(tags) if tag not in staying and tags[tag] in protected},
         {tag: tags[tag] for tag in sorted(staying)},
+        tuple(reversed(list(_in_order(manifests.keys() - gone, manifests)))),
         {tag: user for tag, user in users.items() if tag not in kept},
     )
 
@@ -217,7 +244,7 @@ def _listed_by(digests: Iterable[str], manifests: Mapping[str, StoredManifest]) 
     return _reached(digests, children) & manifests.keys()
 
 
-def _in_order(digests: set[str], manifests: Mapping[str, StoredManifest]) -> Iterable[str]:
+def _in_order(digests: Collection[str], manifests: Mapping[str, StoredManifest]) -> Iterable[str]:
     """Sort manifests: one that refers to another comes first.
 
     Some registries refuse to delete a manifest while another refers to it.

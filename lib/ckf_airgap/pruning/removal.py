@@ -1,9 +1,10 @@
-"""Carries out a plan, and checks that the registry still has the kept tags."""
+"""Carries out a plan, and checks that the registry still has the kept tags and manifests."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ckf_airgap.errors import RegistryError
+from ckf_airgap.errors import RegistryError, listed
+from ckf_airgap.images.oci import is_digest
 from ckf_airgap.pruning.prune_plan import PrunePlan, Removal, RepositoryPlan
 from ckf_airgap.registry.client import Manifest, RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
@@ -40,7 +41,7 @@ def carry_out(
 
     Raises:
         DeletionDisabledError: The registry does not allow deletion.
-        RegistryError: The registry fails, or has deleted a kept tag.
+        RegistryError: The registry fails, or has deleted a kept tag or manifest.
     """
     result = RemovalResult()
     for repository in plan.repositories:
@@ -65,9 +66,10 @@ class _Repository:
     def carry_out(self) -> None:
         """Delete what the plan of the repository lists."""
         name = self._plan.name
-        staying = {tag: self._client.stored_manifest(name, tag) for tag in self._plan.staying}
-        found = {tag: each.digest for tag, each in staying.items() if each}
-        if found != self._plan.staying or self._has_more_tags():
+        expected = {**{each: each for each in self._plan.manifests}, **self._plan.staying}
+        kept = {each: self._client.stored_manifest(name, each) for each in expected}
+        found = {reference: each.digest for reference, each in kept.items() if each}
+        if found != expected or self._has_more_tags():
             self._result.left[name] = "its tags changed after prune had read them: run prune again"
             return
         try:
@@ -76,7 +78,7 @@ class _Repository:
             for tag, digest in self._plan.shared.items():
                 self._remove_tag(tag, digest)
         finally:
-            self._require_staying(staying)
+            self._require_kept(kept)
 
     def _has_more_tags(self) -> bool:
         plan = self._plan
@@ -121,6 +123,9 @@ class _Repository:
 
     def _remove_tag(self, tag: str, digest: str) -> None:
         image = f"{self._plan.name}:{tag}"
+        if not self._has(tag, digest):
+            self._result.left[image] = "it changed after prune had read it: run prune again"
+            return
         try:
             self._client.delete_tag(self._plan.name, tag)
         except RefusedError as error:
@@ -136,25 +141,28 @@ class _Repository:
             self._result.deleted.append(image)
             self._on_deleted(image)
 
-    def _has(self, tag: str, digest: str) -> bool:
-        stored = self._client.stored_manifest(self._plan.name, tag)
+    def _has(self, reference: str, digest: str) -> bool:
+        stored = self._client.stored_manifest(self._plan.name, reference)
         return stored is not None and stored.digest == digest
 
-    def _require_staying(self, staying: Mapping[str, Manifest | None]) -> None:
-        """Restore kept tags that the registry has deleted.
+    def _require_kept(self, kept: Mapping[str, Manifest | None]) -> None:
+        """Restore kept manifests and tags that the registry has deleted.
+
+        Args:
+            kept: What each kept digest and tag stands for, in the order to restore them.
 
         Raises:
-            RegistryError: The registry had deleted kept tags.
+            RegistryError: The registry had deleted some.
         """
-        lost: list[str] = []
-        for tag, manifest in staying.items():
-            if manifest and not self._has(tag, manifest.digest):
-                self._client.publish(self._plan.name, tag, [manifest])
-                lost.append(f"{self._plan.name}:{tag}")
+        name, lost = self._plan.name, list[str]()
+        for reference, manifest in kept.items():
+            if manifest and not self._has(reference, manifest.digest):
+                self._client.restore(name, reference, manifest)
+                lost.append(f"{name}{'@' if is_digest(reference) else ':'}{reference}")
         if lost:
             raise RegistryError(
-                f"the registry has also deleted {', '.join(lost)}, which prune had to keep and "
-                "has restored",
+                f"the registry has also deleted {listed(lost, separator=', ')}, which prune had "
+                "to keep and has restored",
                 "do not prune this registry again until you know why; check that its garbage "
                 "collection does not run at the same time",
             )

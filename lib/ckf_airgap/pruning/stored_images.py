@@ -13,7 +13,7 @@ from ckf_airgap.images.oci import is_digest
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import Manifest, RegistryClient
-from ckf_airgap.registry.registry_errors import RefusedError
+from ckf_airgap.registry.registry_errors import RefusedError, UnreadableError
 
 _SCHEMA = 2
 _MOST_MANIFESTS = 50_000
@@ -46,7 +46,8 @@ class Repository:
     Attributes:
         name: Its full name, without the host.
         tags: The digest that each tag points to.
-        manifests: The manifests of the tags, and those that indexes list, by digest.
+        manifests: The manifests of the tags, those that were asked for by digest, and those
+            that indexes list, by digest.
         problem: Why its content cannot be read, or None.
     """
 
@@ -62,13 +63,17 @@ def is_below(repository: str, location: RegistryLocation) -> bool:
 
 
 def read_repositories(
-    client: RegistryClient, names: Collection[str], on_step: Callable[[], None]
+    client: RegistryClient,
+    names: Collection[str],
+    known: Mapping[str, Collection[str]],
+    on_step: Callable[[], None],
 ) -> list[Repository]:
     """Read the content of repositories.
 
     Args:
         client: The registry.
         names: The repositories.
+        known: The tags and digests of each repository to read even if it does not list them.
         on_step: Called after each repository.
 
     Returns:
@@ -80,7 +85,9 @@ def read_repositories(
     found: list[Repository] = []
     executor = ThreadPoolExecutor(LOOKUPS_AT_ONCE)
     try:
-        for repository in executor.map(partial(read_repository, client), sorted(names)):
+        ordered = sorted(names)
+        references = (known.get(name, ()) for name in ordered)
+        for repository in executor.map(partial(read_repository, client), ordered, references):
             on_step()
             if repository.tags or repository.problem:
                 found.append(repository)
@@ -90,12 +97,14 @@ def read_repositories(
     return found
 
 
-def read_repository(client: RegistryClient, name: str) -> Repository:
+def read_repository(client: RegistryClient, name: str, known: Collection[str] = ()) -> Repository:
     """Read the content of a repository.
 
     Args:
         client: The registry.
         name: The repository.
+        known: Its tags and digests to read even if it does not list them: the list of tags may
+            be old or cut, and has no digests.
 
     Returns:
         The repository; with a problem if the registry refuses to show it or it is damaged.
@@ -106,12 +115,13 @@ def read_repository(client: RegistryClient, name: str) -> Repository:
     tags: dict[str, str] = {}
     manifests: dict[str, StoredManifest] = {}
     try:
-        for tag in client.tags(name):
+        for reference in dict.fromkeys((*client.tags(name), *sorted(known))):
             # A registry may list a tag whose manifest it no longer has.
-            if stored := client.stored_manifest(name, tag):
-                tags[tag] = stored.digest
+            if stored := client.stored_manifest(name, reference):
+                if not is_digest(reference):
+                    tags[reference] = stored.digest
                 _add(client, name, stored, manifests)
-    except (RefusedError, ArtifactError) as error:
+    except (RefusedError, UnreadableError, ArtifactError) as error:
         return Repository(name, {}, {}, without_traceback(error))
     return Repository(name, tags, manifests)
 

@@ -24,18 +24,24 @@ def used_images(images: Iterable[UsedImage], location: RegistryLocation) -> Used
     """
     tags: dict[tuple[str, str], str] = {}
     digests: dict[str, str] = {}
+    pulled: dict[str, set[str]] = {}
     for each in images:
         reference = ImageReference.parse(each.image)
-        known = (each.digest, reference.digest if reference else "", each.image)
+        named = (each.digest, (reference and reference.digest) or "", each.image)
+        known = [digest for digest in named if is_digest(digest)]
         for digest in known:
-            if digest and is_digest(digest):
-                digests.setdefault(digest, each.user)
-        if reference is None:
-            continue
-        _, upstream = reference.upstream
-        tags.setdefault((upstream.repository, upstream.tag), each.user)
-        # Nodes with a mirror configuration pull an image by its original name.
-        for path in (image_path(reference), mirror_path(reference)):
-            if path:
-                tags.setdefault((location.repository(path), path.tag), each.user)
-    return UsedImages(tags, digests)
+            digests.setdefault(digest, each.user)
+        for repository, tag in _places(reference, location) if reference else ():
+            tags.setdefault((repository, tag), each.user)
+            pulled.setdefault(repository, set()).update(known)
+    return UsedImages(tags, digests, pulled)
+
+
+def _places(reference: ImageReference, location: RegistryLocation) -> Iterable[tuple[str, str]]:
+    """List the repositories and tags that a reference may point to."""
+    _, upstream = reference.upstream
+    yield upstream.repository, upstream.tag
+    # Nodes with a mirror configuration pull an image by its original name.
+    for path in (image_path(reference), mirror_path(reference)):
+        if path:
+            yield location.repository(path), path.tag

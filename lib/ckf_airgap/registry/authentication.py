@@ -25,11 +25,12 @@ _SPARE_SECONDS = 10.0
 # The characters that servers accept in headers.
 _LONGEST_TOKEN = 64 * 1024
 _LONGEST_SHOWN = 2000
-CREDENTIALS_CURE = (
-    "give an account that may push (juju add-secret, grant-secret, "
-    f"juju config {OWN_APPLICATION} registry-credentials=secret:...; on a workstation "
-    "skopeo login)"
+_LOGIN = (
+    f"(juju add-secret, grant-secret, juju config {OWN_APPLICATION} "
+    "registry-credentials=secret:...; on a workstation skopeo login)"
 )
+CREDENTIALS_CURE = f"give an account that may push {_LOGIN}"
+READING_CURE = f"give an account that may read it {_LOGIN}"
 # Servers repeat requests in part: so many characters of a secret count as one.
 _SECRET_PIECE = 8
 

@@ -21,9 +21,14 @@ from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
 from ckf_airgap.registry.connection import LARGEST_BODY, RegistryConnection
-from ckf_airgap.registry.deletion import delete_manifest, delete_tag
+from ckf_airgap.registry.deletion import delete_manifest, delete_tag, restore_manifest
 from ckf_airgap.registry.listings import list_repositories, list_tags
-from ckf_airgap.registry.registry_errors import MissingBlobError, NoSpaceError, TagTakenError
+from ckf_airgap.registry.registry_errors import (
+    MissingBlobError,
+    NoSpaceError,
+    TagTakenError,
+    wrong_content,
+)
 
 _FEW_ATTEMPTS = 4
 # Try to mount from at most so many repositories; stop after so many failed mounts in a row.
@@ -196,7 +201,7 @@ class RegistryClient:
             Its media type and its bytes; None if there is nothing.
 
         Raises:
-            RegistryError: It is larger than ``LARGEST_BODY``, too.
+            UnreadableError: It is damaged, or larger than ``LARGEST_BODY``.
         """
         path = f"/v2/{repository}/manifests/{reference}"
         headers = {"Accept": _ALL_MANIFEST_TYPES}
@@ -205,7 +210,8 @@ class RegistryClient:
             return None
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
         manifest = Manifest(media_type, answer.body)
-        told = _digest_in(answer.headers.get("Docker-Content-Digest"))
+        asked = reference if is_digest(reference) else None
+        told = asked or _digest_in(answer.headers.get("Docker-Content-Digest"))
         # A body that was cut has another digest as well.
         if manifest.digest != (told or manifest.digest) or len(answer.body) >= LARGEST_BODY:
             raise self._wrong_content(repository, told or reference)
@@ -218,6 +224,16 @@ class RegistryClient:
     def delete_tag(self, repository: str, tag: str) -> bool:
         """Delete a tag alone; return whether the registry supports that."""
         return delete_tag(self._connection, repository, tag)
+
+    def restore(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Store a deleted manifest or index again, by its digest or under a tag."""
+        media_type, content = manifest.media_type, manifest.content
+        restore_manifest(self._connection, repository, reference, media_type, content)
+        self._require_stored(repository, reference, manifest.digest, self._stored_digest)
+
+    def _stored_digest(self, repository: str, reference: str) -> str | None:
+        stored = self.stored_manifest(repository, reference)
+        return stored and stored.digest
 
     def upload_blob(
         self,
@@ -328,7 +344,7 @@ class RegistryClient:
             body=manifest.content,
         )
         if answer.status in _STORED:
-            self._require_stored(repository, tag, manifest.digest)
+            self._require_stored(repository, tag, manifest.digest, self.manifest_digest)
             return None
         refusal = self._connection.refused("PUT", answer, path, present=present or "")
         is_taken = isinstance(refusal, TagTakenError)
@@ -340,11 +356,13 @@ class RegistryClient:
             raise refusal
         return refusal
 
-    def _require_stored(self, repository: str, tag: str, digest: str) -> None:
+    def _require_stored(
+        self, repository: str, tag: str, digest: str, look_up: Callable[[str, str], str | None]
+    ) -> None:
         """Read back the manifest that the registry confirmed."""
         attempts = Attempts(_FEW_ATTEMPTS)
         # With several servers on shared storage, one may not yet see what another has stored.
-        while (stored := self.manifest_digest(repository, tag)) != digest:
+        while (stored := look_up(repository, tag)) != digest:
             if attempts.is_last:
                 raise RegistryError(
                     f"registry {self._connection.host} confirmed {digest} as {repository}:{tag}, "
@@ -387,11 +405,7 @@ class RegistryClient:
         return True
 
     def _wrong_content(self, repository: str, digest: str) -> RegistryError:
-        return RegistryError(
-            f"registry {self._connection.host} returned wrong content for {digest} of "
-            f"{repository}",
-            "check the registry's storage, then push again",
-        )
+        return wrong_content(self._connection.host, repository, digest)
 
     def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
         path = f"/v2/{repository}/blobs/{blob.digest}"

@@ -15,7 +15,7 @@ from ckf_airgap.network import https
 from ckf_airgap.network.addresses import Address, Origin, without_query
 from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry import registry_errors as refusals
-from ckf_airgap.registry.authentication import Authentication, CredentialsError
+from ckf_airgap.registry.authentication import READING_CURE, Authentication, CredentialsError
 from ckf_airgap.registry.challenges import read_challenges
 from ckf_airgap.registry.registry_errors import RefusedError
 
@@ -32,6 +32,7 @@ _READING = ("GET", "HEAD")
 _PUSHING = "pull,push"
 _DELETING = "pull,delete"
 _TASKS = {_PUSHING: "pushing to", _DELETING: "deleting in"}
+_LIST = "/tags/list"
 _CATALOG = "registry:catalog:*"
 
 
@@ -254,6 +255,7 @@ class RegistryConnection:
             match["reference"] if match and "/manifests/" in asked else "",
             present,
             "" if answer.address.origin == self._base.origin else self.shown(str(answer.address)),
+            is_listing=asked.endswith(_LIST),
         )
         return refusals.refusal(request, answer.status, answer.body, self.words(answer))
 
@@ -322,7 +324,10 @@ class RegistryConnection:
         is_quick = method in (*_READING, "DELETE")
         while True:
             tries -= 1
-            authorization = _header(authentication, scopes) if authentication else None
+            authorization = None
+            if authentication:
+                is_listing = address.url.endswith(_LIST)
+                authorization = _header(authentication, scopes, is_listing=is_listing)
             own_headers = dict(https.HEADERS)
             if authorization:
                 own_headers["Authorization"] = authorization
@@ -389,7 +394,9 @@ class RegistryConnection:
         )
 
 
-def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | None:
+def _header(
+    authentication: Authentication, scopes: tuple[str, ...], *, is_listing: bool
+) -> str | None:
     """Return the authorization header of a request.
 
     Raises:
@@ -403,8 +410,9 @@ def _header(authentication: Authentication, scopes: tuple[str, ...]) -> str | No
         _, repository, actions = scopes[0].split(":") if scopes else ("", "", "")
         if actions not in _TASKS:
             raise
-        place = f"for {_TASKS[actions]} {repository}"
-        raise RefusedError(f"{error.problem}: {place}", error.cure) from error
+        task = "reading" if is_listing else _TASKS[actions]
+        cure = READING_CURE if is_listing else error.cure
+        raise RefusedError(f"{error.problem}: for {task} {repository}", cure) from error
 
 
 def _scopes(method: str, url: str, *, is_anonymous: bool) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Deletes manifests and tags (OCI Distribution Specification v1.1, "Deleting")."""
+"""Deletes manifests and tags (OCI Distribution Specification v1.1, "Deleting"); restores them."""
 
 from ckf_airgap.registry.connection import RegistryConnection
 
+_STORED = (200, 201, 202)
 # 404: already deleted, perhaps by an attempt whose response was lost.
 _GONE = (200, 202, 204, 404)
 # Responses of registries that cannot delete a tag without its manifest.
@@ -43,3 +44,31 @@ def delete_tag(connection: RegistryConnection, repository: str, tag: str) -> boo
     path = f"/v2/{repository}/manifests/{tag}"
     answer = connection.request("DELETE", path, expected=(*_GONE, *_NO_TAG_DELETION))
     return answer.status in _GONE
+
+
+def restore_manifest(
+    connection: RegistryConnection,
+    repository: str,
+    reference: str,
+    media_type: str,
+    content: bytes,
+) -> None:
+    """Store a manifest or an index again, by its digest or under a tag.
+
+    Args:
+        connection: The registry.
+        repository: The repository.
+        reference: The digest or the tag.
+        media_type: Its media type.
+        content: Its bytes.
+
+    Raises:
+        RegistryError: The registry fails or refuses it.
+    """
+    connection.request(
+        "PUT",
+        f"/v2/{repository}/manifests/{reference}",
+        expected=_STORED,
+        headers={"Content-Type": media_type},
+        body=content,
+    )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import cast
 from urllib.parse import urljoin, urlsplit
 
-from ckf_airgap.errors import RegistryError
 from ckf_airgap.images.reference import is_repository
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.connection import LARGEST_DOCUMENT, Answer, RegistryConnection
+from ckf_airgap.registry.registry_errors import UnreadableError
 
 # More than any registry of releases has: a limit for pages that never end.
 _MOST_NAMES = 200_000
@@ -111,8 +111,8 @@ def _next_page(answer: Answer, path: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.path.startswith("/v2/") else ""
 
 
-def _unreadable(connection: RegistryConnection, path: str, problem: str) -> RegistryError:
-    return RegistryError(
+def _unreadable(connection: RegistryConnection, path: str, problem: str) -> UnreadableError:
+    return UnreadableError(
         f"the list at {path} of registry {connection.host} {problem}",
         "check the registry's log, and the proxy in front of it",
     )

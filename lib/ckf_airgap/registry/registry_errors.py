@@ -2,13 +2,18 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from ckf_airgap.errors import OWN_APPLICATION, RegistryError, printable
 from ckf_airgap.network import https
 from ckf_airgap.network.proxies import NO_PROXY_CURE
-from ckf_airgap.registry.authentication import CREDENTIALS_CURE, CredentialsError
+from ckf_airgap.registry.authentication import (
+    CREDENTIALS_CURE,
+    READING_CURE,
+    CredentialsError,
+)
 
 # In words, or as the distribution project's registry writes errno(3) 28 and 122.
 _FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
@@ -19,6 +24,10 @@ _IMMUTABLE = re.compile(r"immutable|overwrit|already exists|cannot be (?:changed
 
 class RefusedError(RegistryError):
     """The registry refuses something in one repository; others may work."""
+
+
+class UnreadableError(RegistryError):
+    """An answer about one repository is damaged or too large; others may work."""
 
 
 class TagTakenError(RefusedError):
@@ -48,6 +57,7 @@ class Request:
         tag: The tag or the digest of a manifest, or empty.
         present: The digest of the manifest of the tag, or empty.
         elsewhere: The address that answered, if it is not the registry; otherwise empty.
+        is_listing: Whether it was to list the tags of the repository.
     """
 
     host: str
@@ -56,12 +66,18 @@ class Request:
     tag: str
     present: str
     elsewhere: str
+    is_listing: bool = False
 
     @property
     def place(self) -> str:
         """The repository, and the tag or digest if there is one."""
         separator = "@" if ":" in self.tag else ":"
         return f"{self.repository}{separator}{self.tag}" if self.tag else self.repository
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it was to read a manifest or a list of tags."""
+        return self.method == "GET" and (bool(self.tag) or self.is_listing)
 
     @property
     def is_deletion(self) -> bool:
@@ -106,7 +122,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         )
     if request.is_deletion and (status in (405, 501) or b"UNSUPPORTED" in body):
         return DeletionDisabledError(f"{registry} {_NO_DELETION[0]}{words}", _NO_DELETION[1])
-    known = (_OF_A_DELETION if request.is_deletion else _OF_A_REPOSITORY).get(status)
+    known = _known(request).get(status)
     if known is None:
         problem = f"answered {status} to {request.method} for {request.place}"
         kind = RegistryError if status >= 500 else RefusedError
@@ -114,6 +130,26 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
     problem, cure = known
     kind = RegistryError if status in (429, 507) else RefusedError
     return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
+
+
+def _known(request: Request) -> Mapping[int, tuple[str, str]]:
+    if request.is_deletion:
+        return _OF_A_DELETION
+    return {**_OF_A_REPOSITORY, **_OF_A_READING} if request.is_reading else _OF_A_REPOSITORY
+
+
+def wrong_content(host: str, repository: str, digest: str) -> UnreadableError:
+    """Return the error for content with another digest, or of more bytes than are read.
+
+    Args:
+        host: The registry.
+        repository: The repository.
+        digest: The expected digest, or the tag.
+    """
+    return UnreadableError(
+        f"registry {host} returned wrong content for {digest} of {repository}",
+        "check the registry's storage, then run it again",
+    )
 
 
 def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = "") -> RegistryError:
@@ -237,6 +273,11 @@ _OF_A_REPOSITORY = {
     415: ("does not take the media type of {place}", _LOG),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
     507: _NO_SPACE,
+}
+_OF_A_READING = {
+    401: ("refused the credentials, or wants some: for reading {place}", READING_CURE),
+    403: ("forbids this account to read {place}", READING_CURE),
+    405: ("does not let {place} be read", _LOG),
 }
 _NO_DELETION = (
     "does not delete anything",
