@@ -5,11 +5,9 @@ pack that was killed continues there: charms and layers that were fetched are no
 and a tag is resolved once, even if it has moved since.
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.archive_writers import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble
 from ckf_airgap.packing.conversion import convert_layers
+from ckf_airgap.packing.directory_lock import locked
 from ckf_airgap.packing.image_lists import distinct_images, juju_images
 from ckf_airgap.packing.kit import KitContents
 from ckf_airgap.packing.pack_request import PackRequest
@@ -115,9 +114,9 @@ class Packer:
             AirgapError: A step fails. What was fetched is kept for the next run.
         """
         self._skopeo.check()
-        with self._locked():
+        with locked(self._folder):
             self._publication.resume()
-        with self._locked(), self._remembering() as journal:
+        with locked(self._folder), self._remembering() as journal:
             charms = self._charms(journal)
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
@@ -151,8 +150,8 @@ class Packer:
                     names = [*self._write(charms, images, manifest, writer), *writer.files.names]
             finally:
                 writer.close()
-        if not dry_run:
-            self._publish(names, manifest, is_there=is_there)
+            if not dry_run:
+                self._publish(names, manifest, is_there=is_there)
         return packed
 
     def _publish(self, names: list[str], manifest: PackManifest, *, is_there: bool) -> None:
@@ -346,28 +345,6 @@ class Packer:
         except OSError as error:
             raise disk_error(folder, error) from error
         return folder
-
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Lock the directory while this pack runs."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder, os.O_RDONLY)
-        except OSError as error:
-            raise disk_error(self._folder, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"another pack is running in {self._request.output}",
-                "wait for it, or name another directory with --output",
-            ) from error
-        finally:
-            os.close(descriptor)
-            # If nothing was fetched, nothing is left.
-            with suppress(OSError):
-                self._folder.rmdir()
 
     @contextmanager
     def _remembering(self) -> Generator[Journal]:
