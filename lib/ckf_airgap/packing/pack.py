@@ -105,7 +105,8 @@ class Packer:
 
         Args:
             dry_run: Whether to stop before layers are fetched. Charms are downloaded and kept,
-                because the list of images comes from them.
+                because the list of images comes from them. Nothing else changes in the output
+                directory but the record of what was looked up.
 
         Returns:
             What was packed.
@@ -114,8 +115,9 @@ class Packer:
             AirgapError: A step fails. What was fetched is kept for the next run.
         """
         self._skopeo.check()
-        with locked(self._folder):
-            self._publication.resume()
+        if not dry_run:
+            with locked(self._folder):
+                self._publication.resume()
         with locked(self._folder), self._remembering() as journal:
             charms = self._charms(journal)
             versions = _versions(charms)
@@ -141,11 +143,13 @@ class Packer:
             names: list[str] = []
             kit = self._request.kit
             try:
-                if kit:
-                    self._publication.require_kit_place(kit.names)
-                if not is_there:
-                    self._publication.require_place(writer.files.names)
-                    self._require_space(packed, writer, dry_run=dry_run)
+                # After an interrupted publication, a dry run finds files of both packs.
+                if not self._publication.is_interrupted:
+                    if kit:
+                        self._publication.require_kit_place(kit.names)
+                    if not is_there:
+                        self._publication.require_place(writer.files.names)
+                self._require_space(packed, None if is_there else writer, dry_run=dry_run)
                 if not (dry_run or is_there):
                     names = [*self._write(charms, images, manifest, writer), *writer.files.names]
             finally:
@@ -321,14 +325,29 @@ class Packer:
         parts = assemble(self._request.layout, images, manifest, {}, part_size, self._request.key)
         return ImageArchiveWriter(self._folder / IMAGES, parts, part_size)
 
-    def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:
-        if not dry_run:
-            writer.files.remove_others()
+    def _require_space(
+        self, packed: Packed, writer: ImageArchiveWriter | None, *, dry_run: bool
+    ) -> None:
+        """Say how much space is needed, and require it unless this is a dry run.
+
+        Args:
+            packed: What is packed.
+            writer: Writes images.tar.gz; None if the archives are there already.
+            dry_run: Whether nothing is written.
+        """
         kit = self._request.kit
-        needed = writer.needed_bytes + packed.charm_bytes + (kit.size if kit else 0)
+        needed = kit.size if kit else 0
+        to_fetch = 0
+        if writer:
+            if not dry_run:
+                writer.files.remove_others()
+            needed += writer.needed_bytes + packed.charm_bytes
+            to_fetch = packed.layer_bytes - packed.fetched_bytes
+        if not needed:
+            return
         free = shutil.disk_usage(self._folder).free
         self._steps.say(
-            f"{packed.layer_bytes - packed.fetched_bytes:,} bytes to fetch; "
+            f"{to_fetch:,} bytes to fetch; "
             f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
         )
         if needed > free and not dry_run:
