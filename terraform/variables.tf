@@ -67,7 +67,7 @@ variable "revision" {
 }
 
 variable "storage_directives" {
-  description = "Storage, for example { artifacts = \"200G\" } for a volume that holds the archives."
+  description = "Storage, for example { artifacts = \"200G\" } for a volume for the archives."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -1,9 +1,9 @@
 """Builds the command as one file, build/ckf-airgap: tox -e command.
 
-The file is a PEX (https://docs.pex-tool.org): a zip archive that Python runs. It holds the code of
-the command, the documents as HTML, and the wheels of the packages that it needs, for each Python
-and architecture of ``PYTHONS`` and ``ARCHITECTURES``, byte for byte as uv.lock has them. The same
-sources give the same file.
+The file is a PEX (https://docs.pex-tool.org): a zip archive that Python runs. It contains the code
+of the command, the documents as HTML, and the unchanged wheels of its dependencies from uv.lock,
+for each version in ``PYTHONS`` and each architecture in ``ARCHITECTURES``. The same sources give
+the same file.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from packaging.pylock import PackageWheel, Pylock
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-"""Of Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13."""
+"""The versions in Ubuntu 22.04, Debian 12, Ubuntu 24.04 and Debian 13."""
 ARCHITECTURES = ("x86_64", "aarch64")
-"""As Linux names them: amd64 and arm64."""
-# Of Ubuntu 22.04, the oldest of these systems (PEP 600).
+"""The names in Linux of amd64 and arm64."""
+# The minor version of glibc in Ubuntu 22.04, the oldest of these systems (PEP 600).
 _GLIBC = 35
 _OLDEST_GLIBC = 17
 _ROOT = Path(__file__).parents[1]
@@ -35,15 +35,15 @@ _BUILD = _ROOT / "build"
 _WHEELS = _BUILD / "wheels"
 _DOCUMENTS = _BUILD / "docs"
 COMMAND = _BUILD / "ckf-airgap"
-"""The file."""
+"""The path of the command's file."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A Python on an architecture.
+    """A Python version on an architecture.
 
     Attributes:
-        python: Its version, for example ``3.12``.
+        python: The version, for example ``3.12``.
         architecture: One of ``ARCHITECTURES``.
     """
 
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def platforms(self) -> list[str]:
-        """The platforms of the wheels that it runs, the best first (PEP 600)."""
+        """The compatible platforms of wheels, the best first (PEP 600)."""
         return [
             f"manylinux_2_{minor}_{self.architecture}"
             for minor in range(_GLIBC, _OLDEST_GLIBC - 1, -1)
@@ -60,7 +60,7 @@ class Target:
 
     @property
     def tags(self) -> list[Tag]:
-        """The tags of the wheels that it runs, the best first (PEP 425)."""
+        """The compatible tags of wheels, the best first (PEP 425)."""
         major, minor = map(int, self.python.split("."))
         version, platforms = (major, minor), self.platforms
         interpreter = f"cp{major}{minor}"
@@ -71,7 +71,7 @@ class Target:
 
     @property
     def environment(self) -> Environment:
-        """The values of markers (PEP 508)."""
+        """The values of environment markers (PEP 508)."""
         return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python}.0",
@@ -87,7 +87,14 @@ class Target:
         }
 
     def write(self, folder: Path) -> Path:
-        """Write it down for pex (its manual, "Complete platform")."""
+        """Write the target as a file for pex (PEX manual, "Complete platform").
+
+        Args:
+            folder: The directory for the file.
+
+        Returns:
+            The path of the file.
+        """
         path = folder / f"{self.python}-{self.architecture}.json"
         tags = [str(tag) for tag in self.tags]
         document = {"marker_environment": self.environment, "compatible_tags": tags}
@@ -99,14 +106,14 @@ TARGETS = tuple(Target(python, each) for python in PYTHONS for each in ARCHITECT
 
 
 def locked_wheels(lock: Pylock, target: Target) -> Iterator[tuple[str, PackageWheel]]:
-    """Find what uv.lock has for a target.
+    """Select the wheels in uv.lock for a target.
 
     Args:
-        lock: The lock of the command.
+        lock: The exported lock file.
         target: The target.
 
-    Returns:
-        ``NAME==VERSION`` and the wheel, of each package.
+    Yields:
+        ``NAME==VERSION`` and the wheel of each package.
     """
     for package, found in lock.select(environment=target.environment, tags=target.tags):
         if not isinstance(found, PackageWheel):
@@ -125,7 +132,7 @@ def _read_lock(folder: Path) -> Pylock:
 
 
 def _fetch(lock: Pylock, folder: Path, target: Target) -> list[Path]:
-    """Fetch the wheels of a target with pip, which checks their hashes."""
+    """Download the missing wheels of a target with pip, which checks their hashes."""
     wheels = list(locked_wheels(lock, target))
     paths = [_WHEELS / wheel.filename for _, wheel in wheels]
     lacking = [
@@ -149,13 +156,13 @@ def _is(path: Path, wheel: PackageWheel) -> bool:
 
 
 def _stage(folder: Path) -> Path:
-    """Copy the code and the documents, without what tools have left beside them."""
+    """Copy the code and the documents, without caches and hidden files."""
     staged = folder / "content"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     shutil.copytree(_ROOT / "lib" / "ckf_airgap", staged / "ckf_airgap", ignore=ignored)
     shutil.copytree(_DOCUMENTS, staged / "documents", ignore=ignored)
     for path in staged.rglob("*"):
-        # Git keeps no others, whatever the umask is.
+        # Git records only these modes, whatever the umask is.
         path.chmod(0o755 if path.is_dir() else 0o644)
     return staged
 
@@ -163,7 +170,7 @@ def _stage(folder: Path) -> Path:
 def main() -> None:
     """Build the file."""
     if not (_DOCUMENTS / "index.html").exists():
-        sys.exit(f"{_DOCUMENTS} is not there: tox -e docs builds it; make command does both")
+        sys.exit(f"{_DOCUMENTS} is missing: run tox -e docs, or make command, which runs both")
     _WHEELS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -180,7 +187,7 @@ def main() -> None:
                 f"--sources-directory={_stage(folder)}",
                 f"--entry-point={project['scripts']['ckf-airgap']}",
                 "--python-shebang=/usr/bin/env python3",
-                # Wheels as they are: their checksums are those of uv.lock.
+                # Keep the wheels unchanged, with the checksums of uv.lock.
                 "--no-pre-install-wheels",
                 # In a virtual environment of copies, lightkube and its models share a directory.
                 "--venv",

@@ -167,7 +167,7 @@ def test_nothing_but_text(command: str, case: ArchiveCase) -> None:
     answer = case.push(content) if command == "push" else case.inspect(content)
     assert answer.status == 2, answer.said
     (error,) = answer.error.splitlines()
-    assert "holds no images" in error
+    assert "contains no images" in error
 
 
 AMD64 = sample_image("base", "server")

@@ -235,7 +235,7 @@ def test_a_chain_with_parts_and_a_signature(
     status, said, error = carrier.push("third", *verify)
     assert (status, said) == (2, "")
     assert error.count("\n") <= 2
-    assert f"first push the archive that it stands on, whose id is {second['id']}" in error
+    assert f"first push the archive that it is based on, whose id is {second['id']}" in error
     assert f"(and before it {first['id']})" in error
     assert carrier.files() == before
     assert len(carrier.pushed("second", *verify)) == 2
@@ -256,7 +256,7 @@ def test_a_base_that_is_not_in_the_registry(layout: str, carrier: Carrier) -> No
     assert (status, said) == (2, "")
     count = second["left_out_layers"]
     assert f"leaves out {count} layers, and the registry lacks {count} of them" in error
-    assert f"first push the archive that it stands on, whose id is {first['id']}" in error
+    assert f"first push the archive that it is based on, whose id is {first['id']}" in error
     assert len(error.encode()) < 2048
     assert carrier.files() == before
     # The check before a deployment says the same, and the plan lacks nothing.
@@ -341,7 +341,7 @@ def test_what_is_no_earlier_pack(carrier: Carrier) -> None:
         del image["layers"]
     old.write_text(json.dumps(document))
     cases = (
-        (("--format", "docker", "--since", str(base)), "has the format oci, and a difference to"),
+        (("--format", "docker", "--since", str(base)), "has the format oci, so a difference to"),
         (("--architecture", "arm64", "--since", str(base)), "arm64"),
         (("--since", str(base), "--output", str(base.parent)), "is in the directory of --output"),
         (("--since", str(other)), "has no record of ckf-airgap pack"),

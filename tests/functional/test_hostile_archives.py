@@ -170,9 +170,9 @@ KINDS: Mapping[str, Kind] = {
     "zip in gzip": Kind(gz(zipped), "not a tar archive"),
     "gzip in gzip": Kind(gz(gzip.compress), "not a tar archive"),
     "gzip of nothing": Kind(gz(lambda _: b""), "is empty"),
-    "a tar without members": Kind(gz(lambda _: bytes(10240)), "holds no images"),
+    "a tar without members": Kind(gz(lambda _: bytes(10240)), "contains no images"),
     "only folders": Kind(
-        gz(lambda _: header("a", 0, tarfile.DIRTYPE) + bytes(1024)), "holds no images"
+        gz(lambda _: header("a", 0, tarfile.DIRTYPE) + bytes(1024)), "contains no images"
     ),
     # Cut off, at each layer of nesting.
     "gzip cut in its header": Kind(lambda s: gzip.compress(s)[:7], "ends in the middle"),
@@ -249,10 +249,10 @@ KINDS: Mapping[str, Kind] = {
     # Not the files that they seem.
     "a link for an image": Kind(
         gz(lambda _: header("image.tar", 0, tarfile.SYMTYPE, "/etc/passwd") + bytes(1024)),
-        "holds no images",
+        "contains no images",
     ),
     "a device for an image": Kind(
-        gz(lambda _: header("image.tar", 0, tarfile.BLKTYPE) + bytes(1024)), "holds no images"
+        gz(lambda _: header("image.tar", 0, tarfile.BLKTYPE) + bytes(1024)), "contains no images"
     ),
     "zip for an image": Kind(gz(lambda s: inner(s, zipped)), "not a tar archive"),
     "links in a circle for layers": Kind(gz(links), "a chain of more than 16 links"),

@@ -151,7 +151,7 @@ CHARMS: Mapping[str, tuple[Charms, str]] = {
     ),
     "100,000 charms that are none": (
         lambda: ((f"x{n}.charm", b"x") for n in range(100_000)),
-        "holds more than 1000 .charm files",
+        "contains more than 1000 .charm files",
     ),
     "100 charms of 12,000 endpoints": (
         lambda: ((f"c{n}.charm", of_endpoints("requires", 12_000, f"c{n}x")) for n in range(100)),

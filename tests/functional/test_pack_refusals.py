@@ -136,7 +136,7 @@ def test_a_registry_that_demands_an_account(
 def test_a_folder_without_charms(outside: Outside, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "charms").mkdir()
     assert main(words(outside, tmp_path)) == 2
-    assert "holds no .charm file" in capsys.readouterr().err
+    assert "contains no .charm file" in capsys.readouterr().err
     assert not list((tmp_path / "packed").iterdir())
     (tmp_path / "charms" / "bad.charm").write_bytes(b"PK nothing")
     (tmp_path / "charms" / "worse.charm").write_bytes(b"")
@@ -154,7 +154,7 @@ def test_charms_of_the_bundle_that_are_not_in_the_folder(
     bundle = tmp_path / "bundle.yaml"
     bundle.write_text("applications: {a: {charm: minio}, b: {charm: not-here}}")
     assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 2
-    assert "the directory of the charms lacks not-here" in capsys.readouterr().err
+    assert "the directory of --charms lacks not-here" in capsys.readouterr().err
     bundle.write_text("applications: {a: {charm: minio, channel: 1.8/stable}}")
     assert main(words(outside, tmp_path, "--bundle", str(bundle))) == 0
     packed = document(capsys)

@@ -186,7 +186,7 @@ def test_a_file_that_is_no_kubeconfig(case: PruneCase, cluster: Cluster, content
     cluster.kubeconfig.write_text(content)
     done = case.prune("--kubeconfig", str(cluster.kubeconfig), "--yes")
     assert done.status == 2, done.said
-    assert "is not a kubeconfig that can be used" in done.error
+    assert "is not a usable kubeconfig" in done.error
     assert "the-token" not in done.error
 
 

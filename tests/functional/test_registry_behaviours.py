@@ -289,7 +289,7 @@ _CAUSES: Mapping[int, tuple[str, str]] = {
     401: ("refused the credentials", "give an account"),
     403: ("forbids this account to push", "give an account"),
     404: ("has no repository", "each repository, to be made first"),
-    405: ("does not take pushes", "read-only mode off"),
+    405: ("does not accept pushes", "read-only mode off"),
     409: ("does not let", "locked"),
     412: ("does not let", "locked"),
     413: ("takes no upload of this size", "raise the limit"),

@@ -90,7 +90,7 @@ def test_other_files_and_folders_do_not_count(archive: Path, folder: Path) -> No
 def test_two_charms_of_one_name_are_refused_with_both_files(archive: Path, folder: Path) -> None:
     minio = Release.builtin(["minio"]).charms
     made = write_charm_archive(minio, archive, CharmOptions(duplicated=frozenset({"minio"})))
-    with pytest.raises(ArtifactError, match=r"holds the charm minio twice") as error:
+    with pytest.raises(ArtifactError, match=r"contains the charm minio twice") as error:
         unpack_charms(FileSource(archive), folder)
     assert all(charm.file_name in str(error.value) for charm in made.charms)
 
@@ -124,10 +124,13 @@ def test_of_several_versions_the_newest_counts_and_the_others_are_between(
 @pytest.mark.parametrize(
     ("versions", "said"),
     [
-        (("1.9.2", "1.9.2"), "holds the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
-        (("latest", "1.9.2"), "holds the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
-        (("1.9.2", "1.10.0", "latest"), "holds the charm pilot twice: in 0.charm and in 2.charm"),
-        (("latest", "edge"), "holds the charm pilot twice: in 0.charm and in 1.charm"),
+        (("1.9.2", "1.9.2"), "contains the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
+        (("latest", "1.9.2"), "contains the charm pilot 1.9.2 twice: in 0.charm and in 1.charm"),
+        (
+            ("1.9.2", "1.10.0", "latest"),
+            "contains the charm pilot twice: in 0.charm and in 2.charm",
+        ),
+        (("latest", "edge"), "contains the charm pilot twice: in 0.charm and in 1.charm"),
     ],
 )
 def test_charms_of_one_name_that_no_version_tells_apart_are_refused(
@@ -145,7 +148,7 @@ def test_an_archive_without_charms_is_refused(
     members: list[tuple[str, bytes]], archive: Path, folder: Path
 ) -> None:
     write_archive(archive, members)
-    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz holds no \.charm file"):
+    with pytest.raises(ArtifactError, match=r"charms\.tar\.gz contains no \.charm file"):
         unpack_charms(FileSource(archive), folder)
 
 
@@ -301,7 +304,7 @@ def test_where_none_can_be_read_all_are_named_at_once(archive: Path, folder: Pat
 def test_there_are_not_more_than_any_release_has(archive: Path, folder: Path) -> None:
     broken = [(f"x{number}.charm", b"x") for number in range(1_000)]
     write_archive(archive, [("a.charm", charm_file(Charm("a"))), *broken])
-    with pytest.raises(ArtifactError, match=r"holds more than 1000 \.charm files"):
+    with pytest.raises(ArtifactError, match=r"contains more than 1000 \.charm files"):
         unpack_charms(FileSource(archive), folder)
     write_archive(archive, [("a.charm", charm_file(Charm("a"))), *broken[1:]])
     assert len(unpack_charms(FileSource(archive), folder).unreadable) == 999

@@ -108,7 +108,7 @@ def test_each_node_tells_what_it_has_pulled(cluster: FakeClient) -> None:
     found = [(each.node, each.problem) for each in tried("one", "two", "off")]
     assert found == [
         ("one", ""),
-        ("one", f"pulled {OTHER}, which is not what the registry holds"),
+        ("one", f"pulled {OTHER}, which is not the digest in the registry"),
         ("two", "ErrImagePull: not found"),
         ("two", ""),
         ("off", "not pulled within 60 seconds"),

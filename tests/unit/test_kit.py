@@ -93,29 +93,29 @@ REFUSED: list[tuple[Change, str]] = [
     (lambda folder: write_program(folder / "juju", RISCV), "juju is for another CPU, not"),
     (
         lambda folder: write_program(folder / "juju", text="path\tgithub.com/other/juju\n"),
-        "juju is not the program of the juju client",
+        "juju is not the juju client",
     ),
     (
         lambda folder: (folder / "juju").write_text("#!/bin/sh\n"),
-        "not the program of the juju",
+        "juju is not the juju client",
     ),
-    (lambda folder: (folder / "juju").write_bytes(b""), "not the program of the juju"),
+    (lambda folder: (folder / "juju").write_bytes(b""), "juju is not the juju client"),
     (lambda folder: (folder / "juju").unlink(), "juju cannot be read"),
-    (lambda folder: os.truncate(folder / "command", 100), "as one file .it holds no code"),
+    (lambda folder: os.truncate(folder / "command", 100), "as one file .it contains no code"),
     (lambda folder: (folder / "command").unlink(), "as one file .it cannot be read: No such"),
     (
         lambda folder: write_command(folder / "command", "9.9"),
-        f"it is 9.9, and this is {__version__}",
+        f"its version is 9.9, not {__version__}",
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "other.html"),
-        "it has no documents",
+        "it contains no documents",
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "index.html", "../x"),
-        "it has no documents",
+        "it contains no documents",
     ),
-    (lambda folder: write_charm(folder / "command"), "it holds no code"),
+    (lambda folder: write_charm(folder / "command"), "it contains no code"),
 ]
 
 
@@ -140,11 +140,11 @@ def test_a_command_file_of_another_compression(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--kit-charm", "x"], "are only for --kit"),
-        (["--kit-controller-charm", "x"], "are only for --kit"),
-        (["--kit-juju", "x"], "are only for --kit"),
-        (["--kit"], "--kit needs the charm"),
-        (["--kit", "--kit-charm", "x"], "--kit needs the command as one file"),
+        (["--kit-charm", "x"], "require --kit"),
+        (["--kit-controller-charm", "x"], "require --kit"),
+        (["--kit-juju", "x"], "require --kit"),
+        (["--kit"], "--kit requires the charm"),
+        (["--kit", "--kit-charm", "x"], "--kit requires the command as one file"),
         (["--kit", "--kit-charm", "x", "--kit-command", "y"], "x is not a readable charm"),
     ],
 )

@@ -135,7 +135,7 @@ def test_what_the_registry_does_not_answer_to_is_told_with_the_reason() -> None:
 
 def test_an_archive_whose_names_tell_no_registry_is_refused() -> None:
     retagged = archive("172.17.0.2:5000/istio/pilot:1")
-    with pytest.raises(ArtifactError, match="tells its original registry"):
+    with pytest.raises(ArtifactError, match="a name with its original registry"):
         OriginalNames.of(retagged, (), LOCATION).require_some()
     known = OriginalNames.of(retagged, [reference("docker.io/istio/pilot:1")], LOCATION)
     known.require_some()

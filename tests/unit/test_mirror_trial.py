@@ -192,4 +192,4 @@ def test_the_action_shows_the_files(
     words = "ckf-airgap mirrors --images images.tar.gz --registry registry.corp:5000/ckf"
     assert words in unit.run("mirrors", runtime="containerd")["containerd"]
     chosen.append(names_of())
-    assert "tells its original registry" in unit.fail("mirrors", runtime="all")
+    assert "a name with its original registry" in unit.fail("mirrors", runtime="all")

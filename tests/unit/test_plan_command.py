@@ -192,7 +192,7 @@ def test_a_damaged_archive_is_no_base_for_a_plan(
         Release.builtin(("kfp-api",)), tmp_path, ImageOptions(damage=damage), CharmOptions()
     )
     assert main(plan_arguments(made)) == 2
-    assert "holds 1 damaged images" in capsys.readouterr().err
+    assert "contains 1 damaged images" in capsys.readouterr().err
     # To look at it is what inspect is for.
     assert main(["inspect", "--images", str(made.images.path), "--format", "yaml"]) == 1
     document = printed(capsys)

@@ -216,8 +216,8 @@ def test_missing_images_are_named_and_their_applications_left_out(
     ("words", "message"),
     [
         (("--format", "terraform", "--upgrade-from", "old.tar.gz"), "the order of an upgrade"),
-        (("--output", "folder"), "--output is the directory of --format terraform"),
-        (("--format", "json", "--output", "folder"), "redirect the output into a file"),
+        (("--output", "folder"), "--output is only for --format terraform"),
+        (("--format", "json", "--output", "folder"), "redirect the output to a file"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

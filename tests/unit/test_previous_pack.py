@@ -48,7 +48,7 @@ def test_it_leaves_out_what_is_there() -> None:
     assert found_in(difference) == [["b:1", ""], ["b:1", "b:1"], ["a:1"], ["", ""]]
     assert difference.stands_on == (FIRST.identity,)
     assert left_out_text(difference) == (
-        "3 layers (306 bytes), and so all layers of 2 of 4 images"
+        "3 layers (306 bytes), including all layers of 2 of 4 images"
     )
     assert difference.identity == now.identity
 

@@ -262,5 +262,5 @@ def test_what_a_registry_deletes_by_mistake_is_put_back(case: Filled) -> None:
     try:
         carry_out(registry.client, plan, lambda _: None)
     except Exception as error:
-        assert "put back" in str(error)
+        assert "restored" in str(error)
     assert {(name, tag): registry.tags_of[name][tag] for name, tag in case.written} == before

@@ -88,7 +88,7 @@ def test_lists_and_manifests_are_not_such_files(text: str) -> None:
         ("jupyter:", "gives no list of images for jupyter"),
         ("jupyter: [[a/b:1]]", "gives no list of images for jupyter"),
         ("jupyter: [A b]", "'A b' is not an image"),
-        ("vscode: default", "has default for vscode, which stands for an image of pipelines"),
+        ("vscode: default", "has default for vscode, but it is only valid for pipelines"),
         ("jupyter: [a/b:1]\njupyter: [a/b:2]", "is not valid YAML.*repeats the key jupyter"),
     ],
 )
@@ -132,7 +132,7 @@ def test_every_release_has_a_default(tmp_path: Path) -> None:
 
 def test_charms_that_tell_no_release_name_no_default(tmp_path: Path) -> None:
     charms = charm_files([Charm("minio")], tmp_path)
-    with pytest.raises(ConfigurationError, match=r"do not tell their release.*python:3\.11 from"):
+    with pytest.raises(ConfigurationError, match=r"release of .* is unknown.*python:3\.11 from"):
         UserImages(with_default=True).for_release(charms)
     assert UserImages().for_release(charms) == UserImages()
 

@@ -22,7 +22,7 @@ class Allowance:
 
         Args:
             size: The size of its content, in bytes.
-            archive: The archive that holds it, for messages.
+            archive: The archive that contains it, for messages.
 
         Returns:
             The bytes to release later.
@@ -34,8 +34,8 @@ class Allowance:
         self._reserved += size
         if self._reserved > self._limit:
             raise ArtifactError(
-                f"{archive} holds more files and JSON documents than {self._limit >> 20} MiB of "
-                "memory can list",
+                f"{archive} contains more files and JSON documents than {self._limit >> 20} MiB "
+                "of memory can list",
                 "split it into several archives, and push one after the other",
             )
         return size

@@ -31,7 +31,7 @@ _STEP = 128 * 1024
 _MIB = 1024 * 1024
 # zstd's default limit: --long=27.
 _LARGEST_WINDOW = 128 * _MIB
-# Level 19 has a window of 8 MiB: an archive with the largest window can hold layers of that level.
+# Level 19 has a window of 8 MiB: an archive with the largest window can have layers of that level.
 _ALL_WINDOWS = _LARGEST_WINDOW + 8 * _MIB
 
 

@@ -143,8 +143,8 @@ class DockerImages(Generic[Layer]):
             problem = f"{self._scope.at.label} lacks the layer {lacking} of {entry.label}"
         elif len(files) != count:
             problem = (
-                f"{self._scope.at.label} holds {len(files)} layers of {entry.label}, whose config "
-                f"lists {count}"
+                f"{self._scope.at.label} contains {len(files)} layers of {entry.label}, whose "
+                f"config lists {count}"
             )
         if problem:
             for file in files:

@@ -49,7 +49,7 @@ def read_docker_manifest(
 
     Args:
         content: The document.
-        archive: The archive that holds it, for messages.
+        archive: The archive that contains it, for messages.
         is_at_top: Whether it is in the root directory of the archive. In other directories it may
             be another document: web applications have files of this name, too.
 

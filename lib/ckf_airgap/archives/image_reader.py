@@ -91,7 +91,7 @@ class Readings:
             raise ArtifactError(
                 f"{self._archive} does not show which of its files are layers and which are "
                 "archives",
-                "make an archive that holds only archives made by docker save",
+                "make an archive that contains only archives made by docker save",
             )
         return False
 
@@ -137,7 +137,7 @@ class ImageReader(Generic[Layer]):
             roles.
 
         Raises:
-            ArtifactError: The archive itself is damaged or truncated, or holds no images.
+            ArtifactError: The archive itself is damaged or truncated, or contains no images.
         """
         scope = ImageScope(Position(self._name), self._reading)
         self._walk(scope, archive)
@@ -146,7 +146,7 @@ class ImageReader(Generic[Layer]):
         if not has_any and not self.wrong:
             hints = listed([f"{each.file}: {each.reason}" for each in self._hints])
             raise ArtifactError(
-                f"{self._name} holds no images: neither docker save archives nor an OCI image "
+                f"{self._name} contains no images: neither docker save archives nor an OCI image "
                 f"layout{'; ' if hints else ''}{hints}",
                 "make it with ckf-airgap pack, or with tar -czf from docker save archives",
             )
@@ -224,7 +224,7 @@ class ImageReader(Generic[Layer]):
                 self._walk(inner, unpacked)
                 read_end(unpacked, label)
             if not inner.files and not inner.links:
-                raise ArtifactError(f"{label} is empty: it holds no file", RESAVE)
+                raise ArtifactError(f"{label} is empty: it contains no file", RESAVE)
         except ArtifactError as error:
             file.error = _damaged(label, error)
             file.verdict = Verdict.DAMAGED

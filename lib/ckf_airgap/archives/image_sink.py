@@ -38,7 +38,7 @@ class PassedOver:
     """A file that is not pushed.
 
     Attributes:
-        file: Its path, which begins with the path of the nested archive that holds it, if any.
+        file: Its path, which begins with the path of the nested archive that contains it, if any.
         reason: Why.
         cure: What to do if it is an image; empty if it cannot be one.
         is_warning: Whether the operator should know about it although it is no image.
@@ -65,7 +65,7 @@ class LayerFile:
     """A layer that the reader has reached.
 
     Attributes:
-        path: Its path in the archive that holds it.
+        path: Its path in the archive that contains it.
         holder: The base name of that archive without extension: tools name it after the image.
         place: Identifies it in the whole archive by its member number, as ``12``; in a nested
             archive behind the number of that one, as ``3/12``.
@@ -90,7 +90,7 @@ class ReadImage(Generic[Layer]):
 
     Attributes:
         key: Identifies it in the archive, whenever the archive is read.
-        member: The file that holds it, for messages.
+        member: The file that contains it, for messages.
         file_name: The base name of that file or directory, without extension: tools name it after
             the image.
         names: Its names in the archive, if any.

@@ -27,7 +27,7 @@ class ArchivedImage:
     """One image of images.tar.gz, or one artifact.
 
     Attributes:
-        member: The member of images.tar.gz that holds it.
+        member: The member of images.tar.gz that contains it.
         names: Its names in the archive, or the wanted image that the member is named after; empty
             if there is neither.
         image_id: The digest of its config.
@@ -109,7 +109,7 @@ class Inventory:
             if errors:
                 problems = listed([error.problem for error in errors])
                 cures = listed(list(dict.fromkeys(error.cure for error in errors)))
-                raise ArtifactError(f"{archive} holds {len(errors)} {what}: {problems}", cures)
+                raise ArtifactError(f"{archive} contains {len(errors)} {what}: {problems}", cures)
 
 
 class InventoryBuilder:

@@ -2,7 +2,7 @@
 
 The format is described in the OCI Image Specification v1.1 ("Image Layout", "Image Index", "Image
 Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algorithm>/<digest>``;
-an archive may hold these in any order.
+an archive may contain these in any order.
 """
 
 import re

@@ -15,7 +15,7 @@ PACK_MANIFEST = "ckf-airgap.json"
 """The name of the member."""
 
 SIGNATURE = f"{PACK_MANIFEST}.minisig"
-"""The name of the member behind it that holds its signature, where it is signed."""
+"""The name of the member after it with its signature, if it is signed."""
 
 MOST_PARTS = 999
 """How many parts an archive can have: their numbers have three digits."""
@@ -99,15 +99,15 @@ class PackManifest:
         images: The images, sorted by name.
         charms: The charms, sorted by name.
         bundle: The bundle that they were packed for, if any.
-        archive_size: The size of the archive that holds this record, in bytes.
+        archive_size: The size of the archive with this record, in bytes.
         upgrade_from: The release or bundle that it was packed to upgrade from, if any.
         user_images: The names of users' images by their purpose: ``jupyter``, ``vscode``,
             ``rstudio``, ``pipelines``, ``runtimes``, ``other``.
         part_size: If the archive is in parts: the size of each but the last, in bytes; 0 if not.
         part_starts: The SHA-256 of the first bytes (``parts.START_BYTES``) of each part from the
             second on.
-        stands_on: If the archive is a difference: the identities of the releases that have to be
-            in the registry before it, the latest first.
+        stands_on: If the archive is a difference: the identities of the releases that must be in
+            the registry before it, the latest first.
     """
 
     layout: str
@@ -269,7 +269,7 @@ class PackRecord:
 
 
 def first_record(archive: Source) -> PackManifest | None:
-    """Read what an archive says of itself, from its start, which may be all that there is of it.
+    """Read the record at the start of an archive. The rest of the archive may be missing.
 
     Args:
         archive: The archive, or its first part.

@@ -55,7 +55,7 @@ _MARKER_DISTANCE = 512
 # if it compressed like the previous one. A segment that compresses much better than that may
 # become too long to be copied.
 _FREE_SHARE = 0.8
-# How many bytes are held to restore the decoder after a false boundary, and their content (200 KiB
+# How many bytes are kept to restore the decoder after a false boundary, and their content (200 KiB
 # of a file of zeros give 200 MiB). If no boundary is proven within them, the search stops for the
 # rest of the member.
 _MOST_HELD = 8 * _MIB
@@ -347,7 +347,7 @@ class SegmentedMember:
         return result == _RANDOM and self._decoder.eof and not self._decoder.unused_data
 
     def _restore_decoder(self, content: int) -> None:
-        """Decode the held bytes again with a new decoder."""
+        """Decode the kept bytes again with a new decoder."""
         self._tape.repeated += content
         self._decoder = self._new_decoder()
         for part in self._held:

@@ -24,7 +24,7 @@ from ckf_airgap.archives.sparse import (
 from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE
-# The extended headers of a member hold names, attributes and maps of sparse files; larger ones are
+# The extended headers of a member have names, attributes and maps of sparse files; larger ones are
 # damaged or hostile.
 _LONGEST_EXTENDED_HEADERS = 1024 * 1024
 _KEPT_KEYS = frozenset({"path", "linkpath", "size"})
@@ -182,7 +182,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         extended = _Extended(archive)
         names_size += _BLOCK + len(header.name) + len(header.linkname)
         if names_size > _MOST_OF_NAMES:
-            raise ArtifactError(f"{archive} holds too many members", MAKE_AGAIN)
+            raise ArtifactError(f"{archive} contains too many members", MAKE_AGAIN)
         member = TarMember(header, source, archive, sparse)
         yield member
         member.finish()

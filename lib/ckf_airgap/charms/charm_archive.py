@@ -77,7 +77,7 @@ def unpack_charms(
         The charms. An unreadable charm does not affect the others.
 
     Raises:
-        ArtifactError: The archive is damaged, holds no readable charm, holds more charms than any
+        ArtifactError: The archive is damaged, contains no readable charm, more charms than any
             release has, or two of one name with the same or an unknown version.
         StorageError: The directory cannot be written to.
     """
@@ -146,7 +146,7 @@ class _Found:
         """
         if count == _MOST_CHARMS:
             raise ArtifactError(
-                f"{self.archive} holds more than {_MOST_CHARMS} .charm files",
+                f"{self.archive} contains more than {_MOST_CHARMS} .charm files",
                 "make it from the charms of one release",
             )
 
@@ -165,7 +165,7 @@ class _Found:
             raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
         if not self.charms:
             raise ArtifactError(
-                f"{self.archive} holds no .charm file",
+                f"{self.archive} contains no .charm file",
                 "make it with tar -czf from the .charm files",
             )
         return UnpackedCharms(self.charms.newest, unreadable, self.charms.between, self.digests)

@@ -88,7 +88,7 @@ class CharmVersions:
     """Charms by their names, of which there may be several versions.
 
     Attributes:
-        place: The name of the archive or directory that holds them, for messages.
+        place: The name of the archive or directory that contains them, for messages.
     """
 
     def __init__(self, place: str) -> None:
@@ -113,8 +113,8 @@ class CharmVersions:
         if other is not charm:
             which = f" {version}" if version else ""
             raise ArtifactError(
-                f"{self.place} holds the charm {charm.name}{which} twice: in {other.label} and in "
-                f"{charm.label}",
+                f"{self.place} contains the charm {charm.name}{which} twice: in {other.label} and "
+                f"in {charm.label}",
                 "leave out one of them and make it again",
             )
         versions[version] = charm

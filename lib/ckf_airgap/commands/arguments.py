@@ -185,7 +185,7 @@ def signed_record(arguments: argparse.Namespace, source: Source) -> PackManifest
         source: The archive.
 
     Returns:
-        What it says of itself; None if the option is not given.
+        Its record; None if the option is not given.
 
     Raises:
         ArtifactError: It is not signed with that key, or was changed since.

@@ -1,4 +1,4 @@
-"""``ckf-airgap inspect``: the content of archives."""
+"""``ckf-airgap inspect``: prints the content of archives."""
 
 import argparse
 from typing import Any
@@ -39,7 +39,7 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     if arguments.charms is None and arguments.images is None:
         raise ConfigurationError("nothing to inspect", "give --charms, --images or both")
     if arguments.report and not (arguments.charms and arguments.images):
-        raise ConfigurationError("--report is about a whole release", "give --charms and --images")
+        raise ConfigurationError("--report needs both archives", "give --charms and --images")
     document: dict[str, Any] = {}
     unpacked = read_charms(arguments)
     charms = unpacked.charms

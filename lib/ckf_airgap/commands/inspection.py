@@ -42,12 +42,15 @@ def inventory_document(inventory: Inventory) -> dict[str, Any]:
 
 
 def record_document(record: PackManifest | None) -> dict[str, Any]:
-    """Show what a packed release is, and what a difference stands on.
+    """Describe a packed release, and the releases that a difference is based on.
+
+    Args:
+        record: The record of the archive, or None.
 
     Returns:
-        ``id``, of the release; ``stands_on``, the ids of the releases that have to be in the
-        registry before it, the latest first; ``left_out_layers`` and ``left_out_bytes``. Nothing
-        for an archive that has no record.
+        ``id`` of the release; ``stands_on``, the ids of the releases that must be in the registry
+        before it, the latest first; ``left_out_layers`` and ``left_out_bytes``. Empty for an
+        archive without a record.
     """
     if record is None:
         return {}
@@ -141,7 +144,7 @@ def _record_text(record: PackManifest) -> str:
     lines = "".join(f"  {identity}\n" for identity in record.stands_on)
     return (
         f"{text}A difference without {len(record.left_out)} layers ({record.left_out_bytes:,} "
-        f"bytes), which the registry must have from the releases\n{lines}"
+        f"bytes), which the registry must have from these releases:\n{lines}"
     )
 
 

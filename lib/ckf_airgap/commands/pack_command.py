@@ -1,4 +1,4 @@
-"""``ckf-airgap pack``: makes the two archives, with internet access."""
+"""``ckf-airgap pack``: makes the two archives, on a machine with internet access."""
 
 import argparse
 import dataclasses
@@ -59,19 +59,19 @@ _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --kit \
       --kit-charm ckf-airgap_amd64.charm
 
-A file of --add-images may give the purpose of its images; those for notebooks appear in their
-lists:
+A file of --add-images may specify what its images are for. Those for notebooks appear in the lists
+of jupyter-ui:
   jupyter: [quay.io/team/notebook:1]
   vscode: [quay.io/team/code-server:1]
   rstudio: [quay.io/team/rstudio:1]
-  pipelines: default        # the base image of steps that name none; or a list
+  pipelines: default        # the base image of steps without one; or a list
   runtimes: [quay.io/team/model-server:1]
   other: [quay.io/team/tool:1]
-'default' is the base image of the kfp SDK of the release. By the version of the SDK:
+'default' is the base image of the release's kfp SDK. By SDK version:
 @BASE_IMAGES@.
 
-Charms are downloaded with juju download, images with skopeo, with the mirrors, accounts and
-proxies that these are configured with.
+juju download fetches the charms and skopeo the images, with the mirrors, accounts and proxies in
+the configuration of each.
 """.replace("@BASE_IMAGES@", textwrap.fill(BASE_IMAGES_OF_SDKS, 96))
 
 
@@ -79,16 +79,16 @@ def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
     pack = add_parser(
         "pack",
-        help="make images.tar.gz and charms.tar.gz, with internet access",
-        description="Make images.tar.gz and charms.tar.gz: the charms, and the images that they "
-        "take. An interrupted pack continues when it is run again.",
+        help="make images.tar.gz and charms.tar.gz, on a machine with internet access",
+        description="Make charms.tar.gz, and images.tar.gz with the images that the charms use. "
+        "If a pack is interrupted, run it again: it continues.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pack.set_defaults(run=_pack, format="yaml")
     which = pack.add_mutually_exclusive_group()
     which.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="the bundle whose charms are downloaded"
+        "--bundle", type=Path, metavar="FILE", help="the bundle whose charms to download"
     )
     which.add_argument(
         "--channel-map",
@@ -107,35 +107,35 @@ def define(add_parser: AddParser) -> None:
         type=Path,
         default=Path(),
         metavar="DIRECTORY",
-        help="where to write the two files (default: here)",
+        help="where to write the archives (default: the current directory)",
     )
     pack.add_argument(
         "--format",
         dest="layout",
         choices=LAYOUTS,
         default=LAYOUTS[0],
-        help="docker: docker save archives, which every tool reads; oci: one OCI image layout, "
-        "each layer once: smaller, and faster to push (default: %(default)s)",
+        help="docker: docker save archives, which every tool can read; oci: one OCI image layout "
+        "with each layer once, smaller and faster to push (default: %(default)s)",
     )
     pack.add_argument(
         "--part-size",
         default="",
         metavar="SIZE",
-        help="cut each archive into files of this size, for example 4.7GB or 700MiB: "
-        "images.tar.gz.001 and so on, which are read as one (default: one file)",
+        help="split each archive into files of this size, for example 4.7GB or 700MiB: "
+        "images.tar.gz.001 and so on, which are read as one archive (default: one file)",
     )
     pack.add_argument(
         "--sign",
         type=Path,
         metavar="FILE",
-        help="sign the archives with this secret key of minisign; its password is asked for, or "
-        f"taken from the environment variable {_VARIABLE}",
+        help="sign the archives with this minisign secret key; pack asks for its password, or "
+        f"reads it from the environment variable {_VARIABLE}",
     )
     pack.add_argument(
         "--kit",
         action="store_true",
-        help="add to the directory what else is carried: the charm, the juju client, this command "
-        "as one file, its documents as HTML, a README.md, and the checksums of all",
+        help="also write everything else that the air gap needs: the charm, the juju client, this "
+        "command as one file, its documents as HTML, a README.md, and the checksums of all files",
     )
     pack.add_argument(
         "--kit-charm", type=Path, metavar="FILE", help="the charm ckf-airgap, for --kit"
@@ -145,57 +145,55 @@ def define(add_parser: AddParser) -> None:
         type=Path,
         default=_SNAP_JUJU,
         metavar="FILE",
-        help="the juju client for --kit, a program for the nodes' architecture "
-        "(default: %(default)s)",
+        help="the juju client for --kit, for the nodes' architecture (default: %(default)s)",
     )
     pack.add_argument(
         "--kit-command",
         type=Path,
         metavar="FILE",
-        help="the command as one file, for --kit (default: the file that runs)",
+        help="the command as one file, for --kit (default: the running file)",
     )
     pack.add_argument(
         "--kit-controller-charm",
         type=Path,
         metavar="FILE",
-        help="the charm juju-controller, for --kit, if a controller of Juju 4 is to be "
-        "bootstrapped in the air gap",
+        help="the charm juju-controller for --kit, to bootstrap a Juju 4 controller",
     )
     pack.add_argument(
         "--architecture",
         choices=("amd64", "arm64"),
         default="amd64",
-        help="of the cluster's nodes (default: %(default)s)",
+        help="the architecture of the cluster's nodes (default: %(default)s)",
     )
     pack.add_argument(
         "--add-image",
         action="append",
         default=[],
         metavar="IMAGE",
-        help="an image besides those of the charms; may be given several times",
+        help="an image in addition to those of the charms; repeatable",
     )
     pack.add_argument(
         "--add-images",
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="images besides those of the charms: a list, Kubernetes manifests, or a map of "
-        f"purposes ({', '.join(PURPOSES)}) to lists; may be given several times",
+        help="images in addition to those of the charms: a list, Kubernetes manifests, or a map "
+        f"of purposes ({', '.join(PURPOSES)}) to lists; repeatable",
     )
     pack.add_argument(
         "--upgrade-from",
         default="",
         metavar="RELEASE|FILE",
-        help="the release that runs in the air gap, for example 1.10, or its bundle: "
-        "add the charms and images that the upgrade passes through",
+        help="the running release in the air gap, for example 1.10, or its bundle: add the "
+        "intermediate charms of the upgrade, and their images",
     )
     pack.add_argument(
         "--since",
         type=Path,
         metavar="FILE",
-        help="an archive of an earlier pack, or its ckf-airgap.json: make a difference, which "
-        "leaves the layers of that pack out of images.tar.gz; push takes them from the registry. "
-        "charms.tar.gz is always whole",
+        help="an archive of an earlier pack, or its ckf-airgap.json: make a difference, whose "
+        "images.tar.gz leaves out the layers of that pack; push finds them in the registry. "
+        "charms.tar.gz is always complete",
     )
     pack.add_argument(
         "--juju-version",
@@ -207,30 +205,33 @@ def define(add_parser: AddParser) -> None:
         "--authfile",
         type=Path,
         metavar="FILE",
-        help="where skopeo login or docker login has stored the accounts (default: where they do)",
+        help="the auth file of skopeo login or docker login (default: the one that they write)",
     )
     pack.add_argument(
         "--registry-ca",
         type=Path,
         metavar="FILE",
-        help="PEM certificates to trust besides those of the system, for registries and URLs",
+        help="PEM certificates to trust for registries and URLs, besides those of the system",
     )
     pack.add_argument(
         "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
     )
     pack.add_argument(
-        "--charmhub-url", default="", metavar="URL", help="another Charmhub than the public one"
+        "--charmhub-url",
+        default="",
+        metavar="URL",
+        help="the address of another Charmhub (default: the public one)",
     )
     pack.add_argument(
         "--allow-missing",
         action="store_true",
-        help="go on although charms of the release are missing",
+        help="continue although charms or images of the release are missing",
     )
     add_report(pack)
     pack.add_argument(
         "--dry-run",
         action="store_true",
-        help="download the charms, print what would be packed and its size, and stop",
+        help="download the charms, print the content and size of the archives, and stop",
     )
 
 
@@ -241,7 +242,8 @@ def _pack(arguments: argparse.Namespace) -> Answer:
         )
     if arguments.report and arguments.dry_run:
         raise ConfigurationError(
-            "--report is about archives that are written", "leave --dry-run or --report out"
+            "--report needs archives, which --dry-run does not write",
+            "leave --dry-run or --report out",
         )
     bundle = read_text(arguments.bundle)
     channels = read_text(arguments.channel_map)
@@ -318,7 +320,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
 
 
 def _write_report(output: Path, folder: Path) -> None:
-    """Read the archives that were written, as whoever inspects them does."""
+    """Read the written archives as ``inspect`` does, and write their papers."""
     charms, images = (find_archive(output / name) for name in (CHARMS, IMAGES))
     details = ArchivedDetails()
     unpacked = read_charm_archive(charms)
@@ -330,19 +332,17 @@ def _kit(arguments: argparse.Namespace) -> Kit | None:
     if not arguments.kit:
         others = arguments.kit_charm, arguments.kit_command, arguments.kit_controller_charm
         if any(others) or arguments.kit_juju != _SNAP_JUJU:
-            raise ConfigurationError(
-                "the options that begin with --kit- are only for --kit", "add --kit"
-            )
+            raise ConfigurationError("options that begin with --kit- require --kit", "add --kit")
         return None
     if not arguments.kit_charm:
         raise ConfigurationError(
-            "--kit needs the charm", "add --kit-charm with the file that charmcraft pack makes"
+            "--kit requires the charm", "add --kit-charm with the file that charmcraft pack makes"
         )
-    # PEX sets this to the file that runs (PEX manual, "PEX runtime variables").
+    # PEX sets this variable to the running file (PEX manual, "PEX runtime variables").
     command = arguments.kit_command or os.environ.get("PEX")
     if not command:
         raise ConfigurationError(
-            "--kit needs the command as one file, and this is another installation of it",
+            "--kit requires the command as one file, but this is another installation of it",
             "add --kit-command with the file that make command builds, build/ckf-airgap",
         )
     return Kit.of(
@@ -363,7 +363,7 @@ def _ask_password() -> str:
         return password
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            "the key of --sign has a password, and there is no terminal to ask for it at",
+            "the key of --sign has a password, but there is no terminal to ask for it",
             f"set the environment variable {_VARIABLE}",
         )
     return getpass.getpass("Password of the key: ")
@@ -372,8 +372,8 @@ def _ask_password() -> str:
 def _previous_pack(path: Path | None, output: Path) -> PreviousPack | None:
     if path and path.suffix != ".json" and path.resolve().parent == output.resolve():
         raise ConfigurationError(
-            f"--since {path} is in the directory of --output, where the difference replaces it",
-            "name another directory with --output",
+            f"--since {path} is in the directory of --output: the difference would replace it",
+            "choose another directory with --output",
         )
     return PreviousPack.read(path) if path else None
 
@@ -388,7 +388,7 @@ def _upgrade_start(text: str) -> UpgradeStart | None:
         releases = ", ".join(rule.release for rule in load_rules().releases)
         raise ConfigurationError(
             f"--upgrade-from {text} is neither a release nor the file of a bundle",
-            f"give one of {releases}, or the bundle that runs",
+            f"give one of {releases}, or the bundle of the running release",
         )
     return UpgradeStart.of_bundle(path.name, read_text(path))
 
@@ -413,7 +413,7 @@ def _added_images(
 
 
 class _FetchBar:
-    """Shows the progress of fetching on a terminal."""
+    """Shows the progress of fetching layers on a terminal."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar

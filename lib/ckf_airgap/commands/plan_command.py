@@ -1,4 +1,4 @@
-"""``ckf-airgap plan``: what would be deployed, and what is missing."""
+"""``ckf-airgap plan``: prints what would be deployed, and what is missing."""
 
 import argparse
 from pathlib import Path
@@ -39,7 +39,7 @@ def define(add_parser: AddParser) -> None:
     add_archives(plan, required=("charms", "images"))
     add_registry(plan)
     plan.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="a bundle of your own, in place of a release's"
+        "--bundle", type=Path, metavar="FILE", help="your own bundle, instead of the built-in one"
     )
     plan.add_argument("--overlay", type=Path, metavar="FILE", help="a bundle overlay")
     plan.add_argument(
@@ -56,18 +56,18 @@ def define(add_parser: AddParser) -> None:
         "--gateway-service-type",
         default="",
         metavar="TYPE",
-        help=f"one of {', '.join(GATEWAY_SERVICE_TYPES)} (default: the charm's)",
+        help=f"one of {', '.join(GATEWAY_SERVICE_TYPES)} (default: that of the gateway's charm)",
     )
     plan.add_argument(
         "--upgrade-from",
         metavar="FILE|URL",
-        help="the charms.tar.gz of the release that runs: print the steps of the upgrade, too",
+        help="the charms.tar.gz of the running release: also print the steps of the upgrade",
     )
     plan.add_argument(
         "--juju-version",
         default=_JUJU,
         metavar="VERSION",
-        help="the controller's, with --upgrade-from (default: %(default)s)",
+        help="the version of the controller, for --upgrade-from (default: %(default)s)",
     )
     plan.add_argument(
         "--output",
@@ -82,11 +82,11 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     is_terraform = arguments.format == _TERRAFORM
     _require_fitting(arguments)
     juju = JujuVersion.of_option(arguments.juju_version).text
-    # Check these before an archive is read for an hour.
+    # Check these first: reading an archive may take an hour.
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
         model=arguments.model.rpartition("/")[2],
-        # Terraform has no bundle that charms could be outside of.
+        # Without a bundle, no charm is outside it.
         excluded_charms="" if is_terraform else arguments.excluded_charms,
         gateway_service_type=arguments.gateway_service_type,
         bundle=read_text(arguments.bundle),
@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     )
     before = read_charms(arguments, "upgrade-from")
     unpacked = read_charms(arguments)
-    # Also check for unreadable charms that are needed.
+    # This also requires that the needed charms can be read.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
@@ -114,18 +114,18 @@ def _require_fitting(arguments: argparse.Namespace) -> None:
     form = arguments.format
     if form == "markdown" and not arguments.upgrade_from:
         raise ConfigurationError(
-            "--format markdown shows the steps of an upgrade",
+            "--format markdown prints the steps of an upgrade",
             "give the charms.tar.gz of the release that runs: --upgrade-from FILE",
         )
     if form == _TERRAFORM and arguments.upgrade_from:
         raise ConfigurationError(
-            "--format terraform deploys a release: Terraform cannot keep the order of an upgrade",
-            "leave out --upgrade-from, or choose another format",
+            "--format terraform only deploys: Terraform cannot keep the order of an upgrade",
+            "omit --upgrade-from, or choose another format",
         )
     if form != _TERRAFORM and arguments.output:
         raise ConfigurationError(
-            f"--output is the directory of --format terraform, not of --format {form}",
-            "redirect the output into a file: > FILE",
+            f"--output is only for --format terraform, not for --format {form}",
+            "redirect the output to a file: > FILE",
         )
 
 

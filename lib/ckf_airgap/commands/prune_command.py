@@ -1,4 +1,4 @@
-"""``ckf-airgap prune``: deletes from the registry what no kept archive names."""
+"""``ckf-airgap prune``: deletes images that no kept archive contains from the registry."""
 
 import argparse
 import sys
@@ -47,10 +47,10 @@ def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
     prune = add_parser(
         "prune",
-        help="delete images from the registry that no kept archive names",
-        description="Show the tags below the prefix that none of the kept archives names, and "
-        "delete them with --yes. Do not push meanwhile. The registry's garbage collection frees "
-        "the space afterwards.",
+        help="delete images that no kept archive contains from the registry",
+        description="List the tags below the prefix that no kept archive contains; delete them "
+        "with --yes. Do not push at the same time. The registry's garbage collection then frees "
+        "the space.",
     )
     prune.set_defaults(run=_prune)
     prune.add_argument(
@@ -58,46 +58,46 @@ def define(add_parser: AddParser) -> None:
         action="append",
         required=True,
         metavar="FILE|URL",
-        help="an images.tar.gz whose images stay, or its ckf-airgap.json; repeatable",
+        help="an images.tar.gz whose images to keep, or its ckf-airgap.json; repeatable",
     )
     prune.add_argument(
         "--charms",
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="a charms.tar.gz, for images that were pushed with names from charms; repeatable",
+        help="a charms.tar.gz, if images were pushed under names from its charms; repeatable",
     )
     prune.add_argument(
         "--old",
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="an images.tar.gz, or its ckf-airgap.json, that names repositories to look at beside "
-        "those in the registry's catalog; repeatable",
+        help="an images.tar.gz, or its ckf-airgap.json, whose repositories to search in addition "
+        "to those in the registry's catalog; repeatable",
     )
     add_reading(prune)
     add_registry(prune)
     prune.add_argument(
         "--whole-registry",
         action="store_true",
-        help="required if the registry prefix has no path: everything in the registry is below it",
+        help="required for a registry prefix without a path, which covers the whole registry",
     )
     add_authfile(prune)
     prune.add_argument(
         "--kubeconfig",
         type=Path,
         metavar="FILE",
-        help="of a cluster whose images stay, too",
+        help="the kubeconfig of a cluster; also keep the images that it uses",
     )
-    prune.add_argument("--context", help="the context in it (default: the current one)")
-    prune.add_argument("--yes", action="store_true", help="delete what the plan says")
+    prune.add_argument("--context", help="the context in that file (default: the current one)")
+    prune.add_argument("--yes", action="store_true", help="delete the listed tags")
     add_format(prune, ("text", "yaml", "json"))
 
 
 def _prune(arguments: argparse.Namespace) -> Answer:
     location = _location(arguments)
     if arguments.context and not arguments.kubeconfig:
-        raise ConfigurationError("--context without a kubeconfig", "give --kubeconfig as well")
+        raise ConfigurationError("--context requires --kubeconfig", "add --kubeconfig")
     cluster = None
     if arguments.kubeconfig:
         cluster = cluster_client(arguments.kubeconfig, arguments.context)
@@ -128,9 +128,9 @@ def _location(arguments: argparse.Namespace) -> RegistryLocation:
     location = RegistryLocation.parse(arguments.registry)
     if not location.path and not arguments.whole_registry:
         raise ConfigurationError(
-            f"the prefix {location} has no path, so that everything in this registry is below it, "
-            "whoever pushed it",
-            "add --whole-registry if nothing in it is to stay but what the kept archives name",
+            f"the prefix {location} has no path, so it covers everything in this registry, also "
+            "images that others pushed",
+            "add --whole-registry to keep nothing in it but the images of the kept archives",
         )
     return location
 
@@ -138,7 +138,7 @@ def _location(arguments: argparse.Namespace) -> RegistryLocation:
 def _kept(
     arguments: argparse.Namespace, charms: Sequence[CharmImages], location: RegistryLocation
 ) -> Mapping[str, frozenset[str]]:
-    """Return the tags that stay, by whole repository."""
+    """Return the tags of the kept archives, by full repository name."""
     paths: set[ImagePath] = set()
     for text in arguments.keep:
         record = _record(arguments, "keep", text)
@@ -158,7 +158,7 @@ def _kept(
 def _old(
     arguments: argparse.Namespace, charms: Sequence[CharmImages], location: RegistryLocation
 ) -> Iterable[str]:
-    """List the repositories that the archives of ``--old`` name."""
+    """List the repositories of the archives that ``--old`` specifies."""
     for text in arguments.old:
         record = _record(arguments, "old", text)
         source = None if record else find_source(arguments, "old", text)
@@ -178,17 +178,18 @@ def _is_record(text: str) -> bool:
 
 
 def _record(arguments: argparse.Namespace, option: str, text: str) -> PackManifest | None:
-    """Read the record of an archive, or a file that is one; None if there is none."""
+    """Read the record of an archive, or from a JSON file; None if the archive has none."""
     if not _is_record(text):
         return read_pack_manifest(find_source(arguments, option, text))
     if arguments.verify_key:
         raise ConfigurationError(
-            f"the signature of {text} cannot be checked", "give the archive instead"
+            f"--verify-key cannot check {text}, which contains no signature",
+            "give the archive instead",
         )
     record = PackManifest.decode(read_text(Path(text)).encode(), text)
     if record is None:
         raise ArtifactError(
-            f"{text} has a format of a later version", "use the version that packed it"
+            f"{text} has the format of a later version", "use the ckf-airgap that packed it"
         )
     return record
 
@@ -207,8 +208,8 @@ def _listed(client: RegistryClient, location: RegistryLocation) -> Iterable[str]
     names, problem = client.repositories()
     if problem:
         notice(
-            f"the catalog of registry {location.host} {problem}: only the repositories that the "
-            "given archives name are looked at; name more archives with --old"
+            f"the catalog of registry {location.host} {problem}: prune searches only the "
+            "repositories of the given archives; add earlier archives with --old"
         )
     return (name for name in names if is_below(name, location))
 
@@ -226,14 +227,14 @@ def _plan(
 def _require_kept(
     plan: PrunePlan, kept: Mapping[str, frozenset[str]], location: RegistryLocation
 ) -> None:
-    """Refuse to delete everything, which a wrong prefix or archive would do."""
+    """Refuse to delete every image, which a wrong prefix or archive would cause."""
     is_anything_kept = any(
         kept.get(each.name, frozenset()) & each.staying.keys() for each in plan.repositories
     )
     if not is_anything_kept and not all(each.is_empty for each in plan.repositories):
         raise ConfigurationError(
-            f"no image of the kept archives is in {location}, so that nothing would stay",
-            "see that prefix and archives belong together, or push these first",
+            f"{location} has no image of the kept archives: the prefix or the archives seem wrong",
+            "check that the prefix and the archives match, or push the archives first",
         )
 
 
@@ -254,7 +255,7 @@ class _Progress:
         self._bar.close()
 
     def step(self, text: str = "") -> None:
-        """Count one more, and write a line about it if there is any."""
+        """Count one step, and write a line if there is a text."""
         self._done += 1
         if text:
             self._bar.write(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What ``ckf-airgap prune`` prints: the plan, and what became of it."""
+"""The output of ``ckf-airgap prune``: the plan and its result."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,8 +9,8 @@ from ckf_airgap.pruning.removal import RemovalResult
 
 _FREED = "the garbage collection of the registry frees at most"
 _TAGS_LEFT = (
-    "TAGS THAT STAY: an image that stays has the same manifest, so that they take no space; this "
-    "registry deletes no tag alone"
+    "TAGS NOT DELETED: a kept image has the same manifest, so they take no space, and this "
+    "registry cannot delete a tag alone"
 )
 
 
@@ -22,7 +22,7 @@ def prune_document(
     Args:
         plan: The plan.
         location: The registry prefix.
-        result: What became of it; None if it was not carried out.
+        result: The result; None if the plan was not carried out.
     """
     host = location.host
     document: dict[str, Any] = {
@@ -44,12 +44,20 @@ def prune_document(
 def prune_text(
     plan: PrunePlan, location: RegistryLocation, result: RemovalResult | None = None
 ) -> str:
-    """Return the output for people; the arguments are those of ``prune_document``."""
+    """Return the output as text.
+
+    Args:
+        plan: The plan.
+        location: The registry prefix.
+        result: The result; None if the plan was not carried out.
+    """
     document = prune_document(plan, location, result)
     shared = set(document["only_tags"])
     parts = [
-        _section("IN USE, and in no kept archive: stays", _reasons(document["in_use"])),
-        _section("NOT READ: stays", _reasons(document["not_read"])),
+        _section(
+            "KEPT: in use by the cluster, but in no kept archive", _reasons(document["in_use"])
+        ),
+        _section("KEPT: could not be read", _reasons(document["not_read"])),
     ]
     if result is None:
         listed = (
@@ -89,9 +97,9 @@ def _section(title: str, lines: Iterable[str]) -> str:
 def _sum(document: dict[str, Any]) -> str:
     prefix, staying = document["registry"], document["staying_tags"]
     if not document["to_delete"]:
-        return f"{prefix}: nothing to delete, {staying} tags stay\n"
+        return f"{prefix}: nothing to delete, {staying} tags kept\n"
     freed = f"{_FREED} {document['freed_bytes'] / 1e9:.2f} GB"
     if "deleted" in document:
-        return f"{prefix}: {len(document['deleted'])} deleted, {staying} tags stay; {freed}\n"
+        return f"{prefix}: {len(document['deleted'])} deleted, {staying} tags kept; {freed}\n"
     count = len(document["to_delete"])
-    return f"{prefix}: {count} to delete with --yes, {staying} tags stay; {freed}\n"
+    return f"{prefix}: {count} to delete with --yes, {staying} tags kept; {freed}\n"

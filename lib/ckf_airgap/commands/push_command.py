@@ -64,7 +64,7 @@ def _push(arguments: argparse.Namespace) -> Answer:
     wanted = unpacked.wanted_images
     signed = signed_record(arguments, images)
     if signed:
-        # All of it is held against the record before anything is sent.
+        # Check the whole archive against its record before anything is sent.
         archive_inventory(arguments, unpacked)
     with tqdm(
         total=size,

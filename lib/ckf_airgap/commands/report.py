@@ -19,9 +19,9 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="DIRECTORY",
-        help="write there what the release holds, for a review: tables as CSV, Markdown and HTML, "
-        "an SBOM (CycloneDX), and if the program syft is installed, an SPDX document for each "
-        "image",
+        help="write the papers for a review to this directory: tables of the content as CSV, "
+        "Markdown and HTML, an SBOM (CycloneDX), and if the program syft is installed, an SPDX "
+        "document for each image",
     )
 
 
@@ -38,12 +38,12 @@ def write_report(
         folder: The directory for them.
         charms: charms.tar.gz.
         images: images.tar.gz.
-        content: What was read of both, with the details of the images.
-        architecture: The CPU architecture that was chosen among several; empty for any.
+        content: The content of both, with the details of the images.
+        architecture: The CPU architecture to choose among several; empty for any.
 
     Raises:
         ArtifactError: An archive cannot be read, or syft fails.
-        StorageError: The directory cannot be written to.
+        StorageError: The directory is not writable.
     """
     write_papers(release_content(*content, charms, images), folder)
     names = MemberNames(content[0].wanted_images)

@@ -149,7 +149,7 @@ class Release:
         images = self.inputs.images
         signed = self._signed(images)
         if signed:
-            # All of it is held against the record before anything is sent.
+            # Check the whole archive against its record before anything is sent.
             self._read_inventory()
         result = self._pusher(on_progress).push(images, self.unpacked_charms.wanted_images, signed)
         for notice in result.notices:

@@ -25,7 +25,7 @@ def new_file(path: Path) -> Generator[BinaryIO]:
         OSError: It cannot be written.
     """
     incoming = path.with_name(f"{path.name}.incoming")
-    # Of a run that was killed, or a link of somebody else.
+    # Left by a run that was killed, or a foreign link.
     with suppress(FileNotFoundError):
         incoming.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

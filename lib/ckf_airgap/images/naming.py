@@ -74,7 +74,7 @@ def mirror_path(reference: ImageReference) -> ImagePath | None:
         reference: The image, under its original name or as retagged for a cache registry.
 
     Returns:
-        The path, or None where the name does not tell the original registry.
+        The path; None if the original registry is unknown.
     """
     components = reference.components
     if len(components) >= 3 and _is_cache_host(components[0]) and may_be_host(components[1]):
@@ -95,8 +95,8 @@ def mirror_paths(
 
     Args:
         archived: The names from the archive.
-        wanted: The images that the charms take: they tell the original names of images whose own
-            name does not.
+        wanted: The images that the charms use. They give the original names of images whose own
+            names do not contain the registry.
         own_host: Host and port of the registry itself, which needs no mirror.
 
     Returns:

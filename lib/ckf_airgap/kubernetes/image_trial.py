@@ -101,7 +101,7 @@ def try_images(
 def _problem(seen: RunningImage | None, digest: str, timeout: float) -> str:
     if seen is not None and seen.digest:
         same = seen.digest == digest
-        return "" if same else f"pulled {seen.digest}, which is not what the registry holds"
+        return "" if same else f"pulled {seen.digest}, which is not the digest in the registry"
     if seen is not None and seen.pull_failure:
         return seen.pull_failure
     return f"not pulled within {timeout:.0f} seconds"

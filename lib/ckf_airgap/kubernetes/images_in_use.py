@@ -1,4 +1,4 @@
-"""The images that a cluster uses or will use, seen from a workstation."""
+"""Lists the images that a cluster uses or will use, from a workstation."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from ckf_airgap.errors import ClusterError, ConfigurationError
 from ckf_airgap.images.oci import is_digest
 from ckf_airgap.kubernetes.api import api_errors
 
-# Pods that have ended need their image no more.
+# Pods that have ended no longer need their images.
 _ENDED = ("Succeeded", "Failed")
 _ENDED_JOBS = ("Complete", "Failed")
-_FORBIDDEN_CURE = "give the kubeconfig of an account that may list it in all namespaces"
-# What makes pods later, also where it has no replica now.
+_FORBIDDEN_CURE = "give the kubeconfig of an account that may list these in all namespaces"
+# Resources that may create pods later, even without a replica now.
 _MAKERS: tuple[type, ...] = (Deployment, StatefulSet, DaemonSet, Job, CronJob)
 
 
 @dataclass(frozen=True)
 class UsedImage:
-    """An image that something in the cluster uses.
+    """An image that a resource in the cluster uses.
 
     Attributes:
-        user: What uses it, as ``Pod NAMESPACE/NAME``.
-        image: The reference by which it does.
-        digest: The digest that the node gives, of its manifest or its config; empty for none.
+        user: The resource, for example ``Pod NAMESPACE/NAME``.
+        image: The image reference in the resource.
+        digest: The digest of the manifest or the config that the node reports; empty if unknown.
     """
 
     user: str
@@ -40,14 +40,17 @@ class UsedImage:
 
 
 def cluster_client(kubeconfig: Path, context: str | None) -> Any:
-    """Make a client of the cluster that a kubeconfig names; nothing is sent yet.
+    """Make a client for the cluster of a kubeconfig, without a request.
 
     Args:
         kubeconfig: The file.
-        context: The context in it; None for the current one.
+        context: The context in the file; None for the current one.
+
+    Returns:
+        The client.
 
     Raises:
-        ConfigurationError: It cannot be read, has no such context, or does not verify TLS.
+        ConfigurationError: The file cannot be read, has no such context, or does not verify TLS.
     """
     try:
         found = lightkube.KubeConfig.from_file(kubeconfig).get(context)
@@ -56,26 +59,26 @@ def cluster_client(kubeconfig: Path, context: str | None) -> Any:
         cluster = found.cluster
         client = lightkube.Client(found, trust_env=False)
     except Exception as error:
-        # The file may have any content: errors of YAML, of the decoder, KeyError. Their messages
-        # may quote a token.
+        # The file may have any content, so the errors include those of YAML, of the decoder, and
+        # KeyError. Their messages may quote a token.
         detail = str(error) if isinstance(error, ConfigError) else type(error).__name__
         raise ConfigurationError(
-            f"{kubeconfig} is not a kubeconfig that can be used ({detail})",
-            "give a file that kubectl works with (--kubeconfig, --context)",
+            f"{kubeconfig} is not a usable kubeconfig ({detail})",
+            "give a file and a context that work with kubectl (--kubeconfig, --context)",
         ) from error
     if cluster.insecure or not str(cluster.server).startswith("https://"):
         raise ConfigurationError(
             f"{kubeconfig} reaches the Kubernetes API without verified TLS",
-            "give the address with https:// and the CA certificate (certificate-authority-data)",
+            "set an https:// address and the CA certificate in it (certificate-authority-data)",
         )
     return client
 
 
 def images_in_use(client: Any) -> list[UsedImage]:
-    """List the images of everything in a cluster that runs, or makes pods that run.
+    """List the images of all pods that run in a cluster, and of the resources that create pods.
 
     Args:
-        client: The client of the cluster.
+        client: The client for the cluster.
 
     Returns:
         One entry for each container of each pod that has not ended, init and ephemeral containers

@@ -24,7 +24,7 @@ class OriginalNames:
     Attributes:
         location: The registry prefix.
         paths: Where mirrors find each name, below the prefix.
-        unknown: The names that do not tell their original registry.
+        unknown: The names whose original registry is unknown.
     """
 
     location: RegistryLocation
@@ -61,7 +61,7 @@ class OriginalNames:
         """
         if not self.paths:
             raise ArtifactError(
-                "no image of the archive has a name that tells its original registry",
+                "no image of the archive has a name with its original registry",
                 "give the charms that take the images with --charms",
             )
 

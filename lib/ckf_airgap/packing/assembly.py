@@ -4,7 +4,7 @@ Both are gzip files of many members (RFC 1952, section 2.2), which readers decod
 Tar headers and documents are in stored (uncompressed) members. Layers are not compressed again:
 
 - in the ``docker save`` format the gzip blob of a layer, as its registry has it, **is** a member:
-  decoded, it is the layer that such an archive holds;
+  decoded, it is the layer that such an archive contains;
 - in an OCI image layout each blob is in one stored member, once.
 
 So the offset of every part is known before any layer is fetched: several layers can be fetched at

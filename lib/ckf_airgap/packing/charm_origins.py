@@ -42,7 +42,7 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
             failures.append(
                 ConfigurationError(
                     f"the bundle deploys {other} and {origin}",
-                    "charms.tar.gz holds a charm once: give both applications the same one",
+                    "charms.tar.gz contains each charm once: give both applications the same one",
                 )
             )
     if failures:

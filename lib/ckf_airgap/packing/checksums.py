@@ -1,4 +1,4 @@
-"""SHA256SUMS: the checksums of files, as sha256sum of GNU coreutils writes and checks them."""
+"""SHA256SUMS: checksums of files in the format of sha256sum (GNU coreutils)."""
 
 import hashlib
 import os
@@ -21,21 +21,27 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 
 
 def checksum_line(digest: str, name: str) -> str:
-    r"""Write the line of a file, with its end.
+    r"""Return the line of a file, with its line feed.
 
-    A line whose name has a backslash, a line feed or a carriage return begins with a backslash,
-    and these are escaped in the name (GNU coreutils manual, "md5sum invocation").
+    If the name has a backslash, a line feed or a carriage return, these are escaped and the line
+    begins with a backslash (GNU coreutils manual, "md5sum invocation").
 
     Args:
         digest: The SHA-256, 64 hexadecimal digits.
-        name: The file.
+        name: The file name.
     """
     escaped = name.translate(_ESCAPES)
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
 
 
 def checksum_lines(folder: Path) -> dict[str, str]:
-    """Read the lines of SHA256SUMS in a directory, by the name in each; none if there is no file.
+    """Read SHA256SUMS in a directory.
+
+    Args:
+        folder: The directory.
+
+    Returns:
+        Each line, by the file name in it; empty if there is no SHA256SUMS.
 
     Raises:
         StorageError: It cannot be read.
@@ -82,22 +88,22 @@ def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
             try:
                 return dict(zip(names, executor.map(digest_of, names), strict=True))
             finally:
-                # At an interrupt, nobody wants the rest.
+                # After an interrupt, do not read the remaining files.
                 stopped.set()
     except OSError as error:
         raise disk_error(folder / CHECKSUMS, error) from error
 
 
 def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = ()) -> None:
-    """Write SHA256SUMS for files, which are read for it, several at a time.
+    """Write SHA256SUMS for files; several are read at a time.
 
     Args:
-        folder: Where the files are, and where it is written.
-        names: The files, in the order in which they are to be listed.
-        known: Lines of other files, which follow.
+        folder: The directory of the files and of SHA256SUMS.
+        names: The files, in the order of their lines.
+        known: The lines of other files, written last.
 
     Raises:
-        StorageError: One cannot be read, or it cannot be written.
+        StorageError: A file cannot be read, or SHA256SUMS cannot be written.
     """
     digests = sha256_of_files(folder, names)
     lines = [checksum_line(digest, name) for name, digest in digests.items()]

@@ -1,4 +1,4 @@
-"""Compresses layers again with gzip that a ``docker save`` archive cannot hold unchanged."""
+"""Compresses layers again with gzip that a ``docker save`` archive cannot contain unchanged."""
 
 import dataclasses
 import hashlib

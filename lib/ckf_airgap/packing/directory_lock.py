@@ -27,7 +27,7 @@ def locked(folder: Path) -> Generator[None]:
     try:
         yield
     finally:
-        # If nothing was fetched, nothing is left.
+        # Remove the directory if nothing was fetched.
         with suppress(OSError):
             if _is_at(descriptor, folder):
                 folder.rmdir()
@@ -48,7 +48,7 @@ def _lock(folder: Path) -> int:
             os.close(descriptor)
             raise ConfigurationError(
                 f"another pack is running in {folder.parent}",
-                "wait for it, or name another directory with --output",
+                "wait for it, or choose another directory with --output",
             ) from error
         if _is_at(descriptor, folder):
             return descriptor

@@ -1,7 +1,7 @@
-"""The kit: the files that are carried into the air gap beside the two archives.
+"""The kit: the files that an operator carries into the air gap with the two archives.
 
-They are the charm, the juju client, the command as one file, the documents that this file holds,
-the charm of the controller if it is given, and a README.md with the next steps.
+They are the charm, the juju client, the command as one file, the documents in that file, the charm
+of the controller if it is given, and a README.md with the next steps.
 """
 
 import os
@@ -46,32 +46,30 @@ _JUJU_PROGRAM = b"path\tgithub.com/juju/juju/cmd/juju\n"
 _READ_SIZE = 1024 * 1024
 _VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)
 _JUJU_CURE = (
-    "give with --kit-juju the program of the snap, /snap/juju/current/bin/juju, from a machine of "
-    "that architecture"
+    "give --kit-juju the client of the juju snap, /snap/juju/current/bin/juju, from a machine "
+    "with that architecture"
 )
-_CHARM_CURE = "give with --kit-charm the charm that charmcraft pack makes, for the nodes"
-_CONTROLLER_CURE = (
-    "give with --kit-controller-charm the file that juju download juju-controller writes"
-)
-_COMMAND_CURE = "give with --kit-command the file that make command builds, build/ckf-airgap"
+_CHARM_CURE = "give --kit-charm the file that charmcraft pack makes for the nodes' architecture"
+_CONTROLLER_CURE = "give --kit-controller-charm the file that juju download juju-controller writes"
+_COMMAND_CURE = "give --kit-command the file that make command builds, build/ckf-airgap"
 
 
 def is_kit_name(name: str) -> bool:
-    """Return whether a file of a kit may have this name, relative to the output directory."""
+    """Return whether a name, relative to the output directory, is one of a kit's file names."""
     return bool(_NAME.fullmatch(name))
 
 
 @dataclass(frozen=True)
 class Kit:
-    """The files of a kit, checked, where the operator has them.
+    """The checked source files of a kit.
 
     Attributes:
-        charm: This charm.
+        charm: The charm ckf-airgap.
         juju: The juju client.
         command: The command as one file.
         architecture: The CPU architecture of the nodes.
         documents: The documents in the command's file, as ``documents/...``.
-        size: The size of all files, in bytes.
+        size: The total size of the files, in bytes.
         controller_charm: The charm juju-controller, or None.
     """
 
@@ -92,17 +90,20 @@ class Kit:
         architecture: str,
         controller_charm: Path | None = None,
     ) -> "Kit":
-        """Check the files.
+        """Check the source files.
 
         Args:
-            charm: The charm.
+            charm: The charm ckf-airgap.
             juju: The juju client.
             command: The command as one file, of this version.
             architecture: The CPU architecture of the nodes: ``amd64`` or ``arm64``.
             controller_charm: The charm juju-controller; None to leave it out.
 
+        Returns:
+            The kit.
+
         Raises:
-            ConfigurationError: One cannot be read, or is something else.
+            ConfigurationError: A file cannot be read, or is not what its option is for.
         """
         _require_charm(charm, _COMMAND, architecture, _CHARM_CURE)
         _require_juju(juju, architecture)
@@ -116,7 +117,7 @@ class Kit:
             ]
         documents = tuple(info.filename for info in infos)
         if f"{_DOCUMENTS}/index.html" not in documents or not all(map(is_kit_name, documents)):
-            raise _not_command(command, "it has no documents")
+            raise _not_command(command, "it contains no documents")
         copied = filter(None, (charm, juju, command, controller_charm))
         size = sum(path.stat().st_size for path in copied)
         size += sum(info.file_size for info in infos)
@@ -131,14 +132,14 @@ class Kit:
         """Write the files.
 
         Args:
-            folder: The directory for them.
-            contents: What the README says of the archives.
+            folder: The directory for the files.
+            contents: The description of the archives for the README.
 
         Raises:
             StorageError: A file cannot be written.
         """
         try:
-            # A file at a time, so that a killed pack leaves nothing that the next trips over.
+            # Overwrite file by file, so that the leftovers of a killed pack do not matter.
             for path, name, mode in self._copies:
                 with path.open("rb") as source, new_file(folder / name) as target:
                     shutil.copyfileobj(source, target)
@@ -155,7 +156,7 @@ class Kit:
 
     @property
     def _copies(self) -> Iterator[tuple[Path, str, int]]:
-        """The files to copy: where they are, their names in the kit, and their modes."""
+        """The files to copy: source, name in the kit, and mode."""
         yield self.command, _COMMAND, 0o755
         yield self.charm, self._charm, 0o644
         yield self.juju, _JUJU, 0o755
@@ -200,14 +201,14 @@ class Kit:
 
 @dataclass(frozen=True)
 class KitContents:
-    """What the README says of the archives.
+    """The description of the archives for the README.
 
     Attributes:
         images_files: The names of the files of images.tar.gz, sorted.
         charms_files: Likewise for charms.tar.gz.
-        manifest: Their charms and images.
+        manifest: The record of the archives.
         juju_version: The version of Juju whose images are packed; empty for none.
-        key: Signs the archives; None for no signature.
+        key: The key that signs the archives; None for no signature.
     """
 
     images_files: Sequence[str]
@@ -218,7 +219,7 @@ class KitContents:
 
 
 def _whole(names: Sequence[str]) -> str:
-    """Name an archive, whose parts end in a dot and a number."""
+    """Return the name of an archive from its files: those of parts end in a dot and a number."""
     return names[0] if len(names) == 1 else names[0].rpartition(".")[0]
 
 
@@ -255,13 +256,13 @@ def _require_juju(path: Path, architecture: str) -> None:
             f"{path} cannot be read ({error.strerror})", _JUJU_CURE
         ) from error
     if not is_juju:
-        raise ConfigurationError(f"{path} is not the program of the juju client", _JUJU_CURE)
+        raise ConfigurationError(f"{path} is not the juju client", _JUJU_CURE)
     if machine != architecture:
         raise ConfigurationError(f"{path} is for {machine}, not for {architecture}", _JUJU_CURE)
 
 
 def _has(read: Callable[[int], bytes], text: bytes) -> bool:
-    """Return whether a text is in a file of any size."""
+    """Return whether a file of any size contains a text."""
     before = b""
     while data := read(_READ_SIZE):
         if text in before + data:
@@ -272,19 +273,19 @@ def _has(read: Callable[[int], bytes], text: bytes) -> bool:
 
 @contextmanager
 def _command_file(path: Path) -> Generator[zipfile.ZipFile]:
-    """Open the command's file, if it is one of this version."""
+    """Open the command's file, and check that it is of this version."""
     try:
         with os.fdopen(open_regular(path), "rb") as file, zipfile.ZipFile(file) as archive:
             match = _VERSION.search(archive.read("ckf_airgap/__init__.py"))
-            version = match[1].decode() if match else "another version"
+            version = match[1].decode() if match else "unknown"
             if version != __version__:
-                raise _not_command(path, f"it is {version}, and this is {__version__}")
+                raise _not_command(path, f"its version is {version}, not {__version__}")
             yield archive
     except OSError as error:
         reason = f"it cannot be read: {error.strerror}"
         raise _not_command(path, reason) from error
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise _not_command(path, "it holds no code") from error
+        raise _not_command(path, "it contains no code of the command") from error
 
 
 def _not_command(path: Path, reason: str) -> ConfigurationError:

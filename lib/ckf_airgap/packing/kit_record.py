@@ -1,7 +1,8 @@
-"""kit.json: which files in a directory are of a kit that ``pack`` wrote.
+"""kit.json: the record of the files of a kit that ``pack`` wrote to a directory.
 
-A name, or a line of SHA256SUMS, does not show who wrote a file: every tool writes such lines. So
-only a file counts that kit.json lists with its SHA-256, in which nothing has changed since.
+Neither a name nor a line of SHA256SUMS shows that ``pack`` wrote a file: other programs write such
+lines too. ``pack`` wrote a file if kit.json and SHA256SUMS list it with the same SHA-256, and the
+file still has it.
 """
 
 import hashlib
@@ -61,7 +62,7 @@ def recorded_files(folder: Path) -> dict[str, str]:
 
 
 def is_unchanged(folder: Path, name: str, digest: str) -> bool:
-    """Return whether a file is a regular one with this SHA-256, with no link on the way to it."""
+    """Return whether a file is regular and has this SHA-256, and no parent is a link."""
     if link_above(folder, name):
         return False
     with suppress(OSError), os.fdopen(_open(folder / name), "rb") as file:
@@ -70,7 +71,7 @@ def is_unchanged(folder: Path, name: str, digest: str) -> bool:
 
 
 def link_above(folder: Path, name: str) -> str:
-    """Return the directory on the way to a file that is none, for example a link; or ''."""
+    """Return the first parent of a file that is not a directory, for example a link; or ''."""
     parents = [parent.as_posix() for parent in reversed(Path(name).parents) if parent.name]
     for parent in parents:
         with suppress(FileNotFoundError):
@@ -80,14 +81,15 @@ def link_above(folder: Path, name: str) -> str:
 
 
 def foreign_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """List what is in the place of files of a kit, and is not of one, or was changed since.
+    """List files that have the name of a file of a kit, and that ``pack`` did not write.
 
     Args:
         folder: The directory.
-        names: The files.
+        names: The names of the files of a kit.
 
     Returns:
-        The names of files, and of links and files that are in the place of directories, sorted.
+        Those of the names, and of their parents if they are not directories, sorted. A file that
+        was changed since is one of them.
     """
     known = recorded_files(folder)
     found: set[str] = set()

@@ -1,8 +1,8 @@
 """Fetches charms and images, and writes charms.tar.gz and images.tar.gz.
 
-The work is in the directory ``partial`` beside the two files, which get their names at the end. A
-pack that was killed continues there: charms and layers that were fetched are not fetched again,
-and a tag is resolved once, even if it has moved since.
+The working directory is ``partial`` in the output directory. Finished files are moved out of it. A
+pack that was killed continues there: it does not fetch the same charm or layer again, and resolves
+each tag only once, even if the tag has moved since.
 """
 
 import shutil
@@ -50,13 +50,13 @@ from ckf_airgap.planning.settings import PlanSettings
 
 _FORMAT = 1
 _PARTIAL = "partial"
-# The registry is not known yet: messages show this word for it.
+# The registry is not known yet: messages show this placeholder.
 _REGISTRY = RegistryLocation("REGISTRY")
 
 
 @dataclass(frozen=True)
 class PackSteps:
-    """Receives the progress.
+    """Callbacks for the progress.
 
     Attributes:
         say: Called with a line of text for each step and each lookup.
@@ -69,7 +69,7 @@ class PackSteps:
 
 @dataclass
 class _Memory:
-    """What earlier runs of the same request have looked up."""
+    """The lookups of earlier runs of the same request."""
 
     charms: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     images: dict[str, str] = field(default_factory=dict[str, str])
@@ -101,15 +101,15 @@ class Packer:
         self._unreadable: list[UnreadableCharm] = []
 
     def pack(self, *, dry_run: bool = False) -> Packed:
-        """Pack, or find out what would be packed.
+        """Pack, or only determine what would be packed.
 
         Args:
             dry_run: Whether to stop before layers are fetched. Charms are downloaded and kept,
-                because the list of images comes from them. Nothing else changes in the output
-                directory but the record of what was looked up.
+                because they determine the list of images. Nothing else changes in the output
+                directory except the journal of the lookups.
 
         Returns:
-            What was packed.
+            The result.
 
         Raises:
             AirgapError: A step fails. What was fetched is kept for the next run.
@@ -139,7 +139,7 @@ class Packer:
                 manifest, self._request.part_size, self._request.key
             )
             if is_there:
-                self._steps.say(f"all of this is in {self._request.output} already")
+                self._steps.say(f"{self._request.output} already has these archives")
             names: list[str] = []
             kit = self._request.kit
             try:
@@ -159,12 +159,12 @@ class Packer:
         return packed
 
     def _publish(self, names: list[str], manifest: PackManifest, *, is_there: bool) -> None:
-        """Publish the archives if they were made now, and the kit if there is to be one.
+        """Publish new archives, and the kit if one is requested.
 
         Args:
-            names: The files of the archives that were made.
-            manifest: What they hold.
-            is_there: Whether an earlier run has made them.
+            names: The files of the new archives; empty if there are none.
+            manifest: The record of the archives.
+            is_there: Whether the output directory already has the archives.
         """
         request = self._request
         added: list[str] = []
@@ -195,9 +195,9 @@ class Packer:
         manifest: PackManifest,
         writer: ImageArchiveWriter,
     ) -> tuple[str, ...]:
-        """Write both archives; return the names of the files of charms.tar.gz."""
+        """Write both archives, and return the names of the files of charms.tar.gz."""
         part_size, key = self._request.part_size, self._request.key
-        # Whether it can stand there shows before anything large is fetched.
+        # Check that charms.tar.gz can be published before anything large is fetched.
         names = write_charm_archive(self._folder / CHARMS, charms, manifest, part_size, key)
         self._publication.require_place(names)
         self._steps.say(f"fetching {len(images)} images")
@@ -225,9 +225,9 @@ class Packer:
                 start.require_next(charm.file for charm in found)
                 if lacking := start.origins_between(charm.file for charm in found):
                     raise ConfigurationError(
-                        f"the directory of the charms lacks {', '.join(map(str, lacking))}, which "
+                        f"the directory of --charms lacks {', '.join(map(str, lacking))}, which "
                         f"the upgrade from {start.name} passes through",
-                        "download them into it (juju download CHARM --channel CHANNEL)",
+                        "download these into it (juju download CHARM --channel CHANNEL)",
                     )
             return found
         found = self._download(origins, journal)
@@ -236,8 +236,10 @@ class Packer:
             found += self._download(start.origins_between(charm.file for charm in found), journal)
             if lacking := start.origins_between(charm.file for charm in found):
                 raise ConfigurationError(
-                    f"{', '.join(map(str, lacking))} has another version than its channel says",
-                    "see with juju info what is there; give the charms with --charms DIRECTORY",
+                    f"Charmhub has another version of {', '.join(map(str, lacking))} than its "
+                    "channel specifies",
+                    "look for the version with juju info, and give the charms with --charms "
+                    "DIRECTORY",
                 )
         return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file))
 
@@ -253,7 +255,7 @@ class Packer:
             remember=journal.add,
         )
         return downloads.fetch(
-            origins, lambda charm: self._steps.say(f"charm {charm.packed.file} is there")
+            origins, lambda charm: self._steps.say(f"downloaded {charm.packed.file}")
         )
 
     def _look_up(
@@ -281,7 +283,7 @@ class Packer:
                 journal.add({"image": str(image.reference), "digest": digest})
 
         images = lookup.find(wanted, dict(self._memory.images), found)
-        # An image that is written in several ways has one of them as its name.
+        # An image with several spellings of its reference is packed under one of them.
         names = {image.reference.upstream: image.name for image in images}
         manifest = PackManifest(
             self._request.layout,
@@ -303,7 +305,7 @@ class Packer:
     def _check_plan(
         self, charms: CharmVersions, wanted: Sequence[ImageReference]
     ) -> tuple[str, ...]:
-        """Plan a deployment from these charms and images, to find what is missing."""
+        """Plan a deployment from these charms and images, to find missing ones."""
         settings = PlanSettings.parse(location=_REGISTRY, bundle=self._request.bundle)
         inventory = Inventory(
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
@@ -352,8 +354,8 @@ class Packer:
         )
         if needed > free and not dry_run:
             raise StorageError(
-                f"{self._request.output} has {free:,} bytes free, and {needed:,} are needed",
-                "make space there, or name another directory with --output; --format oci needs "
+                f"{self._request.output} has {free:,} bytes free, but {needed:,} are needed",
+                "free some space, or choose another directory with --output; --format oci needs "
                 "less",
             )
 
@@ -384,14 +386,14 @@ def _only(
     origins: Iterable[CharmOrigin],
     unreadable: Iterable[UnreadableCharm],
 ) -> list[FetchedCharm]:
-    """Select the charms that a bundle names, with its channels."""
+    """Select the charms of a bundle, with its channels."""
     charms = list(charms)
     wanted = {origin.name: origin for origin in origins}
     there = {charm.file.name for charm in charms}
     require_readable([charm for charm in unreadable if charm.name in wanted.keys() - there])
     if lacking := sorted(wanted.keys() - there):
         raise ConfigurationError(
-            f"the directory of the charms lacks {', '.join(lacking)}",
+            f"the directory of --charms lacks {', '.join(lacking)}",
             "download them (juju download CHARM --channel CHANNEL), or leave --charms out",
         )
     newest = {charm.path for charm in _versions(charms).newest}
@@ -415,6 +417,7 @@ def _require_complete(plan: Plan) -> None:
     problems: Collection[object] = (*plan.missing_charms, *plan.missing)
     if problems:
         raise PlanError(
-            f"what is to be packed lacks {len(problems)} things: " + "; ".join(map(str, problems)),
-            "add them (--charms, --bundle, --add-image), or go on without them: --allow-missing",
+            f"{len(problems)} charms or images are missing: " + "; ".join(map(str, problems)),
+            "add them (--charms, --bundle, --add-image), or continue without them "
+            "(--allow-missing)",
         )

@@ -1,4 +1,4 @@
-"""The request: what to pack."""
+"""The request of a pack."""
 
 import hashlib
 import json
@@ -21,24 +21,24 @@ class PackRequest:
     Attributes:
         output: The directory for the two files; created if missing.
         origins: The charms to download, if any.
-        folder: A directory with charms, or None. If there are ``origins`` too, only the charms
-            that they name count.
-        bundle: The text of the bundle that the charms are for; empty for none.
-        images: Images besides those of the charms.
-        user_images: Images of users, likewise.
+        folder: A directory with charms, or None. If ``origins`` are given too, only their charms
+            are packed from it.
+        bundle: The text of the bundle of the charms; empty for none.
+        images: Additional images.
+        user_images: Additional images of users, by purpose.
         juju_version: The controller's version, to pack Juju's own images; empty to leave them
             out.
         layout: ``docker`` or ``oci``.
-        architecture: The CPU architecture.
-        allow_missing: Whether to pack even if charms of the release are missing.
+        architecture: The CPU architecture of the nodes.
+        allow_missing: Whether to pack although charms or images are missing.
         juju: The juju client.
         charmhub_url: The address of another Charmhub; empty for the public one.
         part_size: The size of the files that the archives are split into, in bytes; 0 for one
             file each.
-        key: Signs the records of the archives; None for no signature.
+        key: The key to sign the archives and SHA256SUMS with; None for no signature.
         upgrade_from: The release that this one upgrades, or None.
-        since: The earlier release whose layers are left out, or None.
-        kit: What is written beside the archives, or None.
+        since: The earlier pack whose layers to leave out, or None.
+        kit: The kit to write with the archives, or None.
     """
 
     output: Path
@@ -61,7 +61,7 @@ class PackRequest:
 
     @property
     def identity(self) -> str:
-        """Identify what is fetched, whatever form it is packed in."""
+        """The digest of what is fetched, independent of the format in which it is packed."""
         what = [
             sorted(map(str, self.origins)),
             str(self.folder),

@@ -1,4 +1,4 @@
-"""What was packed."""
+"""The result of a pack."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from ckf_airgap.packing.image_lists import distinct_images
 
 @dataclass(frozen=True)
 class PackedBetween:
-    """The charms and images that only an upgrade passes through.
+    """The intermediate charms of an upgrade, and the images that only these use.
 
     Attributes:
-        charms: The charms.
-        images: The images that only these use.
+        charms: The intermediate charms.
+        images: The images that no other charm uses.
     """
 
     charms: tuple[PackedCharm, ...]
@@ -24,23 +24,24 @@ class PackedBetween:
         charm_bytes = sum(charm.size for charm in self.charms)
         layer_bytes = sum(image.size for image in self.images)
         return (
-            f"{len(self.charms)} charms between ({charm_bytes:,} bytes), and {len(self.images)} "
-            f"images that only they use ({layer_bytes:,} bytes of layers at most)"
+            f"{len(self.charms)} intermediate charms ({charm_bytes:,} bytes), and "
+            f"{len(self.images)} images that only they use (at most {layer_bytes:,} bytes of "
+            "layers)"
         )
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed, or would be packed.
+    """The result of a pack, or of a dry run.
 
     Attributes:
         manifest: The charms and images.
         image_bytes: The size of images.tar.gz, in bytes.
         charm_bytes: The size of the charms, in bytes.
         layer_bytes: The bytes of the layers as the registries store them, each counted once.
-        fetched_bytes: How much of that is already fetched.
+        fetched_bytes: The bytes of the layers that were already fetched.
         warnings: Warnings for the operator.
-        between: The charms that an upgrade passes through, and the images that only they use.
+        between: The intermediate charms of an upgrade, and the images that only these use.
     """
 
     manifest: PackManifest
@@ -53,7 +54,12 @@ class Packed:
 
 
 def packed_between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
-    """Return the charms and images that only an upgrade passes through."""
+    """Return the intermediate charms of an upgrade, and the images that only these use.
+
+    Args:
+        versions: The packed charms, by version.
+        manifest: The record of the archives.
+    """
     labels = {charm.path.name for charm in versions.between}
     others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
     only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others

@@ -181,7 +181,7 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
         raise join_errors([charm.error for charm in unreadable], f"charms in {folder}")
     if not found:
         raise ConfigurationError(
-            f"{folder} holds no .charm file", "download some: juju download CHARM"
+            f"{folder} contains no .charm file", "download some: juju download CHARM"
         )
     return sorted(found, key=lambda charm: (charm.file.name, charm.packed.file)), unreadable
 

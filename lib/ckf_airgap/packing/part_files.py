@@ -1,4 +1,4 @@
-"""The file, or the part files, that an archive is written to."""
+"""Writes an archive as one file or as part files."""
 
 import hashlib
 import os
@@ -28,13 +28,13 @@ def parse_size(text: str, option: str) -> int:
 
     Args:
         text: A number with a decimal (``4.7GB``) or binary (``700MiB``) unit.
-        option: The option that gives it, for messages.
+        option: The name of the option, for messages.
 
     Returns:
         The size in bytes, rounded down.
 
     Raises:
-        ConfigurationError: It is not a size, or is zero.
+        ConfigurationError: The text is not a size, or the size is zero.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _UNITS.get(match[2].lower(), 0) if match else 0
@@ -49,13 +49,16 @@ def parse_size(text: str, option: str) -> int:
 def with_room(
     manifest: PackManifest, part_size: int, size_of: Callable[[PackManifest], int]
 ) -> PackManifest:
-    """Fill in the size of the archive, and its parts.
+    """Add the archive's size and parts to its record.
 
     Args:
         manifest: The record of the archive. Its ``part_starts`` are kept if their number is right;
             otherwise placeholders of the same length replace them.
         part_size: The size of the parts, in bytes; 0 for one file.
         size_of: Returns the size of the archive with a given record, in bytes.
+
+    Returns:
+        The record with its size, its part size and the starts of its parts.
 
     Raises:
         ConfigurationError: There would be more than ``MOST_PARTS`` parts.
@@ -71,11 +74,11 @@ def with_room(
         if needed > MOST_PARTS:
             least = -(-made.archive_size // MOST_PARTS)
             raise ConfigurationError(
-                f"--part-size of {part_size:,} bytes makes {needed:,} parts of an archive of "
-                f"{made.archive_size:,} bytes, but the maximum is {MOST_PARTS}",
+                f"--part-size of {part_size:,} bytes would split an archive of "
+                f"{made.archive_size:,} bytes into {needed:,} parts; the maximum is {MOST_PARTS}",
                 f"give at least {least:,}B",
             )
-        # Each further part only lengthens the record, so the count only grows and settles.
+        # Each additional part only lengthens the record, so the count never shrinks and converges.
         if needed == count:
             return made
         count = needed
@@ -114,7 +117,7 @@ class PartFiles:
             record: The size of the record at the start of the archive, in bytes.
 
         Raises:
-            ConfigurationError: It does not fit, so the first part cannot identify the others.
+            ConfigurationError: It does not fit, so the first part could not identify the others.
         """
         if len(self.names) > 1 and record > self._part_size:
             raise ConfigurationError(
@@ -124,12 +127,12 @@ class PartFiles:
 
     @property
     def are_there(self) -> bool:
-        """Whether all of them exist."""
+        """Whether all files exist."""
         return all(path.exists() for path in self._paths)
 
     @property
     def allocated(self) -> int:
-        """The disk space that they use, in bytes."""
+        """The disk space that the files use, in bytes."""
         return sum(path.stat().st_blocks * 512 for path in self._paths if path.exists())
 
     def remove_others(self) -> None:
@@ -178,7 +181,7 @@ class OpenFiles:
         """Write bytes at an offset in the archive.
 
         Raises:
-            StorageError: They cannot be written.
+            StorageError: The bytes cannot be written.
         """
         view = memoryview(data)
         while view:
@@ -193,7 +196,7 @@ class OpenFiles:
         """Copy bytes from one offset in the archive to another.
 
         Raises:
-            StorageError: They cannot be read or written.
+            StorageError: The bytes cannot be read or written.
         """
         while size:
             data = self._read(start, min(size, READ_SIZE))
@@ -213,10 +216,10 @@ class OpenFiles:
                 raise disk_error(path, error) from error
 
     def starts(self) -> Iterator[str]:
-        """Return the SHA-256 of the start of each part from the second on, for the record.
+        """Return the SHA-256 of the start of each part after the first, for the record.
 
         Raises:
-            StorageError: They cannot be read.
+            StorageError: A part cannot be read.
         """
         for number in range(1, len(self._paths)):
             content = self._read(number * self._part_size, START_BYTES)

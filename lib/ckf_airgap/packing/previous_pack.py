@@ -1,4 +1,4 @@
-"""An earlier pack: what it has is left out of a difference (``pack --since``)."""
+"""An earlier pack, whose layers a difference leaves out (``pack --since``)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImageReference
 
 _LARGEST = 16 * 1024 * 1024
-_CURE = "give images.tar.gz or charms.tar.gz of an earlier pack, or ckf-airgap.json from it"
+_CURE = "give images.tar.gz or charms.tar.gz of an earlier pack, or the ckf-airgap.json in them"
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,18 @@ class PreviousPack:
 
     @classmethod
     def read(cls, path: Path) -> "PreviousPack":
-        """Read the record of an earlier pack, and nothing else of it.
+        """Read only the record of an earlier pack.
 
         Args:
-            path: images.tar.gz or charms.tar.gz, whole or in parts, of which only the first is
-                read; or the ``ckf-airgap.json`` of one of them.
+            path: images.tar.gz or charms.tar.gz, as one file or in parts, of which only the first
+                is read; or the ``ckf-airgap.json`` of one of them.
+
+        Returns:
+            The pack.
 
         Raises:
-            ConfigurationError: It does not exist, has no record, or one without layers.
-            ArtifactError: It is damaged.
+            ConfigurationError: The file cannot be read, or has no record with layers.
+            ArtifactError: The file is damaged.
         """
         try:
             manifest = _read(path)
@@ -56,9 +59,9 @@ class PreviousPack:
         return cls(manifest, str(path))
 
     def difference(self, manifest: PackManifest) -> PackManifest:
-        """Leave out of an archive the layers that this pack has.
+        """Mark the layers of a release that this pack has as left out.
 
-        A difference counts as a pack that has everything in its record.
+        If this pack is itself a difference, it counts as having every layer in its record.
 
         Args:
             manifest: The record of the whole release.
@@ -67,7 +70,7 @@ class PreviousPack:
             The record of the difference.
 
         Raises:
-            ConfigurationError: This pack has another format or another CPU architecture.
+            ConfigurationError: This pack has a different format or CPU architecture.
         """
         before = self.manifest
         for what, option, now, then in (
@@ -76,10 +79,11 @@ class PreviousPack:
         ):
             if now != then:
                 raise ConfigurationError(
-                    f"{self.name} has the {what} {then}, and a difference to it cannot have {now}",
+                    f"{self.name} has the {what} {then}, so a difference to it cannot have {now}",
                     f"pack with {option} {then}",
                 )
-        # Tags that do not move still lead to their layers when a push is repeated.
+        # Prefer images that are the same in both releases: when a push is repeated, their tags
+        # still lead to the layers.
         same = {(image.name, image.image_id) for image in manifest.images}
         images = sorted(before.images, key=lambda image: (image.name, image.image_id) not in same)
         if manifest.layout == "docker":
@@ -118,15 +122,19 @@ def _read(path: Path) -> PackManifest | None:
     if path.suffix == ".json":
         return PackManifest.decode(read_regular(path, _LARGEST), path.name)
     first = path if path.exists() else parts_beside(path).get(1, path)
-    # A clear message where there is neither.
+    # Raises a clear error if neither exists.
     first.stat()
     return first_record(FileSource(first))
 
 
 def left_out_text(manifest: PackManifest) -> str:
-    """Describe what a difference leaves out."""
+    """Describe the layers that a difference leaves out.
+
+    Args:
+        manifest: The record of the difference.
+    """
     whole = [image for image in manifest.images if all(each.found_in for each in image.layers)]
     return (
-        f"{len(manifest.left_out)} layers ({manifest.left_out_bytes:,} bytes), and so all layers "
-        f"of {len(whole)} of {len(manifest.images)} images"
+        f"{len(manifest.left_out)} layers ({manifest.left_out_bytes:,} bytes), including all "
+        f"layers of {len(whole)} of {len(manifest.images)} images"
     )

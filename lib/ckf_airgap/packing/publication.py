@@ -1,7 +1,7 @@
 """Moves finished archives to the output directory, where they replace earlier ones.
 
-Files that an earlier pack wrote there are removed; other files are kept, except a file of the same
-name. The next run finishes an interrupted publication.
+Files that an earlier pack wrote there are removed; other files are kept, except a file with the
+same name. The next run finishes an interrupted publication.
 """
 
 import json
@@ -51,13 +51,13 @@ _MARK = "complete"
 
 
 class Publication:
-    """Moves archives from the directory where they are made to the output directory."""
+    """Moves archives from the working directory to the output directory."""
 
     def __init__(self, partial: Path, output: Path) -> None:
         """Store both directories.
 
         Args:
-            partial: The directory where archives are made.
+            partial: The working directory, in which archives are made.
             output: The output directory.
         """
         self._partial = partial
@@ -72,10 +72,10 @@ class Publication:
         """Return whether the output directory already has these archives.
 
         Args:
-            manifest: The content that they must have.
+            manifest: The record that the archives must have.
             part_size: The size of their parts, in bytes; 0 for one file.
-            key: The key that they and SHA256SUMS must be signed with; None if the archives must
-                not be signed.
+            key: The key that must have signed the archives and SHA256SUMS; None if the archives
+                must not be signed.
         """
         found: list[PackManifest | None] = []
         try:
@@ -97,10 +97,10 @@ class Publication:
         return is_same and (key is None or bool(self._signed_lines(key)))
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Refuse if foreign files in the output directory would look like parts of the archive.
+        """Require that no foreign file in the output directory looks like a file of an archive.
 
         Args:
-            names: The files of one archive that are to be published.
+            names: The files of the archive to publish.
 
         Raises:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
@@ -121,7 +121,7 @@ class Publication:
             )
 
     def require_kit_place(self, names: Sequence[str]) -> None:
-        """Refuse if foreign files are where the files of a kit are to be.
+        """Require that no foreign file in the output directory has the name of a file of a kit.
 
         Args:
             names: The files of the kit.
@@ -131,7 +131,7 @@ class Publication:
         """
         self._require_own_checksums()
         strange = foreign_files(self._output, [*names, KIT_RECORD])
-        # A directory of another kind is not filled with documents.
+        # Documents are not added to a foreign directory.
         known = {name.partition("/")[0] for name in recorded_files(self._output)}
         folders = {name.partition("/")[0] for name in names if "/" in name} - known
         strange += sorted(name for name in folders if os.path.lexists(self._output / name))
@@ -150,10 +150,10 @@ class Publication:
         return sorted(path.name for path in _own_files(self._output / archive))
 
     def keep(self, added: Sequence[str] = (), key: SecretKey | None = None) -> None:
-        """Keep the archives of an earlier run; add checksums and signature, and clean up.
+        """Keep the archives of an earlier run, complete checksums and signature, and clean up.
 
         Args:
-            added: Finished files to publish beside them, those of a kit.
+            added: Finished files of a kit to publish with the archives.
             key: Signs the checksums; None to leave them unsigned.
 
         Raises:
@@ -198,7 +198,7 @@ class Publication:
         if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
             raise ConfigurationError(
                 f"{path.name} in {self._output} is not a regular file",
-                "move it elsewhere, or choose another directory with --output",
+                "move this file elsewhere, or choose another directory with --output",
             )
         known = recorded_files(self._output)
         strange = [
@@ -210,9 +210,9 @@ class Publication:
             strange = [CHECKSUMS_SIGNATURE]
         if strange:
             raise ConfigurationError(
-                f"{path.name} in {self._output} is for {listed(strange, separator=', ')}, which "
+                f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                "move it elsewhere, or choose another directory with --output",
+                "move this file elsewhere, or choose another directory with --output",
             )
 
     def publish(
@@ -223,12 +223,12 @@ class Publication:
     ) -> None:
         """Move the finished files to the output directory, and remove those of earlier packs.
 
-        Also writes their checksums, which reads every file once more.
+        This reads every file once more, to write the checksums.
 
         Args:
             names: The files.
             key: Signs the checksums; None to leave them unsigned.
-            present: Files that stay in the output directory, with their lines in SHA256SUMS.
+            present: The lines in SHA256SUMS of files to keep in the output directory, by name.
 
         Raises:
             ConfigurationError: A foreign file is in the place of one of them.
@@ -237,7 +237,7 @@ class Publication:
         present = present or {}
         kit = [name for name in names if is_kit_name(name)]
         archives = [name for name in names if name not in kit]
-        # Somebody may have put files there since the pack began.
+        # Foreign files may be new there since the first check.
         if kit:
             self.require_kit_place(kit)
         else:
@@ -245,7 +245,7 @@ class Publication:
         lines: list[str] = []
         if kit:
             lines = self._write_kit_record(kit)
-            # Its last file in the output directory is the one that says which files it has.
+            # It is moved last, so that it lists the old files until then.
             kit.insert(0, KIT_RECORD)
         write_checksums(self._partial, archives, [*lines, *present.values()])
         names = [CHECKSUMS, *archives, *kit, *present]
@@ -292,7 +292,7 @@ class Publication:
                         path.unlink()
             self._remove_kit_files(set(names))
             if CHECKSUMS_SIGNATURE not in names:
-                # It would not match the new checksums.
+                # An old signature would not match the new checksums.
                 (self._output / CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
             for name in moving:
                 if "/" in name:
@@ -311,11 +311,11 @@ class Publication:
             path = self._output / name
             path.unlink(missing_ok=True)
             with suppress(OSError):
-                # Directories that are empty now.
+                # Remove directories that are now empty.
                 os.removedirs(path.parent)
 
     def clean_up(self) -> None:
-        """Remove the directory in which archives are made, with everything in it.
+        """Remove the working directory, with everything in it.
 
         Raises:
             StorageError: The directory cannot be removed.
@@ -327,7 +327,7 @@ class Publication:
 
 
 def _sign_checksums(folder: Path, key: SecretKey) -> str:
-    """Sign the checksums in a directory; return the name of the file."""
+    """Sign the checksums in a directory, and return the name of the signature file."""
     signature = folder / CHECKSUMS_SIGNATURE
     try:
         signature.write_bytes(key.sign((folder / CHECKSUMS).read_bytes(), CHECKSUMS))
@@ -355,7 +355,7 @@ def _is_own_name(name: str) -> bool:
 
 
 def _own_files(path: Path) -> list[Path]:
-    """Find the files of an archive that pack wrote: the single file, the parts, or both."""
+    """Find the files of an archive that ``pack`` wrote: the single file, the parts, or both."""
     found: list[Path] = []
     with suppress(ArtifactError):
         if first_record(FileSource(path)):
@@ -370,7 +370,7 @@ def _own_files(path: Path) -> list[Path]:
 
 
 def _recorded(parts: Iterable[Path], starts: Sequence[str]) -> Iterator[Path]:
-    """Find the parts whose start has the hash in the record."""
+    """Find the parts whose start has the digest in the record."""
     for part in parts:
         number = int(part.name.rpartition(".")[2])
         with suppress(ArtifactError):

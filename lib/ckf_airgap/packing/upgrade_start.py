@@ -1,4 +1,4 @@
-"""The release that a packed one upgrades, and the charms between them."""
+"""The release that a packed release upgrades, and the intermediate charms."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class UpgradeStart:
     """The running release before an upgrade.
 
     Attributes:
-        name: The operator's name for it: a release, or the bundle.
+        name: The name that the operator gave: of a release, or of a bundle file.
         versions: The known versions of the charms that the rules depend on.
     """
 
@@ -25,7 +25,14 @@ class UpgradeStart:
 
     @classmethod
     def of_release(cls, name: str) -> "UpgradeStart | None":
-        """Return a release of Charmed Kubeflow; None if the rules have none of this name."""
+        """Return a release of Charmed Kubeflow.
+
+        Args:
+            name: The name of the release, for example ``1.10``.
+
+        Returns:
+            The release; None if the rules have no release with this name.
+        """
         for rule in load_rules().releases:
             if rule.release == name:
                 return cls(name, rule.versions)
@@ -36,18 +43,21 @@ class UpgradeStart:
         """Return the release of a bundle, from the channels of its charms.
 
         Args:
-            name: Its name in messages.
+            name: The name of the bundle in messages.
             text: The bundle.
 
+        Returns:
+            The release.
+
         Raises:
-            ConfigurationError: It is not a bundle, or lacks a version.
+            ConfigurationError: The text is not a bundle, or lacks the version of a charm.
         """
         rules = load_rules()
         versions: dict[str, Version] = {}
         for item in read_bundle(text).applications:
             version = Version.find(item.channel or "")
             if item.charm in rules.charms_with_versions and version:
-                # Of several applications, the one with the most steps.
+                # Of several applications, use the oldest: its upgrade has the most steps.
                 versions[item.charm] = min(version, versions.get(item.charm, version))
         release = rules.release_of(versions.items())
         for charm in (rule.charm for rule in rules.minors):
@@ -56,24 +66,25 @@ class UpgradeStart:
         lacking = [rule.charm for rule in rules.minors if rule.charm not in versions]
         if lacking:
             raise ConfigurationError(
-                f"{name} does not tell the version of {', '.join(lacking)}",
-                "give a bundle with its channel, or the release that runs: --upgrade-from 1.10",
+                f"{name} does not specify the version of {', '.join(lacking)}",
+                "give a bundle with the channels of these charms, or the release that runs, for "
+                "example --upgrade-from 1.10",
             )
         return cls(name, versions)
 
     @property
     def release(self) -> ReleaseRule | None:
-        """The release, if the versions show it."""
+        """The release of these versions, or None if it is unknown."""
         return load_rules().release_of(self.versions.items())
 
     def require_next(self, charms: Iterable[CharmFile]) -> None:
-        """Refuse to pack a release that this one cannot be upgraded to.
+        """Require that this release can be upgraded directly to the release to pack.
 
         Args:
             charms: The charms of the release to pack.
 
         Raises:
-            ConfigurationError: A release lies between, or it is older.
+            ConfigurationError: The release to pack is older, or there is a release in between.
         """
         rules = load_rules()
         after = rules.release_in(known_versions(charms))
@@ -82,39 +93,39 @@ class UpgradeStart:
         first, last = map(rules.releases.index, (self.release, after))
         if last < first:
             raise ConfigurationError(
-                f"what is packed is Charmed Kubeflow {after.release}, which is older than "
+                f"the charms to pack are of Charmed Kubeflow {after.release}, which is older than "
                 f"{self.release.release}",
-                "no charm goes back: pack the release after the one that runs",
+                "charms cannot be downgraded: pack the release after the one that runs",
             )
         if last > first + 1:
             between = rules.releases[first + 1].release
             raise ConfigurationError(
-                f"what is packed is Charmed Kubeflow {after.release}, and an upgrade goes from "
-                f"{self.release.release} to {between} first",
-                f"pack {between} with --upgrade-from {self.release.release}, and then "
+                f"the charms to pack are of Charmed Kubeflow {after.release}, but "
+                f"{self.release.release} must be upgraded to {between} first",
+                f"pack {between} with --upgrade-from {self.release.release}, then "
                 f"{after.release} with --upgrade-from {between}",
             )
 
     def origins_between(self, charms: Iterable[CharmFile]) -> list[CharmOrigin]:
-        """List the charms between, through which an upgrade passes.
+        """List the intermediate charms of the upgrade that are not available.
 
         Args:
-            charms: The available charms: of the release to pack, and any between.
+            charms: The available charms: those of the release to pack, and intermediate ones.
 
         Returns:
-            The charms to download besides these.
+            The missing intermediate charms, to download.
         """
-        told = known_versions(charms)
+        versions = known_versions(charms)
         origins: list[CharmOrigin] = []
         for rule in load_rules().minors:
-            there = [version for name, version in told if name == rule.charm]
+            available = [version for name, version in versions if name == rule.charm]
             first = self.versions.get(rule.charm)
-            if not there or first is None:
+            if not available or first is None:
                 continue
-            held = {version.minor_release for version in there}
+            minors = {version.minor_release for version in available}
             origins += [
                 CharmOrigin(rule.charm, rule.channel_of(minor))
-                for minor in rule.between(first, max(there))
-                if minor not in held
+                for minor in rule.between(first, max(available))
+                if minor not in minors
             ]
         return origins

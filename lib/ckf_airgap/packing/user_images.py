@@ -16,7 +16,7 @@ PURPOSES = ("jupyter", "vscode", "rstudio", "pipelines", "runtimes", "other")
 """What an image may be for; the first three are notebooks."""
 PIPELINES = "pipelines"
 DEFAULT = "default"
-"""What stands for the base image that the pipelines' SDK takes where a step names none."""
+"""The placeholder for the base image that the pipelines' SDK uses for steps without an image."""
 
 # By releases: of the SDK in the release's own notebooks (kubeflow/kubeflow, requirements.txt of
 # the example-notebook-servers) and of the SDK with the version of the release's backend. Each is
@@ -40,7 +40,7 @@ class UserImages:
 
     Attributes:
         images: For each purpose its images.
-        with_default: Whether the base image of pipelines is among them, which the release tells.
+        with_default: Whether to add the base image of pipelines, which depends on the release.
     """
 
     images: Mapping[str, tuple[ImageReference, ...]] = field(
@@ -73,16 +73,16 @@ class UserImages:
             charms: The charms of the release.
 
         Raises:
-            ConfigurationError: The default is wanted, and the charms do not tell the release.
+            ConfigurationError: The default is requested, but the release of the charms is unknown.
         """
         if not self.with_default:
             return self
         release = load_rules().release_in(known_versions(charms))
         if release is None:
             raise ConfigurationError(
-                f"these charms do not tell their release, and so not the image that {PIPELINES}: "
-                f"{DEFAULT} stands for",
-                f"name it: {BASE_IMAGES_OF_SDKS}",
+                f"the release of these charms is unknown, so the image for {PIPELINES}: {DEFAULT} "
+                "is unknown too",
+                f"specify the image: {BASE_IMAGES_OF_SDKS}",
             )
         defaults = tuple(map(parse_image, _BASE_IMAGES[release.release]))
         return UserImages(self.images).joined(UserImages({PIPELINES: defaults}))
@@ -149,7 +149,7 @@ def _of_purpose(purpose: str, images: object, name: str) -> UserImages:
     named = [text for text in texts if not (with_default and text == DEFAULT)]
     if DEFAULT in named:
         raise ConfigurationError(
-            f"{name} has {DEFAULT} for {purpose}, which stands for an image of {PIPELINES} alone",
+            f"{name} has {DEFAULT} for {purpose}, but it is only valid for {PIPELINES}",
             "name the image",
         )
     return UserImages({purpose: tuple(map(parse_image, named))}, with_default)

@@ -1,1 +1,1 @@
-"""The papers of a release, for a review: what its archives hold, as tables and as an SBOM."""
+"""The papers of a release, for a review: the content of its archives as tables and as an SBOM."""

@@ -1,4 +1,4 @@
-"""The content of a release, from which every paper is made."""
+"""The content of a release, the source of every paper."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_images import is_juju_image
 from ckf_airgap.planning.image_finder import ImageFinder
 
-# No paper names the registry.
+# No paper contains the name of the registry.
 _REGISTRY = RegistryLocation("REGISTRY")
 
 
@@ -34,14 +34,14 @@ class ImageEntry:
 
     Attributes:
         names: Its names; empty if it has none.
-        member: The member of images.tar.gz that holds it.
+        member: The member of images.tar.gz that contains it.
         kind: ``image``, or the type of an artifact.
-        digest: The digest of its manifest; empty if neither the archive nor its record tells it.
+        digest: The digest of its manifest; empty if neither the archive nor its record has it.
         image_id: The digest of its config.
         architecture: Its CPU architecture; empty for an artifact.
         layers: Its distinct layers, with their sizes in the archive.
-        source: Where it was pulled from, as HOST/REPOSITORY@DIGEST; its original name if there is
-            no record; empty if that does not tell either.
+        source: Where it was pulled from, as HOST/REPOSITORY@DIGEST. Without a record, its original
+            name; empty if this is unknown too.
         wanted_by: Its users: ``charm/resource``, ``charm/option``, ``charm`` if it is in the
             charm's code, ``users/purpose``, ``juju``.
     """
@@ -58,7 +58,7 @@ class ImageEntry:
 
     @property
     def label(self) -> str:
-        """Its names, or where it is."""
+        """Its names, or the member that contains it."""
         return ", ".join(map(str, self.names)) or f"without a name, in {self.member}"
 
     @property
@@ -78,8 +78,8 @@ class CharmEntry:
         revision: Its revision on Charmhub; None if it is not recorded.
         channel: Its channel on Charmhub; empty if it is not recorded.
         bases: Its bases.
-        note: What is special about it; empty for nothing.
-        user: How ``ImageEntry.wanted_by`` names it.
+        note: Why it is not deployed; empty for a charm that is deployed.
+        user: Its name in ``ImageEntry.wanted_by``.
     """
 
     name: str
@@ -96,12 +96,10 @@ class CharmEntry:
 class ReleaseContent:
     """The content of both archives of a release.
 
-    What differs from an earlier release would be a further attribute, and a section of each paper.
-
     Attributes:
         images: The images and artifacts, sorted by name.
         charms: The charms, sorted by name.
-        not_pushed: The problems of everything that is not pushed.
+        not_pushed: A problem for each item that would not be pushed.
     """
 
     images: tuple[ImageEntry, ...]
@@ -114,7 +112,7 @@ class ReleaseContent:
         return Counter(layer.digest for image in self.images for layer in image.layers)
 
     def shared(self, image: ImageEntry) -> tuple[Blob, ...]:
-        """Return the layers of an image that another one has, too."""
+        """Return the layers of an image that at least one other image also has."""
         return tuple(layer for layer in image.layers if self._images_with[layer.digest] > 1)
 
     @property
@@ -126,7 +124,7 @@ class ReleaseContent:
 
 @dataclass
 class ArchivedDetails:
-    """Collects what the inventory of an archive leaves out: digests of manifests, and layers."""
+    """Collects what the inventory of an archive does not have: manifest digests, and layers."""
 
     digests: dict[ArchivedImage, str] = field(default_factory=dict[ArchivedImage, str])
     layers: dict[ArchivedImage, tuple[Blob, ...]] = field(
@@ -134,13 +132,18 @@ class ArchivedDetails:
     )
 
     def add(self, entry: ArchivedImage, image: ReadImage[int]) -> None:
-        """Take an image that ``read_inventory`` has found."""
+        """Add the details of an image that ``read_inventory`` has found.
+
+        Args:
+            entry: The image in the inventory.
+            image: The image as read from the archive.
+        """
         if image.manifest:
             self.digests[entry] = image.manifest.digest
             found = [Blob(layer.digest, layer.size) for layer in image.manifest.layers]
         else:
             found = list(map(Blob, image.diff_ids, image.layers))
-        # An image may have the same layer twice, an empty one.
+        # An image may have the same layer twice, for example an empty one.
         self.layers[entry] = tuple({layer.digest: layer for layer in found}.values())
 
 
@@ -156,9 +159,12 @@ def release_content(
     Args:
         charms: The content of charms.tar.gz.
         inventory: The content of images.tar.gz.
-        details: What was collected while that was read.
-        charms_archive: charms.tar.gz itself, whose record tells revisions and channels.
-        images_archive: images.tar.gz itself, whose record tells where images came from.
+        details: The details that were collected while images.tar.gz was read.
+        charms_archive: charms.tar.gz; its record has the revisions and channels.
+        images_archive: images.tar.gz; its record has the sources of the images.
+
+    Returns:
+        The content.
 
     Raises:
         ArtifactError: A record is damaged.
@@ -183,7 +189,7 @@ def release_content(
 
 
 def _users(charms: UnpackedCharms, inventory: Inventory) -> dict[str, set[str]]:
-    """List who wants each image of the archive, by its reference in the registry."""
+    """List the users of each image of the archive, by its reference in the registry."""
     finder = ImageFinder(inventory, _REGISTRY)
     users = [(charm.name, charm) for charm in charms.charms]
     users += [(_versioned(charm), charm) for charm in charms.between]
@@ -229,7 +235,7 @@ def _source(names: Iterable[ImageReference], record: PackedImage | None) -> str:
         if record:
             host, path = name.upstream
             return f"{host}/{path.repository}@{record.digest}"
-        # A name that was retagged for some registry does not tell the original one.
+        # The original registry of an image that was retagged for another is unknown.
         if original := mirror_path(name):
             return str(original)
     return ""
@@ -261,7 +267,7 @@ def _charm_entries(charms: UnpackedCharms, record: PackManifest | None) -> Itera
 
 
 def _versioned(charm: CharmFile) -> str:
-    """Name one of several versions of a charm among the users of images."""
+    """Return the name of a charm with its version, for the users of images."""
     return f"{charm.name} {version_of(charm)}"
 
 

@@ -1,4 +1,4 @@
-"""The content of a release as one HTML page, to look at and to search in without a network."""
+"""The content of a release as one HTML page, to browse and search without a network."""
 
 import base64
 import hashlib
@@ -12,14 +12,17 @@ from ckf_airgap.papers.tables import Table, texts_of
 
 
 def as_page(content: ReleaseContent, tables: tuple[Table, ...]) -> str:
-    """Write a release as a page.
+    """Write a release as an HTML page.
 
-    Its policy (Content Security Policy Level 3) allows only the script in the page, by its
-    digest, and no request at all.
+    The page's policy (Content Security Policy Level 3) allows only its own script, by digest, and
+    no requests.
 
     Args:
         content: The release.
         tables: Its tables.
+
+    Returns:
+        The page.
     """
     folder = files("ckf_airgap.papers")
     script = folder.joinpath("page.js").read_text("utf-8")

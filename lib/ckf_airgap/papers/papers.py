@@ -11,13 +11,13 @@ from ckf_airgap.papers.tables import as_csv, as_markdown, charms_table, images_t
 
 
 def papers_of(content: ReleaseContent) -> dict[str, str]:
-    """Make the papers of a release; the same content gives the same papers.
+    """Make the papers of a release. The same content gives the same papers.
 
     Args:
         content: The release.
 
     Returns:
-        The text of each paper, by the name of its file.
+        The text of each paper, by file name.
     """
     tables = images_table(content), charms_table(content)
     papers = {f"{table.name}.csv": as_csv(table) for table in tables}
@@ -29,7 +29,7 @@ def papers_of(content: ReleaseContent) -> dict[str, str]:
 
 
 def write_papers(content: ReleaseContent, folder: Path) -> None:
-    """Write the papers of a release, in place of earlier ones.
+    """Write the papers of a release, and replace earlier ones.
 
     Args:
         content: The release.

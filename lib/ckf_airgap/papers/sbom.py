@@ -1,7 +1,7 @@
 """The content of a release as a software bill of materials: CycloneDX 1.6 (ECMA-424).
 
-The library for it and what that needs, seven packages, would all be part of the charm, which makes
-none: the tests hold this document against the schema that the library ships.
+The CycloneDX library is not used: it and its dependencies, seven packages, would also be in the
+charm, which writes no SBOM. The tests check the document against the library's schema.
 """
 
 import json
@@ -26,8 +26,8 @@ def as_cyclonedx(content: ReleaseContent) -> str:
             of the type ``application``, which depends on the images that it wants.
 
     Returns:
-        The document. Its serial number comes from the content, and it has no time stamp: the same
-        release gives the same document.
+        The document. It has no time stamp, and its serial number is derived from the content, so
+        the same release gives the same document.
     """
     images = {f"image-{number}": image for number, image in enumerate(content.images, 1)}
     charms = {f"charm-{number}": charm for number, charm in enumerate(content.charms, 1)}

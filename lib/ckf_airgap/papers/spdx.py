@@ -1,8 +1,8 @@
-"""An SPDX document for each image, by the program syft, from the archive alone.
+"""Writes an SPDX document for each image with the program syft, from the archive alone.
 
-syft reads an image as an OCI image layout in a directory. Each is made of the archive's layers
-while the archive is read, in the directory for temporary files, and removed behind it: only the
-layers of images that are not complete yet are on the disk.
+syft reads an image as an OCI image layout in a directory. While the archive is read, each layout
+is made from its layers in the directory for temporary files, and removed after syft has read it.
+The disk has only the layers that later images still need.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from ckf_airgap.images.naming import MemberNames
 PROGRAM = "syft"
 _LONGEST_STEM = 200
 _DIGITS = 12
-# No account, no proxy, and no password of a key: syft reads files alone.
+# syft reads only files, so it gets no accounts, no proxy and no password of a key.
 _ENVIRONMENT = ("HOME", "PATH", "TMPDIR")
 
 
@@ -53,8 +53,8 @@ class _StoredLayer:
         path: The file.
         digest: Its digest.
         size: Its size, in bytes.
-        compression: How it is compressed.
-        is_left_out: Whether only an earlier archive has it; the file is not there.
+        compression: Its compression.
+        is_left_out: Whether only an earlier archive has it. The file does not exist then.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class _StoredLayer:
     is_left_out: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Describe it in a manifest (OCI Image Specification, "Descriptor")."""
+        """Return its descriptor for a manifest (OCI Image Specification, "Descriptor")."""
         is_plain = self.compression is Compression.NONE
         suffix = "" if is_plain else f"+{self.compression.value}"
         return {
@@ -81,21 +81,21 @@ def write_spdx(
     say: Callable[[str], None],
     architecture: str = "",
 ) -> None:
-    """Have syft describe each image of an archive, if it is installed.
+    """Let syft describe each image of an archive, if syft is installed.
 
-    Documents that are there already are kept: their names tell the digest of the image.
+    Existing documents are kept: their names contain the digest of the image.
 
     Args:
         source: images.tar.gz.
-        names: Names the images that the archive does not name.
+        names: Finds names for the images without a name.
         folder: The directory for the documents; created if missing.
         say: Called with a line for each image, or if syft is missing.
         architecture: The CPU architecture to choose among several; empty for any.
 
     Raises:
-        ArtifactError: The archive is damaged, or syft cannot read an image; the message names all
-            of these.
-        StorageError: The directory cannot be written to.
+        ArtifactError: The archive is damaged, or syft cannot read some images; the message names
+            all of them.
+        StorageError: The directory is not writable.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -123,7 +123,7 @@ class _Syft:
 
     Attributes:
         say: Called with a line of text.
-        errors: Why images cannot be described.
+        errors: An error for each image that syft cannot read.
     """
 
     def __init__(self, program: str, folder: Path, say: Callable[[str], None]) -> None:
@@ -133,10 +133,10 @@ class _Syft:
         self.errors: list[ArtifactError] = []
 
     def describe(self, layout: Path, image: ArchivedImage) -> None:
-        """Write the document of an image.
+        """Write the document of an image, unless it exists.
 
         Args:
-            layout: The layout, with the image alone.
+            layout: The layout, which contains only this image.
             image: The image.
         """
         name = str(image.names[0]) if image.names else image.image_id
@@ -178,7 +178,7 @@ class _Syft:
 
 
 class _LayoutSink:
-    """A sink that stores the layers of an archive, and passes each image to syft."""
+    """Stores the layers of an archive, and passes each image to syft."""
 
     sends = True
 
@@ -186,23 +186,23 @@ class _LayoutSink:
         """Prepare for one reading of the archive.
 
         Args:
-            names: Names the images that the archive does not name.
-            folder: Where to store layers and layouts.
+            names: Finds names for the images without a name.
+            folder: The directory for layers and layouts.
             syft: Reads the layouts.
         """
         self.builder = InventoryBuilder(names)
         self.syft = syft
         self._folder = folder
         self._count = 0
-        # The images that were announced before their layers, and how many need each layer.
+        # The images that come before their layers, and the number of them that need each layer.
         self._is_packed = False
         self._announced: set[str] = set()
         self._awaited: Counter[str] = Counter()
-        # Place and file of each layer of which it is not known who needs it.
+        # Place and file of each layer whose images are not known yet.
         self._others: list[tuple[str, Path]] = []
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Note that all images are announced before their layers (``packing.assembly``)."""
+        """Note that all images come before their layers (``packing.assembly``)."""
         self._is_packed = True
 
     def has_nested(self, archive: NestedArchive) -> bool:
@@ -210,12 +210,12 @@ class _LayoutSink:
         return False
 
     def finished_nested(self, archive: NestedArchive) -> None:
-        """Remove its layers: its images are done."""
+        """Remove the layers of a nested archive whose images are complete."""
         while self._others and self._others[-1][0].startswith(f"{archive.place}/"):
             self._others.pop()[1].unlink()
 
     def needs_layers(self, image: ReadImage[_StoredLayer]) -> bool:
-        """Note the layers of an image, which are not read yet."""
+        """Count an image that needs layers that are not read yet."""
         if image.key not in self._announced:
             self._announced.add(image.key)
             self._awaited.update(_digests(image))
@@ -242,7 +242,7 @@ class _LayoutSink:
         return _StoredLayer(self._folder / "left-out", digest, 0, Compression.NONE, True)
 
     def image(self, image: ReadImage[_StoredLayer]) -> None:
-        """Pass an image to syft, and remove the layers that no other image awaits."""
+        """Pass an image to syft, and remove the layers that no other image needs."""
         entry = self.builder.describe(image)
         self.builder.add(entry)
         if any(layer.is_left_out for layer in image.layers):
@@ -258,7 +258,7 @@ class _LayoutSink:
                     layer.path.unlink(missing_ok=True)
 
     def damaged(self, file: str, error: ArtifactError) -> None:
-        """List an error."""
+        """Record an error."""
         self.builder.damaged.append(error)
 
     def passed_over(self, entry: PassedOver) -> None:
@@ -269,7 +269,7 @@ class _LayoutSink:
 
     @contextmanager
     def _layout(self, image: ReadImage[_StoredLayer]) -> Generator[Path]:
-        """Make a layout of one image (OCI Image Specification, "Image Layout")."""
+        """Make a layout with one image (OCI Image Specification, "Image Layout")."""
         manifest = image.manifest.content if image.manifest else _manifest(image)
         with tempfile.TemporaryDirectory(prefix="image-", dir=self._folder) as place:
             layout = Path(place)
@@ -293,7 +293,7 @@ def _digests(image: ReadImage[_StoredLayer]) -> set[str]:
 
 
 def _manifest(image: ReadImage[_StoredLayer]) -> bytes:
-    """Make the manifest of an image that the archive has none of."""
+    """Make a manifest for an image that has none in the archive."""
     document: Mapping[str, Any] = {
         "schemaVersion": 2,
         "mediaType": oci.OCI_MANIFEST,
@@ -309,6 +309,6 @@ def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
 
 
 def _file_name(name: str, image_id: str) -> str:
-    """Name the document of an image after the image and the digest of its config."""
+    """Return the file name of an image's document, from its name and the digest of its config."""
     stem = re.sub("[^A-Za-z0-9._-]", "-", name)[:_LONGEST_STEM]
     return f"{stem}-{image_id.partition(':')[2][:_DIGITS]}.spdx.json"

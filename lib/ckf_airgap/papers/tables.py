@@ -1,6 +1,6 @@
 """The tables of a release, and their forms as CSV and Markdown.
 
-Their texts come from archives of unknown origin: each form makes them harmless in its own way.
+The texts come from archives of unknown origin, so each form escapes them.
 """
 
 import csv
@@ -15,7 +15,7 @@ from ckf_airgap.papers.content import ReleaseContent
 Cell = str | int | tuple[str, ...]
 """A text, a number or a list of texts."""
 
-# Spreadsheets take a cell that begins with one of these for a formula (OWASP, "CSV Injection").
+# Spreadsheets treat a cell that begins with one of these as a formula (OWASP, "CSV Injection").
 # The last four are the same characters in full width.
 _FORMULA = (
     *"=+-@",
@@ -24,7 +24,7 @@ _FORMULA = (
     "\N{FULLWIDTH HYPHEN-MINUS}",
     "\N{FULLWIDTH COMMERCIAL AT}",
 )
-# What Markdown or HTML may read as more than text. Underscores inside of words are only text.
+# The characters with a meaning in Markdown or HTML. Underscores inside words have none.
 _MARKUP = re.compile(
     r"[&<>|\\`*\[\]~!#$^{}]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|:(?=//)|(?i:(?<=www)\.)"
 )
@@ -35,9 +35,9 @@ class Table:
     """A table.
 
     Attributes:
-        name: The name of its files, without the ending.
-        title: What it lists.
-        heads: The heads of its columns.
+        name: The name of its files, without the suffix.
+        title: Its title.
+        heads: The headings of its columns.
         rows: Its rows, with a cell for each column.
     """
 
@@ -86,7 +86,7 @@ def charms_table(content: ReleaseContent) -> Table:
 
 
 def texts_of(cell: Cell) -> tuple[str, ...]:
-    """Return the texts in a cell, without characters that cannot be printed."""
+    """Return the texts in a cell, without non-printable characters."""
     texts = cell if isinstance(cell, tuple) else (str(cell),)
     return tuple(printable(text).strip() for text in texts)
 
@@ -94,8 +94,8 @@ def texts_of(cell: Cell) -> tuple[str, ...]:
 def as_csv(table: Table) -> str:
     """Write a table as CSV (RFC 4180).
 
-    Texts that a spreadsheet would take for a formula get an apostrophe in front, which makes it
-    show them as text.
+    Texts that a spreadsheet would treat as a formula get a leading apostrophe, so that it shows
+    them as text.
     """
     file = io.StringIO()
     writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
@@ -113,7 +113,7 @@ def as_markdown(table: Table, notes: tuple[str, ...] = ()) -> str:
 
     Args:
         table: The table.
-        notes: Further texts, for a list below it.
+        notes: The texts of a list "Not pushed" below the table.
     """
     lines = [
         f"# {table.title}",
@@ -143,7 +143,7 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
 def _markdown_cell(cell: Cell) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
-    # A character reference is text wherever it stands.
+    # A character reference is plain text at any position.
     return ", ".join(
         _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text) for text in texts_of(cell)
     )

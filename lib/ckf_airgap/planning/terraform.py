@@ -1,7 +1,7 @@
 """Writes a plan as a directory for Terraform and the Juju provider.
 
-The formats: Terraform's "JSON Configuration Syntax", and the resources ``juju_application`` and
-``juju_integration`` of the provider juju/juju 2.3, the first with charms from files.
+It uses Terraform's "JSON Configuration Syntax", and the resources ``juju_application`` and
+``juju_integration`` of the provider juju/juju, version 2.3, the first that supports local charms.
 """
 
 import json
@@ -20,19 +20,19 @@ _HEADER = "Written by ckf-airgap plan --format terraform: see README.md. Do not 
 
 
 def terraform_files(plan: Plan, digests: Mapping[str, str]) -> dict[str, str]:
-    """Write the files of the directory.
+    """Render the files of the directory.
 
     Args:
-        plan: The plan. Applications that cannot be deployed because of missing images are left
-            out, with their relations.
+        plan: The plan. Applications that cannot run without a missing image are left out, with
+            their relations.
         digests: The SHA-256 of each charm, by its name in charms.tar.gz.
 
     Returns:
-        The content of each file, by its name. There is no account in any of them.
+        The content of each file, by file name. No file contains credentials.
 
     Raises:
-        ArtifactError: The name of a charm in charms.tar.gz leads out of the directory that it is
-            unpacked to.
+        ArtifactError: The path of a charm in charms.tar.gz is outside the directory into which
+            the archive is unpacked.
     """
     complete = plan.without_incomplete()
     document = {
@@ -62,16 +62,23 @@ def terraform_files(plan: Plan, digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def unknown_to_provider(plan: Plan) -> list[str]:
-    """List what the plan sets and the provider has no argument for, one line each."""
+    """List the settings of the plan that the provider does not support.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        A warning for each application with such settings.
+    """
     return [
-        f"{item.name} is deployed without its devices, which the Juju provider does not know"
+        f"{item.name} is deployed without its devices, which the Juju provider does not support"
         for item in plan.without_incomplete().applications
         if item.settings.get("devices")
     ]
 
 
 def _application(item: PlannedApplication) -> dict[str, Any]:
-    # The name's grammar has no quotes and no templates.
+    # Application names contain no quotes and no template sequences.
     known = f'local.applications["{item.name}"]'
     body: dict[str, Any] = {
         "model_uuid": "${var.model_uuid}",
@@ -97,12 +104,12 @@ def _application(item: PlannedApplication) -> dict[str, Any]:
             "precondition": {
                 "condition": f"${{filesha256({known}.charm) == {known}.sha256}}",
                 "error_message": f"${{{known}.charm}} is not the charm of the plan: unpack "
-                "charms.tar.gz again, or make the plan again.",
+                "charms.tar.gz again, or write this directory again with ckf-airgap plan.",
             }
         },
     }
     if item.resources:
-        # The provider looks an account up by the image's path before the last slash.
+        # The provider looks up credentials by the image reference up to its last slash.
         body["registry_credentials"] = (
             f"${{var.registry_account == null ? null : "
             f"{{for path in {known}.image_paths : path => var.registry_account}}}}"
@@ -122,7 +129,7 @@ def _integration(relation: Relation) -> dict[str, Any]:
             }
             for side in relation
         ],
-        # Juju removes the relations of an application that is replaced.
+        # When an application is replaced, Juju removes its relations.
         "lifecycle": {
             "replace_triggered_by": [
                 f"juju_application.{side.application}.id" for side in relation
@@ -132,9 +139,9 @@ def _integration(relation: Relation) -> dict[str, Any]:
 
 
 def _integration_name(relation: Relation) -> str:
-    """Name a relation so that no other gets the same name.
+    """Return a unique name for a relation.
 
-    Names of applications have no underscore, and those of endpoints no two in a row.
+    Application names contain no underscore, and endpoint names no two underscores in a row.
     """
     return "__".join(f"{side.application}_{side.endpoint}" for side in relation)
 
@@ -155,7 +162,7 @@ def _path_in_archive(label: str) -> str:
 
 
 def _texts(values: Mapping[str, OptionValue]) -> dict[str, str]:
-    """Write values as the provider's maps of texts have them."""
+    """Convert values to strings, as the provider's maps require."""
     return {
         _literal(name): _literal(str(value).lower() if isinstance(value, bool) else str(value))
         for name, value in values.items()
@@ -163,10 +170,10 @@ def _texts(values: Mapping[str, OptionValue]) -> dict[str, str]:
 
 
 def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is not set: the provider may read back nothing for an empty value."""
+    """Leave out empty values: the provider may read them back as null."""
     return {name: value for name, value in values.items() if value}
 
 
 def _literal(text: str) -> str:
-    """Escape what Terraform would evaluate in a text or a key ("Strings and Templates")."""
+    """Escape the template sequences of Terraform ("Strings and Templates") in a text or a key."""
     return text.replace("${", "$${").replace("%{", "%%{")

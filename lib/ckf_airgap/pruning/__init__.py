@@ -1,1 +1,1 @@
-"""Removes from the registry what no kept archive names."""
+"""Deletes images that no kept archive contains from the registry."""

@@ -1,6 +1,6 @@
-"""The names below the registry prefix that the images of an archive have.
+"""The repositories and tags below the registry prefix that a push of an archive writes.
 
-They are those that a push gives: the path of each image, and the name by which mirrors find it.
+Each image has two: its own path, and the name under which mirrors find it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,17 @@ from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 
 CharmImages = Sequence[ImageReference]
-"""The images that the charms of one archive name."""
+"""The image references in the charms of one archive."""
 
 
 @dataclass(frozen=True)
 class ArchiveNames:
-    """The images of an archive, as it names them.
+    """The names of the images of an archive.
 
     Attributes:
         label: The archive, for messages.
         names: The names of its images and artifacts.
-        unnamed: The members with images that it does not name: charms may.
+        unnamed: The members whose images have no name in the archive. Charms may name them.
     """
 
     label: str
@@ -36,15 +36,19 @@ class ArchiveNames:
     def of(
         cls, label: str, record: PackManifest | None, inventory: Inventory | None = None
     ) -> "ArchiveNames":
-        """Collect them.
+        """Collect the names from the record and the inventory of an archive.
 
         Args:
             label: The archive, for messages.
-            record: What the archive says of itself, if it does. It counts besides the inventory.
-            inventory: What the archive holds; None if only the record is at hand.
+            record: The archive's record; None if it has none. Its names are added to those of
+                the inventory.
+            inventory: The content of the archive; None if only the record is available.
+
+        Returns:
+            The names, each once.
         """
-        held = (*inventory.images, *inventory.artifacts) if inventory else ()
-        names = [name for image in held for name in image.names]
+        images = (*inventory.images, *inventory.artifacts) if inventory else ()
+        names = [name for image in images for name in image.names]
         if record:
             parsed = (ImageReference.parse(image.name) for image in record.images)
             names += [name for name in parsed if name]
@@ -52,10 +56,13 @@ class ArchiveNames:
         return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed))
 
     def require_told(self, charms: Sequence[CharmImages]) -> None:
-        """Require charms if the names below the prefix depend on them.
+        """Require charms if names below the prefix depend on them.
+
+        Args:
+            charms: The images of each archive of charms.
 
         Raises:
-            ConfigurationError: No charms are given, and they would matter.
+            ConfigurationError: Names depend on charms, but none are given.
         """
         if charms:
             return
@@ -64,17 +71,21 @@ class ArchiveNames:
             raise ConfigurationError(
                 f"{self.label} has images whose names in the registry depend on the charms that "
                 f"they were pushed with, for example {image}",
-                "give these with --charms charms.tar.gz",
+                "add --charms charms.tar.gz, the archive of those charms",
             )
 
     def paths(
         self, charms: Sequence[CharmImages], location: RegistryLocation
     ) -> frozenset[ImagePath]:
-        """List the paths below the prefix that a push with any of the charms gives.
+        """List the paths below the prefix that a push with any of the charms writes.
 
         Args:
-            charms: The images of each archive of charms; each may name images on its own.
-            location: The prefix.
+            charms: The images of each archive of charms. Each archive may have been pushed with
+                the images separately.
+            location: The registry prefix.
+
+        Returns:
+            The paths.
         """
         names = [*self.names, *self._named_by(charms)]
         wanted = [image for each in charms for image in each]
@@ -91,10 +102,18 @@ class ArchiveNames:
 
 
 def kept_tags(paths: Iterable[ImagePath], location: RegistryLocation) -> dict[str, frozenset[str]]:
-    """Group paths below the prefix: the tags of each repository, by its whole name."""
+    """Group paths below the prefix by repository.
+
+    Args:
+        paths: The paths.
+        location: The registry prefix.
+
+    Returns:
+        The tags of each repository, by its full name.
+    """
     tags: dict[str, set[str]] = {}
     for path in paths:
-        # Nothing is pushed to a repository whose name is too long.
+        # A push skips repositories whose names are too long.
         if not location.length_problem(path):
             tags.setdefault(location.repository(path), set()).add(path.tag)
     return {repository: frozenset(each) for repository, each in tags.items()}

@@ -1,4 +1,4 @@
-"""Decides what may be deleted: only what nothing that stays refers to."""
+"""Decides which manifests and tags to delete: those that no kept manifest is related to."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -8,17 +8,17 @@ from graphlib import TopologicalSorter
 from ckf_airgap.errors import AirgapError
 from ckf_airgap.pruning.stored_images import Repository, StoredManifest
 
-# The tag of what is attached to a manifest, for example by cosign (its "Signature spec"; OCI
-# Distribution Specification v1.1, "Referrers Tag Schema").
+# The tag of an attachment to a manifest, for example a cosign signature (cosign, "Signature spec";
+# OCI Distribution Specification v1.1, "Referrers Tag Schema").
 _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\..*)?")
 
 
 @dataclass(frozen=True)
 class UsedImages:
-    """What a cluster uses.
+    """The images that a cluster uses.
 
     Attributes:
-        tags: The user of each used tag, by whole repository and tag.
+        tags: The user of each used tag, by full repository name and tag.
         digests: The user of each used digest, of a manifest or a config.
     """
 
@@ -32,28 +32,32 @@ class Removal:
 
     Attributes:
         digest: Its digest.
-        tags: All of its tags; none if only a deleted index lists it.
+        tags: All of its tags; empty if only a deleted index lists it.
     """
 
     digest: str
     tags: tuple[str, ...]
 
     def images(self, repository: str) -> tuple[str, ...]:
-        """Name what is deleted: each tag, or the digest if there is none."""
+        """Return the references to delete: one for each tag, or the digest if there is no tag.
+
+        Args:
+            repository: The full name of its repository.
+        """
         tagged = tuple(f"{repository}:{tag}" for tag in self.tags)
         return tagged or (f"{repository}@{self.digest}",)
 
 
 @dataclass(frozen=True)
 class RepositoryPlan:
-    """What is to be deleted in one repository.
+    """The manifests and tags to delete in one repository.
 
     Attributes:
-        name: Its whole name.
-        removals: The manifests to delete, each index before what it lists.
-        shared: The tags to delete whose manifests stay, with the digests.
-        staying: The tags that stay, with their digests.
-        in_use: The user of each tag that no archive names and that stays because of it.
+        name: Its full name.
+        removals: The manifests to delete, each index before the manifests that it lists.
+        shared: The tags to delete whose manifests are kept, with their digests.
+        staying: The kept tags, with their digests.
+        in_use: The kept tags that no kept archive contains but the cluster uses, with their users.
     """
 
     name: str
@@ -64,24 +68,24 @@ class RepositoryPlan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be deleted."""
+        """Whether there is nothing to delete."""
         return not self.removals and not self.shared
 
     @property
     def images(self) -> tuple[str, ...]:
-        """What is to be deleted, by whole repository and tag or digest."""
+        """The references to delete, with full repository name and tag or digest."""
         removed = (image for each in self.removals for image in each.images(self.name))
         return (*removed, *(f"{self.name}:{tag}" for tag in self.shared))
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What is to be deleted.
+    """The manifests and tags to delete below the prefix.
 
     Attributes:
-        repositories: The repositories, also those in which everything stays.
-        unknown: Why some repositories are left alone, by their names.
-        freed_bytes: The size of the blobs that nothing below the prefix refers to afterwards.
+        repositories: The repositories, including those with nothing to delete.
+        unknown: The errors of repositories that cannot be read, by name. They are not changed.
+        freed_bytes: The size of the blobs that no manifest below the prefix refers to afterwards.
     """
 
     repositories: tuple[RepositoryPlan, ...]
@@ -94,12 +98,15 @@ def make_plan(
     kept: Mapping[str, Collection[str]],
     used: UsedImages,
 ) -> PrunePlan:
-    """Decide what is to be deleted.
+    """Decide what to delete below the prefix.
 
     Args:
         repositories: The repositories below the prefix.
-        kept: The tags that stay, by whole repository.
-        used: What the cluster uses.
+        kept: The tags of the kept archives, by full repository name.
+        used: The images that the cluster uses.
+
+    Returns:
+        The plan.
     """
     plans: list[RepositoryPlan] = []
     unknown: dict[str, AirgapError] = {}
@@ -124,15 +131,19 @@ def make_plan(
 def plan_repository(
     repository: Repository, kept: Collection[str], used: UsedImages
 ) -> RepositoryPlan:
-    """Decide what is to be deleted in one repository.
+    """Decide what to delete in one repository.
 
-    A manifest stays if a tag that stays has it or the cluster uses it, and with it everything
-    that it refers to and that refers to it: what an index lists, indexes, subjects, signatures.
+    A manifest is kept if a kept tag points to it, if the cluster uses it, or if it is related to
+    a kept manifest: listed in a kept index, an index that lists a kept manifest, the subject of a
+    kept manifest, or attached to a kept manifest.
 
     Args:
         repository: The repository.
-        kept: Its tags that stay.
-        used: What the cluster uses.
+        kept: Its tags in the kept archives.
+        used: The images that the cluster uses.
+
+    Returns:
+        The plan of the repository.
     """
     tags, manifests = repository.tags, repository.manifests
     users = {tag: user for tag in tags if (user := _user(repository, tag, used))}
@@ -141,7 +152,7 @@ def plan_repository(
     roots |= {digest for digest, each in manifests.items() if _digest_user(each, used)}
     relatives = _relatives(repository)
     protected = _reached(roots, relatives)
-    # Named after what stays, whatever tool has named it.
+    # Keep the tags of attachments to kept manifests, whichever tool made them.
     staying |= {
         tag for tag, digest in tags.items() if digest in protected and _ATTACHED.fullmatch(tag)
     }
@@ -168,12 +179,12 @@ def _user(repository: Repository, tag: str, used: UsedImages) -> str:
 
 
 def _digest_user(manifest: StoredManifest, used: UsedImages) -> str:
-    # Some container runtimes name an image by its config.
+    # Some container runtimes identify an image by the digest of its config.
     return used.digests.get(manifest.digest) or used.digests.get(manifest.config, "")
 
 
 def _relatives(repository: Repository) -> dict[str, set[str]]:
-    """Map each manifest to those that must not go without it, in both directions."""
+    """Map each manifest to those that are kept or deleted together with it."""
     relatives: dict[str, set[str]] = {}
 
     def relate(one: str, other: str) -> None:
@@ -201,13 +212,16 @@ def _reached(roots: Iterable[str], relatives: Mapping[str, Collection[str]]) -> 
 
 
 def _listed_by(digests: Iterable[str], manifests: Mapping[str, StoredManifest]) -> set[str]:
-    """Add what indexes list, as far as it is there."""
+    """Add the manifests that indexes list, if the repository has them."""
     children = {digest: manifest.children for digest, manifest in manifests.items()}
     return _reached(digests, children) & manifests.keys()
 
 
 def _in_order(digests: set[str], manifests: Mapping[str, StoredManifest]) -> Iterable[str]:
-    """Sort manifests so that none is deleted before what refers to it, which some refuse."""
+    """Sort manifests: one that refers to another comes first.
+
+    Some registries refuse to delete a manifest while another refers to it.
+    """
     order: TopologicalSorter[str] = TopologicalSorter()
     for digest in sorted(digests):
         order.add(digest)

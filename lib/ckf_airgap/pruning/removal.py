@@ -1,4 +1,4 @@
-"""Carries out a plan, and sees that what stays is still there."""
+"""Carries out a plan, and checks that the registry still has the kept tags."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,13 @@ from ckf_airgap.registry.registry_errors import RefusedError
 
 @dataclass
 class RemovalResult:
-    """What became of a plan.
+    """The result of carrying out a plan.
 
     Attributes:
-        deleted: The tags that were deleted, and the digests without tags, with their repository.
-        left: Why the registry has not deleted something, likewise.
-        tags_left: The tags of manifests that stay which it cannot delete on their own.
+        deleted: The deleted references: ``REPOSITORY:TAG``, or ``REPOSITORY@DIGEST`` without tags.
+        left: The reason for each reference or repository that was not deleted.
+        tags_left: The references whose manifests are kept, and whose tags the registry cannot
+            delete alone.
     """
 
     deleted: list[str] = field(default_factory=list[str])
@@ -27,16 +28,19 @@ class RemovalResult:
 def carry_out(
     client: RegistryClient, plan: PrunePlan, on_deleted: Callable[[str], None]
 ) -> RemovalResult:
-    """Delete what a plan says, one after the other, so that an interrupt stops at once.
+    """Delete what a plan lists, one manifest at a time, so that an interrupt stops at once.
 
     Args:
         client: The registry.
         plan: The plan.
-        on_deleted: Called with each deleted image, after it was deleted.
+        on_deleted: Called with each reference after it was deleted.
+
+    Returns:
+        What was deleted, and what was not.
 
     Raises:
-        DeletionDisabledError: The registry does not delete anything.
-        RegistryError: The registry fails, or has lost something that was to stay.
+        DeletionDisabledError: The registry does not allow deletion.
+        RegistryError: The registry fails, or has deleted a kept tag.
     """
     result = RemovalResult()
     for repository in plan.repositories:
@@ -59,12 +63,12 @@ class _Repository:
         self._on_deleted = on_deleted
 
     def carry_out(self) -> None:
-        """Delete what the plan says."""
+        """Delete what the plan of the repository lists."""
         name = self._plan.name
         staying = {tag: self._client.stored_manifest(name, tag) for tag in self._plan.staying}
         found = {tag: each.digest for tag, each in staying.items() if each}
         if found != self._plan.staying or self._has_more_tags():
-            self._result.left[name] = "its tags have changed since it was read: run it again"
+            self._result.left[name] = "its tags changed after prune had read them: run prune again"
             return
         try:
             for removal in self._plan.removals:
@@ -79,7 +83,7 @@ class _Repository:
         removed = (tag for removal in plan.removals for tag in removal.tags)
         known = {*plan.staying, *plan.shared, *removed}
         new = (tag for tag in self._client.tags(plan.name) if tag not in known)
-        # Tags without a manifest are in no plan.
+        # The plan does not have tags without a manifest.
         return any(self._client.stored_manifest(plan.name, tag) for tag in new)
 
     def _remove(self, removal: Removal) -> None:
@@ -95,22 +99,22 @@ class _Repository:
         """Delete a manifest and its tags.
 
         Raises:
-            RefusedError: The registry does not delete it.
+            RefusedError: The registry refuses to delete it.
         """
         name, refusal = self._plan.name, None
         try:
             self._client.delete_manifest(name, removal.digest)
         except RefusedError as error:
-            # Some registries delete a manifest only after its tags.
+            # Some registries delete a manifest only once its tags are deleted.
             refusal = error
-        # Most have deleted the tags with it.
+        # Most registries delete the tags with the manifest.
         left = [tag for tag in removal.tags if self._has(tag, removal.digest)]
         for tag in left:
             self._client.delete_tag(name, tag)
         if any(self._has(tag, removal.digest) for tag in left):
             raise refusal or RefusedError(
-                f"the registry has deleted {removal.digest} of {name} and not its tags",
-                "look into the registry's log, then run it again",
+                f"the registry has deleted {removal.digest} of {name}, but not its tags",
+                "check the registry's log, then run prune again",
             )
         if refusal:
             self._client.delete_manifest(name, removal.digest)
@@ -137,10 +141,10 @@ class _Repository:
         return stored is not None and stored.digest == digest
 
     def _require_staying(self, staying: Mapping[str, Manifest | None]) -> None:
-        """Put back what the registry has deleted although it was to stay.
+        """Restore kept tags that the registry has deleted.
 
         Raises:
-            RegistryError: It has.
+            RegistryError: The registry had deleted kept tags.
         """
         lost: list[str] = []
         for tag, manifest in staying.items():
@@ -149,7 +153,8 @@ class _Repository:
                 lost.append(f"{self._plan.name}:{tag}")
         if lost:
             raise RegistryError(
-                f"the registry has deleted {', '.join(lost)} too, which was to stay and was put "
-                "back",
-                "do not prune this registry; look whether its garbage collection runs meanwhile",
+                f"the registry has also deleted {', '.join(lost)}, which prune had to keep and "
+                "has restored",
+                "do not prune this registry again until you know why; check that its garbage "
+                "collection does not run at the same time",
             )

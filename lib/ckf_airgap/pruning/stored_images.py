@@ -1,4 +1,4 @@
-"""What the repositories below the prefix hold: tags, manifests, and what these refer to."""
+"""The content of the repositories below the prefix: tags, manifests, and their references."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +17,19 @@ from ckf_airgap.registry.registry_errors import RefusedError
 
 _SCHEMA = 2
 _MOST_MANIFESTS = 50_000
-_UNREADABLE_CURE = "look at it with skopeo inspect --raw"
+_UNREADABLE_CURE = "inspect it with skopeo inspect --raw"
 
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest or an index, and what it refers to, all by their digests.
+    """A manifest or an index, and the digests that it refers to.
 
     Attributes:
-        digest: Its own.
+        digest: Its own digest.
         children: The manifests that an index lists.
-        subject: The manifest that it is about, for example as a signature; empty for none.
+        subject: The manifest that it is attached to, for example as a signature; empty for none.
         config: The config of an image; empty for an index.
-        blobs: The sizes of config and layers, in bytes.
+        blobs: The sizes of the config and the layers, in bytes, by digest.
     """
 
     digest: str
@@ -44,10 +44,10 @@ class Repository:
     """A repository.
 
     Attributes:
-        name: Its whole name, without the host.
-        tags: The digest that each tag stands for.
-        manifests: The manifests of the tags, and those that they list, by their digests.
-        problem: Why it is not known what it holds; otherwise None.
+        name: Its full name, without the host.
+        tags: The digest that each tag points to.
+        manifests: The manifests of the tags, and those that indexes list, by digest.
+        problem: Why its content cannot be read, or None.
     """
 
     name: str
@@ -57,22 +57,22 @@ class Repository:
 
 
 def is_below(repository: str, location: RegistryLocation) -> bool:
-    """Return whether a repository is below the prefix; of ``a/b``, ``a/bc`` is not."""
+    """Return whether a repository is below the prefix: ``a/bc`` is not below ``a/b``."""
     return not location.path or repository.startswith(f"{location.path}/")
 
 
 def read_repositories(
     client: RegistryClient, names: Collection[str], on_step: Callable[[], None]
 ) -> list[Repository]:
-    """Read what repositories hold.
+    """Read the content of repositories.
 
     Args:
         client: The registry.
         names: The repositories.
-        on_step: Called after each.
+        on_step: Called after each repository.
 
     Returns:
-        Those that have tags, or a problem, in the order of their names.
+        The repositories that have tags or a problem, sorted by name.
 
     Raises:
         RegistryError: The registry fails.
@@ -85,13 +85,20 @@ def read_repositories(
             if repository.tags or repository.problem:
                 found.append(repository)
     finally:
-        # An interrupt does not wait for the rest.
+        # After an interrupt, do not read the remaining repositories.
         executor.shutdown(cancel_futures=True)
     return found
 
 
 def read_repository(client: RegistryClient, name: str) -> Repository:
-    """Read what a repository holds.
+    """Read the content of a repository.
+
+    Args:
+        client: The registry.
+        name: The repository.
+
+    Returns:
+        The repository; with a problem if the registry refuses to show it or it is damaged.
 
     Raises:
         RegistryError: The registry fails.
@@ -100,7 +107,7 @@ def read_repository(client: RegistryClient, name: str) -> Repository:
     manifests: dict[str, StoredManifest] = {}
     try:
         for tag in client.tags(name):
-            # A tag may be listed whose manifest is gone.
+            # A registry may list a tag whose manifest it no longer has.
             if stored := client.stored_manifest(name, tag):
                 tags[tag] = stored.digest
                 _add(client, name, stored, manifests)
@@ -112,7 +119,7 @@ def read_repository(client: RegistryClient, name: str) -> Repository:
 def _add(
     client: RegistryClient, name: str, stored: Manifest, manifests: dict[str, StoredManifest]
 ) -> None:
-    """Add a manifest and, one level after the other, those that it lists."""
+    """Add a manifest and, level by level, those that it lists."""
     level = [stored]
     while level:
         digests: dict[str, None] = {}
@@ -128,19 +135,22 @@ def _add(
 
 
 def parse_manifest(content: bytes, what: str) -> StoredManifest:
-    """Read what a manifest or an index refers to.
+    """Parse a manifest or an index.
 
     Args:
         content: Its bytes.
-        what: Describes it in messages.
+        what: Its name in messages.
+
+    Returns:
+        The manifest.
 
     Raises:
-        ArtifactError: It is damaged, or of another format (schema 1).
+        ArtifactError: It is damaged, or its format is unknown (schema 1).
     """
     cure = _UNREADABLE_CURE
     document = parse_object(content, what, cure, is_unique=True)
     if document.get("schemaVersion") != _SCHEMA:
-        raise ArtifactError(f"{what} is a manifest of an unknown format", cure)
+        raise ArtifactError(f"{what} is a manifest in an unknown format", cure)
     try:
         children = tuple(_digest(each) for each in items_of(document, "manifests"))
         layers = [*items_of(document, "layers"), *items_of(document, "blobs")]

@@ -1,4 +1,4 @@
-"""Where the images that a cluster uses are in the registry."""
+"""Finds the images that a cluster uses in the registry."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,16 @@ from ckf_airgap.pruning.prune_plan import UsedImages
 
 
 def used_images(images: Iterable[UsedImage], location: RegistryLocation) -> UsedImages:
-    """Find all places at which the images may be, whatever name the cluster gives the registry.
+    """Find all tags and digests that the cluster's image references may point to.
+
+    The host in a reference does not matter: nodes may reach the registry under another name.
 
     Args:
-        images: The images of the cluster.
+        images: The images that the cluster uses.
         location: The registry prefix.
+
+    Returns:
+        The tags and digests, with their users.
     """
     tags: dict[tuple[str, str], str] = {}
     digests: dict[str, str] = {}
@@ -29,7 +34,7 @@ def used_images(images: Iterable[UsedImage], location: RegistryLocation) -> Used
             continue
         _, upstream = reference.upstream
         tags.setdefault((upstream.repository, upstream.tag), each.user)
-        # Nodes with a mirror configuration pull it by its original name.
+        # Nodes with a mirror configuration pull an image by its original name.
         for path in (image_path(reference), mirror_path(reference)):
             if path:
                 tags.setdefault((location.repository(path), path.tag), each.user)

@@ -119,7 +119,7 @@ def first_paths(
 
     Args:
         source: The archive.
-        names: Names the images by the files that hold them.
+        names: Names the images by the files that contain them.
         is_meant: Returns whether a path counts.
         architecture: The CPU architecture to choose if there are several; empty for any.
         on_step: Called regularly.

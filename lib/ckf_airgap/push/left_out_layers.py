@@ -1,9 +1,9 @@
 """Finds the layers that a difference leaves out in the registry, before anything is sent.
 
-An archive that ``pack --since`` has made names for each of these layers an image of an earlier
-release that has it. Layers of an OCI image layout are found by the digests of their blobs. Layers
-of ``docker save`` archives may be stored as any blob: they are found by their diff IDs, through
-the manifest and the config of an image in the registry.
+For each of these layers, the record of the difference lists an image of an earlier release that
+has it. Layers of an OCI image layout are found by the digests of their blobs. Layers of
+``docker save`` archives may have another digest in the registry, depending on their compression:
+they are found by their diff IDs, through the manifest and the config of an image in the registry.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
-# The number of images in which a layer is looked for.
+# The maximum number of images in which a layer is searched.
 _MOST_IMAGES = 8
 
 Place = tuple[StoredLayer, str]
@@ -46,15 +46,16 @@ def find_left_out(
         on_step: Called regularly.
 
     Returns:
-        The layers, by the digests that would name their files in the archive.
+        The layers, by the digests that their files would have in the archive.
 
     Raises:
-        RegistryError: The registry lacks some; the message names them, and what to push first. Or
-            it fails.
+        RegistryError: The registry fails, or lacks some layers. The message then lists these, and
+            what to push first.
     """
     wanted = manifest.left_out
     images: dict[str, dict[str, None]] = {digest: {} for digest in wanted}
-    # Most images are there as they were; others have the layer if a push of them was interrupted.
+    # The image of the earlier release usually still has the layer. If its tag has moved, the new
+    # image may have it from an interrupted push.
     for image in manifest.images:
         for layer in image.layers:
             if layer.found_in:
@@ -75,14 +76,14 @@ def find_left_out(
         raise RegistryError(
             f"{archive} leaves out {len(wanted)} layers, and the registry lacks {len(lacking)} of "
             f"them below {location}: {layers}",
-            f"first push the archive that it stands on, whose id is {first}{before}; ckf-airgap "
+            f"first push the archive that it is based on, whose id is {first}{before}; ckf-airgap "
             "inspect shows the id of an archive",
         )
     return found
 
 
 class _Search:
-    """Looks for layers in a registry; from several threads."""
+    """Searches layers in a registry; several threads may use it."""
 
     def __init__(
         self, client: RegistryClient, location: RegistryLocation, *, by_content: bool
@@ -93,7 +94,7 @@ class _Search:
         self._images: dict[tuple[str, str], RegistryImage | None] = {}
 
     def find(self, layer: PackedLayer, names: Iterable[str]) -> Place | None:
-        """Find a layer in one of several images; return None if none of them has it."""
+        """Return a layer from the first of several images that has it; None if none has it."""
         refusal: RefusedError | None = None
         references = filter(None, map(ImageReference.parse, list(names)[:_MOST_IMAGES]))
         for path in dict.fromkeys(map(image_path, references)):

@@ -18,7 +18,7 @@ from ckf_airgap.images.reference import ImagePath, is_repository
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """A layer that the registry holds.
+    """A layer in the registry.
 
     Attributes:
         blob: The stored blob.
@@ -61,7 +61,7 @@ class Known:
         archive: The archive to which images and places belong.
         layers: The layers in the registry, by the digest of their blobs.
         compressed: Those that the push compressed, by the digest of the uncompressed layer.
-        repositories: The repositories that hold a blob, in the order in which they got it.
+        repositories: The repositories that have a blob, in the order in which they got it.
         names: The digest of the blob for each name that identifies a layer in several archives.
         places: The digest of the blob for each location in the archive.
         images: The finished images, by their keys in the archive.
@@ -117,7 +117,7 @@ class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
 
 
 class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
-    """A repository that holds the blob of a layer."""
+    """A repository that has the blob of a layer."""
 
     digest: str
     repository: str

@@ -134,7 +134,7 @@ class PushSink:
         if any(
             entry.may_be_image or entry.is_warning for entry in self.builder.passed_over[files:]
         ):
-            # It is told every time.
+            # Report these in every run.
             return
 
         def remember() -> None:

@@ -99,7 +99,7 @@ class PushState:
     def layer_of(self, digest: str) -> StoredLayer | None:
         """Find a layer of known content by its digest in the archive.
 
-        Archives can hold the same content with another compression. The blob that an earlier push
+        Archives can have the same content with another compression. The blob that an earlier push
         stored serves them all.
         """
         found = self._known.compressed.get(digest) or self._known.layers.get(digest)
@@ -125,7 +125,7 @@ class PushState:
         return self._known.names.get(name) == ""
 
     def repositories(self, digest: str) -> Sequence[str]:
-        """List the repositories that hold the blob of a layer, the latest first."""
+        """List the repositories that have the blob of a layer, the latest first."""
         # Copied in one step: other threads may add some.
         return tuple(self._known.repositories.get(digest, {}))[::-1]
 

@@ -39,7 +39,7 @@ class BlobUpload:
 
     Args:
         connection: The registry.
-        has_blob: Returns whether a repository holds the blob of a digest.
+        has_blob: Returns whether a repository has the blob of a digest.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ class RegistryClient:
         return from_header or sha256_of(answer.body)
 
     def repositories(self) -> tuple[tuple[str, ...], str]:
-        """List all repositories, or tell why not (``listings.list_repositories``)."""
+        """List all repositories, or give the reason why not (``listings.list_repositories``)."""
         return list_repositories(self._connection)
 
     def tags(self, repository: str) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ class RegistryClient:
         return answer.body if answer.status == 200 and len(answer.body) < LARGEST_BODY else None
 
     def stored_manifest(self, repository: str, reference: str) -> Manifest | None:
-        """Read what a tag or a digest stands for, also an index.
+        """Read the manifest or the index of a tag or a digest.
 
         Returns:
             Its media type and its bytes; None if there is nothing.

@@ -2,32 +2,43 @@
 
 from ckf_airgap.registry.connection import RegistryConnection
 
-# 404: it is gone already, perhaps by an earlier attempt whose response was lost.
+# 404: already deleted, perhaps by an attempt whose response was lost.
 _GONE = (200, 202, 204, 404)
 # Responses of registries that cannot delete a tag without its manifest.
 _NO_TAG_DELETION = (400, 405, 415, 501)
 
 
 def delete_manifest(connection: RegistryConnection, repository: str, digest: str) -> None:
-    """Delete a manifest with all tags that it has in its repository.
+    """Delete a manifest and all its tags in a repository.
+
+    Args:
+        connection: The registry.
+        repository: The full name of the repository.
+        digest: The digest of the manifest.
 
     Raises:
-        DeletionDisabledError: The registry does not delete anything.
-        RefusedError: It does not delete this.
-        RegistryError: It fails.
+        DeletionDisabledError: The registry does not allow deletion.
+        RefusedError: The registry refuses to delete this manifest.
+        RegistryError: The registry fails.
     """
     connection.request("DELETE", f"/v2/{repository}/manifests/{digest}", expected=_GONE)
 
 
 def delete_tag(connection: RegistryConnection, repository: str, tag: str) -> bool:
-    """Delete a tag and leave its manifest.
+    """Delete a tag, but not its manifest.
+
+    Args:
+        connection: The registry.
+        repository: The full name of the repository.
+        tag: The tag.
 
     Returns:
         Whether the registry supports that.
 
     Raises:
-        RefusedError: The registry does not delete this.
-        RegistryError: It fails.
+        DeletionDisabledError: The registry does not allow deletion.
+        RefusedError: The registry refuses to delete this tag.
+        RegistryError: The registry fails.
     """
     path = f"/v2/{repository}/manifests/{tag}"
     answer = connection.request("DELETE", path, expected=(*_GONE, *_NO_TAG_DELETION))

@@ -1,4 +1,4 @@
-"""The repositories of a registry and the tags of a repository, however many answers they take."""
+"""Lists the repositories of a registry and the tags of a repository, over all pages."""
 
 import json
 import re
@@ -11,21 +11,23 @@ from ckf_airgap.images.reference import is_repository
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.connection import LARGEST_DOCUMENT, Answer, RegistryConnection
 
-# More than any registry of releases has; an answer that never ends stops here.
+# More than any registry of releases has: a limit for pages that never end.
 _MOST_NAMES = 200_000
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 # RFC 8288: the address of the next page.
 _NEXT = re.compile(r'<([^>]*)>[^,]*;\s*rel="?next"?')
-# A registry without a catalog, or an account that may not read it.
+# The registry has no catalog, or the account may not read it.
 _NO_CATALOG = (401, 403, 404, 405, 501)
 
 
 def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], str]:
     """List the repositories in the registry's catalog (distribution, "Listing Repositories").
 
+    Args:
+        connection: The registry.
+
     Returns:
-        Their names, and why there is no catalog, in words; one of the two is empty, unless the
-        catalog is.
+        The names, and the reason why there is no catalog. At least one of the two is empty.
 
     Raises:
         RegistryError: The registry fails, or its catalog cannot be read.
@@ -33,7 +35,7 @@ def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], 
     try:
         return _listed(connection, "/v2/_catalog", "repositories", is_repository), ""
     except CredentialsError:
-        return (), "is not open to this account"
+        return (), "may not be read by this account"
     except _NoListError as error:
         return (), f"answered {error.status}"
 
@@ -41,8 +43,12 @@ def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], 
 def list_tags(connection: RegistryConnection, repository: str) -> tuple[str, ...]:
     """List all tags of a repository (OCI Distribution Specification v1.1, "Listing Tags").
 
+    Args:
+        connection: The registry.
+        repository: The full name of the repository.
+
     Returns:
-        Its tags; none if there is no such repository.
+        Its tags; empty if there is no such repository.
 
     Raises:
         RegistryError: The registry fails or refuses, or its list cannot be read.
@@ -66,7 +72,8 @@ class _NoListError(Exception):
 def _listed(
     connection: RegistryConnection, path: str, key: str, is_name: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    # No page size is asked for: some registries cut the list to it and name no next page.
+    # Request no page size: some registries cut the list at that size without a link to the next
+    # page.
     found: dict[str, None] = {}
     next_path = path
     while next_path:
@@ -85,7 +92,7 @@ def _names(connection: RegistryConnection, answer: Answer, path: str, key: str) 
     if len(answer.body) > LARGEST_DOCUMENT:
         raise _unreadable(connection, path, f"has more than {LARGEST_DOCUMENT:,} bytes")
     try:
-        # Null stands for an empty list, as Go writes it.
+        # Go encodes an empty list as null.
         listed: object = json.loads(answer.body)[key] or []
     except (ValueError, KeyError, TypeError, RecursionError):
         raise _unreadable(connection, path, f"has no {key}") from None
@@ -95,17 +102,17 @@ def _names(connection: RegistryConnection, answer: Answer, path: str, key: str) 
 
 
 def _next_page(answer: Answer, path: str) -> str:
-    """Return the path of the next page, always on the registry itself; empty for none."""
+    """Return the path of the next page, always on this registry; empty after the last page."""
     found = _NEXT.search(answer.headers.get("Link") or "")
     if not found:
         return ""
     parts = urlsplit(urljoin(path, found[1]))
-    # What is no address over HTTPS was refused when the answer came.
+    # The connection has already refused addresses without HTTPS.
     return f"{parts.path}?{parts.query}" if parts.path.startswith("/v2/") else ""
 
 
 def _unreadable(connection: RegistryConnection, path: str, problem: str) -> RegistryError:
     return RegistryError(
-        f"the list that registry {connection.host} gives at {path} {problem}",
-        "look into the registry's log, and at the proxy in front of it",
+        f"the list at {path} of registry {connection.host} {problem}",
+        "check the registry's log, and the proxy in front of it",
     )

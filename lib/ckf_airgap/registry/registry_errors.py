@@ -225,8 +225,8 @@ _OF_A_REPOSITORY = {
         "or each repository, to be made first",
     ),
     405: (
-        "does not take pushes, for example to {place}: it is read-only, or a cache of another",
-        "switch its read-only mode off, or give a registry that takes pushes",
+        "does not accept pushes, for example to {place}: it is read-only, or a cache of another",
+        "switch its read-only mode off, or give a registry that accepts pushes",
     ),
     409: ("does not let {place} be changed", _LOCKED_CURE),
     412: ("does not let {place} be changed", _LOCKED_CURE),
@@ -269,7 +269,7 @@ _FAILURES = {
     ),
     https.Cause.SLOW: (
         "does not answer in time",
-        "see whether it is overloaded, or a proxy in front of it holds requests back; then run "
-        "it again: it continues",
+        "see whether it is overloaded, or a proxy in front of it delays requests; then run it "
+        "again: it continues",
     ),
 }

@@ -1,18 +1,18 @@
 variable "charms" {
-  description = "Directory into which charms.tar.gz was unpacked. A relative one is below the directory in which Terraform runs."
+  description = "Directory into which charms.tar.gz was unpacked. A relative path starts at the directory in which Terraform runs."
   type        = string
   default     = "charms"
   nullable    = false
 }
 
 variable "model_uuid" {
-  description = "UUID of the model to deploy to, which must exist and have the name that the plan was made for."
+  description = "UUID of the model to deploy to. It must exist and have the name of the plan's model."
   type        = string
   nullable    = false
 }
 
 variable "registry_account" {
-  description = "Account to pull the images of the charms with; null for a registry that needs none. It gets into Terraform's state."
+  description = "Account that pulls the images of the charms; null if the registry needs none. Terraform's state contains it."
   type = object({
     username = string
     password = string

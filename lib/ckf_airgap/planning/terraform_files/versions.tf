@@ -4,7 +4,7 @@ terraform {
   required_providers {
     juju = {
       source = "juju/juju"
-      # 2.3 is the first with local charms.
+      # 2.3 is the first version that supports local charms.
       version = ">= 2.3, < 3.0"
     }
   }
