@@ -1,11 +1,11 @@
 """``ckf-airgap pack`` where it has packed already: what it reads, signs and leaves as it is."""
 
-import collections
 import hashlib
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -39,6 +39,18 @@ def verify(folder: Path, public: Path) -> None:
     subprocess.run(["minisign", "-V", "-p", public, "-m", "SHA256SUMS"], cwd=folder, check=True)
     check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     subprocess.run(check, cwd=folder, check=True)
+
+
+class Usage(NamedTuple):
+    """What ``shutil.disk_usage`` returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+def full_disk(_: Path) -> Usage:
+    return Usage(10**12, 10**12, 100)
 
 
 def test_no_checksum_is_signed_that_was_not_computed(
@@ -113,8 +125,7 @@ def test_a_kit_for_which_there_is_no_space(
     arguments = words(outside, tmp_path)
     assert main(arguments) == 0
     before = content(tmp_path / "packed")
-    usage = collections.namedtuple("usage", ("total", "used", "free"))(10**12, 10**12, 100)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", full_disk)
     kit = kit_words(tmp_path)
     assert main([*arguments, *kit]) == 2
     assert "has 100 bytes free, " in capsys.readouterr().err

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
 
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.digests import sha256_of
@@ -124,5 +123,5 @@ def _decode(content: bytes) -> dict[str, str]:
         return {}
     if (document.get("format"), document.get("made_by")) != (_FORMAT, _MADE_BY):
         return {}
-    files = cast(dict[str, Any], member_of(document, "files"))
-    return {name: str(digest) for name, digest in files.items() if is_kit_name(name)}
+    files = member_of(document, "files").items()
+    return {name: str(digest) for name, digest in files if is_kit_name(name)}
