@@ -353,10 +353,10 @@ class Packer:
             f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
         )
         if needed > free and not dry_run:
+            less = "; --format oci needs less" if writer else ""
             raise StorageError(
                 f"{self._request.output} has {free:,} bytes free, but {needed:,} are needed",
-                "free some space, or choose another directory with --output; --format oci needs "
-                "less",
+                f"free some space, or choose another directory with --output{less}",
             )
 
     def _subfolder(self, name: str) -> Path:

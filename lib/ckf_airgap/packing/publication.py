@@ -154,9 +154,12 @@ class Publication:
 
         Args:
             added: Finished files of a kit to publish with the archives.
-            key: Signs the checksums; None to leave them unsigned.
+            key: The key that must have signed the checksums, and signs those of the kit with
+                them; None to leave them unsigned.
 
         Raises:
+            ArtifactError: The checksums are not signed with the key.
+            ConfigurationError: A foreign file is in the place of a file of the kit.
             StorageError: A file cannot be read, written or moved.
         """
         files = self._files
@@ -237,20 +240,24 @@ class Publication:
         present = present or {}
         kit = [name for name in names if is_kit_name(name)]
         archives = [name for name in names if name not in kit]
+        lines: list[str] = []
         # Foreign files may be new there since the first check.
         if kit:
             self.require_kit_place(kit)
+            lines = self._write_kit_record(kit)
+            # The record is moved last: until then, the old one lists the old files.
+            kit.insert(0, KIT_RECORD)
         else:
             self._require_own_checksums()
-        lines: list[str] = []
-        if kit:
-            lines = self._write_kit_record(kit)
-            # It is moved last, so that it lists the old files until then.
-            kit.insert(0, KIT_RECORD)
         write_checksums(self._partial, archives, [*lines, *present.values()])
         names = [CHECKSUMS, *archives, *kit, *present]
         if key:
             names.insert(0, _sign_checksums(self._partial, key))
+        self._mark_complete(names)
+        self.resume()
+
+    def _mark_complete(self, names: Sequence[str]) -> None:
+        """Record the names of the files to publish, for ``resume``."""
         mark = self._partial / _MARK
         try:
             incoming = mark.with_suffix(".incoming")
@@ -258,7 +265,6 @@ class Publication:
             os.replace(incoming, mark)
         except OSError as error:
             raise disk_error(mark, error) from error
-        self.resume()
 
     def _write_kit_record(self, names: Sequence[str]) -> list[str]:
         """Write the record of a kit; return the lines of its files in SHA256SUMS."""
