@@ -187,6 +187,23 @@ def test_a_difference_after_its_base(layout: str, release: Release, carrier: Car
 
 
 @BOTH
+@pytest.mark.usefixtures("release")
+def test_two_differences_on_one_base(layout: str, carrier: Carrier) -> None:
+    """The first moves the tag of the image whose layer a new image of the second has too."""
+    form = ("--format", layout)
+    carrier.pack("base", *carrier.publish((named(NOTEBOOK, "python", "notebook"),)), *form)
+    since = ("--since", str(carrier.archive("base")))
+    moved = (named(NOTEBOOK, "other"),)
+    carrier.pack("one", *carrier.publish(moved), *form, *since)
+    both = (*moved, named(LATER, "python", "later"))
+    carrier.pack("two", *carrier.publish(both), *form, *since)
+    assert carrier.pushed("base")
+    assert carrier.pushed("one") == [carrier.reference(NOTEBOOK)]
+    assert carrier.pushed("two") == [carrier.reference(LATER)]
+    carrier.require_whole((NOTEBOOK, LATER))
+
+
+@BOTH
 def test_a_chain_with_parts_and_a_signature(
     layout: str, release: Release, carrier: Carrier
 ) -> None:

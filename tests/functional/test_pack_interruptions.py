@@ -9,12 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from ckf_airgap.archives.pack_manifest import read_pack_manifest
+from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.commands.main import main
+from ckf_airgap.packing import publication
+from ckf_airgap.packing.checksums import write_checksums
 from testbed.pki import Authority
 from tests.functional.packs import Captured, archive_digests, words
 from tests.functional.running_registry import RunningRegistry
@@ -181,7 +186,8 @@ def test_a_disk_that_is_full(when: str, outside: Outside, tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "make space there" in done.stderr
+    cure = "free some space" if when == "before" else "make space there"
+    assert cure in done.stderr
     assert "Traceback" not in done.stderr
     assert ("are needed" in done.stderr) == (when == "before")
 
@@ -196,3 +202,26 @@ def test_two_packs_in_one_folder(outside: Outside, tmp_path: Path, capsys: Captu
     assert "another pack is running" in capsys.readouterr().err
     os.close(descriptor)
     assert main(words(outside, tmp_path)) == 0
+
+
+@pytest.mark.usefixtures("release")
+def test_a_pack_while_another_one_publishes(
+    outside: Outside, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = words(outside, tmp_path)
+    second: list[int] = []
+
+    def while_checksums_are_computed(folder: Path, names: Sequence[str], *known: Any) -> None:
+        second.append(main([*arguments, "--format", "oci"]))
+        write_checksums(folder, names, *known)
+
+    monkeypatch.setattr(publication, "write_checksums", while_checksums_are_computed)
+    assert main(arguments) == 0
+    assert second == [2]
+    assert f"another pack is running in {tmp_path / 'packed'}: wait" in capsys.readouterr().err
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    subprocess.run(check, cwd=tmp_path / "packed", check=True)
+    assert not (tmp_path / "packed" / "partial").exists()
+    manifest = read_pack_manifest(FileSource(tmp_path / "packed" / "images.tar.gz"))
+    assert manifest
+    assert manifest.layout == "docker"

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -176,6 +178,67 @@ def test_syft_reads_images_of_every_form(form: str, is_member: bool, tmp_path: P
         text = path.read_text()
         configs.add(json.loads(text[text.index("{") :])["config"]["digest"])
     assert configs == {digest_of(each.image.config) for each in SEVERAL}
+
+
+def words_for_several(folder: Path, report: Path) -> list[str]:
+    """Write an archive of several images; gives the arguments that make the papers of it."""
+    form = next(form for form in FORMS.values() if form.holds_several)
+    images, charms = folder / "images.tar", folder / "charms.tar"
+    images.write_bytes(tar(form.make(SEVERAL)))
+    charms.write_bytes(tar([Entry("app.charm", charm_file(Charm("app")))]))
+    return [
+        *("inspect", "--images", str(images), "--charms", str(charms)),
+        *("--report", str(report)),
+    ]
+
+
+@pytest.mark.usefixtures("syft")
+def test_a_relative_directory_for_the_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"programs:{os.environ['PATH'].partition(':')[2]}")
+    assert main(words_for_several(tmp_path, Path("papers"))) == 0
+    assert len(list((tmp_path / "papers" / "spdx").iterdir())) == len(SEVERAL)
+
+
+def test_an_interrupt_of_syft_leaves_no_half_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "programs" / "syft"
+    program.parent.mkdir()
+    write = (
+        'for word; do case $word in spdx-json=*) echo half > "${word#spdx-json=}" ;; esac; done'
+    )
+    program.write_text(f"#!/bin/sh\n{write}\nkill -INT $PPID\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    script = "import sys; from ckf_airgap.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    report, temporary = tmp_path / "papers", tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words_for_several(tmp_path, report)],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(temporary)},
+    )
+    assert done.returncode == 130
+    assert list((report / "spdx").iterdir()) == list(temporary.iterdir()) == []
+
+
+@pytest.mark.usefixtures("syft")
+def test_no_document_is_written_through_a_link(tmp_path: Path) -> None:
+    report = tmp_path / "papers"
+    arguments = words_for_several(tmp_path, report)
+    assert main(arguments) == 0
+    spdx = list((report / "spdx").iterdir())
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for path in spdx:
+        path.unlink()
+        for suffix in (".json.incoming", ".incoming"):
+            path.with_suffix(suffix).symlink_to(precious)
+    assert main(arguments) == 0
+    assert precious.read_text() == "precious"
+    assert all(path.read_text() for path in spdx)
 
 
 @pytest.mark.usefixtures("release", "syft")

@@ -12,7 +12,6 @@ from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.commands.main import main
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.packing.kit import Kit, KitContents
-from ckf_airgap.packing.publication import Publication
 from tests.support.kit_files import ARM64, RISCV, write_charm, write_command, write_program
 
 Change = Callable[[Path], object]
@@ -159,54 +158,3 @@ def test_options(
     monkeypatch.delenv("PEX", raising=False)
     assert main(["pack", "--charms", str(tmp_path), *options]) == 2
     assert problem in capsys.readouterr().err
-
-
-class TestPublication:
-    """The kit's way to the output directory."""
-
-    @pytest.fixture(autouse=True)
-    def folders(self, tmp_path: Path) -> None:
-        self.output = tmp_path / "output"
-        self.partial = self.output / "partial"
-
-    def make(self, *names: str) -> Publication:
-        for name in names:
-            path = self.partial / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(name)
-        return Publication(self.partial, self.output)
-
-    def files(self) -> set[str]:
-        found = (path for path in self.output.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.output)) for path in found}
-
-    def test_documents_that_are_no_more_go(self) -> None:
-        names = ("README.md", "documents/a/b.html", "documents/c.html")
-        self.make(*names).publish(names)
-        assert self.files() == {"SHA256SUMS", *names}
-        (self.output / "documents" / "of-mine.html").write_text("mine")
-        (self.output / "notes").write_text("mine")
-        self.make("README.md").publish(["README.md"])
-        mine = {"notes", "documents/of-mine.html"}
-        assert self.files() == {"SHA256SUMS", "README.md", *mine}
-        assert not (self.output / "documents" / "a").exists()
-
-    def test_another_readme_is_not_replaced(self) -> None:
-        publication = self.make("README.md")
-        (self.output / "README.md").write_text("mine")
-        with pytest.raises(ConfigurationError, match=r"has README.md, not written by .* --kit"):
-            publication.require_kit_place(["README.md", "juju", "documents/a.html"])
-
-    def test_an_earlier_kit_is_replaced(self) -> None:
-        names = ("README.md", "documents/a.html")
-        self.make(*names).publish(names)
-        publication = self.make(*names)
-        publication.require_kit_place(names)
-        publication.publish(names)
-        assert self.files() == {"SHA256SUMS", *names}
-
-    def test_another_directory_documents_is_not_filled(self) -> None:
-        publication = self.make("documents/a.html")
-        (self.output / "documents").mkdir()
-        with pytest.raises(ConfigurationError, match="has documents, not written by"):
-            publication.require_kit_place(["documents/a.html"])

@@ -83,6 +83,10 @@ def layers(**changes: Any) -> str:
     return document(images=[image])
 
 
+def images(**changes: Any) -> str:
+    return document(images=[json.loads(MANIFEST.encode())["images"][0] | changes])
+
+
 def test_one_of_a_later_format_says_nothing() -> None:
     assert PackManifest.decode(document(format=2).encode(), "images.tar.gz") is None
 
@@ -102,6 +106,11 @@ def test_one_of_a_later_format_says_nothing() -> None:
         document(images=[{"name": "", "digest": "", "image_id": "", "size": "0"}]),
         document(images=[{"name": "", "digest": "", "image_id": "", "size": 0, "more": 0}]),
         document(images=[{"name": "", "digest": "", "image_id": "", "size": 0, "layers": [1]}]),
+        images(digest=""),
+        images(digest="=1"),
+        images(digest=f"sha512:{'1' * 128}"),
+        images(image_id="sha256:1"),
+        images(image_id=f"sha256:{'A' * 64}"),
         layers(digest="sha256:1"),
         layers(diff_id=None),
         layers(size=-1),

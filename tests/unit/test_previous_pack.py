@@ -53,6 +53,19 @@ def test_it_leaves_out_what_is_there() -> None:
     assert difference.identity == now.identity
 
 
+@pytest.mark.parametrize(("layout", "expected"), [("docker", ""), ("oci", "one.io/team/a:1")])
+@pytest.mark.parametrize("name", ["one.io/team/a:1", "two.io/team/a:1"])
+def test_a_layer_that_only_a_moved_tag_leads_to(layout: str, expected: str, name: str) -> None:
+    """Layers of docker save archives are found by the tag alone; hosts do not tell tags apart."""
+    before = release(image("one.io/team/a:1", layer(1)), image("b:1", layer(2)), layout=layout)
+    moved = image(name, layer(1), layer(3), version=1)
+    now = release(moved, image("c:1", layer(1), layer(2)), layout=layout)
+    assert found_in(PreviousPack(before, "first").difference(now)) == [
+        [expected, ""],
+        [expected, "b:1"],
+    ]
+
+
 def test_a_chain() -> None:
     second = PreviousPack(FIRST, "first").difference(release(image("e:1", layer(1), layer(5))))
     third = PreviousPack(second, "second").difference(

@@ -341,7 +341,10 @@ def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
 def _image(document: object) -> PackedImage:
     found = cast(dict[str, Any], _of(dict, document))
     layers = tuple(_layer(layer) for layer in found.get("layers", ()))
-    return replace(_entry(PackedImage, {**found, "layers": ()}), layers=layers)
+    image = replace(_entry(PackedImage, {**found, "layers": ()}), layers=layers)
+    for digest in (image.digest, image.image_id):
+        _digest(digest)
+    return image
 
 
 def _layer(document: dict[str, Any]) -> PackedLayer:

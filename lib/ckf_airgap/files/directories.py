@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ckf_airgap.errors import disk_error
+from ckf_airgap.files.new_files import new_file
 
 
 def write_files(folder: Path, contents: Mapping[str, str]) -> None:
@@ -21,6 +22,7 @@ def write_files(folder: Path, contents: Mapping[str, str]) -> None:
         for name, content in contents.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+            with new_file(path) as file:
+                file.write(content.encode())
     except OSError as error:
         raise disk_error(str(folder), error) from error

@@ -47,13 +47,51 @@ def checksum_lines(folder: Path) -> dict[str, str]:
         StorageError: It cannot be read.
     """
     try:
-        lines = (folder / CHECKSUMS).read_text("utf-8", "replace").splitlines(keepends=True)
+        return lines_in((folder / CHECKSUMS).read_bytes())
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise disk_error(folder / CHECKSUMS, error) from error
+
+
+def lines_in(content: bytes) -> dict[str, str]:
+    """Return the lines of SHA256SUMS by the name in each; other lines by their text."""
+    lines = content.decode("utf-8", "replace").splitlines(keepends=True)
     matches = [(line, _LINE.fullmatch(line.rstrip("\n"))) for line in lines]
     return {match[1] if match else line.rstrip("\n"): line for line, match in matches}
+
+
+def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Compute the SHA-256 of files, several at a time.
+
+    Args:
+        folder: Where the files are.
+        names: The files.
+
+    Returns:
+        The SHA-256 of each, 64 hexadecimal digits, by its name, in the order of ``names``.
+
+    Raises:
+        StorageError: One cannot be read.
+    """
+    stopped = threading.Event()
+
+    def digest_of(name: str) -> str:
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as file:
+            while not stopped.is_set() and (data := file.read(READ_SIZE)):
+                digest.update(data)
+        return digest.hexdigest()
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:
+            try:
+                return dict(zip(names, executor.map(digest_of, names), strict=True))
+            finally:
+                # After an interrupt, do not read the remaining files.
+                stopped.set()
+    except OSError as error:
+        raise disk_error(folder / CHECKSUMS, error) from error
 
 
 def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = ()) -> None:
@@ -67,22 +105,9 @@ def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = (
     Raises:
         StorageError: A file cannot be read, or SHA256SUMS cannot be written.
     """
-    stopped = threading.Event()
-
-    def checksum(name: str) -> str:
-        digest = hashlib.sha256()
-        with (folder / name).open("rb") as file:
-            while not stopped.is_set() and (data := file.read(READ_SIZE)):
-                digest.update(data)
-        return checksum_line(digest.hexdigest(), name)
-
+    digests = sha256_of_files(folder, names)
+    lines = [checksum_line(digest, name) for name, digest in digests.items()]
     try:
-        with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:
-            try:
-                lines = list(executor.map(checksum, names))
-            finally:
-                # After an interrupt, do not read the remaining files.
-                stopped.set()
         with (folder / CHECKSUMS).open("w") as file:
             file.writelines([*lines, *known])
             file.flush()

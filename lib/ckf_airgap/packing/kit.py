@@ -21,6 +21,7 @@ from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.charms.charm_file import CharmFile, architectures_of
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error
+from ckf_airgap.files.new_files import new_file
 from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.juju.juju_images import default_repository
 from ckf_airgap.juju.juju_version import JujuVersion
@@ -32,7 +33,7 @@ _README = "README.md"
 _DOCUMENTS = "documents"
 _CONTROLLER_CHARM = "juju-controller"
 _NAME = re.compile(
-    r"README\.md|juju|juju-controller\.charm|ckf-airgap|ckf-airgap_(?:amd64|arm64)\.charm"
+    r"README\.md|kit\.json|juju|juju-controller\.charm|ckf-airgap|ckf-airgap_(?:amd64|arm64)\.charm"
     r"|documents/(?:[\w-][\w.-]*/)*[\w-][\w.-]*",
     re.ASCII,
 )
@@ -139,15 +140,17 @@ class Kit:
         """
         try:
             # Overwrite file by file, so that the leftovers of a killed pack do not matter.
-            for source, name, mode in self._copies:
-                shutil.copyfile(source, folder / name)
-                (folder / name).chmod(mode)
+            for path, name, mode in self._copies:
+                with path.open("rb") as source, new_file(folder / name) as target:
+                    shutil.copyfileobj(source, target)
+                    os.fchmod(target.fileno(), mode)
             with _command_file(self.command) as archive:
                 for name in self.documents:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(name) as source, (folder / name).open("wb") as target:
+                    with archive.open(name) as source, new_file(folder / name) as target:
                         shutil.copyfileobj(source, target)
-            (folder / _README).write_text(self._readme(contents))
+            with new_file(folder / _README) as target:
+                target.write(self._readme(contents).encode())
         except OSError as error:
             raise disk_error(folder, error) from error
 

@@ -5,11 +5,9 @@ pack that was killed continues there: it does not fetch the same charm or layer 
 each tag only once, even if the tag has moved since.
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.archive_writers import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble
 from ckf_airgap.packing.conversion import convert_layers
+from ckf_airgap.packing.directory_lock import locked
 from ckf_airgap.packing.image_lists import distinct_images, juju_images
 from ckf_airgap.packing.kit import KitContents
 from ckf_airgap.packing.pack_request import PackRequest
@@ -106,7 +105,8 @@ class Packer:
 
         Args:
             dry_run: Whether to stop before layers are fetched. Charms are downloaded and kept,
-                because they determine the list of images.
+                because they determine the list of images. Nothing else changes in the output
+                directory except the journal of the lookups.
 
         Returns:
             The result.
@@ -115,9 +115,10 @@ class Packer:
             AirgapError: A step fails. What was fetched is kept for the next run.
         """
         self._skopeo.check()
-        with self._locked():
-            self._publication.resume()
-        with self._locked(), self._remembering() as journal:
+        if not dry_run:
+            with locked(self._folder):
+                self._publication.resume()
+        with locked(self._folder), self._remembering() as journal:
             charms = self._charms(journal)
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
@@ -142,17 +143,19 @@ class Packer:
             names: list[str] = []
             kit = self._request.kit
             try:
-                if kit:
-                    self._publication.require_kit_place(kit.names)
-                if not is_there:
-                    self._publication.require_place(writer.files.names)
-                    self._require_space(packed, writer, dry_run=dry_run)
+                # After an interrupted publication, a dry run finds files of both packs.
+                if not self._publication.is_interrupted:
+                    if kit:
+                        self._publication.require_kit_place(kit.names)
+                    if not is_there:
+                        self._publication.require_place(writer.files.names)
+                self._require_space(packed, None if is_there else writer, dry_run=dry_run)
                 if not (dry_run or is_there):
                     names = [*self._write(charms, images, manifest, writer), *writer.files.names]
             finally:
                 writer.close()
-        if not dry_run:
-            self._publish(names, manifest, is_there=is_there)
+            if not dry_run:
+                self._publish(names, manifest, is_there=is_there)
         return packed
 
     def _publish(self, names: list[str], manifest: PackManifest, *, is_there: bool) -> None:
@@ -324,21 +327,36 @@ class Packer:
         parts = assemble(self._request.layout, images, manifest, {}, part_size, self._request.key)
         return ImageArchiveWriter(self._folder / IMAGES, parts, part_size)
 
-    def _require_space(self, packed: Packed, writer: ImageArchiveWriter, *, dry_run: bool) -> None:
-        if not dry_run:
-            writer.files.remove_others()
+    def _require_space(
+        self, packed: Packed, writer: ImageArchiveWriter | None, *, dry_run: bool
+    ) -> None:
+        """Say how much space is needed, and require it unless this is a dry run.
+
+        Args:
+            packed: What is packed.
+            writer: Writes images.tar.gz; None if the archives are there already.
+            dry_run: Whether nothing is written.
+        """
         kit = self._request.kit
-        needed = writer.needed_bytes + packed.charm_bytes + (kit.size if kit else 0)
+        needed = kit.size if kit else 0
+        to_fetch = 0
+        if writer:
+            if not dry_run:
+                writer.files.remove_others()
+            needed += writer.needed_bytes + packed.charm_bytes
+            to_fetch = packed.layer_bytes - packed.fetched_bytes
+        if not needed:
+            return
         free = shutil.disk_usage(self._folder).free
         self._steps.say(
-            f"{packed.layer_bytes - packed.fetched_bytes:,} bytes to fetch; "
+            f"{to_fetch:,} bytes to fetch; "
             f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
         )
         if needed > free and not dry_run:
+            less = "; --format oci needs less" if writer else ""
             raise StorageError(
                 f"{self._request.output} has {free:,} bytes free, but {needed:,} are needed",
-                "free some space, or choose another directory with --output; --format oci needs "
-                "less",
+                f"free some space, or choose another directory with --output{less}",
             )
 
     def _subfolder(self, name: str) -> Path:
@@ -348,28 +366,6 @@ class Packer:
         except OSError as error:
             raise disk_error(folder, error) from error
         return folder
-
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Lock the working directory while this pack runs."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder, os.O_RDONLY)
-        except OSError as error:
-            raise disk_error(self._folder, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"another pack is running in {self._request.output}",
-                "wait for it, or choose another directory with --output",
-            ) from error
-        finally:
-            os.close(descriptor)
-            # Remove the directory if nothing was fetched.
-            with suppress(OSError):
-                self._folder.rmdir()
 
     @contextmanager
     def _remembering(self) -> Generator[Journal]:

@@ -8,6 +8,8 @@ from ckf_airgap.archives.parts import parts_beside
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.files.regular_files import read_regular
+from ckf_airgap.images.naming import image_path
+from ckf_airgap.images.reference import ImageReference
 
 _LARGEST = 16 * 1024 * 1024
 _CURE = "give images.tar.gz or charms.tar.gz of an earlier pack, or the ckf-airgap.json in them"
@@ -84,6 +86,13 @@ class PreviousPack:
         # still lead to the layers.
         same = {(image.name, image.image_id) for image in manifest.images}
         images = sorted(before.images, key=lambda image: (image.name, image.image_id) not in same)
+        if manifest.layout == "docker":
+            # A push finds these layers by the tag of their image. If the tag moves, another
+            # difference may have moved it before, and then it no longer leads to them.
+            ids = {_path_of(image): image.image_id for image in manifest.images}
+            images = [
+                each for each in images if ids.get(_path_of(each), each.image_id) == each.image_id
+            ]
         found_in: dict[str, str] = {}
         for image in images:
             for layer in image.layers:
@@ -101,6 +110,12 @@ class PreviousPack:
             images=tuple(map(marked, manifest.images)),
             stands_on=(before.identity, *before.stands_on),
         )
+
+
+def _path_of(image: PackedImage) -> object:
+    """Return the place of an image in a registry, however its name is spelled."""
+    reference = ImageReference.parse(image.name)
+    return image_path(reference) if reference else image.name
 
 
 def _read(path: Path) -> PackManifest | None:

@@ -27,10 +27,20 @@ from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, lis
 from ckf_airgap.packing.checksums import (
     CHECKSUMS,
     CHECKSUMS_SIGNATURE,
+    checksum_line,
     checksum_lines,
+    lines_in,
+    sha256_of_files,
     write_checksums,
 )
 from ckf_airgap.packing.kit import is_kit_name
+from ckf_airgap.packing.kit_record import (
+    KIT_RECORD,
+    encode_kit_record,
+    foreign_files,
+    is_unchanged,
+    recorded_files,
+)
 
 IMAGES = "images.tar.gz"
 CHARMS = "charms.tar.gz"
@@ -53,13 +63,19 @@ class Publication:
         self._partial = partial
         self._output = output
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a publication was interrupted, and ``resume`` finishes it."""
+        return bool(_read_names(self._partial / _MARK))
+
     def holds(self, manifest: PackManifest, part_size: int, key: SecretKey | None) -> bool:
         """Return whether the output directory already has these archives.
 
         Args:
             manifest: The record that the archives must have.
             part_size: The size of their parts, in bytes; 0 for one file.
-            key: The key that must have signed the archives; None if they must not be signed.
+            key: The key that must have signed the archives and SHA256SUMS; None if the archives
+                must not be signed.
         """
         found: list[PackManifest | None] = []
         try:
@@ -72,12 +88,13 @@ class Publication:
                 found.append(None if record and record.signature else read_pack_manifest(archive))
         except (ArtifactError, ConfigurationError):
             return False
-        return all(
+        is_same = all(
             each
             and each.content == manifest
             and each.part_size == (part_size if each.archive_size > part_size else 0)
             for each in found
         )
+        return is_same and (key is None or bool(self._signed_lines(key)))
 
     def require_place(self, names: Sequence[str]) -> None:
         """Require that no foreign file in the output directory looks like a file of an archive.
@@ -113,12 +130,18 @@ class Publication:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
         """
         self._require_own_checksums()
-        own = {name.partition("/")[0] for name in checksum_lines(self._output)}
-        tops = sorted({name.partition("/")[0] for name in names} - own)
-        if strange := [name for name in tops if os.path.lexists(self._output / name)]:
+        strange = foreign_files(self._output, [*names, KIT_RECORD])
+        # Documents are not added to a foreign directory.
+        known = {name.partition("/")[0] for name in recorded_files(self._output)}
+        folders = {name.partition("/")[0] for name in names if "/" in name} - known
+        strange += sorted(name for name in folders if os.path.lexists(self._output / name))
+        self._refuse_kit_files(strange)
+
+    def _refuse_kit_files(self, strange: Iterable[str]) -> None:
+        if strange := list(dict.fromkeys(strange)):
             raise ConfigurationError(
                 f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
-                "pack --kit",
+                "pack --kit, or changed since",
                 "move these files elsewhere, or choose another directory with --output",
             )
 
@@ -131,32 +154,68 @@ class Publication:
 
         Args:
             added: Finished files of a kit to publish with the archives.
-            key: Signs the checksums; None to leave them unsigned.
+            key: The key that must have signed the checksums, and signs those of the kit with
+                them; None to leave them unsigned.
 
         Raises:
+            ArtifactError: The checksums are not signed with the key.
+            ConfigurationError: A foreign file is in the place of a file of the kit.
             StorageError: A file cannot be read, written or moved.
         """
-        files = [name for archive in ARCHIVES for name in self.files_of(archive)]
-        if not checksum_lines(self._output).keys() >= set(files):
-            write_checksums(self._output, files)
-        if added:
-            lines = checksum_lines(self._output)
-            self.publish(added, key, {name: lines[name] for name in files})
-            return
-        if key:
-            _sign_checksums(self._output, key)
-        self.clean_up()
+        files = self._files
+        # Only lines that this key has signed are signed again.
+        lines = self._signed_lines(key) if key else checksum_lines(self._output)
+        missing = [name for name in files if name not in lines]
+        if key and missing:
+            raise ArtifactError(
+                f"{CHECKSUMS} in {self._output} was changed while pack was running",
+                "run it again",
+            )
+        staying = set(files) if added else {*files, *recorded_files(self._output)}
+        kept = {name: line for name, line in lines.items() if name in staying}
+        for name, digest in sha256_of_files(self._output, missing).items():
+            kept[name] = checksum_line(digest, name)
+        if added or missing:
+            self.publish(added, key, kept)
+        else:
+            self.clean_up()
+
+    @property
+    def _files(self) -> list[str]:
+        """The files of both archives in the output directory."""
+        return [name for archive in ARCHIVES for name in self.files_of(archive)]
+
+    def _signed_lines(self, key: SecretKey) -> dict[str, str]:
+        """Read SHA256SUMS; nothing if it is not signed with a key, or lacks an archive."""
+        try:
+            content = (self._output / CHECKSUMS).read_bytes()
+            signature = (self._output / CHECKSUMS_SIGNATURE).read_bytes()
+            key.public.require(content, signature, CHECKSUMS)
+        except (OSError, ArtifactError):
+            return {}
+        lines = lines_in(content)
+        return lines if lines.keys() >= set(self._files) else {}
 
     def _require_own_checksums(self) -> None:
         path = self._output / CHECKSUMS
-        names = list(checksum_lines(self._output))
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise ConfigurationError(
+                f"{path.name} in {self._output} is not a regular file",
+                "move this file elsewhere, or choose another directory with --output",
+            )
+        known = recorded_files(self._output)
+        strange = [
+            name
+            for name in checksum_lines(self._output)
+            if not (_ARCHIVE_NAME.fullmatch(name) or name in known)
+        ]
         if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
-            names = [CHECKSUMS_SIGNATURE]
-        if strange := [name for name in names if not _is_own_name(name)]:
+            strange = [CHECKSUMS_SIGNATURE]
+        if strange:
             raise ConfigurationError(
                 f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                "move it elsewhere, or choose another directory with --output",
+                "move this file elsewhere, or choose another directory with --output",
             )
 
     def publish(
@@ -175,13 +234,30 @@ class Publication:
             present: The lines in SHA256SUMS of files to keep in the output directory, by name.
 
         Raises:
+            ConfigurationError: A foreign file is in the place of one of them.
             StorageError: A file cannot be read, written or moved.
         """
         present = present or {}
-        write_checksums(self._partial, names, list(present.values()))
-        names = [CHECKSUMS, *names, *present]
+        kit = [name for name in names if is_kit_name(name)]
+        archives = [name for name in names if name not in kit]
+        lines: list[str] = []
+        # Foreign files may be new there since the first check.
+        if kit:
+            self.require_kit_place(kit)
+            lines = self._write_kit_record(kit)
+            # The record is moved last: until then, the old one lists the old files.
+            kit.insert(0, KIT_RECORD)
+        else:
+            self._require_own_checksums()
+        write_checksums(self._partial, archives, [*lines, *present.values()])
+        names = [CHECKSUMS, *archives, *kit, *present]
         if key:
             names.insert(0, _sign_checksums(self._partial, key))
+        self._mark_complete(names)
+        self.resume()
+
+    def _mark_complete(self, names: Sequence[str]) -> None:
+        """Record the names of the files to publish, for ``resume``."""
         mark = self._partial / _MARK
         try:
             incoming = mark.with_suffix(".incoming")
@@ -189,17 +265,31 @@ class Publication:
             os.replace(incoming, mark)
         except OSError as error:
             raise disk_error(mark, error) from error
-        self.resume()
+
+    def _write_kit_record(self, names: Sequence[str]) -> list[str]:
+        """Write the record of a kit; return the lines of its files in SHA256SUMS."""
+        digests = sha256_of_files(self._partial, names)
+        path = self._partial / KIT_RECORD
+        try:
+            path.write_bytes(encode_kit_record(digests))
+        except OSError as error:
+            raise disk_error(path, error) from error
+        digests |= sha256_of_files(self._partial, [KIT_RECORD])
+        return [checksum_line(digest, name) for name, digest in digests.items()]
 
     def resume(self) -> None:
         """Finish an interrupted publication, if there is one.
 
         Raises:
+            ConfigurationError: A foreign file is in the place of a file of the kit.
             StorageError: A file cannot be moved or removed.
         """
         names = _read_names(self._partial / _MARK)
         if not names:
             return
+        moving = [name for name in reversed(names) if (self._partial / name).exists()]
+        kit = [name for name in moving if is_kit_name(name)]
+        self._refuse_kit_files(foreign_files(self._output, kit))
         try:
             for archive in ARCHIVES:
                 # Remove the first part last: its record identifies the others.
@@ -210,19 +300,19 @@ class Publication:
             if CHECKSUMS_SIGNATURE not in names:
                 # An old signature would not match the new checksums.
                 (self._output / CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
-            for name in reversed(names):
-                if (self._partial / name).exists():
-                    if "/" in name:
-                        (self._output / name).parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(self._partial / name, self._output / name)
+            for name in moving:
+                if "/" in name:
+                    (self._output / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self._partial / name, self._output / name)
         except OSError as error:
             raise disk_error(self._output, error) from error
         self.clean_up()
 
     def _remove_kit_files(self, staying: Collection[str]) -> None:
-        """Remove the files of earlier kits that SHA256SUMS lists."""
-        for name in checksum_lines(self._output):
-            if not is_kit_name(name) or name in staying:
+        """Remove the files of an earlier kit, the record of it last."""
+        known = recorded_files(self._output)
+        for name in sorted(known.keys() - staying, key=lambda name: (name == KIT_RECORD, name)):
+            if not is_unchanged(self._output, name, known[name]):
                 continue
             path = self._output / name
             path.unlink(missing_ok=True)

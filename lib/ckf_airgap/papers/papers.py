@@ -1,10 +1,9 @@
 """Writes the papers of a release into a directory."""
 
-import os
 from pathlib import Path
 
 from ckf_airgap.errors import disk_error
-from ckf_airgap.files.temporary_files import removed_on_exit
+from ckf_airgap.files.new_files import new_file
 from ckf_airgap.papers.content import ReleaseContent
 from ckf_airgap.papers.page import as_page
 from ckf_airgap.papers.sbom import as_cyclonedx
@@ -42,9 +41,7 @@ def write_papers(content: ReleaseContent, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in papers_of(content).items():
-            incoming = folder / f"{name}.incoming"
-            with removed_on_exit(incoming):
-                incoming.write_text(text, "utf-8")
-                os.replace(incoming, folder / name)
+            with new_file(folder / name) as file:
+                file.write(text.encode())
     except OSError as error:
         raise disk_error(folder, error) from error

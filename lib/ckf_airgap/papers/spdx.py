@@ -33,6 +33,8 @@ from ckf_airgap.archives.inventory import ArchivedImage, InventoryBuilder, read_
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, disk_error, join_errors
+from ckf_airgap.files.new_files import new_file
+from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images import oci
 from ckf_airgap.images.naming import MemberNames
 
@@ -99,6 +101,8 @@ def write_spdx(
     if program is None:
         say(f"{PROGRAM} is not installed: no SPDX documents are written")
         return
+    # syft runs in another directory, where a relative path would lead elsewhere.
+    program = os.path.abspath(program)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as place:
@@ -140,14 +144,26 @@ class _Syft:
         if path.exists():
             return
         self.say(f"{PROGRAM} reads {name}")
-        incoming = path.with_suffix(".incoming")
+        document = layout.with_suffix(".spdx.json")
+        with removed_on_exit(document):
+            said = self._run(layout, name, image.image_id, document)
+            if document.exists():
+                with new_file(path) as target, document.open("rb") as source:
+                    shutil.copyfileobj(source, target)
+                return
+        problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
+        cure = f"try it by hand: {PROGRAM} scan {name}; the other papers are complete"
+        self.errors.append(ArtifactError(problem, cure))
+
+    def _run(self, layout: Path, name: str, image_id: str, document: Path) -> str:
+        """Run it; return what it said, if it fails: then there is no document."""
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
-        environment["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
+        environment |= {"SYFT_CHECK_FOR_APP_UPDATE": "false", "TMPDIR": tempfile.gettempdir()}
         done = subprocess.run(
             [
                 *(self._program, "scan", "--quiet", f"oci-dir:{layout}"),
-                *(f"--source-name={name}", f"--source-version={image.image_id}"),
-                *("--output", f"spdx-json={incoming}"),
+                *(f"--source-name={name}", f"--source-version={image_id}"),
+                *("--output", f"spdx-json={document}"),
             ],
             cwd=layout,
             env=environment,
@@ -156,14 +172,9 @@ class _Syft:
             stderr=subprocess.PIPE,
             check=False,
         )
-        if done.returncode or not incoming.exists():
-            incoming.unlink(missing_ok=True)
-            said = done.stderr.decode(errors="replace").strip()[-300:]
-            problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
-            cure = f"try it by hand: {PROGRAM} scan {name}; the other papers are complete"
-            self.errors.append(ArtifactError(problem, cure))
-            return
-        os.replace(incoming, path)
+        if done.returncode:
+            document.unlink(missing_ok=True)
+        return done.stderr.decode(errors="replace").strip()[-300:]
 
 
 class _LayoutSink:

@@ -1,0 +1,36 @@
+"""Writes files that replace earlier ones when they are complete."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ckf_airgap.files.temporary_files import removed_on_exit
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[BinaryIO]:
+    """Write a file, which replaces the one at its path on exit; after an error that one stays.
+
+    A symbolic link at the path is replaced as well: its target is not touched.
+
+    Args:
+        path: The file. Its directory must exist.
+
+    Yields:
+        The file, open for writing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    incoming = path.with_name(f"{path.name}.incoming")
+    # Left by a run that was killed, or a foreign link.
+    with suppress(FileNotFoundError):
+        incoming.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(incoming, flags, 0o666)
+    with removed_on_exit(incoming):
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.replace(incoming, path)
