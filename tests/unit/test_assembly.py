@@ -164,8 +164,9 @@ def test_an_oci_layout() -> None:
 def test_a_difference_has_only_the_other_layers(layout: str) -> None:
     layers = Layers()
     shared, old, new = layers.add(b"shared"), layers.add(b"old"), layers.add(b"new")
-    before = manifest(image("a/first:1", shared, old), layout=layout)
-    images = [image("a/first:1", shared, new), image("b/second:1", shared, old)]
+    stays = image("c/stays:1", shared, old)
+    before = manifest(image("a/first:1", shared, old), stays, layout=layout)
+    images = [image("a/first:1", shared, new), image("b/second:1", shared, old), stays]
     previous = PreviousPack(before, "before")
     difference = previous.difference(manifest(*images, layout=layout))
     archive = write(assemble(layout, images, difference, layers.sizes), layers)
