@@ -315,7 +315,7 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
     assert "somebody-elses.iso, which ckf-airgap pack did not write" in error
-    assert "move it elsewhere" in error
+    assert "move this file elsewhere" in error
     # As an earlier version has left it, without checksums: they are added.
     sums.unlink()
     assert main(words(outside, tmp_path)) == 0

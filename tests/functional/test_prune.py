@@ -346,7 +346,7 @@ def test_names_that_lead_elsewhere_are_not_followed(
 
 
 def test_a_record_in_the_place_of_an_archive(one: PruneCase) -> None:
-    image = {"digest": "", "image_id": "", "size": 0}
+    image = {"digest": DIGEST, "image_id": DIGEST, "size": 0}
     for name, images in {"new": [*NEW, NamedImage(LAYOUT, (BY_DIGEST,))], "old": OLD}.items():
         names = [name for each in images for name in each.names]
         document = {

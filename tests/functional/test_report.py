@@ -213,7 +213,11 @@ def test_an_interrupt_of_syft_leaves_no_half_document(
     program.write_text(f"#!/bin/sh\n{write}\nkill -INT $PPID\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    script = "import sys; from ckf_airgap.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    # A process in the background of a shell would ignore interrupts.
+    script = (
+        "import signal, sys; from ckf_airgap.commands.main import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+    )
     report, temporary = tmp_path / "papers", tmp_path / "temporary"
     temporary.mkdir()
     done = subprocess.run(
