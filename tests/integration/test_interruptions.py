@@ -310,7 +310,8 @@ def test_an_application_that_the_operator_has_removed(ready: Operator) -> None:
 
 
 def test_a_user_who_may_only_look(ready: Operator) -> None:
-    user, password = f"{ready.model}-reader", secrets.token_urlsafe(24)
+    # A testbed that stays up has the user of an earlier run.
+    user, password = f"{ready.model}-reader-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
     ready.juju.cli("add-user", user, include_model=False)
     ready.juju.cli(
         *("change-user-password", user, "--no-prompt"), include_model=False, stdin=f"{password}\n"
