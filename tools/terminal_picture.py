@@ -4,6 +4,7 @@ FILE is an SVG; the README shows docs/demo.svg. Its text can be searched, and ne
 elsewhere.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,9 @@ _LINE_PIXELS, _MARGIN = 17, 16
 _CHARACTER_PIXELS = 7.83
 _BAR_PIXELS = 30
 # Sections of more lines than this are shortened: those of juju status have a hundred.
-_SECTION_LINES = 24
+_SECTION_LINES = 19
+# The time of a line in an action's log, as Juju writes it.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d)\.\d+ \+0000 UTC")
 _TITLE = ' class="t"'
 
 
@@ -22,7 +25,8 @@ def shortened(lines: Iterable[str]) -> list[str]:
     """Cut lines and sections that are too long; a section begins with ``===``."""
     found: list[str] = []
     in_section = 0
-    for line in lines:
+    for original in lines:
+        line = _TIME.sub(r"\1", original)
         in_section = 0 if line.startswith("===") else in_section + 1
         if in_section == _SECTION_LINES:
             found.append("  …")
