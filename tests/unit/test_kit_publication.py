@@ -1,7 +1,6 @@
 """The kit's way to the output directory, and what is there already."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.packing.kit_record import encode_kit_record
 from ckf_airgap.packing.publication import Publication
+from tests.support.kills import KilledError, kill_after
 
 
 class TestPublication:
@@ -208,30 +208,3 @@ class TestPublication:
         (self.output / "README.md").unlink()
         publication.resume()
         assert self.files() == {"SHA256SUMS", "kit.json", *names}
-
-
-class KilledError(BaseException):
-    """Stands for a kill."""
-
-
-def kill_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    """Let only so many changes in the output directory happen."""
-    replace, unlink = os.replace, Path.unlink
-    left = steps
-
-    def step() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise KilledError
-
-    def step_and_replace(source: Path, target: Path) -> None:
-        step()
-        replace(source, target)
-
-    def step_and_unlink(path: Path, missing_ok: bool = False) -> None:
-        step()
-        unlink(path, missing_ok)
-
-    patch.setattr(os, "replace", step_and_replace)
-    patch.setattr(Path, "unlink", step_and_unlink)

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import os
 import random
 import tarfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from ckf_airgap.archives.parts import find_archive
 from ckf_airgap.errors import ConfigurationError, StorageError
 from ckf_airgap.packing.part_files import PartFiles, parse_size, with_room
 from ckf_airgap.packing.publication import Publication
+from tests.support.kills import KilledError, kill_after
 
 MANIFEST = PackManifest("oci", "amd64", (), ())
 
@@ -124,10 +124,6 @@ def test_parts_that_are_too_many_or_too_small(tmp_path: Path) -> None:
     PartFiles(tmp_path / "x.tar", 100, 100).require_room(101)
 
 
-class KilledError(BaseException):
-    """The process ends here."""
-
-
 class TestPublication:
     """Archives in the output directory, with what was there before."""
 
@@ -180,31 +176,12 @@ class TestPublication:
     def test_a_publication_that_is_killed_at_any_moment_is_finished(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        replace, unlink = os.replace, Path.unlink
-        steps_left = 0
-
-        def step() -> None:
-            nonlocal steps_left
-            steps_left -= 1
-            if steps_left < 0:
-                raise KilledError
-
-        def step_and_replace(source: Path, target: Path) -> None:
-            step()
-            replace(source, target)
-
-        def step_and_unlink(path: Path, missing_ok: bool = False) -> None:
-            step()
-            unlink(path, missing_ok)
-
         moment, is_killed = 0, True
         while is_killed:
             self.publish(self.make(6500, "old"))
             names = self.make(0, "new") if moment % 2 else self.make(6000, "new")
-            steps_left = moment // 2
             with monkeypatch.context() as patch:
-                patch.setattr(os, "replace", step_and_replace)
-                patch.setattr(Path, "unlink", step_and_unlink)
+                kill_after(moment // 2, patch)
                 try:
                     self.publish(names)
                     is_killed = False

@@ -1,7 +1,7 @@
 """Nothing that an archive names, or that a cluster uses, is ever in the plan of ``prune``."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
@@ -233,16 +233,23 @@ def test_a_second_run_deletes_nothing(case: Filled) -> None:
     assert not left or not case.registry.habits.deletes_tags
 
 
+def entries_below(
+    location: RegistryLocation, contents: Mapping[str, Iterable[str]]
+) -> list[tuple[str, str]]:
+    """List the tags or digests of the repositories below the prefix, with their repositories."""
+    return [
+        (name, each)
+        for name, found in contents.items()
+        for each in found
+        if is_below(name, location)
+    ]
+
+
 @examples
 @given(filled(), st.data())
 def test_what_a_cluster_uses_stays(case: Filled, data: st.DataObject) -> None:
     registry, location = case.registry, case.location
-    below = [
-        (name, tag)
-        for name, tags in registry.tags_of.items()
-        for tag in tags
-        if is_below(name, location)
-    ]
+    below = entries_below(location, registry.tags_of)
     if not below:
         return
     tags = data.draw(st.lists(st.sampled_from(below), min_size=1, max_size=3))
@@ -273,12 +280,7 @@ def test_what_a_cluster_uses_stays(case: Filled, data: st.DataObject) -> None:
 def test_what_a_cluster_runs_by_digest_stays(case: Filled, data: st.DataObject) -> None:
     """Whether it has a tag or not; and what is attached to it."""
     registry, location = case.registry, case.location
-    below = [
-        (name, digest)
-        for name, manifests in registry.manifests.items()
-        for digest in manifests
-        if is_below(name, location)
-    ]
+    below = entries_below(location, registry.manifests)
     if not below:
         return
     running = data.draw(st.lists(st.sampled_from(below), min_size=1, max_size=3))

@@ -14,7 +14,7 @@ from msgspec import structs
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.charms.charm_version import Version, version_of
-from ckf_airgap.files.digests import sha256_of
+from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm, Side
 from ckf_airgap.planning.plan import Plan, PlannedApplication
@@ -265,7 +265,7 @@ class DeploymentRecord:
         """Return the SHA-256 of a charm's file; each file is read once."""
         if path not in self._digests:
             with path.open("rb") as file:
-                self._digests[path] = sha256_of(file)
+                self._digests[path] = file_sha256(file)
         return self._digests[path]
 
     def _write(self) -> None:

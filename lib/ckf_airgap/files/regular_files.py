@@ -6,14 +6,19 @@ import stat
 from pathlib import Path
 
 
-def open_regular(path: Path) -> int:
+def open_regular(path: Path, *, follows_link: bool = True) -> int:
     """Open a regular file for reading; return its descriptor.
+
+    Args:
+        path: The file.
+        follows_link: Whether it may be a symbolic link to the file.
 
     Raises:
         OSError: It does not exist, is not readable, or is not a regular file.
     """
     # O_NONBLOCK: opening a pipe without a writer would block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags if follows_link else flags | os.O_NOFOLLOW)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
@@ -23,13 +28,18 @@ def open_regular(path: Path) -> int:
     raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
-def read_regular(path: Path, largest: int) -> bytes:
+def read_regular(path: Path, largest: int, *, follows_link: bool = True) -> bytes:
     """Read a regular file of at most ``largest`` bytes.
+
+    Args:
+        path: The file.
+        largest: The limit, in bytes.
+        follows_link: Whether it may be a symbolic link to the file.
 
     Raises:
         OSError: As for ``open_regular``, or it is larger.
     """
-    with os.fdopen(open_regular(path), "rb") as file:
+    with os.fdopen(open_regular(path, follows_link=follows_link), "rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", str(path))

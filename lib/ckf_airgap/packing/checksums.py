@@ -1,6 +1,5 @@
 """SHA256SUMS: checksums of files in the format of sha256sum (GNU coreutils)."""
 
-import hashlib
 import os
 import re
 import threading
@@ -8,8 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.errors import disk_error
+from ckf_airgap.files.digests import file_sha256
 
 CHECKSUMS = "SHA256SUMS"
 """The name of the file."""
@@ -77,11 +76,8 @@ def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
     stopped = threading.Event()
 
     def digest_of(name: str) -> str:
-        digest = hashlib.sha256()
         with (folder / name).open("rb") as file:
-            while not stopped.is_set() and (data := file.read(READ_SIZE)):
-                digest.update(data)
-        return digest.hexdigest()
+            return file_sha256(file, stopped)
 
     try:
         with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:

@@ -17,7 +17,7 @@ from ckf_airgap.archives.decoding import (
 )
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
-from ckf_airgap.files.digests import sha256_of
+from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
@@ -73,7 +73,7 @@ def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> 
         except OSError as error:
             raise disk_error(folder, error) from error
     with path.open("rb") as file:
-        digest = sha256_of(file)
+        digest = file_sha256(file)
         size = file.tell()
     return dataclasses.replace(layer, blob=Blob(f"sha256:{digest}", size), path=path)
 

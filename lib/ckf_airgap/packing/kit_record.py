@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.files.digests import sha256_of
+from ckf_airgap.files.digests import file_sha256
+from ckf_airgap.files.regular_files import open_regular, read_regular
 from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT, member_of, parse_object
 from ckf_airgap.packing.checksums import checksum_line, checksum_lines
 from ckf_airgap.packing.kit import is_kit_name
@@ -64,8 +65,11 @@ def is_unchanged(folder: Path, name: str, digest: str) -> bool:
     """Return whether a file is regular and has this SHA-256, and no parent is a link."""
     if link_above(folder, name):
         return False
-    with suppress(OSError), os.fdopen(_open(folder / name), "rb") as file:
-        return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and sha256_of(file) == digest
+    with (
+        suppress(OSError),
+        os.fdopen(open_regular(folder / name, follows_link=False), "rb") as file,
+    ):
+        return file_sha256(file) == digest
     return False
 
 
@@ -102,16 +106,10 @@ def foreign_files(folder: Path, names: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def _open(path: Path) -> int:
-    # O_NONBLOCK: opening a pipe without a writer would block.
-    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
 def _read(path: Path) -> bytes:
     """Read a regular file; nothing if it is missing or anything else."""
-    with suppress(OSError), os.fdopen(_open(path), "rb") as file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file.read(LARGEST_DOCUMENT)
+    with suppress(OSError):
+        return read_regular(path, LARGEST_DOCUMENT, follows_link=False)
     return b""
 
 

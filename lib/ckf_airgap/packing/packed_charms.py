@@ -21,7 +21,7 @@ from ckf_airgap.errors import (
     DownloadError,
     join_errors,
 )
-from ckf_airgap.files.digests import sha256_of
+from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
 from ckf_airgap.packing.assembly import Text, TextWriter, record_part
@@ -200,7 +200,7 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
     charm = CharmFile.read(path)
     try:
         with path.open("rb") as file:
-            digest = sha256_of(file)
+            digest = file_sha256(file)
             size = file.tell()
     except OSError as error:
         raise ArtifactError(

@@ -4,6 +4,7 @@ Files that an earlier pack wrote there are removed; other files are kept, except
 same name. The next run finishes an interrupted publication.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -269,12 +270,12 @@ class Publication:
     def _write_kit_record(self, names: Sequence[str]) -> list[str]:
         """Write the record of a kit; return the lines of its files in SHA256SUMS."""
         digests = sha256_of_files(self._partial, names)
-        path = self._partial / KIT_RECORD
+        path, content = self._partial / KIT_RECORD, encode_kit_record(digests)
         try:
-            path.write_bytes(encode_kit_record(digests))
+            path.write_bytes(content)
         except OSError as error:
             raise disk_error(path, error) from error
-        digests |= sha256_of_files(self._partial, [KIT_RECORD])
+        digests[KIT_RECORD] = hashlib.sha256(content).hexdigest()
         return [checksum_line(digest, name) for name, digest in digests.items()]
 
     def resume(self) -> None:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from ckf_airgap.errors import disk_error
-from ckf_airgap.files.new_files import new_file
+from ckf_airgap.files.directories import write_files
 from ckf_airgap.papers.content import ReleaseContent
 from ckf_airgap.papers.page import as_page
 from ckf_airgap.papers.sbom import as_cyclonedx
@@ -38,10 +37,4 @@ def write_papers(content: ReleaseContent, folder: Path) -> None:
     Raises:
         StorageError: They cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in papers_of(content).items():
-            with new_file(folder / name) as file:
-                file.write(text.encode())
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    write_files(folder, papers_of(content))
