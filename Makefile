@@ -14,8 +14,8 @@ demo-files: $(TOX) ## Start the testbed and make the files of the tutorial, in t
 command: $(TOX) ## Build the command as one file with the documents in it, build/ckf-airgap
 	$(TOX) run -e docs,command
 
-test: $(TOX) ## Run the checks, and the unit, functional and integration tests
-	$(TOX) run
+test: $(TOX) ## Run the checks, and the unit, functional and integration tests, two at a time
+	$(TOX) run-parallel --parallel 2 --parallel-no-spinner
 
 format: $(TOX) ## Format the code
 	$(TOX) run -e format
