@@ -68,3 +68,28 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         locked(tmp_path / "partial"),
     ):
         pass
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_directory_that_others_can_write_to(tmp_path: Path, mode: int) -> None:
+    """A symbolic link of theirs would be followed when the archives are written."""
+    folder = tmp_path / "partial"
+    folder.mkdir()
+    folder.chmod(mode)
+    with (
+        pytest.raises(ConfigurationError, match=f"another user can write to {folder}"),
+        locked(folder),
+    ):
+        pass
+    folder.rmdir()
+    with locked(folder):
+        assert not folder.stat().st_mode & 0o077
+
+
+def test_a_directory_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "partial"
+    folder.mkdir()
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with pytest.raises(ConfigurationError, match="another user can write"), locked(folder):
+        pass

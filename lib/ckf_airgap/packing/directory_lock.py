@@ -1,12 +1,15 @@
-"""Keeps a second pack out of the directory in which a pack works."""
+"""Keeps a second pack, and other users, out of the directory in which a pack works."""
 
 import fcntl
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ckf_airgap.errors import ConfigurationError, disk_error
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def locked(folder: Path) -> Generator[None]:
         folder: The directory.
 
     Raises:
-        ConfigurationError: Another pack has locked it.
+        ConfigurationError: Another pack has locked it, or another user could write to it.
         StorageError: It cannot be created.
     """
     descriptor = _lock(folder)
@@ -38,10 +41,12 @@ def _lock(folder: Path) -> int:
     """Create and lock the directory; return its descriptor."""
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError as error:
             raise disk_error(folder, error) from error
+        _require_own(descriptor, folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -54,6 +59,18 @@ def _lock(folder: Path) -> int:
             return descriptor
         # The pack that had the lock has removed this directory.
         os.close(descriptor)
+
+
+def _require_own(descriptor: int, folder: Path) -> None:
+    """Close the directory if another user could have put symbolic links in the place of files."""
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE:
+        return
+    os.close(descriptor)
+    raise ConfigurationError(
+        f"another user can write to {folder}, in which the archives are made",
+        "remove this directory, or choose another one with --output",
+    )
 
 
 def _is_at(descriptor: int, folder: Path) -> bool:
