@@ -71,11 +71,11 @@ class OperatorInputs:
 
     @property
     def folder(self) -> Path:
-        """The unit's state directory; outside the charm's, which an upgrade replaces."""
+        """The unit's state directory, outside the charm's directory, which an upgrade replaces."""
         return self._charm.charm_dir.parent / "ckf-airgap"
 
     def problems(self) -> Iterator[ConfigurationError]:
-        """Find inputs that are missing or not valid, in the order of the setup instructions."""
+        """Yield an error for each input that is missing or not valid, in the order to set them."""
         configuration = self.configuration
         checks: list[Callable[[], object]] = [
             self.location,
@@ -87,7 +87,7 @@ class OperatorInputs:
             ),
             self._artifact_key,
             lambda: self._source("charms"),
-            # The file of the resource is fetched only when it is needed.
+            # Without images-url this would fetch the resource, which may have 100 GB.
             lambda: configuration.images_url and self._source("images"),
             lambda: self._on_volume("images"),
             lambda: self._resource("juju"),
@@ -101,12 +101,12 @@ class OperatorInputs:
             except ConfigurationError as error:
                 has_problem = True
                 yield error
-        # Last: it needs the juju client and the credentials.
+        # Last, because this needs the juju client and the credentials.
         if not has_problem and not self._has_images():
             yield self._missing_error("images")
 
     def require(self) -> None:
-        """Refuse to continue without an input.
+        """Raise the first of ``problems``, if there is one.
 
         Raises:
             ConfigurationError: An input is missing or not valid; the message names the command
@@ -151,7 +151,7 @@ class OperatorInputs:
         return PublicKey.parse(text, "artifact-key") if text else None
 
     def push_state(self, images: Source) -> Path:
-        """Return the path of the journal: beside the archive if that is on a writable volume."""
+        """Return the path of the push's journal: beside an archive on a writable volume."""
         if isinstance(images, FileSource):
             folder = images.path.parent
             is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
@@ -242,8 +242,8 @@ class OperatorInputs:
     def state_key(self) -> str:
         """Return a hash of the inputs, without fetching images.tar.gz or asking a server.
 
-        An images resource is identified by the file that ``collect`` writes in this pod; a new
-        resource means a new pod.
+        An images resource is identified by the file that ``collect`` has written in this pod: Juju
+        replaces the pod if the resource changes.
         """
         configuration = self.configuration
         found = {name: self._identity(name) for name in ("charms", "bundle")}
@@ -255,10 +255,10 @@ class OperatorInputs:
         return _digest([self._options(), found])
 
     def _has_images(self) -> bool:
-        """Return whether images.tar.gz exists, without fetching 100 GB: asks Juju for its size.
+        """Return whether images.tar.gz exists. Asks Juju for its size, without fetching it.
 
-        The answer is cached for this pod: a new resource means a new pod. If Juju cannot be
-        asked, return True: actions that log in report why.
+        A positive answer is cached in this pod, which Juju replaces if the resource changes. If
+        Juju cannot be asked, return True: the next action that logs in reports the cause.
         """
         if self._has_images_without_fetching() or self._images_exist_file.exists():
             return True
@@ -275,7 +275,10 @@ class OperatorInputs:
         return True
 
     def comparison_problem(self) -> str:
-        """Return why the plan is not available without fetching 100 GB; empty if it is."""
+        """Return why ``verify`` cannot compare the model with the plan; empty if it can.
+
+        The plan needs images.tar.gz, which is not fetched for this.
+        """
         for problem in self.problems():
             return problem.problem
         if self._has_images_without_fetching():
@@ -353,7 +356,7 @@ class OperatorInputs:
             ) from None
 
     def _ca_certificates(self) -> str | None:
-        """Join the CA certificates of ``registry-ca`` and of the relation; None for neither."""
+        """Join the CA certificates of ``registry-ca`` and the relation; None if there are none."""
         given = self.configuration.registry_ca, self._relations.ca_certificates()
         return "\n".join(filter(None, given)) or None
 

@@ -316,8 +316,13 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     error = capsys.readouterr().err
     assert "somebody-elses.iso, which ckf-airgap pack did not write" in error
     assert "move this file elsewhere" in error
-    # As an earlier version has left it, without checksums: they are added.
     sums.unlink()
+    signature = sums.with_name("SHA256SUMS.minisig")
+    signature.touch()
+    assert main(words(outside, tmp_path)) == 2
+    assert "has SHA256SUMS.minisig without SHA256SUMS" in capsys.readouterr().err
+    signature.unlink()
+    # As an earlier version has left it, without checksums: they are added.
     assert main(words(outside, tmp_path)) == 0
     written = sums.read_bytes()
     sums.unlink()

@@ -60,7 +60,7 @@ def test_a_wrong_password(ready: Operator) -> None:
 def test_a_model_that_is_not_there(ready: Operator) -> None:
     ready.configure(model="no-such-model")
     try:
-        assert "sees no model no-such-model" in _failure(ready, "deploy")
+        assert "no access to a model no-such-model" in _failure(ready, "deploy")
     finally:
         ready.configure()
 

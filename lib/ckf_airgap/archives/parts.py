@@ -1,9 +1,10 @@
-"""An archive in parts: files of equal size, the last one maybe smaller, read as one stream.
+"""An archive in parts of equal size (the last may be smaller), read as one stream.
 
 ``images.tar.gz.001``, ``images.tar.gz.002`` and so on, joined in the order of their numbers, are
-the archive. ``ckf-airgap pack --part-size`` records their size and a hash of the start of each,
-so that missing, truncated, swapped and foreign parts are reported before anything is done. Parts
-made by other tools (``split -d -a 3 --numeric-suffixes=1``) are checked by their sizes alone.
+the archive. ``ckf-airgap pack --part-size`` records their size, and a hash of the start of each
+but the first, so that parts that are missing, truncated, swapped or of another archive are
+reported before the archive is read. Parts made by other tools (``split -d -a 3
+--numeric-suffixes=1``) are checked by their sizes alone.
 """
 
 import hashlib
@@ -46,7 +47,7 @@ def part_name(name: str, number: int) -> str:
 
 
 def parse_part_name(text: str) -> tuple[str, int] | None:
-    """Return the name of the archive and the number of the part; None for other names."""
+    """Split the name of a part into the name of its archive and its number; None for others."""
     match = _PART.fullmatch(text)
     if match and match["name"].endswith(ARCHIVE_SUFFIXES):
         return match["name"], int(match["number"])
@@ -80,8 +81,8 @@ def find_archive(path: Path) -> FileSource:
         The archive, not read yet. If it does not exist, reading it raises ArtifactError.
 
     Raises:
-        ConfigurationError: It is a part other than the first, or both the whole archive and
-            parts exist.
+        ConfigurationError: The path is a part other than the first, or that of a whole archive
+            that also exists in parts.
     """
     part = parse_part_name(path.name)
     if part is None:
@@ -254,14 +255,14 @@ class UrlParts(_Parts):
 class ServedArchive(Source):
     """An archive on an HTTPS file server: one file, or several parts.
 
-    The server is asked for the file first, and for its first part if it has no such file.
+    Requests the file first. If the server does not have it, requests its first part.
     """
 
     def __init__(self, url: str, option: str, ca: str | None = None) -> None:
         """Store the address, without sending a request.
 
         Args:
-            url: Its address, or that of its first part.
+            url: The address of the archive, or of its first part.
             option: The option that sets the address, for messages.
             ca: CA certificates in PEM format, trusted in addition to the system's.
 
@@ -288,17 +289,17 @@ class ServedArchive(Source):
 
     @property
     def size(self) -> int:
-        """Its size according to the server, in bytes."""
+        """The size of the archive according to the server, in bytes."""
         return self._found.size
 
     @property
     def version(self) -> str:
-        """A text that changes with its content."""
+        """A text that differs if the content differs, such as an ETag."""
         return self._found.version
 
     @contextmanager
     def open(self) -> Generator[StoredStream]:
-        """Open it at its start."""
+        """Open the archive at its start."""
         with self._found.open() as stream:
             yield stream
 
@@ -311,7 +312,7 @@ class ServedArchive(Source):
 
 
 def part_start(part: Source) -> str:
-    """Return the SHA-256 of the start of a part, in the form of the record.
+    """Return the SHA-256 of the first ``START_BYTES`` of a part, in hexadecimal as in the record.
 
     Raises:
         ArtifactError: It cannot be read.
@@ -320,7 +321,7 @@ def part_start(part: Source) -> str:
 
 
 def _record(first: Source) -> PackManifest | None:
-    """Read the record of an archive from its first part; None without a readable one."""
+    """Read the record of an archive from its first part; None if it is missing or unreadable."""
     with suppress(ArtifactError):
         return first_record(first)
     return None

@@ -5,20 +5,22 @@ Its last four bytes, 00 00 FF FF, end at a byte boundary and serve as a marker (
 3.2.4). The blocks between two markers refer back at most 32 KiB of content (section 2), so they
 can become part of any member in which the same 32 KiB precede them.
 
-Incompressible content is in stored blocks, without markers; these begin with their length and its
-complement, and end at a byte boundary.
+Incompressible content is in stored blocks. They have no marker, but begin with their length and
+its complement, and end at a byte boundary.
 
-All of these bytes also occur elsewhere, by chance or on purpose, so each block boundary is proven.
-When the decoder has consumed exactly the bytes before it, it gets the probe: a last stored block
-of random bytes. Only between two blocks does it return those bytes, consume the whole probe and
-reach its end. Inside a stored block it would also return the header of the probe; inside a
-compressed block it would have to decode random bytes to themselves, followed by an end of block.
-After a proven boundary a new decoder continues, which gets only the 32 KiB of content before it.
-So each segment was decoded from its own bytes and those 32 KiB alone, into content that the
-checksum of the member covers, and it ends between two blocks: any other decoder will decode it to
-the same content. If the boundary was false, the decoder is restored.
+The same bytes also occur inside blocks, by chance or because somebody put them there. So each
+boundary is proven. When the decoder has consumed exactly the bytes before a possible boundary, it
+gets the probe: a stored block of random bytes that is marked as the last block of the stream. At a
+boundary the decoder returns exactly these bytes, consumes the whole probe and reaches the end of
+the stream. Inside a stored block it would also return the header of the probe. Inside a compressed
+block the random bytes would have to be codes for themselves and for an end of block, which does
+not happen by chance. After a proven boundary a new decoder continues, which gets only the 32 KiB
+of content before the boundary. So each segment was decoded from its own bytes and those 32 KiB
+alone, into content that the checksum of the member covers, and it ends between two blocks: any
+other decoder will decode it to the same content. After a false boundary, a new decoder decodes the
+bytes since the last boundary again.
 
-Segments depend on the bytes of the member alone, not on how they are read.
+Segments depend on the bytes of the stream alone, not on the pieces in which it is read.
 """
 
 import os
@@ -33,40 +35,40 @@ from isal import igzip_lib, isal_zlib
 
 _MIB = 1024 * 1024
 WINDOW_SIZE = 32 * 1024
-"""How far blocks refer back at most, in bytes of content (RFC 1951, section 2)."""
+"""The maximum distance of a back-reference, in bytes of content (RFC 1951, section 2)."""
 LONGEST_SEGMENT = 4 * _MIB
 """The maximum content of a segment, in bytes."""
-# The blocks of a segment may be larger than their content by one part in so many.
+# A segment is not reused if its blocks are larger than their content by more than 1/_OVERHEAD.
 _OVERHEAD = 8
-# The minimum content of a segment, in bytes: a new decoder and the probe cost as much as decoding
-# some 20 KiB, and the search for markers a tenth of decoding.
+# The minimum content of a segment, in bytes. Each boundary costs a new decoder and a probe, as
+# much time as decoding some 20 KiB. The search for markers takes a tenth of the time of decoding.
 _SHORTEST = 512 * 1024
 _MARKER = b"\x00\x00\xff\xff"
 _MARKERS = re.compile(_MARKER)
-# The header of a stored block that is not the last one (RFC 1951, section 3.2.4), with about the
-# length that zlib uses: 16 KiB, or 64 KiB without compression.
+# The header of a stored block that is not the last one (RFC 1951, section 3.2.4), with a length
+# near those that zlib uses: 16 KiB (3f or 40), or 64 KiB without compression (ff).
 _STORED_HEADERS = re.compile(rb"\x00(?=(.[\x3f\x40\xff])(.[\xc0\xbf\x00]))", re.DOTALL)
 _STORED_HEADER_SIZE = 5
-# The search for stored blocks starts if so many bytes had no marker.
+# The search for stored blocks starts after so many bytes without a boundary.
 _STORED_DISTANCE = 512 * 1024
-# Markers closer together are skipped, so that millions of them cost little.
+# A marker closer to the previous one is skipped, so that millions of them cost little.
 _MARKER_DISTANCE = 512
-# The search for markers starts after this share of the bytes that the shortest segment would take
-# if it compressed like the previous one. A segment that compresses much better than that may
-# become too long to be copied.
+# After a boundary, the next marker is searched for from this share of the estimated size of the
+# shortest segment on, if it compresses like the previous one. A segment that compresses much
+# better may become too long to be reused.
 _FREE_SHARE = 0.8
-# How many bytes are kept to restore the decoder after a false boundary, and their content (200 KiB
-# of a file of zeros give 200 MiB). If no boundary is proven within them, the search stops for the
-# rest of the member.
+# The limits of what is kept to restore the decoder after a false boundary: the bytes, and the
+# content that they decode to (200 KiB of a file of zeros give 200 MiB). If no boundary is proven
+# within them, the search stops for the rest of the member.
 _MOST_HELD = 8 * _MIB
 _MOST_HELD_CONTENT = 1024 * _MIB
-# How much of a stream may be decoded twice: one part in so many, plus a constant.
+# How much of a stream may be decoded twice: 1/_REPEATED_SHARE of it, plus _REPEATED_ALWAYS.
 _REPEATED_SHARE = 8
 _REPEATED_ALWAYS = _MOST_HELD_CONTENT
 _MOST_DECODED = _MIB
 _PROBE_SIZE = 16 * 1024
 _TRAILER_SIZE = 8
-# The maker of an archive cannot know it.
+# New in each process, so that no archive can contain it on purpose.
 _RANDOM = os.urandom(_PROBE_SIZE)
 # A last stored block (RFC 1951, section 3.2.4).
 _PROBE = b"\x01" + struct.pack("<HH", _PROBE_SIZE, _PROBE_SIZE ^ 0xFFFF) + _RANDOM
@@ -97,7 +99,7 @@ class Segment:
 
 
 class Tape:
-    """A queue of the segments of a decoded stream, from its decoder to its reader.
+    """The queue by which the decoder of a stream gives segments to the stream's reader.
 
     Attributes:
         decoded: The number of bytes decoded so far.
@@ -105,7 +107,7 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        """Start at the start of the stream."""
+        """Create the queue of a stream of which nothing is decoded yet."""
         self.decoded = 0
         self.repeated = 0
         self._segments: deque[Segment] = deque()
@@ -138,7 +140,7 @@ class TapePosition:
 
 @runtime_checkable
 class Taped(Protocol):
-    """A stream whose bytes are an unchanged part of a decoded stream."""
+    """A stream over a part of a decoded stream, such as a member of a ``.tar.gz``."""
 
     @property
     def tape_position(self) -> TapePosition | None:
@@ -154,7 +156,7 @@ def tape_position(stream: object) -> TapePosition | None:
 class SegmentedMember:
     """Decodes one gzip member, and adds its segments to a tape.
 
-    It returns and raises the same as ``igzip_lib.IgzipDecompressor``.
+    It has the interface of ``igzip_lib.IgzipDecompressor``, and may also raise ``zlib.error``.
 
     Attributes:
         eof: Whether its end was reached and its checksum was correct.
@@ -178,8 +180,8 @@ class SegmentedMember:
         self._at = 0
         # The last bytes of earlier input: a marker or a header may begin there.
         self._before = b""
-        # The first marker in the input from the start of the last search on, or the length of the
-        # input if there is none: each byte is searched once. None before the first search.
+        # The marker in the input that the last search found, or the length of the input if it
+        # found none; None before the first search. Kept so that each byte is searched once.
         self._next_marker: int | None = None
         # How much is left of the current stored block.
         self._stored_left = 0
@@ -255,7 +257,7 @@ class SegmentedMember:
         end = self._marker_end()
         stored = self._stored_block(len(self._given) if end is None else end)
         if stored:
-            # First only the header.
+            # This part ends after the header; the content of the block is the next one.
             end, self._stored_left = stored
         elif end is not None:
             self._may_be_boundary = True
@@ -312,7 +314,7 @@ class SegmentedMember:
             self._tail = self._tail[-WINDOW_SIZE:] + content
 
     def _try_boundary(self) -> None:
-        """Prove the boundary, finish the segment before it and continue with a new decoder."""
+        """Prove a boundary: finish the segment before it, or restore the decoder if it is none."""
         content = self._tape.decoded - self._boundary
         size = self._tape.decoded - self._first
         most = _REPEATED_ALWAYS + self._tape.decoded // _REPEATED_SHARE
@@ -333,7 +335,7 @@ class SegmentedMember:
         self._decoder = self._new_decoder()
 
     def _is_between_blocks(self, size: int) -> bool:
-        """Feed the probe to the decoder, which cannot continue after that."""
+        """Return whether the decoder is between two blocks. It cannot continue after the probe."""
         probe = _PROBE
         if self._window is None:
             # This decoder expects the trailer of a member (RFC 1952, section 2.3.1).

@@ -1,4 +1,4 @@
-"""The sources of an artifact: a file, or an HTTPS file server inside the air gap."""
+"""Where artifacts are read from: files, or an HTTPS file server inside the air gap."""
 
 import os
 import re
@@ -18,20 +18,20 @@ from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.network import https
 from ckf_airgap.network.addresses import without_query
 
-# To skip less than this, reading is faster than another request.
+# To skip fewer bytes than this, reading them is faster than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
 _UNFIT = re.compile(r"[^!-~]")
 _SIZE = re.compile("[0-9]{1,18}")
 _NO_HEAD = (403, 405, 501)
-# Object stores also answer 403 for what they do not have.
+# Object stores also answer 403 for an object that they do not have.
 _ABSENT = (403, 404, 410)
 
 
 class StoredStream(Protocol):
-    """The bytes of an artifact as they are stored, in order.
+    """The bytes of an artifact in order, as they are stored: not decompressed.
 
     Attributes:
-        position: How many of them have been read or skipped.
+        position: The number of bytes that were read or skipped so far.
     """
 
     position: int
@@ -49,7 +49,7 @@ class Source(ABC):
     """An artifact.
 
     Attributes:
-        name: Its name in messages.
+        name: Its name, for messages.
     """
 
     name: str
@@ -77,12 +77,12 @@ class Source(ABC):
         """Open it at its start.
 
         Raises:
-            ArtifactError: It cannot be opened; reading raises it, too.
+            ArtifactError: It cannot be opened. Reading the stream raises this as well.
         """
 
 
 def read_at(source: Source, position: int, size: int) -> bytes:
-    """Read a piece of an artifact.
+    """Read a piece of an artifact; return its bytes.
 
     Args:
         source: The artifact.
@@ -158,7 +158,7 @@ class _FileStream:
         except OSError as error:
             raise ArtifactError(
                 f"{self._name} cannot be read ({error.strerror})",
-                "check its disk, or copy it again",
+                "check the disk, or copy the file again",
             ) from error
         self.position += len(data)
         return data
@@ -199,7 +199,8 @@ class UrlSource(Source):
         if has_account:
             raise ConfigurationError(
                 f"{option} has an account in it, and anybody can read options",
-                "let the file server serve the file without an account",
+                "let the file server serve the file without credentials, and remove them from the "
+                "address",
             )
         if not is_usable:
             raise ConfigurationError(
@@ -238,7 +239,7 @@ class UrlSource(Source):
 
     @property
     def is_there(self) -> bool:
-        """Whether the server has such a file."""
+        """Whether the server has the file: its answer is not 403, 404 or 410."""
         return self._answer.status not in _ABSENT
 
     @cached_property
@@ -256,7 +257,7 @@ class UrlSource(Source):
         return self.read_headers(self._answer)
 
     def read_headers(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
-        """Read the size of the file and its validator from an answer."""
+        """Read the size of the file and its ``ETag`` or ``Last-Modified`` from an answer."""
         headers = response.headers
         _, _, total = headers.get("Content-Range", "").rpartition("/")
         size = total if response.status == 206 else headers.get("Content-Length", "")
@@ -268,7 +269,7 @@ class UrlSource(Source):
         return int(size), headers.get("ETag") or headers.get("Last-Modified", "")
 
     def request(self, method: str, position: int = 0) -> urllib3.BaseHTTPResponse:
-        """Request the file from a position, with retries; return any answer.
+        """Request the file from a position, with retries; return the answer, whatever its status.
 
         Raises:
             ArtifactError: No answer comes.
@@ -293,7 +294,7 @@ class UrlSource(Source):
             raise self.no_answer(https.Failure.of(error)) from error
 
     def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
-        """Require an expected status.
+        """Close an answer and raise ArtifactError, unless its status is expected.
 
         Raises:
             ArtifactError: The status is another one.
@@ -303,7 +304,7 @@ class UrlSource(Source):
         response.close()
         cure = "check that the file exists, and that the server serves it without an account"
         if target := response.headers.get("Location"):
-            cure = f"give the address to which it redirects: {without_query(target)}"
+            cure = f"give the address to which the server redirects: {without_query(target)}"
         raise ArtifactError(
             f"the server of {self._option} answered {response.status} for "
             f"{without_query(self.url)}",
@@ -348,7 +349,7 @@ class _UrlStream:
         self._pieces: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
         self._attempts = https.Attempts()
-        # Before the first answer a skip costs nothing: the first request is for what follows it.
+        # Before the first request a skip costs nothing: the request then starts there.
         self._has_ranges = True
         self.position = 0
 
@@ -408,7 +409,7 @@ class _UrlStream:
         self._require_same(response)
         self._response, self._pieces = response, https.pieces(response)
         self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
-        # A server without ranges starts from the beginning.
+        # A server that ignores ranges starts from the beginning: drop what was already read.
         left = self.position if response.status == 200 else 0
         while left:
             left -= len(self._next_piece(left))

@@ -1,9 +1,10 @@
 """One ``.charm`` file: its metadata, images and endpoints.
 
 A ``.charm`` is a zip archive with ``metadata.yaml``, ``config.yaml`` and ``manifest.yaml`` (Juju
-documentation, "Charm"). Rules find its images, without a table of charms: the ``upstream-source``
+documentation, "Charm"). Its images are found by rules: the ``upstream-source``
 of resources of type ``oci-image``, and each option with "image" in its name and image references
-as its value, in ``config.yaml`` or in a default file in ``src/``.
+as its value, in ``config.yaml`` or in a default file in ``src/``. ``unlisted_images`` has the
+images that are only in the code of charms.
 """
 
 import re
@@ -38,7 +39,7 @@ class Endpoint:
     Attributes:
         name: Its name.
         role: ``provides`` or ``requires``.
-        interface: The interface that both sides have to share.
+        interface: The interface, which is the same on both sides.
         is_optional: Whether the charm declares it optional.
     """
 
@@ -61,15 +62,17 @@ class CharmFile:
         image_options: The options that name images.
         options: The default of each option, as written; an empty string for none.
         endpoints: Its endpoints.
-        bases: Its bases, for example ``ubuntu@24.04``; empty for charms of the old format.
+        bases: Its bases, for example ``ubuntu@24.04``; empty for charms without bases in
+            manifest.yaml.
         is_podspec: Whether it is a podspec charm, which a bundle cannot contain and Juju 4 does
             not deploy.
         has_storage: Whether it declares storage.
-        needs_operator_storage: Whether Juju gives storage to its operator: a podspec charm for
-            Juju before 2.8.
-        assumes: Its requirements for the controller.
+        needs_operator_storage: Whether Juju gives storage to its operator pod, as it does for
+            podspec charms that do not require at least Juju 2.8.
+        assumes: The ``assumes`` of its metadata.yaml: what it requires of Juju and the cluster.
         required_model: The only model name that it works with; empty for any.
-        code: Which of the texts that identify versions are in its code; None if it has no code.
+        code: The texts found in its code that identify its version (``unlisted_images``); None if
+            it has no code.
         fixed: A digest of what a refresh cannot change: deployment, storage, devices; empty for
             none.
     """
@@ -99,7 +102,8 @@ class CharmFile:
         Args:
             path: The file.
             label: Its name in messages, if not the name of the file.
-            budget: The shared budget of values of all charms of an archive.
+            budget: How many YAML values all charms of an archive may have together; None for a
+                charm alone.
 
         Returns:
             The charm.
@@ -112,28 +116,28 @@ class CharmFile:
 
     @property
     def base(self) -> str | None:
-        """The base to deploy it on: its newest."""
+        """The base to deploy it on: its newest Ubuntu, or None if it lists none."""
         return max(self.bases, default=None)
 
     @property
     def images(self) -> tuple[str, ...]:
-        """All images that it uses, each once."""
+        """The images of its resources and options, each once; not those in its code."""
         options = [image for option in self.image_options for image in option.images]
         return tuple(dict.fromkeys([*filter(None, self.resources.values()), *options]))
 
     def image_option(self, name: str) -> ImageOption | None:
-        """Return the image option of a name, or None."""
+        """Return the image option with this name, or None."""
         return self._image_options_by_name.get(name)
 
     def endpoint(self, name: str) -> Endpoint | None:
-        """Return the endpoint of a name, or None."""
+        """Return the endpoint with this name, or None."""
         return self._endpoints_by_name.get(name)
 
     def endpoints_of(self, interface: str, role: str) -> Sequence[Endpoint]:
-        """Return the endpoints of an interface and a role."""
+        """Return the endpoints with this interface and role."""
         return self._endpoints_by_kind.get((interface, role), ())
 
-    # Cached: a charm may have very many of these, each looked up.
+    # Cached: callers look up each one, and a charm may have very many.
     @cached_property
     def _image_options_by_name(self) -> Mapping[str, ImageOption]:
         return {option.name: option for option in self.image_options}
@@ -168,7 +172,7 @@ class UnreadableCharm:
     def of(
         cls, path: Path, label: str, error: ArtifactError, budget: Budget | None = None
     ) -> "UnreadableCharm":
-        """Find out which charm an unreadable file is.
+        """Describe an unreadable charm, by the name in its metadata or else by its file name.
 
         Args:
             path: The file.
@@ -237,8 +241,8 @@ def _documents(path: Path, label: str, budget: Budget | None) -> Generator[Charm
 def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
     """List the images that charms use, each once; invalid references are left out.
 
-    They include the images in the code of a charm that its application requires, if their version
-    is known.
+    This includes the required images that are only in the code of a charm, if their version is
+    known.
     """
     references = (
         ImageReference.parse(image)
@@ -249,7 +253,7 @@ def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
 
 
 def _packed_with(charm: CharmFile) -> Iterator[str]:
-    """List the images of known versions in the code of a charm that it requires."""
+    """List the required images that are only in the code of a charm and have a known version."""
     for image in required_images(charm.name, charm.options, charm.code):
         reference = ImageReference.parse(image)
         if reference and (reference.tag or reference.digest):

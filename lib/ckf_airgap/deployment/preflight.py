@@ -71,7 +71,7 @@ class PreflightResult:
     """The result of all checks.
 
     Attributes:
-        findings: The findings, in the order to fix them.
+        findings: The findings, in the order of the checks. Fix errors from the top.
         walk: The steps that upgrade the model to the plan; None if no planned application exists,
             or if the upgrade is refused.
     """
@@ -116,7 +116,7 @@ class Preflight:
         self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
-        """Check everything."""
+        """Run all checks; return their findings. An AirgapError of a check is a finding."""
         self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
         self._report("checking the registry")

@@ -1,4 +1,4 @@
-"""A model, through the juju client: the only module that runs it."""
+"""Operations on one model, through the juju client."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _PUBLIC_AGENT_IMAGES = ("docker.io/", "ghcr.io/", "public.ecr.aws/", "jujusoluti
 
 @dataclass(frozen=True)
 class JujuVersions:
-    """The versions of client and model.
+    """The versions of the juju client and of the model's agents.
 
     Attributes:
         client: The version of the client, for example ``3.6.8``.
@@ -35,9 +35,10 @@ class JujuVersions:
 
 
 class JujuModel:
-    """One model of one controller, logged in.
+    """A model, used as a Juju user who is logged in to its controller.
 
-    Every method raises JujuError if Juju fails, ConfigurationError if an input is the cause.
+    Every method raises JujuError if Juju fails, and ConfigurationError if an option or a file of
+    the operator is the cause, unless it returns None in these cases.
 
     Attributes:
         user: The Juju user that has logged in.
@@ -57,7 +58,7 @@ class JujuModel:
         credentials: Credentials,
         model: str,
     ) -> "JujuModel":
-        """Log in to a controller and find a model.
+        """Log in to a controller and find a model. Sets ``JUJU_DATA`` for this process.
 
         This writes the client's files instead of running its login command, so that the
         controller's certificate is checked from the first connection on, and the password is not
@@ -68,7 +69,7 @@ class JujuModel:
             folder: The directory of the client's files; created if missing, readable only by its
                 owner.
             controller: The controller.
-            credentials: The account of a Juju user that may write to the model.
+            credentials: The account of a Juju user with admin access to the model.
             model: The model's name, ``name`` or ``owner/name``.
 
         Returns:
@@ -105,7 +106,8 @@ class JujuModel:
         """The user's access to the model.
 
         Returns:
-            ``admin``, ``write`` or ``read``; an empty string if the controller does not say.
+            ``admin``, ``write`` or ``read``; an empty string if the controller does not list the
+            user.
         """
         with client_errors():
             users = self._information.users
@@ -172,7 +174,7 @@ class JujuModel:
             return self._juju.config(application)
 
     def option_defaults(self, application: str) -> Mapping[str, object]:
-        """Return the options of an application with the defaults of the charm that it runs.
+        """Return the default values of an application's options that have one.
 
         Args:
             application: The application. It must be there.
@@ -201,7 +203,7 @@ class JujuModel:
             bundle: The bundle's file. None of its applications may be there yet.
 
         Returns:
-            The changes that were made, in the client's words.
+            The changes that were made, as the client prints them.
         """
         with client_errors():
             output = self._juju.cli("deploy", str(bundle.absolute()), "--trust")
@@ -239,8 +241,8 @@ class JujuModel:
 
         Args:
             application: The application. It must be there.
-            base: The base to move it to, for example ``ubuntu@24.04``; None to keep its own. Only
-                Juju 3 moves an application, from 3.6.1 on.
+            base: The base to move it to, for example ``ubuntu@24.04``; None to keep its base. Only
+                Juju 3, from 3.6.1 on, can change the base of an application.
 
         Returns:
             The change that was made.
@@ -274,7 +276,7 @@ class JujuModel:
         return [f"scale application {application} to {units}"]
 
     def remove_application(self, application: str, *, destroy_storage: bool) -> list[str]:
-        """Remove an application; it is gone some time later.
+        """Request the removal of an application, which Juju carries out later.
 
         Args:
             application: The application. It must be there.
@@ -289,12 +291,13 @@ class JujuModel:
         return [f"remove application {application}"]
 
     def attach_resource(self, application: str, resource: str, source: str) -> list[str]:
-        """Set another image for a resource of an application.
+        """Attach another image to a resource of an application.
 
         Args:
             application: The application. It must be there.
             resource: The resource.
-            source: The reference, or a file with it and the credentials to pull it with.
+            source: The image reference, or the path of a file with the reference and pull
+                credentials.
 
         Returns:
             The change that was made.
@@ -310,7 +313,7 @@ class JujuModel:
 
         Args:
             relation: The relation.
-            state: The model before.
+            state: The state of the model before this call.
 
         Returns:
             The change that was made; none if the relation exists.
@@ -339,7 +342,7 @@ class JujuModel:
         return [f"remove relation {first} - {second}"]
 
     def changed_options(self, application: LocalApplication) -> dict[str, OptionValue]:
-        """Return the options of an application whose value differs from the plan.
+        """Return the planned options of an application whose present value differs.
 
         Args:
             application: The application. It must be there.
@@ -397,12 +400,13 @@ def _find_model(juju: jubilant.Juju, wanted: str) -> str:
     found = [name for name in models if wanted in (name, name.rpartition("/")[2])]
     if len(found) > 1:
         raise ConfigurationError(
-            f"there are several models {wanted}: {', '.join(found)}",
+            f"several models are named {wanted}: {', '.join(found)}",
             f"name one of them with its owner: juju config {OWN_APPLICATION} model=OWNER/NAME",
         )
     if not found:
         raise ConfigurationError(
-            f"the Juju user of juju-credentials sees no model {wanted}",
+            f"the Juju user of juju-credentials has no access to a model {wanted}, or there is "
+            "none",
             f"juju add-model {wanted.rpartition('/')[2]}, juju grant USER admin {wanted}, or name "
             f"another model: juju config {OWN_APPLICATION} model=...",
         )
@@ -424,6 +428,6 @@ def _constraints(text: str | None) -> dict[str, str]:
 
 def _is_same(current: object, wanted: OptionValue) -> bool:
     if isinstance(current, int | float) and isinstance(wanted, int | float):
-        # The client shows even whole numbers with the 53 bits of a float.
+        # The client reads whole numbers as floats, whose 53 bits round large ones.
         return float(current) == float(wanted)
     return current == wanted or str(current) == str(wanted)

@@ -1,8 +1,8 @@
-"""The pull secrets of users' namespaces, which their pods need if the registry wants credentials.
+"""Pull secrets in users' namespaces: pods need them if the registry requires credentials.
 
-Each user namespace gets one secret, and the service accounts of its pods refer to it. Objects of
-others are not changed: a secret of the same name stays as it is, and a service account keeps its
-other pull secrets.
+Each user namespace gets one secret, and the service accounts of its pods refer to it. A secret of
+the same name that somebody else created is not changed, and a service account keeps its other pull
+secrets.
 """
 
 import base64
@@ -34,7 +34,9 @@ from ckf_airgap.kubernetes.cluster import PULL_FAILURES, profile_namespaces
 SECRET_NAME = "ckf-airgap-registry"  # noqa: S105
 """The name of the secret in each namespace."""
 SERVICE_ACCOUNTS = ("default", "default-editor", "default-viewer")
-"""Kubernetes creates the first, Kubeflow's profile_controller.go the others."""
+"""The service accounts of users' pods. Kubernetes creates the first, Kubeflow's profile controller
+the others (profile_controller.go).
+"""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ckf-airgap"}
 """The label of the objects that this charm creates."""
 
@@ -49,7 +51,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class PullSecretChanges:
-    """What was done in users' namespaces.
+    """The result of adding or removing pull secrets.
 
     Attributes:
         namespaces: The number of users' namespaces.
@@ -71,7 +73,7 @@ class _NamespaceError(Exception):
 def give_pull_secrets(
     host: str, account: Credentials, *, most_namespaces: int | None = None
 ) -> PullSecretChanges:
-    """Give users' namespaces a pull secret for the registry. Idempotent.
+    """Add a pull secret for the registry to users' namespaces. Idempotent.
 
     Reading the state takes four list requests, whatever the number of namespaces.
 
@@ -110,8 +112,8 @@ def give_pull_secrets(
                 for name in accounts:
                     _edit_account(client, namespace, name, add=True)
                     changes.append(f"{namespace}: service account {name}")
-                # A pod gets the pull secrets of its service account only at creation, so these
-                # would never start.
+                # A pod gets the pull secrets of its service account only when it is created: pods
+                # without them would never start.
                 for name in pods:
                     client.delete(Pod, name, namespace=namespace)
                     changes.append(f"{namespace}: pod {name}, which could not pull, deleted")
@@ -119,7 +121,7 @@ def give_pull_secrets(
 
 
 def remove_pull_secrets() -> PullSecretChanges:
-    """Remove what ``give_pull_secrets`` created, and nothing else.
+    """Remove the secrets that ``give_pull_secrets`` created, also from service accounts.
 
     Returns:
         What was changed.
@@ -146,7 +148,7 @@ def remove_pull_secrets() -> PullSecretChanges:
 
 
 def namespaces_without_pull_secret() -> list[str]:
-    """List the namespaces of users that lack the secret, or a service account that lacks it.
+    """List users' namespaces without the secret, or with a service account that does not name it.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -162,13 +164,13 @@ def namespaces_without_pull_secret() -> list[str]:
 
 @dataclass(frozen=True)
 class _State:
-    """The current objects.
+    """The objects in the cluster at one time.
 
     Attributes:
         namespaces: The users' namespaces.
         secrets: The content of this charm's secret, by namespace.
         accounts: The names of the pull secrets of service accounts, by namespace and account.
-        pods: The pods that have not started yet, by namespace.
+        pods: The pods that have not started yet, by namespace; empty unless they were read.
     """
 
     namespaces: tuple[str, ...]

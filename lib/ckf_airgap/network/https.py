@@ -34,33 +34,33 @@ from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError
 from ckf_airgap.network.proxies import Proxy, proxy_for
 
 ATTEMPTS = 8
-"""The attempts for a request, over about a minute and a half."""
+"""The maximum number of attempts for a request."""
 HEADERS = {"User-Agent": f"ckf-airgap/{__version__}", "Accept-Encoding": "identity"}
-"""The headers of every request; answers are wanted as they are stored."""
+"""The headers of every request. ``identity`` asks the server not to compress the body."""
 CA_CURE = (
-    f"give its authority's certificate (juju config {OWN_APPLICATION} registry-ca=@ca.crt; on a "
-    "workstation --registry-ca ca.crt)"
+    "give the certificate of the CA that issued it (juju config "
+    f"{OWN_APPLICATION} registry-ca=@ca.crt; on a workstation --registry-ca ca.crt)"
 )
 """The cure for a certificate that is not trusted."""
 _LONGEST_PAUSE = 20.0
 _LONGEST_RETRY_AFTER = 120.0
 MOST_REDIRECTS = 6
-"""The most redirects of a request (RFC 9110, section 15.4)."""
+"""The maximum number of redirects that one request follows (RFC 9110, section 15.4)."""
 REDIRECTS = (301, 302, 303, 307, 308)
 """The statuses of redirects."""
 QUICK_ANSWER = urllib3.Timeout(connect=10, read=60)
-"""The time for the complete head of an answer, in seconds."""
+"""The timeouts for connecting and for all headers of the response, in seconds."""
 # A registry may process a large blob before it answers.
 SLOW_ANSWER = urllib3.Timeout(connect=10, read=300)
-"""The same for a request with a body."""
-# A body must bring so many bytes in so many seconds.
+"""The same timeouts for a request with a body."""
+# A body that delivers fewer bytes in so many seconds is too slow.
 _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
 _SLOW_ATTEMPTS = 3
 _ENDLESS = "the answer does not end"
 _PIECE = 256 * 1024
 _SENT_AT_ONCE = 64 * 1024
-# It logs whole addresses and malformed headers, with tracebacks.
+# It logs complete URLs, which may contain tokens, and tracebacks for malformed headers.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 # The sockets of answers, which urllib3 does not expose.
 _sockets: "WeakKeyDictionary[urllib3.BaseHTTPResponse, socket.socket]" = WeakKeyDictionary()
@@ -120,7 +120,7 @@ class Failure:
                 if isinstance(cause, ssl.SSLCertVerificationError):
                     kind = _VERIFICATIONS.get(cause.verify_code, Cause.UNTRUSTED)
                     return cls(kind, str(reason))
-            # An EOF: the peer hung up, as a proxy does while the server behind it restarts.
+            # An EOF is not final: a proxy closes connections while the server behind it restarts.
             if not any(isinstance(cause, ssl.SSLEOFError) for cause in reason.args):
                 return cls(Cause.NO_TLS, str(reason))
         if isinstance(reason, NameResolutionError):
@@ -135,7 +135,7 @@ class Failure:
 
     @property
     def is_final(self) -> bool:
-        """Whether retrying cannot help."""
+        """Whether a retry would fail in the same way."""
         return self.cause not in (Cause.UNREACHABLE, Cause.SLOW)
 
 
@@ -158,7 +158,7 @@ class Attempts:
         return self.failures + 1 >= self._count
 
     def must_stop(self, failure: Failure) -> bool:
-        """Return whether to stop after this failure; timeouts are retried less often."""
+        """Return whether to stop after this failure; there are fewer attempts after timeouts."""
         self._timeouts += failure.cause is Cause.SLOW
         return failure.is_final or self.is_last or self._timeouts >= _SLOW_ATTEMPTS
 
@@ -198,7 +198,7 @@ def retry(
 
 @contextmanager
 def _time_limit(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
-    """Shut a connection down after a time; yield an event that is set then."""
+    """Yield an event; after a time, set it and shut the connection down."""
     expired = threading.Event()
 
     def end() -> None:
@@ -216,13 +216,13 @@ def _time_limit(connected: socket.socket, seconds: float) -> Generator[threading
         timer.cancel()
 
 
-# urllib3 shows the name of this class in messages.
+# Named as in urllib3, which shows the name in messages.
 class HTTPSConnection(_HTTPSConnection):
-    """A connection whose timeout is for the complete head of an answer, not for each byte."""
+    """A connection whose timeout is for all headers of a response, not for each byte."""
 
     def request(self, *args: Any, **more: Any) -> None:
         """Send a request."""
-        # Not the timeout for connecting; urllib3 sets the one for the answer afterwards.
+        # The timeout for sending. urllib3 sets the one for the response afterwards.
         self.timeout = _SECONDS_FOR_A_PIECE
         super().request(*args, **more)
 
@@ -237,7 +237,7 @@ class HTTPSConnection(_HTTPSConnection):
             super().send(view[start : start + _SENT_AT_ONCE])
 
     def getresponse(self) -> HTTPResponse:
-        """Wait for the head of the answer."""
+        """Wait for the headers of the response; raise TimeoutError if they take too long."""
         # The socket's own timeout restarts with every byte.
         connected = self.sock
         seconds = self.timeout
@@ -251,7 +251,7 @@ class HTTPSConnection(_HTTPSConnection):
                     raise TimeoutError(_ENDLESS) from error
                 raise
         if expired.is_set():
-            # The part that arrived was parsed as a complete head.
+            # The shutdown looked like the end of the headers, so that incomplete ones were parsed.
             response.close()
             raise TimeoutError(_ENDLESS)
         _sockets[response] = connected
@@ -326,7 +326,7 @@ def proxy_note(url: str) -> str:
 
 
 def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """Read an unread body as it was sent, without decoding.
+    """Read a body from its start, in pieces, without decoding it.
 
     Raises:
         HTTPError: It breaks off, or arrives too slowly.
@@ -341,16 +341,16 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
             response.close()
             raise ServerTimeoutError(_ENDLESS)
         yield data
-        # The time of the caller is not the server's.
+        # Do not count the time that the caller spends on a piece.
         since += time.monotonic() - now
 
 
 def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
     connected = _sockets.get(response)
     if connected is None or "Transfer-Encoding" not in response.headers:
-        # A single read of the socket, which has its own timeout.
+        # One read of the socket, which has its own timeout.
         return response.read1(_PIECE, decode_content=False)
-    # Chunk headers and trailers of any length may take many reads.
+    # Chunk headers and trailers may take any number of reads: limit their time together.
     data = b""
     with _time_limit(connected, _SECONDS_FOR_A_PIECE) as expired:
         try:
@@ -365,7 +365,7 @@ def _piece(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
-    """Read the first ``largest`` bytes of an unread body, and free the connection.
+    """Read at most ``largest`` bytes of a body from its start, and release the connection.
 
     Raises:
         HTTPError: It breaks off, or arrives too slowly.
@@ -388,7 +388,7 @@ def release(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def is_transient(status: int) -> bool:
-    """Return whether the same request may succeed later (RFC 9110, section 15.6)."""
+    """Return whether the same request may succeed later (RFC 9110, 15.6; RFC 6585, 4)."""
     return status == 429 or (status >= 500 and status not in (501, 505, 507))
 
 

@@ -66,14 +66,14 @@ class Publication:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a publication was interrupted, and ``resume`` finishes it."""
+        """Whether there is an interrupted publication, which ``resume`` finishes."""
         return bool(_read_names(self._partial / _MARK))
 
     def holds(self, manifest: PackManifest, part_size: int, key: SecretKey | None) -> bool:
         """Return whether the output directory already has these archives.
 
         Args:
-            manifest: The record that the archives must have.
+            manifest: What ``ckf-airgap.json`` in the archives must contain.
             part_size: The size of their parts, in bytes; 0 for one file.
             key: The key that must have signed the archives and SHA256SUMS; None if the archives
                 must not be signed.
@@ -98,10 +98,10 @@ class Publication:
         return is_same and (key is None or bool(self._signed_lines(key)))
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Require that no foreign file in the output directory looks like a file of an archive.
+        """Require that ``pack`` wrote all files in the output directory with names of the archive.
 
         Args:
-            names: The files of the archive to publish.
+            names: The file names of one archive: its own or those of its parts.
 
         Raises:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
@@ -132,7 +132,7 @@ class Publication:
         """
         self._require_own_checksums()
         strange = foreign_files(self._output, [*names, KIT_RECORD])
-        # Documents are not added to a foreign directory.
+        # Refuse a directory such as docs/ that no earlier kit has made.
         known = {name.partition("/")[0] for name in recorded_files(self._output)}
         folders = {name.partition("/")[0] for name in names if "/" in name} - known
         strange += sorted(name for name in folders if os.path.lexists(self._output / name))
@@ -151,12 +151,12 @@ class Publication:
         return sorted(path.name for path in _own_files(self._output / archive))
 
     def keep(self, added: Sequence[str] = (), key: SecretKey | None = None) -> None:
-        """Keep the archives of an earlier run, complete checksums and signature, and clean up.
+        """Keep the archives of an earlier run, add missing checksums, sign them, and clean up.
 
         Args:
             added: Finished files of a kit to publish with the archives.
-            key: The key that must have signed the checksums, and signs those of the kit with
-                them; None to leave them unsigned.
+            key: The key that has signed the checksums, and signs them again with those of the kit;
+                None to leave them unsigned.
 
         Raises:
             ArtifactError: The checksums are not signed with the key.
@@ -164,7 +164,7 @@ class Publication:
             StorageError: A file cannot be read, written or moved.
         """
         files = self._files
-        # Only lines that this key has signed are signed again.
+        # Never sign a line that this key has not signed before: somebody may have changed it.
         lines = self._signed_lines(key) if key else checksum_lines(self._output)
         missing = [name for name in files if name not in lines]
         if key and missing:
@@ -187,7 +187,7 @@ class Publication:
         return [name for archive in ARCHIVES for name in self.files_of(archive)]
 
     def _signed_lines(self, key: SecretKey) -> dict[str, str]:
-        """Read SHA256SUMS; nothing if it is not signed with a key, or lacks an archive."""
+        """Read the lines of SHA256SUMS; none if it is not signed, or an archive is not listed."""
         try:
             content = (self._output / CHECKSUMS).read_bytes()
             signature = (self._output / CHECKSUMS_SIGNATURE).read_bytes()
@@ -211,7 +211,10 @@ class Publication:
             if not (_ARCHIVE_NAME.fullmatch(name) or name in known)
         ]
         if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
-            strange = [CHECKSUMS_SIGNATURE]
+            raise ConfigurationError(
+                f"{self._output} has {CHECKSUMS_SIGNATURE} without {CHECKSUMS}",
+                "move this file elsewhere, or choose another directory with --output",
+            )
         if strange:
             raise ConfigurationError(
                 f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
@@ -225,7 +228,7 @@ class Publication:
         key: SecretKey | None = None,
         present: Mapping[str, str] | None = None,
     ) -> None:
-        """Move the finished files to the output directory, and remove those of earlier packs.
+        """Move the finished files to the output directory, and remove files of earlier packs.
 
         This reads every file once more, to write the checksums.
 
@@ -242,7 +245,7 @@ class Publication:
         kit = [name for name in names if is_kit_name(name)]
         archives = [name for name in names if name not in kit]
         lines: list[str] = []
-        # Foreign files may be new there since the first check.
+        # Foreign files may have appeared since the first check.
         if kit:
             self.require_kit_place(kit)
             lines = self._write_kit_record(kit)
@@ -310,7 +313,7 @@ class Publication:
         self.clean_up()
 
     def _remove_kit_files(self, staying: Collection[str]) -> None:
-        """Remove the files of an earlier kit, the record of it last."""
+        """Remove the unchanged files of an earlier kit, and its record last."""
         known = recorded_files(self._output)
         for name in sorted(known.keys() - staying, key=lambda name: (name == KIT_RECORD, name)):
             if not is_unchanged(self._output, name, known[name]):
@@ -377,7 +380,7 @@ def _own_files(path: Path) -> list[Path]:
 
 
 def _recorded(parts: Iterable[Path], starts: Sequence[str]) -> Iterator[Path]:
-    """Find the parts whose start has the digest in the record."""
+    """Find the parts whose start has the digest that the first part records."""
     for part in parts:
         number = int(part.name.rpartition(".")[2])
         with suppress(ArtifactError):

@@ -35,7 +35,7 @@ class MissingImage:
 
     Attributes:
         image: The image as the charms name it.
-        wanted_by: Its users: ``application/resource``, ``application/option``, or
+        wanted_by: What needs it: ``application/resource``, ``application/option``, or
             ``application`` if the image is in the charm's code.
         note: Similar images, or an empty string.
     """
@@ -58,7 +58,7 @@ class FixedImage:
         application: The application that uses it.
         purpose: Its purpose.
         is_required: Whether the application requires it.
-        mirror: The reference that a mirror of its registry requests.
+        mirror: The reference that a node with a mirror configuration requests.
     """
 
     image: str
@@ -73,7 +73,7 @@ class FoundOptions:
     """The options of an application that name images.
 
     Attributes:
-        values: Their values.
+        values: The value of each, with references in the operator's registry.
         missing: The names of options with missing images.
     """
 
@@ -110,7 +110,8 @@ class ImageFinder:
         self._unplaceable: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
-        # A charm may name an image of the same host, but mean that host on the internet.
+        # Only the operator's own images may be references in the operator's registry. A charm that
+        # names the same host means the host on the internet.
         self._own: set[str] = set()
 
     def resources(
@@ -146,8 +147,8 @@ class ImageFinder:
     ) -> FoundOptions:
         """Find the value of each option that names images.
 
-        A missing image gets its future reference in the registry, so that the charm never pulls
-        from the internet.
+        A missing image gets the reference that it will have once it is pushed, so that the charm
+        never pulls from the internet.
 
         Args:
             application: The application.
@@ -168,7 +169,8 @@ class ImageFinder:
             default = charm.image_option(option.name)
             packed = {image for images in self._user_images.values() for image in images}
             self._own.update(set(option.images) - set(default.images if default else ()) - packed)
-            # No generator: every lookup must run, to list all missing images.
+            # A list, not a generator: all() would stop at the first missing image, and not list
+            # the others.
             if not all([self._find(image, wanted_by) for image in option.images]):
                 missing.add(option.name)
             value = option.value(self._found_or_expected)
@@ -197,9 +199,9 @@ class ImageFinder:
     def report_fixed(
         self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
     ) -> tuple[str, ...]:
-        """Warn of an application's images that no option can change.
+        """Warn of the images in an application's code, which no option can change.
 
-        Required ones are found or missing like any other image.
+        Required ones are also looked up in the archive, and listed if missing.
 
         Args:
             application: The application.
@@ -262,7 +264,7 @@ class ImageFinder:
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """Warnings for the operator: problem and cure of each."""
+        """The warnings for the operator, each with its problem and its cure."""
         stood_in = (
             (
                 f"{item.image} is not in the archive under its name; {item.path} is used instead",
@@ -299,7 +301,7 @@ class ImageFinder:
         given = values.get(unlisted.option)
         images = given if isinstance(given, dict) else dict[str, Any]()
         is_plain = charm.image_option(unlisted.option) is None
-        # A charm that names any of its images names all required images.
+        # If the charm names any image in this option, it names all required ones.
         required: Mapping[str, str] = unlisted.keys if is_plain else {}
         listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
         perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
@@ -314,7 +316,8 @@ class ImageFinder:
                 images[key] = self._location.reference(resolution.path)
                 self._users[images[key]][f"{application}/{unlisted.option}"] = None
                 continue
-            # A missing image gets its future reference, never that on the internet.
+            # A missing image gets the reference that it will have once it is pushed, never the
+            # original one.
             if key in required or key in perhaps:
                 images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
@@ -363,7 +366,7 @@ class ImageFinder:
         )
 
     def _asked_for(self, image: ImageReference) -> str:
-        """Return the reference that a mirror of the image's registry requests."""
+        """Return the reference that a node with a mirror of the image's registry requests."""
         path = mirror_path(image)
         tag = f":{image.tag}" if image.tag else ""
         return f"{self._location}/{path.repository if path else image.name}{tag}"
@@ -382,7 +385,7 @@ class ImageFinder:
         return reference
 
     def _found_or_expected(self, image: str) -> ImageReference | None:
-        """Return the present or future reference of an image in the registry."""
+        """Return the reference of an image in the registry, or the one that it will have."""
         resolution = self._resolutions.get(image)
         if resolution and resolution.path:
             return self._location.image(resolution.path)

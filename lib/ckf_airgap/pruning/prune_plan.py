@@ -1,4 +1,4 @@
-"""Decides which manifests and tags to delete: those that no kept manifest is related to."""
+"""Decides what to delete: manifests and tags that are not kept or related to a kept manifest."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -18,9 +18,9 @@ class UsedImages:
     """The images that a cluster uses.
 
     Attributes:
-        tags: The user of each used tag, by full repository name and tag.
-        digests: The user of each used digest, of a manifest or a config.
-        pulled: The digests among them that may be in a repository, by its full name.
+        tags: What uses each tag, by full repository name and tag.
+        digests: What uses each digest of a manifest or a config.
+        pulled: The digests among them that each repository may contain, by its full name.
     """
 
     tags: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
@@ -34,7 +34,8 @@ class Removal:
 
     Attributes:
         digest: Its digest.
-        tags: All of its tags; empty if only a deleted index lists it.
+        tags: All of its tags; empty for a manifest without one, deleted with the index that lists
+            it.
     """
 
     digest: str
@@ -60,7 +61,7 @@ class RepositoryPlan:
         shared: The tags to delete whose manifests are kept, with their digests.
         staying: The kept tags, with their digests.
         manifests: The digests of the kept manifests, each after the manifests that it refers to.
-        in_use: The kept tags that no kept archive contains but the cluster uses, with their users.
+        in_use: The tags that are kept only because the cluster uses them, with what uses each.
     """
 
     name: str
@@ -84,11 +85,12 @@ class RepositoryPlan:
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """The manifests and tags to delete below the prefix.
+    """The manifests and tags to delete in all repositories below the registry prefix.
 
     Attributes:
         repositories: The repositories, including those with nothing to delete.
-        unknown: The errors of repositories that cannot be read, by name. They are not changed.
+        unknown: The error of each repository that cannot be read, by its name. Nothing is deleted
+            there.
         freed_bytes: The size of the blobs that no manifest below the prefix refers to afterwards.
     """
 
@@ -158,13 +160,12 @@ def plan_repository(
 ) -> RepositoryPlan:
     """Decide what to delete in one repository.
 
-    A manifest is kept if a kept tag points to it, if the cluster uses it, or if it is related to
-    a kept manifest: listed in a kept index, an index that lists a kept manifest, the subject of a
-    kept manifest, or attached to a kept manifest.
+    A manifest is kept if a kept tag points to it, if the cluster uses it, or if it is related to a
+    kept manifest: it lists that one, is listed by it, is its subject, or is attached to it.
 
     Args:
         repository: The repository.
-        kept: Its tags in the kept archives.
+        kept: The tags of this repository in the kept archives.
         used: The images that the cluster uses.
 
     Returns:
@@ -173,7 +174,8 @@ def plan_repository(
     tags, manifests = repository.tags, repository.manifests
     users = {tag: user for tag in tags if (user := _user(repository, tag, used))}
     staying = {tag for tag in tags if tag in kept or tag in users}
-    # A used digest may have no tag, and be a relative of a manifest that has one.
+    # The cluster may use a manifest without a tag, such as one platform of a tagged index. Keep
+    # both.
     roots = {*(tags[tag] for tag in staying), *used.digests}
     roots |= {digest for digest, each in manifests.items() if _digest_user(each, used)}
     relatives = _relatives(repository)
@@ -211,7 +213,7 @@ def _digest_user(manifest: StoredManifest, used: UsedImages) -> str:
 
 
 def _relatives(repository: Repository) -> dict[str, set[str]]:
-    """Map each manifest to those that are kept or deleted together with it."""
+    """Map each digest to the digests that are kept if it is kept."""
     relatives: dict[str, set[str]] = {}
 
     def relate(one: str, other: str) -> None:

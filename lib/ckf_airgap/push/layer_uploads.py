@@ -36,7 +36,8 @@ class LayerUpload:
         diff_id: Its diff ID, if this push has compressed it; otherwise empty.
         arrival: Resolves to the stored layer when the upload is complete.
         repository: The repository it is uploaded to; empty if the registry already had it.
-        place: Its position in the archive; empty if it was recognised by its name alone.
+        place: Its position in the archive (``LayerFile.place``); empty if it was recognised by its
+            name alone, or is left out.
         is_confirmed: Whether its content has been checked against the digest in its path or the
             diff ID in a config, by this push or an earlier one.
         is_last_resort: Whether it is sent to a repository that has refused pushes, because there
@@ -66,19 +67,19 @@ class LayerUploads:
 
         Args:
             client: The registry.
-            state: The journal: the layers already in the registry. New ones are added to it.
+            state: The journal of this and earlier pushes, which every layer is added to.
         """
         self._client = client
         self._state = state
         self._under_way: dict[tuple[Role, str], LayerUpload] = {}
         self._by_diff_id: dict[str, LayerUpload] = {}
-        # (repository, blob digest) seen there; the same layer may be stored as several blobs.
+        # (repository, blob digest) of each blob that this push has seen in the registry.
         self._verified: set[tuple[str, str]] = set()
         # The digests of blobs to read again, because their diff ID was never computed.
         self._to_be_read: set[str] = set()
         self._lock = threading.Lock()
         self._arrived: set[str] = set()
-        # By the digests that would name their files in the archive.
+        # The layers that the archive leaves out, by the digest that would name their file.
         self._left_out: dict[str, StoredLayer] = {}
         self.arrived_bytes = 0
 
@@ -88,18 +89,18 @@ class LayerUploads:
         return len(self._arrived)
 
     def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
-        """Find a layer in the registry, or one that is being uploaded, before it is read.
+        """Find a layer that need not be sent: the registry has it, or it is being uploaded.
 
         Args:
             layer: The layer.
             repository: The repository of its image, if known. A blob that the journal lacks is
-                looked up there.
+                looked up in this repository.
 
         Returns:
             The layer, stored or being uploaded; None if it has to be sent.
         """
         name = self._name(layer)
-        # Before the state: a layer is recorded there before it is dropped here.
+        # Before the journal: a layer is added to the journal before it leaves this map.
         if name and (under_way := self._under_way.get((layer.role, name))):
             return under_way
         if layer.role is Role.LAYER and (same := self._by_diff_id.get(layer.digest or "")):
@@ -130,7 +131,8 @@ class LayerUploads:
             layer: The layer.
             repository: The repository to send it to.
             uploads: The threads that upload it.
-            compressors: The threads that compress it if it is neither compressed nor a blob.
+            compressors: The threads that compress it. Compressed layers, and blobs of OCI layouts,
+                are sent unchanged.
 
         Raises:
             ArtifactError: Its content is damaged.
@@ -162,7 +164,7 @@ class LayerUploads:
         return upload
 
     def rely_on(self, found: Mapping[str, tuple[StoredLayer, str]]) -> None:
-        """Use layers that a difference leaves out.
+        """Register layers that a difference (``pack --since``) leaves out and the registry has.
 
         Args:
             found: Each layer and a repository that has it, by the digest that would name its file
@@ -177,17 +179,17 @@ class LayerUploads:
         """Return a layer that a difference leaves out (``rely_on``).
 
         Raises:
-            ArtifactError: It is none of them.
+            ArtifactError: ``rely_on`` did not get it.
         """
         if layer := self._left_out.get(digest):
             return _arrived(digest, None, layer, "")
         raise ArtifactError(
-            f"the archive leaves out the layer {digest}, and does not say so at its start",
-            "give the archive as ckf-airgap pack has made it",
+            f"the archive leaves out the layer {digest}, which its ckf-airgap.json does not list",
+            "give the unchanged archive of ckf-airgap pack",
         )
 
     def confirm(self, upload: LayerUpload, diff_id: str, *, is_own: bool) -> None:
-        """Check that an uploaded layer has the diff ID that an image config lists.
+        """Wait for a layer, and check that it has the diff ID that an image config lists.
 
         Args:
             upload: The layer.
@@ -206,7 +208,7 @@ class LayerUploads:
             self.forget(upload)
             raise UploadLostError(
                 f"layer {upload.path} is in the registry, but its diff ID is unknown",
-                "run it again",
+                "run the push again",
             )
         if stored.diff_id == diff_id:
             upload.is_confirmed = True
@@ -217,7 +219,8 @@ class LayerUploads:
             self._state.forget_name(upload.name)
             self.forget(upload)
             raise UploadLostError(
-                f"layer {upload.path} has the same ID as another layer", "run the push again"
+                f"layer {upload.path} has the same ID as another layer with other content",
+                "run the push again",
             )
         raise ArtifactError(
             f"layer {upload.path} is damaged: its diff ID is {stored.diff_id}, but the config of "
@@ -258,7 +261,7 @@ class LayerUploads:
         self._by_diff_id.clear()
 
     def forget(self, upload: LayerUpload) -> None:
-        """Drop an upload: the next layer of its name is looked up in the state, or sent again."""
+        """Forget an upload: the next layer of its name is looked up in the journal, or sent."""
         if self._by_diff_id.get(upload.diff_id) is upload:
             del self._by_diff_id[upload.diff_id]
         if upload.name:
@@ -304,7 +307,7 @@ class LayerUploads:
         try:
             is_there = self._client.has_blob(repository, digest)
         except RefusedError:
-            # The upload to this repository reports it.
+            # The upload to this repository reports the refusal.
             return False
         if is_there:
             self._verified.add((repository, digest))

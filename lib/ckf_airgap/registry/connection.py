@@ -20,10 +20,11 @@ from ckf_airgap.registry.challenges import read_challenges
 from ckf_airgap.registry.registry_errors import RefusedError
 
 LARGEST_BODY = 4 * 1024 * 1024
-"""The maximum number of bytes read of a response: no manifest is larger."""
+"""The maximum size of a response that is read, in bytes: no manifest is larger."""
 LARGEST_DOCUMENT = 1024 * 1024
-"""The maximum size of other documents, in bytes: in memory they are some 30 times as large."""
-# A few threads send at a time.
+"""The maximum size of other JSON documents, in bytes: parsed, they take some 30 times the memory.
+"""
+# More than the threads that send at a time.
 _CONNECTIONS = 12
 _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
@@ -43,7 +44,7 @@ class Answer:
     Attributes:
         status: Its status.
         headers: Its headers.
-        address: The address that answered.
+        address: The address that answered, after redirects.
         body: The first ``LARGEST_BODY`` bytes of its body.
     """
 
@@ -61,7 +62,7 @@ class Answer:
 
     @property
     def asked_pause(self) -> str | None:
-        """The time that the registry asks to wait, in seconds."""
+        """The ``Retry-After`` of the response: seconds or a date; None without one."""
         return self.headers.get("Retry-After")
 
 
@@ -75,7 +76,10 @@ class _NoAnswerThereError(HTTPError):
 
 
 class RegistryConnection:
-    """One registry, always over HTTPS. Every method raises RegistryError if it fails."""
+    """One registry, always over HTTPS.
+
+    Every method raises RegistryError if the registry fails, unless it documents HTTPError.
+    """
 
     def __init__(self, host: str, *, ca: str | None, credentials: Credentials | None) -> None:
         """Store the arguments; nothing is sent yet.
@@ -83,7 +87,7 @@ class RegistryConnection:
         Args:
             host: ``host[:port]``.
             ca: CA certificates (PEM) to trust in addition to the system's.
-            credentials: The account, or None.
+            credentials: The account; None for anonymous access.
 
         Raises:
             ConfigurationError: ``ca`` is not a PEM certificate.
@@ -104,10 +108,10 @@ class RegistryConnection:
 
         Args:
             answer: The response.
-            what: What the registry did, for the message if it names no address.
+            what: What the registry did, for the message about a response without an address.
 
         Raises:
-            RegistryError: It names no address, or one that is not safe to use.
+            RegistryError: The response names no address, or one that is not HTTPS.
         """
         location = answer.headers.get("Location")
         if not location:
@@ -145,11 +149,11 @@ class RegistryConnection:
         """Send one request, and retry it after transient failures.
 
         Args:
-            method: Its method.
+            method: The method.
             path: A path of the API, or an address that the registry gave.
             expected: The statuses of responses to return; others raise an error.
-            headers: Its headers, besides those of every request.
-            body: Its body.
+            headers: More headers than those of every request.
+            body: The body.
             anonymous: Whether to leave the account out.
             attempts: The maximum number of attempts.
             about: The path of the API to which an address belongs, which names the repository.
@@ -180,7 +184,7 @@ class RegistryConnection:
         anonymous: bool = False,
         about: str = "",
     ) -> Answer:
-        """Send one request once, or twice after a challenge.
+        """Send a request, and again with credentials after a challenge.
 
         The arguments are those of ``request``; a body in pieces can be sent only once.
 
@@ -189,7 +193,7 @@ class RegistryConnection:
         """
         sent = self._sent(method, path, headers, body, anonymous=anonymous, about=about)
         with sent as (address, response):
-            # Also after HEAD, which has none: only then is the connection free.
+            # Read the body even after HEAD: that returns the connection to the pool.
             content = https.read_body(response, LARGEST_BODY)
             return Answer(response.status, response.headers, address, content)
 
@@ -198,7 +202,8 @@ class RegistryConnection:
         """Read a large body; return the head of the response and the pieces.
 
         Raises:
-            HTTPError: No response came, or it ended early; also while the pieces are iterated.
+            HTTPError: No response came, or the body ends early, which iterating over the pieces
+                raises.
         """
         with self._sent("GET", path) as (address, response):
             answer = Answer(response.status, response.headers, address)
@@ -227,7 +232,7 @@ class RegistryConnection:
         origin = path.origin if isinstance(path, Address) else self._base.origin
         is_elsewhere = origin != self._base.origin
         is_over = attempts.must_stop(failure)
-        # An address that was never reached is rarely an outage.
+        # An address that has never answered is more often wrong than down.
         is_unknown = is_elsewhere and origin not in self._reached
         if is_over or (is_unknown and attempts.failures):
             elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
@@ -244,7 +249,7 @@ class RegistryConnection:
             method: The method of the request.
             answer: The response.
             path: The path of the request.
-            present: The digest of the manifest of the request's tag; empty if there is none.
+            present: The digest that the tag of the request has now; empty if there is no such tag.
         """
         asked = unquote(urlsplit(path.url if isinstance(path, Address) else path).path)
         match = _REPOSITORY.fullmatch(asked)
@@ -286,7 +291,7 @@ class RegistryConnection:
         authentication = self._anonymous if anonymous else self._authentication
         scopes = _scopes(method, about or address.url, is_anonymous=anonymous)
         for number in range(https.MOST_REDIRECTS + 1):
-            # Storage at another address gets no credentials.
+            # Other addresses, such as storage, get no credentials.
             shown = authentication if address.origin == self._base.origin else None
             try:
                 response = self._ask(method, address, headers, body, shown, scopes)
@@ -305,7 +310,7 @@ class RegistryConnection:
             finally:
                 https.release(response)
         raise RegistryError(
-            f"registry {self.host} refers from one address to the next without end",
+            f"registry {self.host} redirects without end",
             "look into the configuration of the registry, or of the proxy in front of it",
         )
 
@@ -385,11 +390,11 @@ class RegistryConnection:
                 if response.status not in https.REDIRECTS or not target:
                     return response.status, body, response.headers.get("Retry-After")
                 address = address.resolve(target)
-            problem = "from one address to the next without end"
+            problem = "redirects without end"
         except ValueError:
-            problem = "to no address over HTTPS"
+            problem = "redirects to an address that is not HTTPS"
         raise RegistryError(
-            f"registry {self.host} names a token server that refers {problem}",
+            f"the token server of registry {self.host} {problem}",
             "look into the configuration of its token service (realm)",
         )
 

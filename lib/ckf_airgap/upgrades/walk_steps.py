@@ -1,7 +1,7 @@
-"""The steps of an upgrade, as values.
+"""The steps of an upgrade, as data: nothing is carried out here.
 
-``words`` describes a step, and ``arguments`` is its juju command, without images and options;
-empty for a wait.
+``words`` describes a step. ``arguments`` is its juju command, to show to the operator: images and
+options are left out or abbreviated (``NAME=...``). It is empty for a wait.
 """
 
 from collections.abc import Mapping
@@ -109,11 +109,11 @@ class WaitGone(_Wait):
 class Refresh(_Targeted):
     """Refresh an application to another charm, together with its images and options.
 
-    The hook that upgrades the workload reads the options: with the tag of the previous version,
-    istio-pilot would wait forever for its own version.
+    The options change in the same step, because the hook that upgrades the workload reads them:
+    with the previous tag in its options, istio-pilot would wait forever for its new version.
 
     Attributes:
-        target: The planned state.
+        target: The application as planned.
         before: The previous version, if known.
         base: The base to move it to; None to keep its own.
     """
@@ -202,7 +202,7 @@ class Remove:
     Attributes:
         application: The application.
         destroys_storage: Whether its storage is destroyed.
-        why: Why it is not refreshed, in words.
+        why: The reason why it is not refreshed, for the operator.
     """
 
     application: str
@@ -312,7 +312,7 @@ class Backup:
     Attributes:
         application: The application.
         data: A description of the data.
-        command: The backup command; empty if no guide has one.
+        command: The backup command of Canonical's guides; empty if they have none.
         note: A note for the operator.
         is_lost: Whether the walk destroys the data.
     """
@@ -329,12 +329,12 @@ class Walk:
     """An upgrade: its steps in order.
 
     Attributes:
-        steps: Phase and step; empty if everything is as planned.
+        steps: Each phase and step, in order; empty if there is nothing to upgrade.
         backups: The backups to make before the first step.
-        memory: The state to keep until the walk is finished.
+        memory: What Juju forgets during the walk and a later step needs.
         before: The running release, if known.
         after: The planned release, if known.
-        left: Unplanned applications of the model whose charm belongs to the release.
+        left: The applications in the model that are not planned, but run a charm of the release.
     """
 
     steps: tuple[tuple[Phase, Step], ...]

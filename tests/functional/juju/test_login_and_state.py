@@ -53,20 +53,22 @@ def test_a_model_is_found_by_its_name(wanted: str, login: Login, juju: Model) ->
 
 def test_a_model_of_several_owners_is_asked_for(login: Login, juju: Model) -> None:
     juju.owners = ["ann", "bob"]
-    with pytest.raises(ConfigurationError, match="several models kubeflow: ann/kubeflow, bob/"):
+    with pytest.raises(
+        ConfigurationError, match="several models are named kubeflow: ann/kubeflow, bob/"
+    ):
         login()
 
 
 @pytest.mark.parametrize("wanted", ["other", "--help", "", "@x"])
 def test_a_model_that_is_not_there_is_told(wanted: str, login: Login, juju: Model) -> None:
-    with pytest.raises(ConfigurationError, match="sees no model"):
+    with pytest.raises(ConfigurationError, match="no access to a model"):
         login(wanted)
     assert juju.api.names == ["ModelManager.ListModelSummaries"]
 
 
 def test_no_model_at_all_is_told(login: Login, juju: Model) -> None:
     juju.owners = []
-    with pytest.raises(ConfigurationError, match="sees no model kubeflow"):
+    with pytest.raises(ConfigurationError, match="no access to a model kubeflow"):
         login()
 
 

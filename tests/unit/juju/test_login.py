@@ -161,7 +161,7 @@ def test_a_name_of_several_models_is_refused(
     fake.models("admin/kubeflow", "ann/kubeflow", "ann/other")
     with pytest.raises(
         ConfigurationError,
-        match=r"several models kubeflow: admin/kubeflow, ann/kubeflow: .*model=OWNER/NAME",
+        match=r"models are named kubeflow: admin/kubeflow, ann/kubeflow: .*model=OWNER/NAME",
     ):
         login()
 
@@ -179,7 +179,10 @@ def test_a_model_that_the_user_does_not_see_is_refused(
     models: list[str], wanted: str, fake: FakeJuju, login: Callable[..., JujuModel]
 ) -> None:
     fake.models(*models)
-    with pytest.raises(ConfigurationError, match=rf"sees no model {wanted}: juju add-model"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"no access to a model {wanted}, or there is none: juju add-model",
+    ):
         login(wanted)
 
 
@@ -187,7 +190,7 @@ def test_an_empty_list_of_models_may_be_null(
     fake: FakeJuju, login: Callable[..., JujuModel]
 ) -> None:
     fake.answer("models", {"models": None})
-    with pytest.raises(ConfigurationError, match="sees no model kubeflow"):
+    with pytest.raises(ConfigurationError, match="no access to a model kubeflow"):
         login()
 
 
