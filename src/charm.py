@@ -23,11 +23,10 @@ from mirrors_action import MirrorsAction
 from operator_inputs import OperatorInputs
 from relations import Relations
 from reporting import UNIT_DISK, UnitReporter, reporting
+from unit_status import VERIFIED, UnitStatus
 from user_pull_secrets import UserPullSecrets
 
 logger = logging.getLogger(__name__)
-
-_VERIFIED = "verified: Charmed Kubeflow runs from this registry"
 
 
 class CkfAirgapCharm(ops.CharmBase):
@@ -40,9 +39,9 @@ class CkfAirgapCharm(ops.CharmBase):
         self._stored.set_default(next_step="", state_key="", verified="", failure="")
         relations = Relations(self)
         self._inputs = OperatorInputs(self, relations)
+        self._status = UnitStatus(self, self._inputs, self._stored)
         self._mirrors = MirrorsAction(self, self._inputs, self._release)
         self._user_pull_secrets = UserPullSecrets(self, self._inputs)
-        framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
         framework.observe(on.push_images_action, self._on_push_images)
@@ -56,23 +55,11 @@ class CkfAirgapCharm(ops.CharmBase):
         for event in (*hooks, *relations.changes):
             framework.observe(event, self._on_inputs)
 
-    def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        try:
-            with disk_errors(UNIT_DISK):
-                self._inputs.require()
-                step = self._next_step
-        except AirgapError as error:
-            event.add_status(ops.BlockedStatus(str(error)))
-            return
-        if self._inputs.configuration.auto_deploy and self._stored.failure:
-            event.add_status(ops.BlockedStatus(str(self._stored.failure)))
-        event.add_status(ops.ActiveStatus(step or f"ready: juju run {self.unit.name} deploy"))
-
     def _on_update_status(self, _: ops.UpdateStatusEvent) -> None:
         """Repeat the checks of verify that are cheap: pods and options may have changed."""
         try:
             with disk_errors(UNIT_DISK):
-                if not self._next_step.startswith(_VERIFIED):
+                if not self._status.is_verified:
                     return
                 verified = VerifiedState.read(str(self._stored.verified))
                 model_name = self._inputs.configuration.model_name
@@ -83,7 +70,7 @@ class CkfAirgapCharm(ops.CharmBase):
             return
         if changes:
             changed = f"{' and '.join(changes)} since it was verified"
-            self._remember_step(f"{changed}: juju run {self.unit.name} verify")
+            self._status.next_step(f"{changed}: juju run {self.unit.name} verify")
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without an action if auto-deploy is set and the inputs have changed."""
@@ -174,7 +161,7 @@ class CkfAirgapCharm(ops.CharmBase):
             host, model = self._inputs.location().host, self._inputs.login()
             problem = self._inputs.comparison_problem()
             # The status stays not verified until verify succeeds.
-            self._remember_step(f"not verified: juju run {self.unit.name} verify")
+            self._status.next_step(f"not verified: juju run {self.unit.name} verify")
             result = verification.verify(
                 model,
                 model_name=self._inputs.configuration.model_name,
@@ -193,7 +180,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 return
             event.set_results({"result": result.summary})
             self._stored.verified = VerifiedState.of(result).text
-            self._remember_step(_VERIFIED)
+            self._status.next_step(VERIFIED)
 
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
         self._inputs.require()
@@ -218,17 +205,7 @@ class CkfAirgapCharm(ops.CharmBase):
         )
         reporter.results(action_results.of_outcome(outcome, self.unit.name))
         self._stored.failure = ""
-        self._remember_step(f"deployed: juju run {self.unit.name} verify")
-
-    @property
-    def _next_step(self) -> str:
-        """The next step, as set by the last action; empty if the inputs have changed since."""
-        step = str(self._stored.next_step)
-        return step if step and self._stored.state_key == self._inputs.state_key() else ""
-
-    def _remember_step(self, step: str) -> None:
-        self._stored.next_step = step
-        self._stored.state_key = self._inputs.state_key()
+        self._status.next_step(f"deployed: juju run {self.unit.name} verify")
 
     def _deployer(self, model: JujuModel, reporter: UnitReporter) -> Deployer:
         return Deployer(self._release(reporter), model, reporter.step)

@@ -9,9 +9,9 @@ import pytest
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.oci_layout import OciManifest, read_manifest
 from ckf_airgap.images.oci import Blob
-from ckf_airgap.push import pusher as push
-from ckf_airgap.push.destinations import first_paths
+from ckf_airgap.push import look_ahead
 from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.look_ahead import first_paths
 from ckf_airgap.push.push_records import StoredLayer
 from testbed.pki import Authority
 from tests.functional.archive_case import JUPYTER, KFAM, MINIO, ArchiveCase
@@ -93,7 +93,7 @@ def test_names_are_looked_for_once(case: ArchiveCase, monkeypatch: pytest.Monkey
         looks += 1
         return first_paths(*args, **more)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(push, "first_paths", counted)
+    monkeypatch.setattr(look_ahead, "first_paths", counted)
     files = {f"n{number}": tar(old_docker_save([each])) for number, each in enumerate(NAMELESS)}
     for _ in range(2):
         answer = case.push(gzipped(tar_of(**files)))

@@ -18,8 +18,9 @@ from ckf_airgap.files.untrusted_yaml import DocumentError, load_all_strings, loa
 from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImageReference, registry_host
 from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.packing.added_images import images_in
 from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
-from ckf_airgap.packing.image_lists import distinct_images, images_in
+from ckf_airgap.packing.wanted_images import distinct_images
 from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from tests.support.member_names import wanted_by_member_name
 

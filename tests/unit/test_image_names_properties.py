@@ -16,7 +16,7 @@ from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference, registry_host
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.image_finder import ImageFinder
-from ckf_airgap.planning.resolution import Match, Resolver
+from ckf_airgap.planning.image_lookup import Match, Resolver
 from tests.sample_release import RETAG_REGISTRY, member_name, retagged_name
 from tests.support.member_names import wanted_by_member_name
 from tests.unit.artifacts import inventory_of

@@ -9,7 +9,7 @@ from ckf_airgap.archives.byte_stream import READ_SIZE
 from ckf_airgap.archives.sources import FileSource, StoredStream
 from ckf_airgap.images.naming import MemberNames
 from ckf_airgap.images.reference import ImagePath, ImageReference
-from ckf_airgap.push.destinations import first_paths
+from ckf_airgap.push.look_ahead import first_paths
 from tests.support.compressed import gzipped
 from tests.support.tar_files import Entry, tar
 

@@ -9,8 +9,9 @@ from ckf_airgap.errors import AirgapError, ConfigurationError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.charm_download import CharmOrigin
+from ckf_airgap.packing.added_images import images_in
 from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
-from ckf_airgap.packing.image_lists import distinct_images, images_in, juju_images, parse_image
+from ckf_airgap.packing.wanted_images import distinct_images, juju_images, parse_image
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Release, charm_file
 from tests.unit.kubernetes_manifests import MANIFESTS

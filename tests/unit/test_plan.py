@@ -15,9 +15,9 @@ from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError, PlanError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.planning.image_lookup import Match, Resolver
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
 from ckf_airgap.planning.report import plan_document
-from ckf_airgap.planning.resolution import Match, Resolver
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import (
     Charm,

@@ -10,9 +10,9 @@ import pytest
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.packing.image_lists import parse_image
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.user_images import PURPOSES, UserImages, read_user_images
+from ckf_airgap.packing.wanted_images import parse_image
 from ckf_airgap.planning.plan import make_plan
 from ckf_airgap.planning.settings import PlanSettings
 from ckf_airgap.upgrades.rules import load_rules

@@ -28,10 +28,10 @@ from ckf_airgap.commands.report import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.network import small_downloads as small_files
+from ckf_airgap.packing.added_images import read_added_images
 from ckf_airgap.packing.archive_writers import FetchProgress
 from ckf_airgap.packing.assembly import LAYOUTS
 from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
-from ckf_airgap.packing.image_lists import images_in, parse_image
 from ckf_airgap.packing.kit import Kit
 from ckf_airgap.packing.pack import Packer, PackSteps
 from ckf_airgap.packing.pack_request import PackRequest
@@ -44,8 +44,8 @@ from ckf_airgap.packing.user_images import (
     BASE_IMAGES_OF_SDKS,
     PURPOSES,
     UserImages,
-    read_user_images,
 )
+from ckf_airgap.packing.wanted_images import parse_image
 from ckf_airgap.papers.content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
@@ -396,20 +396,16 @@ def _upgrade_start(text: str) -> UpgradeStart | None:
 def _added_images(
     arguments: argparse.Namespace,
 ) -> tuple[tuple[ImageReference, ...], UserImages]:
-    user_images = UserImages()
-    images = [parse_image(text) for text in arguments.add_image]
-    for place in arguments.add_images:
-        if "://" in place:
-            content = small_files.fetch(place, certificates(arguments), largest=LARGEST_TEXT)
-            text = content.decode("utf-8", "replace")
-        else:
-            text = read_text(Path(place))
-        with_purposes = read_user_images(text, place)
-        if with_purposes:
-            user_images = user_images.joined(with_purposes)
-        else:
-            images += images_in(text, place)
-    return tuple(images), user_images
+    images = tuple(map(parse_image, arguments.add_image))
+
+    def text_of(place: str) -> str:
+        if "://" not in place:
+            return read_text(Path(place))
+        content = small_files.fetch(place, certificates(arguments), largest=LARGEST_TEXT)
+        return content.decode("utf-8", "replace")
+
+    added, user_images = read_added_images((each, text_of(each)) for each in arguments.add_images)
+    return (*images, *added), user_images
 
 
 class _FetchBar:

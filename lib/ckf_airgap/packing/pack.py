@@ -30,7 +30,6 @@ from ckf_airgap.packing.archive_writers import FetchProgress, ImageArchiveWriter
 from ckf_airgap.packing.assembly import assemble
 from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.directory_lock import locked
-from ckf_airgap.packing.image_lists import distinct_images, juju_images
 from ckf_airgap.packing.kit import KitContents
 from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.packed import Packed, packed_between
@@ -44,6 +43,7 @@ from ckf_airgap.packing.previous_pack import left_out_text
 from ckf_airgap.packing.publication import CHARMS, IMAGES, Publication
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteImages
 from ckf_airgap.packing.skopeo import Skopeo
+from ckf_airgap.packing.wanted_images import distinct_images, juju_images
 from ckf_airgap.planning.charm_selection import require_readable
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.settings import PlanSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ckf_airgap.archives.pack_manifest import PackedCharm, PackedImage, PackManifest
 from ckf_airgap.charms.charm_file import wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
-from ckf_airgap.packing.image_lists import distinct_images
+from ckf_airgap.packing.wanted_images import distinct_images
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ckf_airgap.charms.charm_version import known_versions
 from ckf_airgap.errors import ConfigurationError, listed, printable
 from ckf_airgap.files.untrusted_yaml import DocumentError, load_all_strings, load_strings
 from ckf_airgap.images.reference import ImageReference
-from ckf_airgap.packing.image_lists import parse_image
+from ckf_airgap.packing.wanted_images import parse_image
 from ckf_airgap.upgrades.rules import load_rules
 
 PURPOSES = ("jupyter", "vscode", "rstudio", "pipelines", "runtimes", "other")

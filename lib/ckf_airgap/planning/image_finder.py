@@ -19,9 +19,9 @@ from ckf_airgap.images.naming import image_path, mirror_path
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
+from ckf_airgap.planning.image_lookup import Match, Resolution, Resolver
 from ckf_airgap.planning.image_overrides import overridden_image_options
 from ckf_airgap.planning.notebook_images import with_notebook_images
-from ckf_airgap.planning.resolution import Match, Resolution, Resolver
 
 _DIFFERENT_PLACES = (
     "the option has one hub and one tag for all its images, but in the archive their hubs or tags "

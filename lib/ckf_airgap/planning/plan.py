@@ -21,6 +21,7 @@ from ckf_airgap.planning.image_finder import (
     MissingImage,
     lacking_workload,
 )
+from ckf_airgap.planning.image_lookup import Resolution
 from ckf_airgap.planning.nearest_names import to_choose_from
 from ckf_airgap.planning.plan_warnings import (
     PlanWarning,
@@ -29,7 +30,6 @@ from ckf_airgap.planning.plan_warnings import (
     wrong_model,
 )
 from ckf_airgap.planning.relations import fitting_relations
-from ckf_airgap.planning.resolution import Resolution
 from ckf_airgap.planning.settings import AUTOMATIC, PlanSettings
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 

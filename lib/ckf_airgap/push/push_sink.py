@@ -20,10 +20,11 @@ from ckf_airgap.images.oci import Blob, sha256_of
 from ckf_airgap.images.reference import ImagePath
 from ckf_airgap.images.registry_location import SHORTER_PATH
 from ckf_airgap.push.image_manifests import possible_manifests
+from ckf_airgap.push.image_outcomes import Outcomes
 from ckf_airgap.push.layer_uploads import LayerUpload
 from ckf_airgap.push.progress import Meter
 from ckf_airgap.push.push_records import PushedImage, StoredLayer
-from ckf_airgap.push.push_target import Outcomes, Target
+from ckf_airgap.push.push_target import Target
 from ckf_airgap.push.same_image import present_image
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.blob_upload import UploadLostError

@@ -1,11 +1,10 @@
-"""The target of a push, and the outcome of its images."""
+"""The target of a push."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import ArchivedImage
-from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.naming import MemberNames
 from ckf_airgap.images.reference import ImagePath
 from ckf_airgap.images.registry_location import RegistryLocation
@@ -13,7 +12,6 @@ from ckf_airgap.push.destinations import Destinations
 from ckf_airgap.push.layer_uploads import LayerUploads
 from ckf_airgap.push.push_records import PushedImage
 from ckf_airgap.push.push_state import PushState
-from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
@@ -61,31 +59,3 @@ class Target:
         """Return whether an image that had no name has one now."""
         member = without_ending(image.member)
         return not image.names and self.member_names.find(member) is not None
-
-
-@dataclass
-class Outcomes:
-    """The outcome of the images so far, however often the archive is read.
-
-    Attributes:
-        references: The new references.
-        present: The number of images that the registry had already.
-        done: The images that are in the registry, by their keys.
-        damaged: An error for each image that turned out to be damaged when it was sent.
-        refused: An error for each image that the registry refuses.
-        lost: Why an image has to be read again.
-    """
-
-    references: dict[str, None] = field(default_factory=dict[str, None])
-    present: int = 0
-    done: set[str] = field(default_factory=set[str])
-    damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
-    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
-    lost: UploadLostError | None = None
-
-    def __len__(self) -> int:
-        return len(self.done) + len(self.damaged) + len(self.refused)
-
-    def has(self, key: str) -> bool:
-        """Return whether an image has an outcome."""
-        return key in self.done or key in self.damaged or key in self.refused

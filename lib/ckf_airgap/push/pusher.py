@@ -6,7 +6,7 @@ that of another image, and is mounted into the right one afterwards. An image ge
 its tag only after each of its layers was found to have the digest that its config states.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,16 +20,17 @@ from ckf_airgap.errors import join_errors
 from ckf_airgap.images.naming import MemberNames
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.push.destinations import Destinations, first_paths
+from ckf_airgap.push.destinations import Destinations
+from ckf_airgap.push.image_outcomes import Outcomes
 from ckf_airgap.push.layer_content import make_compressors
 from ckf_airgap.push.layer_uploads import LayerUploads
 from ckf_airgap.push.left_out_layers import find_left_out
+from ckf_airgap.push.look_ahead import LookAhead
 from ckf_airgap.push.mirror_names import publish_mirror_names
 from ckf_airgap.push.progress import Meter, Progress
 from ckf_airgap.push.push_sink import Pipeline, PushSink
 from ckf_airgap.push.push_state import PushState
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Outcomes, Target
-from ckf_airgap.push.recall import has_images, recall
+from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.client import RegistryClient
 
@@ -116,7 +117,7 @@ class ImagePusher:
         wanted = tuple(wanted)
         names = MemberNames(wanted)
         meter = Meter(archive.size, self._on_progress)
-        look_ahead = _LookAhead(archive, names, self._location, self._architecture, meter)
+        look_ahead = LookAhead(archive, names, self._location, self._architecture, meter)
         target = Target(
             self._client,
             self._location,
@@ -156,48 +157,6 @@ class ImagePusher:
     def _load_state(self, archive: Source) -> PushState:
         version = f"{archive.version} {self._architecture}"
         return PushState(self._state_file, str(self._location), version, key=self._key)
-
-
-@dataclass(frozen=True)
-class _LookAhead:
-    """Reads ahead in the archive if something must be known early."""
-
-    archive: Source
-    names: MemberNames
-    location: RegistryLocation
-    architecture: str
-    meter: Meter
-
-    def repository(self, refused: Collection[str]) -> str | None:
-        """Find the repository of the first image whose repository is not among the given ones."""
-        return next(iter(self._tags(refused)), None)
-
-    def _tags(self, refused: Collection[str]) -> dict[str, set[str]]:
-        """Find repositories of the archive and their tags, without the given ones."""
-        paths = first_paths(
-            self.archive,
-            self.names,
-            lambda path: (
-                self.location.repository(path) not in refused
-                and not self.location.length_problem(path)
-            ),
-            architecture=self.architecture,
-            on_step=self.meter.tick,
-        )
-        tags: dict[str, set[str]] = {}
-        for path in paths:
-            tags.setdefault(self.location.repository(path), set()).add(path.tag)
-        return tags
-
-    def recall(self, target: Target) -> None:
-        """Look up which parts of the archive the registry has, if any."""
-        known = self._tags(())
-        # So that it is not looked up again.
-        target.destinations.is_exhausted = not known
-        for repository in list(known)[:1]:
-            target.destinations.add(repository)
-        if any(has_images(target.client, *each) for each in known.items()):
-            recall(target, self.archive, architecture=self.architecture, on_step=self.meter.tick)
 
 
 def _is_all_there(target: Target) -> bool:

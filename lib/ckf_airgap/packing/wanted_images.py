@@ -1,11 +1,9 @@
-"""Images to pack besides those of the charms: Juju's own, and those of lists and manifests."""
+"""The images to pack: Juju's own, references that the operator gives, and each image once."""
 
 from collections.abc import Iterable
-from typing import cast
 
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.files.untrusted_yaml import DocumentError, load_all_strings
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.juju.juju_images import all_images, default_repository
@@ -25,37 +23,6 @@ def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReferen
     juju = JujuVersion.of_option(version)
     repository = default_repository(juju)
     return tuple(parse_image(f"{repository}/{name}") for name in all_images(juju, charms))
-
-
-def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
-    """Find the images that a file names.
-
-    Args:
-        text: One image on each line, with comments after ``#``; or Kubernetes manifests in YAML,
-            in which every value counts whose key and form are those of an image.
-        name: The name of the file, for messages.
-
-    Returns:
-        The images, each once.
-
-    Raises:
-        ConfigurationError: A line is not an image reference, or the file names no image.
-    """
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    words = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
-    if words and all(" " not in word and not word.endswith(":") for word in words):
-        return tuple(dict.fromkeys(parse_image(word) for word in words))
-    found: dict[ImageReference, None] = {}
-    try:
-        for document in load_all_strings(text):
-            found |= dict.fromkeys(_images_below(document))
-    except DocumentError as error:
-        raise ConfigurationError(
-            f"{name} is neither a list of images nor YAML", "write an image on each line"
-        ) from error
-    if not found:
-        raise ConfigurationError(f"{name} names no image", "write an image on each line")
-    return tuple(found)
 
 
 def parse_image(text: str) -> ImageReference:
@@ -97,21 +64,3 @@ def distinct_images(references: Iterable[ImageReference]) -> list[ImageReference
                 "leave one of them out",
             )
     return list(found.values())
-
-
-def _images_below(node: object) -> Iterable[ImageReference]:
-    if isinstance(node, list):
-        for item in cast(list[object], node):
-            yield from _images_below(item)
-    if not isinstance(node, dict):
-        return
-    details = cast(dict[str, object], node)
-    for key, value in details.items():
-        # An environment variable has its name and its value in two keys.
-        name = str(details.get("name")) if key == "value" else key
-        if isinstance(value, str):
-            reference = ImageReference.parse(value)
-            if "image" in name.lower() and "/" in value and reference:
-                yield reference
-        else:
-            yield from _images_below(value)

@@ -1,4 +1,4 @@
-"""Resolves images of charms to images of the archive."""
+"""Looks up images of charms in the archive: by full name, by repository, or by the last part."""
 
 from collections import defaultdict
 from collections.abc import Collection

@@ -1,0 +1,35 @@
+"""What has become of each image of a push: pushed, damaged, refused by the registry, or lost."""
+
+from dataclasses import dataclass, field
+
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.registry.blob_upload import UploadLostError
+from ckf_airgap.registry.registry_errors import RefusedError
+
+
+@dataclass
+class Outcomes:
+    """The outcome of the images so far, however often the archive is read.
+
+    Attributes:
+        references: The new references.
+        present: The number of images that the registry had already.
+        done: The images that are in the registry, by their keys.
+        damaged: An error for each image that turned out to be damaged when it was sent.
+        refused: An error for each image that the registry refuses.
+        lost: Why an image has to be read again.
+    """
+
+    references: dict[str, None] = field(default_factory=dict[str, None])
+    present: int = 0
+    done: set[str] = field(default_factory=set[str])
+    damaged: dict[str, ArtifactError] = field(default_factory=dict[str, ArtifactError])
+    refused: dict[str, RefusedError] = field(default_factory=dict[str, RefusedError])
+    lost: UploadLostError | None = None
+
+    def __len__(self) -> int:
+        return len(self.done) + len(self.damaged) + len(self.refused)
+
+    def has(self, key: str) -> bool:
+        """Return whether an image has an outcome."""
+        return key in self.done or key in self.damaged or key in self.refused

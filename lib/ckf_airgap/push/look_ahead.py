@@ -1,0 +1,151 @@
+"""Reads ahead in the archive for the first name, if a push must know one before it begins."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ckf_airgap.archives.byte_stream import open_archive
+from ckf_airgap.archives.image_reader import Readings
+from ckf_airgap.archives.image_sink import LayerFile, ReadImage
+from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.sources import Source
+from ckf_airgap.errors import ArtifactError
+from ckf_airgap.images.naming import MemberNames, image_path
+from ckf_airgap.images.reference import ImagePath, ImageReference
+from ckf_airgap.images.registry_location import RegistryLocation
+from ckf_airgap.push.progress import Meter
+from ckf_airgap.push.push_target import Target
+from ckf_airgap.push.recall import has_images, recall
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """Reads ahead in the archive if something must be known early.
+
+    Attributes:
+        archive: The archive.
+        names: Names the images that have no name in the archive.
+        location: The registry prefix.
+        architecture: The CPU architecture to choose if there are several; empty for any.
+        meter: Shows that the push is alive.
+    """
+
+    archive: Source
+    names: MemberNames
+    location: RegistryLocation
+    architecture: str
+    meter: Meter
+
+    def repository(self, refused: Collection[str]) -> str | None:
+        """Find the repository of the first image whose repository is not among the given ones."""
+        return next(iter(self._tags(refused)), None)
+
+    def _tags(self, refused: Collection[str]) -> dict[str, set[str]]:
+        """Find repositories of the archive and their tags, without the given ones."""
+        paths = first_paths(
+            self.archive,
+            self.names,
+            lambda path: (
+                self.location.repository(path) not in refused
+                and not self.location.length_problem(path)
+            ),
+            architecture=self.architecture,
+            on_step=self.meter.tick,
+        )
+        tags: dict[str, set[str]] = {}
+        for path in paths:
+            tags.setdefault(self.location.repository(path), set()).add(path.tag)
+        return tags
+
+    def recall(self, target: Target) -> None:
+        """Look up which parts of the archive the registry has, if any."""
+        known = self._tags(())
+        # So that it is not looked up again.
+        target.destinations.is_exhausted = not known
+        for repository in list(known)[:1]:
+            target.destinations.add(repository)
+        if any(has_images(target.client, *each) for each in known.items()):
+            recall(target, self.archive, architecture=self.architecture, on_step=self.meter.tick)
+
+
+class _FoundError(Exception):
+    """Stops the search: the images were found."""
+
+    def __init__(self, paths: Sequence[ImagePath]) -> None:
+        super().__init__(paths)
+        self.paths = paths
+
+
+class _FirstImage(ListingSink):
+    """A sink that stops at the first image that has a path not among the given ones."""
+
+    def __init__(
+        self,
+        names: MemberNames,
+        is_meant: Callable[[ImagePath], bool],
+        on_step: Callable[[], None],
+    ) -> None:
+        super().__init__(names)
+        self._names = names
+        self._is_meant = is_meant
+        self._on_step = on_step
+
+    def pack_manifest(self, manifest: PackManifest) -> None:
+        references = (ImageReference.parse(image.name) for image in manifest.images)
+        self._look_at([image_path(reference) for reference in references if reference])
+
+    def needs_layers(self, image: ReadImage[Any]) -> bool:
+        self.image(image)
+        return True
+
+    def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
+        self._on_step()
+        # The push sends it there too, so nothing after it needs to be read.
+        if image is None and (guess := self._names.find(layer.holder)):
+            self._look_at([image_path(guess)])
+        return super().layer(layer, image)
+
+    def image(self, image: ReadImage[Any]) -> None:
+        self._look_at(self.builder.describe(image).paths)
+
+    def _look_at(self, paths: Iterable[ImagePath]) -> None:
+        meant = tuple(filter(self._is_meant, paths))
+        if meant:
+            raise _FoundError(meant)
+
+
+def first_paths(
+    source: Source,
+    names: MemberNames,
+    is_meant: Callable[[ImagePath], bool],
+    *,
+    architecture: str,
+    on_step: Callable[[], None],
+) -> Sequence[ImagePath]:
+    """Look ahead in an archive for the paths of the first image that has any.
+
+    Archives packed by this project, and most layouts, begin with the names of their images; in
+    others, a file may be named after a wanted image. Otherwise the first image is read to its end.
+
+    Args:
+        source: The archive.
+        names: Names the images by the files that contain them.
+        is_meant: Returns whether a path counts.
+        architecture: The CPU architecture to choose if there are several; empty for any.
+        on_step: Called regularly.
+
+    Returns:
+        The paths of the first image, or of all images if the archive begins with their names;
+        none if no image has any, or the archive is damaged before it.
+    """
+    sink = _FirstImage(names, is_meant, on_step)
+    try:
+        with open_archive(source) as archive:
+            read_into(sink, sink.builder, source, archive, Readings(source.name), architecture)
+    except _FoundError as found:
+        return found.paths
+    except ArtifactError:
+        # The push reports it.
+        return ()
+    return ()
