@@ -217,7 +217,10 @@ def without_manifest(edit: Edit) -> Edit:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (drop(lambda name, _: name == "index.json"), "has neither manifest.json nor index.json"),
+        (
+            drop(lambda name, _: name == "index.json"),
+            "has no image that manifest.json or index.json lists",
+        ),
         (documents(lambda index: index.pop("manifests"), "index.json"), "index.json .* damaged"),
         (documents(lambda index: index.update(manifests=[1]), "index.json"), "damaged"),
         (documents(lambda index: index.update(manifests=[{}]), "index.json"), "damaged"),

@@ -28,8 +28,8 @@ from ckf_airgap.errors import ArtifactError, without_traceback
 
 # The paths of layers in archives of docker, podman, buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
-# JSON without any of these keys is not kept. It may be large or come in many files: SBOMs,
-# provenance, web applications.
+# Other JSON is kept only if it is ``manifest.json``, ``index.json`` or a small blob. It may be
+# large or come in many files: SBOMs, provenance, web applications.
 _DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
 _SMALL = 64 * 1024
 # The limit for the layers of all images in ``_awaited``.
@@ -46,8 +46,8 @@ class Reading(Generic[Layer]):
         architecture: The CPU architecture to prefer if there are several; empty for any.
         roles: The roles of some files, by place, as corrected by earlier readings.
         allowance: Limits the memory.
-        left_out: The layers that a difference leaves out, by the digests that would name their
-            files; the archive's record fills it.
+        left_out: The layers that a difference (``pack --since``) leaves out, by the digests that
+            would name their files. The reader takes them from the archive's record.
     """
 
     sink: ImageSink[Layer]
@@ -131,7 +131,11 @@ class ImageScope(Scope[Layer]):
         return Role.LAYER if is_among_images else Role.ARCHIVE
 
     def add(self, file: File[Layer]) -> None:
-        """Record a file."""
+        """Record a file, in place of an earlier one of the same path.
+
+        Raises:
+            ArtifactError: The memory limit is exceeded.
+        """
         self.reserve(file.path, file.what)
         earlier = self.files.get(file.path)
         if earlier:
@@ -143,7 +147,13 @@ class ImageScope(Scope[Layer]):
             self.blobs.setdefault(digest, file)
 
     def add_document(self, file: File[Layer], content: bytes) -> None:
-        """Keep and evaluate a JSON document that may describe images; skip any other."""
+        """Keep and evaluate a JSON document that may describe images.
+
+        Another blob is passed on as a layer; the rest is skipped.
+
+        Raises:
+            ArtifactError: The memory limit is exceeded, or the images list too many layers.
+        """
         name, directory = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
         is_root = name in (MANIFEST, INDEX)
@@ -186,11 +196,12 @@ class ImageScope(Scope[Layer]):
     def finish(self) -> None:
         """Pass the remaining images to the sink, and set the outcome of every file.
 
-        If files were read in the wrong role, only ``wrong`` is set: the archive is read again.
+        If files were read in the wrong role, ``wrong`` is set, and no image or outcome is passed
+        on: the archive is read again.
 
         Raises:
-            ArtifactError: The archive has no images, but one problem, or layers without a
-                manifest.
+            ArtifactError: The archive has no images, and either exactly one problem, or layers
+                that no manifest lists.
         """
         found = {each.image.key: each for each in self._docker.found(self._problems)}
         found.update((each.image.key, each) for each in self._of_layouts(found))
@@ -386,14 +397,17 @@ class ImageScope(Scope[Layer]):
         has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())
         if not self._problems and (has_layers or MARKER in self.files):
             raise ArtifactError(
-                f"{self.at.label} has neither {MANIFEST} nor {INDEX}: it is not a complete "
-                "archive of images",
+                f"{self.at.label} has no image that {MANIFEST} or {INDEX} lists: it is not "
+                "a complete archive of images",
                 RESAVE,
             )
 
 
 def _merged(docker: FoundImage[Layer], layout: FoundImage[Layer]) -> FoundImage[Layer]:
-    """Add the manifest and the names of the layout to the same image of ``manifest.json``."""
+    """Add the manifest of the layout to the same image of ``manifest.json``.
+
+    The names of the layout are used if ``manifest.json`` has none.
+    """
     names = docker.image.names or layout.image.names
     image = replace(docker.image, names=names, manifest=layout.image.manifest)
     return FoundImage(image, docker.layers, (*docker.documents, *layout.documents))

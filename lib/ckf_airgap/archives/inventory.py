@@ -58,7 +58,7 @@ class ArchivedImage:
 
 
 OnImage = Callable[[ArchivedImage, ReadImage[int]], None]
-"""Receives an image of an archive, and its entry in the inventory."""
+"""Receives an image's entry in the inventory, and the image."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ class Inventory:
     """The images of one images.tar.gz.
 
     Attributes:
-        images: The valid images, in the order of the archive, each once.
-        damaged: An error for each damaged member or image.
+        images: The valid images, in the order of the archive. An image that is repeated with the
+            same names is listed once.
+        damaged: An error for each damaged member or image, and for each image of the archive's
+            own record that is missing.
         artifacts: Other content with a manifest: signatures, charts, SBOMs.
         passed_over: The files that are not pushed, with the reason.
         conflicts: An error for each path that belongs to two different images.
@@ -145,11 +147,11 @@ class InventoryBuilder:
         )
 
     def add(self, image: ArchivedImage) -> tuple[ImagePath, ...]:
-        """Add an image.
+        """Add an image, and record a conflict for each of its paths that another image owns.
 
         Returns:
             The paths that it owns. If two images have the same path, the first one in the archive
-            owns it, whenever the archive is read.
+            owns it, in every reading.
         """
         own: list[ImagePath] = []
         repeated = None
@@ -169,7 +171,7 @@ class InventoryBuilder:
         return tuple(own)
 
     def is_undisputed(self, image: ArchivedImage) -> bool:
-        """Return whether no different image has a path of an added image."""
+        """Return whether an added image, or the same image before it, owns all of its paths."""
         owners = (self._owners[path] for path in image.paths)
         return all(owner.identity == image.identity for owner in owners)
 
@@ -203,7 +205,7 @@ def read_inventory(
         architecture: The CPU architecture to choose among several; empty for any.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
-        on_file: Called with each file of the archive and its outcome.
+        on_file: Called with each file of the archive and its outcome, as on_image.
         on_image: Called with the entry of each image and the image, whose ``layers`` are their
             sizes in the archive; again if the archive is read again.
         signed: The record that everything must agree with, if its signature was checked.
@@ -303,7 +305,7 @@ class ListingSink:
 
         Args:
             names: Names the images that the archive does not name.
-            on_file: Called with each file of the archive and its outcome.
+            on_file: Called with each file of the archive and its outcome, as on_image.
             on_image: Called with each image and its entry.
         """
         self.builder = InventoryBuilder(names)
@@ -357,6 +359,6 @@ class ListingSink:
 def _conflict(path: ImagePath, first: ArchivedImage, second: ArchivedImage) -> ArtifactError:
     return ArtifactError(
         f"two different images have the path {path} in the registry: {first.description} and "
-        f"{second.description}; the second is not pushed",
+        f"{second.description}; the second is not pushed under this path",
         "remove one of them from the archive, or save it under another name (docker tag)",
     )

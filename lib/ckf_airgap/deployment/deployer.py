@@ -32,8 +32,8 @@ class Outcome:
 
     Attributes:
         changes: A line for each change of the model; empty if nothing changed.
-        outdated: The applications whose charm, image or pull account differs from the plan; empty
-            after a refresh.
+        outdated: The recorded applications whose charm, image or pull account differs from the
+            plan; empty after a refresh. A refresh also refreshes those that are not recorded.
     """
 
     changes: tuple[str, ...]
@@ -65,7 +65,9 @@ class Deployer:
         self._at_once = at_once
 
     def deploy(self, plan: Plan) -> Outcome:
-        """Deploy missing applications, update the options of the others, and add relations.
+        """Deploy missing applications, update options, and add relations.
+
+        Applications that need a refresh keep their options.
 
         Args:
             plan: The plan. Applications that lack a required image are left out.
@@ -101,7 +103,8 @@ class Deployer:
             The upgrade steps; empty if the model matches the plan.
 
         Raises:
-            AirgapError: The upgrade cannot succeed; the message lists the reasons.
+            AirgapError: The upgrade cannot succeed, and the message lists the reasons; or the
+                registry, Juju or the cluster fails.
         """
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
@@ -165,7 +168,7 @@ class Deployer:
             self._plan_walk(plan, permissions, None, state)
 
     def differences(self, plan: Plan, state: ModelState) -> list[str]:
-        """List how the model differs from the plan: applications, charms, image options.
+        """List how the model differs from the plan: applications, charms, images, options.
 
         Args:
             plan: The plan. Applications that it cannot deploy are ignored.
@@ -259,7 +262,7 @@ class Deployer:
         """Deploy the applications of a partial plan; none may exist yet."""
         changes: list[str] = []
         with resource_files(part.applications, self._resources, account) as files:
-            # The bundle has only new applications: Juju refuses a local charm that it already has.
+            # The bundle has only new applications: Juju refuses a local charm for one that exists.
             if part.bundled:
                 bundle = self.release.folder / "bundle.yaml"
                 bundle.write_text(self.release.render(part, files))

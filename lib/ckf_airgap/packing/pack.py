@@ -59,7 +59,7 @@ class PackSteps:
     """Callbacks for the progress.
 
     Attributes:
-        say: Called with a line of text for each step and each lookup.
+        say: Called with a line of text for each step, charm and converted layer; in any thread.
         fetched: Called regularly with the progress of the layers.
     """
 
@@ -104,9 +104,11 @@ class Packer:
         """Pack, or only determine what would be packed.
 
         Args:
-            dry_run: Whether to stop before layers are fetched. Charms are downloaded and kept,
-                because they determine the list of images. Nothing else changes in the output
-                directory except the journal of the lookups.
+            dry_run: Whether to stop before the archives are written. With ``docker``, layers that
+                are not gzip are fetched and converted even then, because their size is needed.
+                Charms are downloaded and kept, because they determine the list of images. Besides
+                these, only the working directory changes: the journal of the lookups, manifests,
+                configs and converted layers.
 
         Returns:
             The result.
@@ -353,7 +355,8 @@ class Packer:
             f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
         )
         if needed > free and not dry_run:
-            less = "; --format oci needs less" if writer else ""
+            is_docker = self._request.layout == "docker"
+            less = "; --format oci needs less" if writer and is_docker else ""
             raise StorageError(
                 f"{self._request.output} has {free:,} bytes free, but {needed:,} are needed",
                 f"free some space, or choose another directory with --output{less}",
