@@ -1,16 +1,20 @@
 """What is taken for the kit, and its README."""
 
+import errno
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from ckf_airgap import __version__
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.commands.main import main
-from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.errors import ConfigurationError, StorageError
+from ckf_airgap.packing import kit as packing_kit
 from ckf_airgap.packing.kit import Kit, KitContents
 from tests.support.kit_files import ARM64, RISCV, write_charm, write_command, write_program
 
@@ -109,11 +113,11 @@ REFUSED: list[tuple[Change, str]] = [
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "other.html"),
-        "it contains no documents",
+        "it does not contain the documents, or others",
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "index.html", "../x"),
-        "it contains no documents",
+        "it does not contain the documents, or others",
     ),
     (lambda folder: write_charm(folder / "command"), "it contains no code"),
 ]
@@ -124,6 +128,22 @@ def test_what_is_refused(change: Change, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=problem) as caught:
         kit_in(tmp_path, change)
     assert "--kit-" in caught.value.cure
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is about the directory, not about the command whose documents are copied."""
+    found = kit_in(tmp_path)
+
+    @contextmanager
+    def full(path: Path) -> Generator[BinaryIO]:
+        if path.suffix == ".html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with path.open("wb") as file:
+            yield file
+
+    monkeypatch.setattr(packing_kit, "new_file", full)
+    with pytest.raises(StorageError, match=r"No space left on device"):
+        written(found, tmp_path / "kit", ["images.tar.gz"])
 
 
 def test_a_command_file_of_another_compression(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ of jupyter-ui:
   pipelines: default        # the base image of steps without one; or a list
   runtimes: [quay.io/team/model-server:1]
   other: [quay.io/team/tool:1]
-'default' is the base image of the release's kfp SDK. By SDK version:
+'default' stands for the base images of the release's kfp SDKs. By SDK version:
 @BASE_IMAGES@.
 
 juju download fetches the charms and skopeo the images, with the mirrors, accounts and proxies in
@@ -88,7 +88,10 @@ def define(add_parser: AddParser) -> None:
     pack.set_defaults(run=_pack, format="yaml")
     which = pack.add_mutually_exclusive_group()
     which.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="the bundle whose charms to download"
+        "--bundle",
+        type=Path,
+        metavar="FILE",
+        help="the bundle whose charms to download, or to choose from --charms",
     )
     which.add_argument(
         "--channel-map",
@@ -231,7 +234,8 @@ def define(add_parser: AddParser) -> None:
     pack.add_argument(
         "--dry-run",
         action="store_true",
-        help="download the charms, print the content and size of the archives, and stop",
+        help="download the charms (with --format docker, also convert layers that are not gzip), "
+        "print the content and size of the archives, and stop",
     )
 
 

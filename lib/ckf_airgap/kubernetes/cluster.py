@@ -53,8 +53,10 @@ class RunningImage:
         container: The container's name.
         image: The reference in the pod.
         pull_failure: Why it cannot be pulled, or an empty string.
-        is_outdated: Whether its StatefulSet has a newer revision of the pod.
-        digest: The digest of the manifest that the node pulled; empty if the node does not say.
+        is_outdated: Whether its StatefulSet has another revision of the pod. Only looked up if an
+            image cannot be pulled.
+        digest: The digest of the manifest or the config that the node reports; empty if it reports
+            none.
         note: The cure for an image from elsewhere, or an empty string.
     """
 
@@ -92,8 +94,8 @@ class ImageReport:
         containers: The number of containers.
         foreign: The containers whose image does not come from the registry.
         not_pulled: The containers whose image cannot be pulled.
-        mirrored: The containers that name an image elsewhere, and run the one that the registry
-            has for a mirror.
+        mirrored: The containers that name another registry, but whose node pulled the image from
+            this one through a mirror.
     """
 
     containers: int
@@ -340,7 +342,7 @@ def _images(pod: Pod) -> Iterator[RunningImage]:
 
 
 def _pulled_digest(status: ContainerStatus | None) -> str:
-    """Return the digest in ``imageID``, which the container runtime writes as NAME@DIGEST."""
+    """Return the digest in ``imageID``: the container runtime writes NAME@DIGEST, or a digest."""
     digest = (status.imageID or "").rpartition("@")[2] if status else ""
     return digest if is_digest(digest) else ""
 

@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -44,6 +45,11 @@ _ELF_HEADER_BYTES = 64
 # The main package in the build information of a Go program (Go, package debug/buildinfo).
 _JUJU_PROGRAM = b"path\tgithub.com/juju/juju/cmd/juju\n"
 _READ_SIZE = 1024 * 1024
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError),
+    *(KeyError, ValueError, NotImplementedError, RuntimeError),
+)
+_PIECE = 1024 * 1024
 _VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)
 _JUJU_CURE = (
     "give --kit-juju the client of the juju snap, /snap/juju/current/bin/juju, from a machine "
@@ -69,7 +75,7 @@ class Kit:
         command: The command as one file.
         architecture: The CPU architecture of the nodes.
         documents: The documents in the command's file, as ``documents/...``.
-        size: The total size of the files, in bytes.
+        size: The total size of the copied files and the documents, in bytes.
         controller_charm: The charm juju-controller, or None.
     """
 
@@ -117,7 +123,7 @@ class Kit:
             ]
         documents = tuple(info.filename for info in infos)
         if f"{_DOCUMENTS}/index.html" not in documents or not all(map(is_kit_name, documents)):
-            raise _not_command(command, "it contains no documents")
+            raise _not_command(command, "it does not contain the documents, or others")
         copied = filter(None, (charm, juju, command, controller_charm))
         size = sum(path.stat().st_size for path in copied)
         size += sum(info.file_size for info in infos)
@@ -125,7 +131,7 @@ class Kit:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files in the kit, relative to its directory."""
+        """The files that ``write`` makes, relative to the directory of the kit."""
         return (_README, *(name for _, name, _ in self._copies), *self.documents)
 
     def write(self, folder: Path, contents: "KitContents") -> None:
@@ -137,6 +143,7 @@ class Kit:
 
         Raises:
             StorageError: A file cannot be written.
+            ConfigurationError: The file of the command has changed since it was checked.
         """
         try:
             # Overwrite file by file, so that the leftovers of a killed pack do not matter.
@@ -147,8 +154,8 @@ class Kit:
             with _command_file(self.command) as archive:
                 for name in self.documents:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(name) as source, new_file(folder / name) as target:
-                        shutil.copyfileobj(source, target)
+                    with new_file(folder / name) as target:
+                        target.writelines(_document(archive, name, self.command))
             with new_file(folder / _README) as target:
                 target.write(self._readme(contents).encode())
         except OSError as error:
@@ -274,18 +281,28 @@ def _has(read: Callable[[int], bytes], text: bytes) -> bool:
 @contextmanager
 def _command_file(path: Path) -> Generator[zipfile.ZipFile]:
     """Open the command's file, and check that it is of this version."""
-    try:
-        with os.fdopen(open_regular(path), "rb") as file, zipfile.ZipFile(file) as archive:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(os.fdopen(open_regular(path), "rb"))
+            archive = opened.enter_context(zipfile.ZipFile(file))
             match = _VERSION.search(archive.read("ckf_airgap/__init__.py"))
-            version = match[1].decode() if match else "unknown"
-            if version != __version__:
-                raise _not_command(path, f"its version is {version}, not {__version__}")
-            yield archive
-    except OSError as error:
-        reason = f"it cannot be read: {error.strerror}"
-        raise _not_command(path, reason) from error
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise _not_command(path, "it contains no code of the command") from error
+        except OSError as error:
+            raise _not_command(path, f"it cannot be read: {error.strerror}") from error
+        except _ZIP_ERRORS as error:
+            raise _not_command(path, "it contains no code of the command") from error
+        version = match[1].decode() if match else "unknown"
+        if version != __version__:
+            raise _not_command(path, f"its version is {version}, not {__version__}")
+        yield archive
+
+
+def _document(archive: zipfile.ZipFile, name: str, command: Path) -> Iterator[bytes]:
+    try:
+        with archive.open(name) as source:
+            while piece := source.read(_PIECE):
+                yield piece
+    except _ZIP_ERRORS as error:
+        raise _not_command(command, f"{name} in it is damaged") from error
 
 
 def _not_command(path: Path, reason: str) -> ConfigurationError:

@@ -2,7 +2,7 @@
 
 syft reads an image as an OCI image layout in a directory. While the archive is read, each layout
 is made from its layers in the directory for temporary files, and removed after syft has read it.
-The disk has only the layers that later images still need.
+For archives of ``ckf-airgap pack``, the disk has only the layers that later images still need.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from ckf_airgap.images.naming import MemberNames
 PROGRAM = "syft"
 _LONGEST_STEM = 200
 _DIGITS = 12
-# syft reads only files, so it gets no accounts, no proxy and no password of a key.
+# syft reads only files, so it gets no proxy and no password of a key.
 _ENVIRONMENT = ("HOME", "PATH", "TMPDIR")
 
 
@@ -81,9 +81,9 @@ def write_spdx(
     say: Callable[[str], None],
     architecture: str = "",
 ) -> None:
-    """Let syft describe each image of an archive, if syft is installed.
+    """Let syft describe each complete image of an archive, if syft is installed.
 
-    Existing documents are kept: their names contain the digest of the image.
+    Existing documents are kept: their names contain the start of the image ID.
 
     Args:
         source: images.tar.gz.
@@ -95,7 +95,8 @@ def write_spdx(
     Raises:
         ArtifactError: The archive is damaged, or syft cannot read some images; the message names
             all of them.
-        StorageError: The directory is not writable.
+        StorageError: The directory, or the one for temporary files, is full or not writable, or
+            syft cannot be started.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -152,11 +153,14 @@ class _Syft:
                     shutil.copyfileobj(source, target)
                 return
         problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
-        cure = f"try it by hand: {PROGRAM} scan {name}; the other papers are complete"
+        cure = (
+            f"copy the image out of the archive (skopeo copy), and run {PROGRAM} on the copy; the "
+            "papers other than SPDX are complete"
+        )
         self.errors.append(ArtifactError(problem, cure))
 
     def _run(self, layout: Path, name: str, image_id: str, document: Path) -> str:
-        """Run it; return what it said, if it fails: then there is no document."""
+        """Run syft; return the end of its errors. There is no document if it fails."""
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"SYFT_CHECK_FOR_APP_UPDATE": "false", "TMPDIR": tempfile.gettempdir()}
         done = subprocess.run(

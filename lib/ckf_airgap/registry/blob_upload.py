@@ -1,8 +1,9 @@
 """Uploads of blobs (OCI Distribution Specification v1.1, "Pushing blobs").
 
-A small blob is sent in one request. A larger one is streamed in one request, as Docker does, which
-costs a registry about half as much as chunks; or it is sent in chunks, which can be sent again if
-the connection breaks. A method that the registry does not support is not tried again.
+After a POST that opens the upload, a small blob is sent in one PUT. A larger one is streamed in
+one PATCH, as Docker does, which costs a registry about half as much as chunks; or it is sent in
+chunks, one PATCH each, which can be sent again if the connection breaks. A PUT commits it. A
+method that the registry does not support is not tried again.
 """
 
 import hashlib
@@ -31,11 +32,13 @@ _MOST_DIGITS = 18
 
 
 class UploadLostError(RegistryError):
-    """The registry lost an upload: the blob has to be sent again from its start."""
+    """An upload cannot be continued: the blob has to be sent again from its start."""
 
 
 class BlobUpload:
-    """Sends blobs to one registry. Every method raises RegistryError if it fails or refuses.
+    """Sends blobs to one registry.
+
+    Every method but ``give_up`` raises RegistryError if the registry fails or refuses.
 
     Args:
         connection: The registry.
@@ -64,7 +67,8 @@ class BlobUpload:
             repository: The repository to send it to.
             pieces: Its bytes.
             before_commit: Called with the blob just before the registry commits it.
-            in_chunks: Whether to send a large blob in chunks.
+            in_chunks: Whether to prefer chunks for a large blob. If the registry does not support
+                what is preferred, the other is used.
 
         Returns:
             The blob, whose digest the registry has confirmed.
@@ -223,8 +227,9 @@ class BlobUpload:
                 about=_path(repository),
             )
             if state.status in _NO_STATE:
-                # docker-registry cancels an upload if a chunk arrived in part or its response was
-                # lost: the offset in its location then differs from that of its file.
+                # docker-registry cancels an upload if a chunk arrived in part or the response to
+                # it was lost: the offset in the upload's URL then differs from the size of the
+                # stored file.
                 raise self._lost(self._connection.words(state))
             location = self._location(state)
             sent = max(0, min(_received(state) - offset, len(chunk)))
@@ -260,7 +265,7 @@ class _Hashed:
 
 
 def _chunk(pieces: Iterator[bytes]) -> bytes:
-    """Join pieces to chunks of at least CHUNK_SIZE bytes, except for the last."""
+    """Join the next pieces to one chunk of at least CHUNK_SIZE bytes; only the last is smaller."""
     buffer: list[bytes] = []
     size = 0
     for piece in pieces:
