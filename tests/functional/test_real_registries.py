@@ -30,7 +30,7 @@ from tests.support.sample_images import (
 from tests.support.tar_files import tar, tar_of
 
 # At how many moments a push is killed; 20 in ``tox -e kills``.
-_MOMENTS = int(os.environ.get("CKF_KILL_MOMENTS", "4"))
+_MOMENTS = int(os.environ.get("CKF_KILL_MOMENTS", "3"))
 # One layer is too large to be sent in a single request, and compressed.
 _LARGE = 12 * 1024 * 1024
 

@@ -256,6 +256,7 @@ def test_a_pod_that_is_killed_between_applications(ready: Operator, testbed: Tes
     assert task.status != "completed"
 
 
+@pytest.mark.thorough
 def test_a_controller_that_does_not_answer_for_a_while(ready: Operator) -> None:
     before = applications(ready)
     task = Task(ready, "deploy")
