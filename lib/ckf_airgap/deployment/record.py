@@ -40,7 +40,7 @@ class RecordStore(Protocol):
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployed or refreshed application.
+    """An application that was deployed or refreshed, or is about to be deployed.
 
     Attributes:
         item: The application as planned.
@@ -159,7 +159,7 @@ class DeploymentRecord:
         )
 
     def known_charm(self, application: str, charm: DeployedCharm | None) -> KnownCharm | None:
-        """Return the recorded properties of an application's charm; None if not recorded.
+        """Return the recorded properties of an application's charm; None if it runs another one.
 
         Args:
             application: The name of the application.
@@ -206,7 +206,7 @@ class DeploymentRecord:
         self._write()
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
-        """List the resources of an application that need another image or pull account.
+        """List the resources that need another image or pull account: all if nothing is recorded.
 
         Args:
             item: The application as planned.

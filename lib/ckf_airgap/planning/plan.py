@@ -52,11 +52,11 @@ class PlannedApplication:
         scale: The number of units.
         trust: Whether it may use the cluster.
         constraints: Juju constraints, or None.
-        resources: The reference in the registry of each oci-image resource.
+        resources: The reference in the registry of each oci-image resource whose image was found.
         options: The options to set, including those that name images.
         image_options: The names of the options that name images.
-        lacking: Required images that are missing: resources, all of which Juju requires; options
-            of a charm without resources; images in its charm's code.
+        lacking: What keeps it from being deployed: resources without an image; options without an
+            image, if the charm has no resources; and missing required images in its charm's code.
         settings: Further keys of the application in the bundle.
         label: The name of the file in charms.tar.gz.
     """
@@ -113,7 +113,7 @@ class Plan:
 
     Attributes:
         applications: The applications, sorted by name.
-        relations: The relations, sorted, including those of excluded applications.
+        relations: The relations, including those of excluded applications.
         resolved: How each image was found, sorted by image.
         missing: The missing images.
         missing_charms: The charms that the archive lacks.
@@ -174,7 +174,7 @@ class Plan:
         return dataclasses.replace(self.only(complete), between=between)
 
     def require_complete(self) -> None:
-        """Require all charms of the release and all images of the charms.
+        """Require all charms that the deployment needs, and all images of the charms.
 
         Raises:
             PlanError: Some are missing; the message names all of them.
@@ -342,7 +342,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
-    """Return the options without those that name images."""
+    """Return the options, over which those of the overlay and the found images take precedence."""
     options = dict(item.options)
     for endpoint, values in item.options_without.items():
         if charm.endpoint(endpoint) is None:

@@ -104,7 +104,7 @@ class PushSink:
         self._listed: dict[str, ArchivedImage] = {}
         # How many images, and files passed over, there were before each nested archive.
         self._begun: dict[str, tuple[int, int]] = {}
-        # By repository and image: it may have thousands of tags.
+        # The images whose config is in a repository: an image may have thousands of tags.
         self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
 
@@ -112,7 +112,7 @@ class PushSink:
         """Ignore the record of the archive; the inventory compares it."""
 
     def has_nested(self, archive: NestedArchive) -> bool:
-        """Return whether the registry has all images of a nested archive."""
+        """Return whether the journal has a nested archive, and the registry its images."""
         self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
         known = self._target.state.images
         keys = self._target.state.images_of(archive)
@@ -146,7 +146,7 @@ class PushSink:
         self._pipeline.meter.tick()
 
     def needs_layers(self, image: ReadImage[Taken]) -> bool:
-        """Return whether the layers of an image are to be sent."""
+        """Return whether the layers of an image are to be sent; if not, list the image."""
         listed = self.builder.describe(image)
         if listed.names and not self._is_pushed(image.key, listed):
             return True
@@ -157,7 +157,7 @@ class PushSink:
         return False
 
     def layer(self, layer: LayerFile, image: ReadImage[Taken] | None) -> Taken:
-        """Send a layer, unless the registry has it or it is on its way there."""
+        """Send a layer, unless the registry has it, it is on its way, or it has no repository."""
         self._pipeline.finisher.raise_failure()
         repository = self._repository(layer, image)
         found = self._target.layers.find(layer, repository)
@@ -175,7 +175,7 @@ class PushSink:
         return Taken(upload, is_own=True)
 
     def left_out(self, digest: str) -> Taken:
-        """Take a layer from the registry."""
+        """Return a layer that the archive leaves out and the registry has."""
         upload = self._target.layers.left_out(digest)
         return Taken(upload, is_own=False, is_left_out=True)
 
@@ -202,7 +202,7 @@ class PushSink:
         self.builder.passed_over.append(entry)
 
     def outcome(self, file: str, verdict: Verdict) -> None:
-        """Ignore the outcome of files; the inventory lists it."""
+        """Ignore the outcome of files: ``read_inventory`` reports it."""
 
     def inventory(self) -> Inventory:
         """Return the inventory, without the images that turned out to be damaged."""
@@ -234,7 +234,7 @@ class PushSink:
         return True
 
     def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
-        """Return the repository of a layer, if its image is known."""
+        """Return the repository of a layer, by its image or else by the name of its archive."""
         destinations = self._target.destinations
         guess = None if image else self._target.member_names.find(layer.holder)
         paths = self.builder.describe(image).paths if image else ()
@@ -320,7 +320,7 @@ class PushSink:
             self._target.destinations.add(repository)
 
     def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
-        # An image without a path of its own is tried again: the path may be free by then.
+        # An image whose path another image owns is tried again: the path may be free by then.
         if self.builder.is_undisputed(pushed.image):
             self._target.state.add_image(key, pushed)
             self._outcomes.done.add(key)
@@ -350,7 +350,7 @@ class PushSink:
         """Publish an image under each of its paths; return why one of them failed, or None."""
         published: dict[ImagePath, Published] = {}
         refusal: RefusedError | None = None
-        # The same layers may be there as other blobs; what is complete stays as it is.
+        # The tag may have this image with layers that were compressed differently: leave it.
         may_be_there = all(taken.is_left_out for taken in image.layers)
         for path in paths:
             try:
@@ -365,7 +365,7 @@ class PushSink:
         return published, refusal
 
     def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
-        """Return the manifest of an immutable tag if it is the same image, or None."""
+        """Return what a tag has if it is the same image with all its layers, or None."""
         if image.keeps_manifest:
             return None
         repository = self._target.location.repository(path)

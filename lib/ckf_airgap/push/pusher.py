@@ -3,7 +3,8 @@
 Each layer is read, hashed, compressed and uploaded once, in pieces. Its image is often known only
 at the end of the archive, so the layer goes to the repository that the file name suggests, or to
 that of another image, and is mounted into the right one afterwards. An image gets its manifest and
-its tag only after each of its layers was found to have the digest that its config states.
+its tag only after each of its layers was found to have the digest in its config or, in an OCI
+layout, in its manifest.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,7 +35,7 @@ from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.client import RegistryClient
 
-# The number of further passes over the archive that bring nothing new into the registry.
+# The push ends after so many further passes in a row that bring nothing new into the registry.
 _FRUITLESS_PASSES = 4
 
 
@@ -77,8 +78,8 @@ class ImagePusher:
             client: The registry.
             location: The registry prefix of the images.
             state_file: The journal. Its directory must exist.
-            on_progress: Called at most twice a second, in the calling thread.
-            architecture: The CPU architecture to choose if an image has several; empty for none.
+            on_progress: Called in the calling thread, at most twice a second and after each pass.
+            architecture: The CPU architecture to choose if an image has several; empty for any.
             key: The key of the journal's seals (``journal.sealing_key``).
             for_mirrors: Whether images also get the names by which mirrors find them.
         """
@@ -109,8 +110,10 @@ class ImagePusher:
         Raises:
             ArtifactError: The archive itself is damaged or ends in the middle.
             RegistryError: The registry fails, and the next push continues; or the archive is a
-                difference, and the registry lacks layers that it leaves out: nothing is sent.
-            StorageError: The journal cannot be written.
+                difference, and the registry lacks layers that it leaves out: nothing is sent; or
+                the registry refuses some images, after the others were pushed.
+            StorageError: The journal cannot be written. ConfigurationError: The journal is not a
+                regular file of this user.
         """
         state = self._load_state(archive)
         notices = (state.notice,) if state.notice else ()
@@ -150,7 +153,7 @@ class ImagePusher:
             state.close()
 
     def known_inventory(self, archive: Source) -> Inventory | None:
-        """Return the inventory of an earlier push, if it read this archive to its end."""
+        """Return the inventory of an earlier complete push of this archive, if there was one."""
         state = self._load_state(archive)
         return state.inventory if state.is_complete else None
 
@@ -188,7 +191,7 @@ class _Run:
         self._readings = Readings(archive.name)
 
     def push(self) -> PushResult:
-        """Read the archive until every image has an outcome."""
+        """Read the archive until every image has an outcome, or passes bring no progress."""
         inventory = self._read(in_chunks=False)
         fruitless = 0
         while self._outcomes.lost and fruitless < _FRUITLESS_PASSES:

@@ -82,10 +82,11 @@ class Published:
 
 
 class RegistryClient:
-    """One registry. Every method raises RegistryError if the registry fails or refuses.
+    """One registry.
 
-    Requests are retried a few times after transient failures (connection lost, 429, 5xx), with
-    exponential backoff and jitter.
+    Every method raises RegistryError if the registry fails, or refuses and does not return the
+    refusal. Requests are retried a few times after transient failures (connection lost, 429,
+    5xx), with exponential backoff and jitter.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class RegistryClient:
 
         Raises:
             SourceBlobMissingError: None of the sources has the blob any longer.
-            UploadLostError: The download or the upload failed.
+            UploadLostError: The download or the upload broke off.
         """
         may_be_there = target in sources
         if may_be_there and self.has_blob(target, blob.digest):
@@ -380,7 +381,7 @@ class RegistryClient:
             target: The repository to mount it in.
 
         Returns:
-            Whether the blob was mounted. Many registries never mount.
+            Whether the blob was mounted; False after an error. Many registries never mount.
         """
         if source == target or self._failed_mounts >= _MOST_FAILED_MOUNTS:
             return False
