@@ -161,7 +161,8 @@ def test_a_name_of_several_models_is_refused(
     fake.models("admin/kubeflow", "ann/kubeflow", "ann/other")
     with pytest.raises(
         ConfigurationError,
-        match=r"models are named kubeflow: admin/kubeflow, ann/kubeflow: .*model=OWNER/NAME",
+        match=r"several models are named kubeflow: admin/kubeflow, ann/kubeflow: "
+        r".*model=OWNER/NAME",
     ):
         login()
 
