@@ -70,7 +70,7 @@ class CkfAirgapCharm(ops.CharmBase):
             return
         if changes:
             changed = f"{' and '.join(changes)} since it was verified"
-            self._status.next_step(f"{changed}: juju run {self.unit.name} verify")
+            self._status.set_next_step(f"{changed}: juju run {self.unit.name} verify")
 
     def _on_inputs(self, _: ops.EventBase) -> None:
         """Deploy without an action if auto-deploy is set and the inputs have changed."""
@@ -161,7 +161,7 @@ class CkfAirgapCharm(ops.CharmBase):
             host, model = self._inputs.location().host, self._inputs.login()
             problem = self._inputs.comparison_problem()
             # The status stays not verified until verify succeeds.
-            self._status.next_step(f"not verified: juju run {self.unit.name} verify")
+            self._status.set_next_step(f"not verified: juju run {self.unit.name} verify")
             result = verification.verify(
                 model,
                 model_name=self._inputs.configuration.model_name,
@@ -180,7 +180,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 return
             event.set_results({"result": result.summary})
             self._stored.verified = VerifiedState.of(result).text
-            self._status.next_step(VERIFIED)
+            self._status.set_next_step(VERIFIED)
 
     def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
         self._inputs.require()
@@ -205,7 +205,7 @@ class CkfAirgapCharm(ops.CharmBase):
         )
         reporter.results(action_results.of_outcome(outcome, self.unit.name))
         self._stored.failure = ""
-        self._status.next_step(f"deployed: juju run {self.unit.name} verify")
+        self._status.set_next_step(f"deployed: juju run {self.unit.name} verify")
 
     def _deployer(self, model: JujuModel, reporter: UnitReporter) -> Deployer:
         return Deployer(self._release(reporter), model, reporter.step)

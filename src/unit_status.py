@@ -34,7 +34,7 @@ class UnitStatus(ops.Object):
         """Whether the last action verified the present inputs."""
         return self._current_step.startswith(VERIFIED)
 
-    def next_step(self, step: str) -> None:
+    def set_next_step(self, step: str) -> None:
         """Show a step until the inputs change."""
         self._stored.next_step = step
         self._stored.state_key = self._inputs.state_key()

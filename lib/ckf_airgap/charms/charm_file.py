@@ -8,9 +8,7 @@ images that are only in the code of charms.
 """
 
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from ckf_airgap.charms.image_options import ImageOption, find_image_options
 from ckf_airgap.charms.unlisted_images import code_marks, required_images
 from ckf_airgap.errors import ArtifactError, without_traceback
 from ckf_airgap.files.untrusted_yaml import Budget
+from ckf_airgap.files.zip_errors import ZIP_ERRORS
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.juju import juju_names
 
@@ -224,17 +223,7 @@ def _documents(path: Path, label: str, budget: Budget | None) -> Generator[Charm
     try:
         with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
             yield CharmDocuments(archive, label, budget)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        # For example, file names in a wrong encoding.
-        ValueError,
-        struct.error,
-    ) as error:
+    except (OSError, *ZIP_ERRORS) as error:
         raise ArtifactError(f"{label} is not a readable charm ({error})", CURE) from error
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ckf_airgap.charms.charm_file import CharmFile, architectures_of
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error
 from ckf_airgap.files.new_files import new_file
 from ckf_airgap.files.regular_files import open_regular
+from ckf_airgap.files.zip_errors import ZIP_ERRORS
 from ckf_airgap.juju.juju_images import default_repository
 from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.packing.checksums import CHECKSUMS, CHECKSUMS_SIGNATURE
@@ -45,11 +45,6 @@ _ELF_HEADER_BYTES = 64
 # The main package in the build information of a Go program (Go, package debug/buildinfo).
 _JUJU_PROGRAM = b"path\tgithub.com/juju/juju/cmd/juju\n"
 _READ_SIZE = 1024 * 1024
-_ZIP_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, EOFError),
-    *(KeyError, ValueError, NotImplementedError, RuntimeError),
-)
-_PIECE = 1024 * 1024
 _VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)
 _JUJU_CURE = (
     "give --kit-juju the client of the juju snap, /snap/juju/current/bin/juju, from a machine "
@@ -288,7 +283,7 @@ def _command_file(path: Path) -> Generator[zipfile.ZipFile]:
             match = _VERSION.search(archive.read("ckf_airgap/__init__.py"))
         except OSError as error:
             raise _not_command(path, f"it cannot be read: {error.strerror}") from error
-        except _ZIP_ERRORS as error:
+        except (KeyError, *ZIP_ERRORS) as error:
             raise _not_command(path, "it contains no code of the command") from error
         version = match[1].decode() if match else "unknown"
         if version != __version__:
@@ -299,9 +294,9 @@ def _command_file(path: Path) -> Generator[zipfile.ZipFile]:
 def _document(archive: zipfile.ZipFile, name: str, command: Path) -> Iterator[bytes]:
     try:
         with archive.open(name) as source:
-            while piece := source.read(_PIECE):
+            while piece := source.read(_READ_SIZE):
                 yield piece
-    except _ZIP_ERRORS as error:
+    except (KeyError, *ZIP_ERRORS) as error:
         raise _not_command(command, f"{name} in it is damaged") from error
 
 

@@ -47,6 +47,8 @@ IMAGES = "images.tar.gz"
 CHARMS = "charms.tar.gz"
 ARCHIVES = (CHARMS, IMAGES)
 """The archives, in the order of their publication."""
+_MOVE_FILE = "move this file elsewhere, or choose another directory with --output"
+_MOVE_FILES = "move these files elsewhere, or choose another directory with --output"
 _ARCHIVE_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
 _MARK = "complete"
 
@@ -118,7 +120,7 @@ class Publication:
             raise ConfigurationError(
                 f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
                 "pack, or damaged",
-                "move these files elsewhere, or choose another directory with --output",
+                _MOVE_FILES,
             )
 
     def require_kit_place(self, names: Sequence[str]) -> None:
@@ -143,7 +145,7 @@ class Publication:
             raise ConfigurationError(
                 f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
                 "pack --kit, or changed since",
-                "move these files elsewhere, or choose another directory with --output",
+                _MOVE_FILES,
             )
 
     def files_of(self, archive: str) -> list[str]:
@@ -202,7 +204,11 @@ class Publication:
         if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
             raise ConfigurationError(
                 f"{path.name} in {self._output} is not a regular file",
-                "move this file elsewhere, or choose another directory with --output",
+                _MOVE_FILE,
+            )
+        if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
+            raise ConfigurationError(
+                f"{self._output} has {CHECKSUMS_SIGNATURE} without {CHECKSUMS}", _MOVE_FILE
             )
         known = recorded_files(self._output)
         strange = [
@@ -210,16 +216,11 @@ class Publication:
             for name in checksum_lines(self._output)
             if not (_ARCHIVE_NAME.fullmatch(name) or name in known)
         ]
-        if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
-            raise ConfigurationError(
-                f"{self._output} has {CHECKSUMS_SIGNATURE} without {CHECKSUMS}",
-                "move this file elsewhere, or choose another directory with --output",
-            )
         if strange:
             raise ConfigurationError(
                 f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                "move this file elsewhere, or choose another directory with --output",
+                _MOVE_FILE,
             )
 
     def publish(

@@ -112,8 +112,8 @@ class ImagePusher:
             RegistryError: The registry fails, and the next push continues; or the archive is a
                 difference, and the registry lacks layers that it leaves out: nothing is sent; or
                 the registry refuses some images, after the others were pushed.
-            StorageError: The journal cannot be written. ConfigurationError: The journal is not a
-                regular file of this user.
+            StorageError: The journal cannot be written.
+            ConfigurationError: The journal is not a regular file of this user.
         """
         state = self._load_state(archive)
         notices = (state.notice,) if state.notice else ()

@@ -1,0 +1,17 @@
+"""The errors that reading a damaged zip archive raises."""
+
+import struct
+import zipfile
+import zlib
+
+ZIP_ERRORS: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    # For example, file names in a wrong encoding.
+    ValueError,
+    struct.error,
+)
+"""The errors of ``zipfile`` for a damaged archive, besides OSError and, for a name, KeyError."""
