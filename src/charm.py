@@ -8,6 +8,7 @@ import ops
 
 import action_results
 import parameters
+from charm_relations import Relations
 from ckf_airgap import __version__
 from ckf_airgap.accounts.credentials import write_private
 from ckf_airgap.concurrency import use_one_malloc_arena
@@ -18,13 +19,12 @@ from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
 from ckf_airgap.juju.juju_model import JujuModel
-from ckf_airgap.planning.report import plan_report
+from ckf_airgap.planning.plan_document import plan_report
 from mirrors_action import MirrorsAction
 from operator_inputs import OperatorInputs
-from relations import Relations
+from pull_secrets_action import PullSecretsAction
 from reporting import UNIT_DISK, UnitReporter, reporting
 from unit_status import VERIFIED, UnitStatus
-from user_pull_secrets import UserPullSecrets
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class CkfAirgapCharm(ops.CharmBase):
         self._inputs = OperatorInputs(self, relations)
         self._status = UnitStatus(self, self._inputs, self._stored)
         self._mirrors = MirrorsAction(self, self._inputs, self._release)
-        self._user_pull_secrets = UserPullSecrets(self, self._inputs)
+        self._pull_secrets_action = PullSecretsAction(self, self._inputs)
         on = self.on
         framework.observe(on.preflight_action, self._on_preflight)
         framework.observe(on.push_images_action, self._on_push_images)
@@ -172,7 +172,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
                 mirrors=given.mirrors,
-                gives_pull_secrets=self._user_pull_secrets.is_enabled,
+                gives_pull_secrets=self._pull_secrets_action.is_enabled,
             )
             event.set_results(action_results.of_verification(result))
             if result.problem:

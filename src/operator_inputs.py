@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ops
 
+from charm_relations import Relations
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.minisign import PublicKey
 from ckf_airgap.archives.parts import ServedArchive
@@ -20,7 +21,6 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
-from relations import Relations
 from reporting import UNIT_DISK
 from volume import archive_in, identity_of
 

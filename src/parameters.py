@@ -52,7 +52,7 @@ class Refresh(Upgrade, Deploy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserPullSecrets:
+class PullSecretsAction:
     """The parameters of the action user-pull-secrets."""
 
     remove: bool = False

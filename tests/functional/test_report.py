@@ -1,4 +1,4 @@
-"""``--report``: ``pack`` and ``inspect`` write the same papers, and a browser shows them."""
+"""``--report``: ``pack`` and ``inspect`` write the same report, and a browser shows them."""
 
 import csv
 import json
@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Dialog, Page, Request, sync_playwright
 
 from ckf_airgap.commands.main import main
-from ckf_airgap.papers.content import ImageEntry, ReleaseContent
-from ckf_airgap.papers.papers import write_papers
+from ckf_airgap.release_report.release_content import ImageEntry, ReleaseContent
+from ckf_airgap.release_report.report_files import write_report_files
 from testbed import builds
 from tests.functional.archive_case import SEVERAL
 from tests.functional.packs import OPTIONS, Captured, digest, document, words
@@ -24,7 +24,7 @@ from tests.support.outside import Outside
 from tests.support.sample_images import digest_of
 from tests.support.tar_files import Entry, tar
 
-PAPERS = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
+FILES = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
 
 
 def report_of(folder: Path) -> dict[str, bytes]:
@@ -33,7 +33,7 @@ def report_of(folder: Path) -> dict[str, bytes]:
 
 
 def inspect(folder: Path, report: Path) -> dict[str, bytes]:
-    """Write the papers of what was packed below a folder; give them."""
+    """Write the report on what was packed below a folder; give them."""
     archives = [f"--{name}={folder}/packed/{name}.tar.gz" for name in ("images", "charms")]
     assert main(["inspect", *archives, "--report", str(report)]) == 0
     return report_of(report)
@@ -47,8 +47,8 @@ def places_of(release: Release, outside: Outside) -> dict[str, str]:
     }
 
 
-def rows(paper: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(paper.decode().splitlines()))
+def rows(file: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.decode().splitlines()))
 
 
 @pytest.mark.parametrize("more", [(), ("--part-size", "150kB")], ids=["whole", "parts"])
@@ -66,9 +66,9 @@ def test_both_write_the_same(
     assert main(arguments) == 0
     packed = document(capsys)
     report = report_of(tmp_path / "report")
-    assert set(report) == PAPERS
+    assert set(report) == FILES
     assert inspect(tmp_path, tmp_path / "inspected") == report
-    # Nothing is left to pack, and the papers are written again.
+    # Nothing is left to pack, and the report is written again.
     for path in tmp_path.joinpath("report").iterdir():
         path.unlink()
     assert main(arguments) == 0
@@ -181,7 +181,7 @@ def test_syft_reads_images_of_every_form(form: str, is_member: bool, tmp_path: P
 
 
 def words_for_several(folder: Path, report: Path) -> list[str]:
-    """Write an archive of several images; gives the arguments that make the papers of it."""
+    """Write an archive of several images; gives the arguments that make the report on it."""
     form = next(form for form in FORMS.values() if form.holds_several)
     images, charms = folder / "images.tar", folder / "charms.tar"
     images.write_bytes(tar(form.make(SEVERAL)))
@@ -198,8 +198,8 @@ def test_a_relative_directory_for_the_papers(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"programs:{os.environ['PATH'].partition(':')[2]}")
-    assert main(words_for_several(tmp_path, Path("papers"))) == 0
-    assert len(list((tmp_path / "papers" / "spdx").iterdir())) == len(SEVERAL)
+    assert main(words_for_several(tmp_path, Path("report"))) == 0
+    assert len(list((tmp_path / "report" / "spdx").iterdir())) == len(SEVERAL)
 
 
 def test_an_interrupt_of_syft_leaves_no_half_document(
@@ -218,7 +218,7 @@ def test_an_interrupt_of_syft_leaves_no_half_document(
         "import signal, sys; from ckf_airgap.commands.main import main; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
     )
-    report, temporary = tmp_path / "papers", tmp_path / "temporary"
+    report, temporary = tmp_path / "report", tmp_path / "temporary"
     temporary.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", script, *words_for_several(tmp_path, report)],
@@ -230,7 +230,7 @@ def test_an_interrupt_of_syft_leaves_no_half_document(
 
 @pytest.mark.usefixtures("syft")
 def test_no_document_is_written_through_a_link(tmp_path: Path) -> None:
-    report = tmp_path / "papers"
+    report = tmp_path / "report"
     arguments = words_for_several(tmp_path, report)
     assert main(arguments) == 0
     spdx = list((report / "spdx").iterdir())
@@ -353,7 +353,7 @@ def test_texts_of_others_do_nothing_in_a_browser(tmp_path: Path, page: Page) -> 
     """Not even with the escapes taken away: the policy of the page forbids it."""
     attack = "<img src=http://127.0.0.1:9/x onerror=alert(1)><script>alert(2)</script>"
     hostile = ImageEntry((), attack, attack, "", "", attack, (), attack, (attack,))
-    write_papers(ReleaseContent((hostile,), (), (attack,)), tmp_path)
+    write_report_files(ReleaseContent((hostile,), (), (attack,)), tmp_path)
     path = tmp_path / "index.html"
     requests: list[Request] = []
     dialogs: list[str] = []

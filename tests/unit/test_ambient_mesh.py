@@ -12,7 +12,7 @@ from ckf_airgap.charms.charm_file import CharmFile, wanted_images
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
-from ckf_airgap.planning.report import plan_document
+from ckf_airgap.planning.plan_document import plan_document
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm
 from tests.sample_release.release import Option, Release, Resource, images_named_by

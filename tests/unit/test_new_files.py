@@ -7,8 +7,8 @@ import pytest
 from ckf_airgap.errors import StorageError
 from ckf_airgap.files.directories import write_files
 from ckf_airgap.files.new_files import new_file
-from ckf_airgap.papers.content import ReleaseContent
-from ckf_airgap.papers.papers import papers_of, write_papers
+from ckf_airgap.release_report.release_content import ReleaseContent
+from ckf_airgap.release_report.report_files import report_files, write_report_files
 
 NOTHING = ReleaseContent((), ())
 
@@ -31,12 +31,12 @@ def test_papers_are_not_written_through_a_link(suffix: str, tmp_path: Path) -> N
     precious, folder = tmp_path / "precious", tmp_path / "folder"
     precious.write_text("precious")
     folder.mkdir()
-    for name in papers_of(NOTHING):
+    for name in report_files(NOTHING):
         (folder / f"{name}{suffix}").symlink_to(precious)
-    write_papers(NOTHING, folder)
+    write_report_files(NOTHING, folder)
     assert precious.read_text() == "precious"
     written = {path.name: path.read_bytes().decode() for path in folder.iterdir()}
-    assert written == papers_of(NOTHING)
+    assert written == report_files(NOTHING)
     assert not any(path.is_symlink() for path in folder.iterdir())
 
 

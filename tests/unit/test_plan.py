@@ -17,7 +17,7 @@ from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.planning.image_lookup import Match, Resolver
 from ckf_airgap.planning.plan import Plan, PlannedApplication, make_plan
-from ckf_airgap.planning.report import plan_document
+from ckf_airgap.planning.plan_document import plan_document
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import (
     Charm,

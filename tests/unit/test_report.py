@@ -1,4 +1,4 @@
-"""``ckf-airgap inspect --report``: what the papers say of an archive."""
+"""``ckf-airgap inspect --report``: what the report says of an archive."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from ckf_airgap.charms.unlisted_images import FixedImages, load_unlisted_images
 from ckf_airgap.commands.main import main
 from ckf_airgap.packing.packed_charms import fetched_charm
 from ckf_airgap.packing.packed_charms import write_charm_archive as write_packed_charms
-from ckf_airgap.papers.content import ArchivedDetails, release_content
+from ckf_airgap.release_report.release_content import ArchivedDetails, release_content
 from tests.sample_release import (
     Charm,
     SampleRelease,
@@ -45,7 +45,7 @@ from tests.support.sample_images import NamedImage, digest_of, image_of, layer_o
 from tests.support.tar_files import Entry, tar
 from tests.unit.artifacts import inventory_of, write_archive
 
-PAPERS = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
+FILES = {"images.csv", "images.md", "charms.csv", "charms.md", "index.html", "cyclonedx.json"}
 
 
 def report(images: Path, charms: Path, folder: Path) -> int:
@@ -73,7 +73,7 @@ def users_of(inventory: Inventory, folder: Path, charms: Sequence[CharmFile]) ->
 def test_the_papers_of_a_release(builtin: SampleRelease, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "report"
     assert report(builtin.images.path, builtin.charms.path, folder) == 0
-    assert {path.name for path in folder.iterdir()} == PAPERS
+    assert {path.name for path in folder.iterdir()} == FILES
     images, charms = rows(folder / "images.csv"), rows(folder / "charms.csv")
     assert len(images) == len(builtin.images.images)
     assert set(charms) == {charm.charm for charm in builtin.charms.charms}

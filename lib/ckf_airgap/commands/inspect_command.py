@@ -20,9 +20,9 @@ from ckf_airgap.commands.inspection import (
     upgrade_starts,
 )
 from ckf_airgap.commands.output import NEEDS_ATTENTION, Answer
-from ckf_airgap.commands.report import add_report, write_report
+from ckf_airgap.commands.report_option import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.papers.content import ArchivedDetails
+from ckf_airgap.release_report.release_content import ArchivedDetails
 
 
 def define(add_parser: AddParser) -> None:

@@ -24,7 +24,7 @@ from ckf_airgap.commands.arguments import (
 )
 from ckf_airgap.commands.inspection import record_document
 from ckf_airgap.commands.output import Answer, ProgressLines
-from ckf_airgap.commands.report import add_report, write_report
+from ckf_airgap.commands.report_option import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.network import small_downloads as small_files
@@ -46,7 +46,7 @@ from ckf_airgap.packing.user_images import (
     UserImages,
 )
 from ckf_airgap.packing.wanted_images import parse_image
-from ckf_airgap.papers.content import ArchivedDetails
+from ckf_airgap.release_report.release_content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
 _VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
@@ -324,7 +324,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
 
 
 def _write_report(output: Path, folder: Path) -> None:
-    """Read the written archives as ``inspect`` does, and write their papers."""
+    """Read the written archives as ``inspect`` does, and write the report on them."""
     charms, images = (find_archive(output / name) for name in (CHARMS, IMAGES))
     details = ArchivedDetails()
     unpacked = read_charm_archive(charms)

@@ -20,7 +20,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_version import JujuVersion
 from ckf_airgap.planning.charm_selection import select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
-from ckf_airgap.planning.report import plan_document
+from ckf_airgap.planning.plan_document import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
 from ckf_airgap.planning.terraform import terraform_files, unknown_to_provider
 from ckf_airgap.upgrades.from_archives import walk_between

@@ -155,7 +155,7 @@ class _Syft:
         problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
         cure = (
             f"copy the image out of the archive (skopeo copy), and run {PROGRAM} on the copy; the "
-            "papers other than SPDX are complete"
+            "files of the report other than SPDX are complete"
         )
         self.errors.append(ArtifactError(problem, cure))
 

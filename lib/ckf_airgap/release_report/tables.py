@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckf_airgap.errors import printable
-from ckf_airgap.papers.content import ReleaseContent
+from ckf_airgap.release_report.release_content import ReleaseContent
 
 Cell = str | int | tuple[str, ...]
 """A text, a number or a list of texts."""

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _MOST_NAMESPACES = 50
 
 
-class UserPullSecrets(ops.Object):
+class PullSecretsAction(ops.Object):
     """Gives users' namespaces a pull secret for the registry."""
 
     _stored = ops.StoredState()
@@ -37,7 +37,7 @@ class UserPullSecrets(ops.Object):
         return bool(self._stored.is_enabled)
 
     def _on_action(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.UserPullSecrets, errors="fail")
+        given = event.load_params(parameters.PullSecretsAction, errors="fail")
         with reporting(self._unit, event) as reporter:
             reporter.step("checking users' namespaces")
             if given.remove:

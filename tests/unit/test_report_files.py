@@ -1,4 +1,4 @@
-"""The papers of a release: hostile texts in each form, and the published schema of the SBOM."""
+"""The report on a release: hostile texts in each form, and the published schema of the SBOM."""
 
 import csv
 import html.parser
@@ -17,9 +17,9 @@ from packageurl import PackageURL
 
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImageReference
-from ckf_airgap.papers.content import CharmEntry, ImageEntry, ReleaseContent
-from ckf_airgap.papers.papers import papers_of
-from ckf_airgap.papers.tables import Table, as_csv, as_markdown, images_table, texts_of
+from ckf_airgap.release_report.release_content import CharmEntry, ImageEntry, ReleaseContent
+from ckf_airgap.release_report.report_files import report_files
+from ckf_airgap.release_report.tables import Table, as_csv, as_markdown, images_table, texts_of
 
 HOSTILE = (
     "=cmd|'/C calc'!A0",
@@ -205,14 +205,14 @@ def check_sbom(text: str) -> dict[str, Any]:
 
 
 def check_papers(content: ReleaseContent) -> None:
-    papers = papers_of(content)
-    assert papers == papers_of(content)
+    files = report_files(content)
+    assert files == report_files(content)
     check_csv(images_table(content))
     check_markdown(images_table(content))
-    check_page(papers["index.html"], content)
-    check_sbom(papers["cyclonedx.json"])
-    for paper in papers.values():
-        paper.encode()
+    check_page(files["index.html"], content)
+    check_sbom(files["cyclonedx.json"])
+    for text in files.values():
+        text.encode()
 
 
 @every(*HOSTILE)
@@ -257,7 +257,7 @@ def test_layers_that_images_share_are_counted() -> None:
 
 def test_the_sbom_names_images_as_other_tools_do() -> None:
     content = ReleaseContent((image(), image("quay.io/x/y@" + DIGEST, wanted_by=())), (charm(),))
-    document = check_sbom(papers_of(content)["cyclonedx.json"])
+    document = check_sbom(report_files(content)["cyclonedx.json"])
     first, _, application = document["components"]
     assert first["type"] == "container"
     assert (first["name"], first["version"]) == ("docker.io/team/app", "1")
@@ -278,7 +278,9 @@ def test_the_sbom_names_images_as_other_tools_do() -> None:
 
 def test_another_release_has_another_serial_number() -> None:
     numbers = {
-        json.loads(papers_of(ReleaseContent((image(name),), ()))["cyclonedx.json"])["serialNumber"]
+        json.loads(report_files(ReleaseContent((image(name),), ()))["cyclonedx.json"])[
+            "serialNumber"
+        ]
         for name in ("app:1", "app:2")
     }
     assert len(numbers) == 2

@@ -7,8 +7,8 @@ from importlib.resources import files
 import jinja2
 
 import ckf_airgap
-from ckf_airgap.papers.content import ReleaseContent
-from ckf_airgap.papers.tables import Table, texts_of
+from ckf_airgap.release_report.release_content import ReleaseContent
+from ckf_airgap.release_report.tables import Table, texts_of
 
 
 def as_page(content: ReleaseContent, tables: tuple[Table, ...]) -> str:
@@ -24,7 +24,7 @@ def as_page(content: ReleaseContent, tables: tuple[Table, ...]) -> str:
     Returns:
         The page.
     """
-    folder = files("ckf_airgap.papers")
+    folder = files("ckf_airgap.release_report")
     script = folder.joinpath("page.js").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True,

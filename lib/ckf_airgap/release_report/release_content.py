@@ -1,4 +1,4 @@
-"""The content of a release, the source of every paper."""
+"""The content of a release, from which every file of the report is made."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_images import is_juju_image
 from ckf_airgap.planning.image_finder import ImageFinder
 
-# No paper contains the name of the registry.
+# No report contains the name of the registry.
 _REGISTRY = RegistryLocation("REGISTRY")
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import ckf_airgap
 from ckf_airgap.errors import printable
-from ckf_airgap.papers.content import CharmEntry, ImageEntry, ReleaseContent
+from ckf_airgap.release_report.release_content import CharmEntry, ImageEntry, ReleaseContent
 
 _SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _PROPERTY = "ckf-airgap"

@@ -1,1 +1,0 @@
-"""The papers of a release, for a review: the content of its archives as tables and as an SBOM."""
