@@ -10,7 +10,6 @@ import action_results
 import parameters
 from charm_relations import Relations
 from ckf_airgap import __version__
-from ckf_airgap.accounts.credentials import write_private
 from ckf_airgap.concurrency import use_one_malloc_arena
 from ckf_airgap.deployment import steps, verification
 from ckf_airgap.deployment.deployer import Deployer
@@ -18,6 +17,7 @@ from ckf_airgap.deployment.preflight import Preflight
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import AirgapError, ArtifactError, PlanError, disk_errors
+from ckf_airgap.files.new_files import write_private
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.planning.plan_document import plan_report
 from mirrors_action import MirrorsAction

@@ -1,10 +1,6 @@
-"""User names and passwords, and files that only their owner can read."""
+"""User names and passwords."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-
-from ckf_airgap.files.temporary_files import removed_on_exit
 
 
 @dataclass(frozen=True)
@@ -28,17 +24,3 @@ class Credentials:
             return None
         is_usable = username and password and ":" not in username
         return cls(username, password) if is_usable else None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, completely or not at all.
-
-    Its directory must exist.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with removed_on_exit(temporary):
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)

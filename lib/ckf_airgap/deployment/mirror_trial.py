@@ -1,7 +1,6 @@
 """Checks whether nodes find images by their original names: each pulls one per registry."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ckf_airgap.errors import ArtifactError
@@ -11,8 +10,8 @@ from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.image_trial import TriedImage, try_images
 from ckf_airgap.mirrors.original_names import OriginalNames, mirrored_host
 from ckf_airgap.push.image_manifests import registry_manifest
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
 _TIMEOUT_SECONDS = 300
 
@@ -88,8 +87,8 @@ def _smallest(
 
     items = sorted(names.paths.items(), key=str)
     smallest: dict[str, tuple[int, ImageReference, str]] = {}
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-        for (name, path), found in zip(items, executor.map(size, items), strict=True):
+    with concurrent_requests() as map_requests:
+        for (name, path), found in zip(items, map_requests(size, items), strict=True):
             host = mirrored_host(path)
             if found and (host not in smallest or found[0] < smallest[host][0]):
                 smallest[host] = found[0], name, found[1]

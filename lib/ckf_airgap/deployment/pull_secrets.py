@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from ckf_airgap.accounts.credentials import Credentials, write_private
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.files.new_files import write_private
 from ckf_airgap.planning.plan import PlannedApplication
 
 ResourceFiles = Mapping[tuple[str, str], Path]

@@ -10,13 +10,14 @@ from ckf_airgap.files.temporary_files import removed_on_exit
 
 
 @contextmanager
-def new_file(path: Path) -> Generator[BinaryIO]:
+def new_file(path: Path, mode: int = 0o666) -> Generator[BinaryIO]:
     """Write a file, which replaces the one at its path on exit; after an error that one stays.
 
     A symbolic link at the path is replaced as well: its target is not touched.
 
     Args:
         path: The file. Its directory must exist.
+        mode: Its permissions, which the umask restricts.
 
     Yields:
         The file, open for writing.
@@ -29,8 +30,22 @@ def new_file(path: Path) -> Generator[BinaryIO]:
     with suppress(FileNotFoundError):
         incoming.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(incoming, flags, 0o666)
+    descriptor = os.open(incoming, flags, mode)
     with removed_on_exit(incoming):
         with os.fdopen(descriptor, "wb") as file:
             yield file
         os.replace(incoming, path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, completely or not at all.
+
+    Args:
+        path: The file. Its directory must exist.
+        text: Its content.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with new_file(path, mode=0o600) as file:
+        file.write(text.encode())

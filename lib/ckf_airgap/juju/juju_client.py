@@ -5,7 +5,8 @@ from pathlib import Path
 import jubilant
 import yaml
 
-from ckf_airgap.accounts.credentials import Credentials, write_private
+from ckf_airgap.accounts.credentials import Credentials
+from ckf_airgap.files.new_files import write_private
 from ckf_airgap.juju.juju_controller import Controller, require_reachable
 
 CONTROLLER = "airgap"

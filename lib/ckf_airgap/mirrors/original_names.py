@@ -1,7 +1,6 @@
 """The original names of an archive's images, and which of them the registry answers to."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,8 +9,8 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.naming import image_path, mirror_path, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
 CONFIGURE_NODES = "configure the nodes with the output of the action mirrors"
 """The cure for a node that does not find an image by its original name."""
@@ -82,8 +81,8 @@ class OriginalNames:
         Raises:
             RegistryError: The registry fails.
         """
-        with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-            problems = executor.map(partial(self._problem, client), self.paths)
+        with concurrent_requests() as map_requests:
+            problems = map_requests(partial(self._problem, client), self.paths)
             found = zip(self.paths, problems, strict=True)
             return {name: problem for name, problem in found if problem}
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ from ckf_airgap.archives.decoding import (
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
 from ckf_airgap.errors import disk_error
 from ckf_airgap.files.digests import file_sha256
-from ckf_airgap.files.temporary_files import removed_on_exit
+from ckf_airgap.files.new_files import new_file
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
@@ -81,7 +80,6 @@ def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> 
 def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None:
     source, content = hashlib.sha256(), hashlib.sha256()
     member = GzipMember()
-    incoming = path.with_suffix(".incoming")
 
     def pieces() -> Iterator[bytes]:
         for piece in blobs.read(pull, layer.blob):
@@ -89,10 +87,10 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
             yield piece
 
     stored = pieces()
-    with removed_on_exit(incoming):
+    with new_file(path) as file:
         damage: DecodingError | None = None
         try:
-            with closing(_decoder(layer)) as decoder, incoming.open("wb") as file:
+            with closing(_decoder(layer)) as decoder:
                 file.write(member.header)
                 for block in _blocks(data for piece in stored for data in decoder.decode(piece)):
                     content.update(block)
@@ -116,7 +114,6 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
                 name,
                 "leave the image out, or pack with --format oci, which keeps layers unchanged",
             )
-        os.replace(incoming, path)
 
 
 def _decoder(layer: RemoteLayer) -> Decoder:

@@ -25,6 +25,7 @@ from ckf_airgap.archives.parts import find_archive, part_start, parts_beside
 from ckf_airgap.archives.signed_images import require_signed
 from ckf_airgap.archives.sources import FileSource
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, listed
+from ckf_airgap.files.new_files import new_file
 from ckf_airgap.packing.checksums import (
     CHECKSUMS,
     CHECKSUMS_SIGNATURE,
@@ -265,9 +266,8 @@ class Publication:
         """Record the names of the files to publish, for ``resume``."""
         mark = self._partial / _MARK
         try:
-            incoming = mark.with_suffix(".incoming")
-            incoming.write_text(json.dumps(names))
-            os.replace(incoming, mark)
+            with new_file(mark) as file:
+                file.write(json.dumps(names).encode())
         except OSError as error:
             raise disk_error(mark, error) from error
 

@@ -1,7 +1,6 @@
 """The content of the repositories below the prefix: tags, manifests, and their references."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -11,8 +10,8 @@ from ckf_airgap.errors import AirgapError, ArtifactError, without_traceback
 from ckf_airgap.files.untrusted_json import items_of, member_of, parse_object, text_of
 from ckf_airgap.images.oci import is_digest
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import Manifest, RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 from ckf_airgap.registry.registry_errors import RefusedError, UnreadableError
 
 _SCHEMA = 2
@@ -83,17 +82,13 @@ def read_repositories(
         RegistryError: The registry fails.
     """
     found: list[Repository] = []
-    executor = ThreadPoolExecutor(LOOKUPS_AT_ONCE)
-    try:
-        ordered = sorted(names)
-        references = (known.get(name, ()) for name in ordered)
-        for repository in executor.map(partial(read_repository, client), ordered, references):
+    ordered = sorted(names)
+    references = (known.get(name, ()) for name in ordered)
+    with concurrent_requests() as map_requests:
+        for repository in map_requests(partial(read_repository, client), ordered, references):
             on_step()
             if repository.tags or repository.problem:
                 found.append(repository)
-    finally:
-        # After an interrupt, do not read the remaining repositories.
-        executor.shutdown(cancel_futures=True)
     return found
 
 

@@ -7,7 +7,6 @@ they are found by their diff IDs, through the manifest and the config of an imag
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from ckf_airgap.archives.decoding import compression_named
 from ckf_airgap.archives.pack_manifest import PackedLayer, PackManifest
@@ -18,8 +17,8 @@ from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.image_manifests import RegistryImage, registry_image
 from ckf_airgap.push.push_records import StoredLayer
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 from ckf_airgap.registry.registry_errors import RefusedError
 
 # The maximum number of images in which a layer is searched.
@@ -62,8 +61,8 @@ def find_left_out(
                 images[manifest.file_digest(layer)] |= {image.name: None, layer.found_in: None}
     search = _Search(client, location, by_content=manifest.layout == "docker")
     found: dict[str, Place] = {}
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-        places = executor.map(search.find, wanted.values(), images.values())
+    with concurrent_requests() as map_requests:
+        places = map_requests(search.find, wanted.values(), images.values())
         for digest, place in zip(wanted, places, strict=True):
             on_step()
             if place:

@@ -4,7 +4,6 @@ The registry mounts the layers there, so that nothing is sent again, and stores 
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ckf_airgap.errors import ArtifactError, RegistryError
@@ -14,8 +13,8 @@ from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.image_manifests import registry_manifest
 from ckf_airgap.push.push_records import PushedImage
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE
 from ckf_airgap.registry.client import Manifest, RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
 # So many names are refused, and none is taken, before the rest is not tried any more.
 _MOST_REFUSALS = 8
@@ -69,8 +68,8 @@ def publish_mirror_names(
         except (RegistryError, ArtifactError) as error:
             return error.problem
 
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-        for copy, problem in zip(copies, executor.map(publish, copies), strict=True):
+    with concurrent_requests() as map_requests:
+        for copy, problem in zip(copies, map_requests(publish, copies), strict=True):
             on_step()
             if problem:
                 problems[copy.target] = problem

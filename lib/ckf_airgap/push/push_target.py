@@ -15,9 +15,6 @@ from ckf_airgap.push.push_state import PushState
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.registry_errors import RefusedError
 
-LOOKUPS_AT_ONCE = 8
-"""The number of concurrent lookups."""
-
 
 @dataclass(frozen=True)
 class Target:

@@ -8,7 +8,6 @@ layout, in its manifest.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,9 +30,10 @@ from ckf_airgap.push.mirror_names import publish_mirror_names
 from ckf_airgap.push.progress import Meter, Progress
 from ckf_airgap.push.push_sink import Pipeline, PushSink
 from ckf_airgap.push.push_state import PushState
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
+from ckf_airgap.push.push_target import Target
 from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
 # The push ends after so many further passes in a row that bring nothing new into the registry.
 _FRUITLESS_PASSES = 4
@@ -167,8 +167,8 @@ def _is_all_there(target: Target) -> bool:
     images = list(target.state.images.values())
     if any(target.is_named_otherwise(pushed.image) for pushed in images):
         return False
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-        return all(executor.map(target.is_there, images))
+    with concurrent_requests() as map_requests:
+        return all(map_requests(target.is_there, images))
 
 
 class _Run:

@@ -7,8 +7,7 @@ the diff IDs of its layers only at the end of each image, so it is read once mor
 only if the registry has any of its images.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +23,9 @@ from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImagePath
 from ckf_airgap.push.image_manifests import possible_manifests, registry_image
 from ckf_airgap.push.push_records import StoredLayer
-from ckf_airgap.push.push_target import LOOKUPS_AT_ONCE, Target
+from ckf_airgap.push.push_target import Target
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.concurrent_requests import RequestMap, concurrent_requests
 
 # The number of latest tags of a repository: the previous release is among them.
 _MOST_TAGS = 4
@@ -118,8 +118,8 @@ def recall(
     except ArtifactError:
         # The push reports it; everything before the damage is useful.
         pass
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as executor:
-        places = _Places(target, executor.map, on_step)
+    with concurrent_requests() as map_requests:
+        places = _Places(target, map_requests, on_step)
         places.recall_layers(survey.images)
         places.recall_blobs(survey.blobs)
 
@@ -129,7 +129,7 @@ class _Places:
     """The repositories of the archive's images, several of them looked up at a time."""
 
     target: Target
-    map: Callable[..., Iterator[Any]]
+    map_requests: RequestMap
     on_step: Callable[[], None]
 
     def recall_layers(self, images: Sequence[_Image]) -> None:
@@ -143,7 +143,7 @@ class _Places:
         stored: dict[tuple[str, str, str], StoredLayer] = {}
         holders: dict[str, dict[str, None]] = {}
         wanted = {diff_id for image in images for diff_id in image.places}
-        found: Iterator[list[_Found]] = self.map(self._layers_in, tags, tags.values())
+        found = self.map_requests(self._layers_in, tags, tags.values())
         for repository, layers in zip(tags, found, strict=True):
             self.on_step()
             for config, layer in layers:
@@ -169,7 +169,7 @@ class _Places:
         """Record the layers that are stored unchanged and exist."""
         state = self.target.state
         paths = [path for _, path in blobs.values()]
-        holders: Iterator[str | None] = self.map(self._holder, blobs, paths)
+        holders = self.map_requests(self._holder, blobs, paths)
         for digest, repository in zip(blobs, holders, strict=True):
             self.on_step()
             if repository and state.blob(digest):

@@ -84,7 +84,7 @@ def test_another_login_replaces_the_files_and_what_a_crash_left(
     login()
     accounts = tmp_path / "unit" / "juju" / "accounts.yaml"
     accounts.chmod(0o644)
-    (accounts.parent / ".accounts.yaml.new").write_text("half of i")
+    (accounts.parent / "accounts.yaml.incoming").write_text("half of i")
     login(credentials=Credentials("deployer", "changed"))
     assert mode(accounts) == 0o600
     assert "changed" in accounts.read_text()
