@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import Testbed, TestbedError, builds
@@ -46,9 +47,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     testbed = Testbed()
     if arguments.command == "build":
-        testbed.build()
-        build_registries()
-        builds.juju_3_client()
+        install_packages()
+        with ThreadPoolExecutor(1) as executor:
+            others = executor.submit(_build_for_functional_tests)
+            testbed.build()
+            others.result()
         return 0
     if arguments.command == "exec":
         return subprocess.run(testbed.command(arguments.words)).returncode
@@ -66,6 +69,11 @@ def _run(arguments: argparse.Namespace) -> int:
         "destroy": testbed.destroy,
     }[arguments.command]()
     return 0
+
+
+def _build_for_functional_tests() -> None:
+    build_registries()
+    builds.juju_3_client()
 
 
 if __name__ == "__main__":

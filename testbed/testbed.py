@@ -85,16 +85,15 @@ class Testbed:
     def build(self) -> None:
         """Install and build everything that is kept between runs."""
         install_packages()
-        # Root file systems wait for downloads and the disk while the compiler has the cores.
-        with ThreadPoolExecutor(1) as executor:
-            root = executor.submit(rootfs.charm_build)
+        # Downloads and the linker leave cores idle, which another build uses.
+        with ThreadPoolExecutor() as executor:
+            others = [executor.submit(rootfs.charm_build), executor.submit(_build_juju)]
             builds.pause()
-            builds.juju()
-            builds.controller_agent()
             builds.kubernetes()
             builds.etcd()
             builds.coredns()
-            root.result()
+            for other in others:
+                other.result()
 
     def up(self) -> None:
         """Bring everything up that is not; repair what died."""
@@ -270,3 +269,8 @@ class Testbed:
             (self.kubectl_wrapper, builds.kubernetes() / "kubectl"),
         ):
             write_wrapper(path, self._space.enter, program, self._controller.environment)
+
+
+def _build_juju() -> None:
+    builds.juju()
+    builds.controller_agent()
