@@ -315,7 +315,7 @@ def test_checksums_that_are_there(outside: Outside, tmp_path: Path, capsys: Capt
     assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
     assert "somebody-elses.iso, which ckf-airgap pack did not write" in error
-    assert "move this file elsewhere" in error
+    assert "move SHA256SUMS elsewhere" in error
     sums.unlink()
     signature = sums.with_name("SHA256SUMS.minisig")
     signature.touch()

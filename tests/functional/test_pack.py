@@ -359,4 +359,4 @@ def test_one_architecture_of_several(outside: Outside, tmp_path: Path, capsys: C
     index["manifests"] = entries[:1]
     registry.put_manifest(f"{folder}/{name}", tag, json.dumps(index).encode(), kind)
     assert main(words(outside, tmp_path, "--architecture", "arm64")) == 2
-    assert "is not there for arm64, but for amd64" in capsys.readouterr().err
+    assert "does not exist for arm64, only for amd64" in capsys.readouterr().err

@@ -134,8 +134,8 @@ def test_a_connection_on_which_nothing_comes_any_more_counts_as_broken(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.packing.skopeo._PATIENCE_SECONDS", 3.0)
-    # On a busy machine the patience may also end with what is only slow: that is tried again.
+    monkeypatch.setattr("ckf_airgap.packing.skopeo._TIMEOUT_SECONDS", 3.0)
+    # On a busy machine, an answer that is only slow may time out too: it is requested again.
     monkeypatch.setattr("ckf_airgap.packing.skopeo._ATTEMPTS", 100)
     gate = Gate(lambda _: False)
     stalls = ["/manifests/", "/blobs/", "in the middle", "in the middle"]

@@ -67,7 +67,7 @@ def test_a_registry_that_gives_nonsense(
         outside.configure(host)
         assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
-    assert re.search("not one of an image|is damaged|is not JSON", error), error
+    assert re.search("is not an image manifest|is damaged|is not JSON", error), error
     assert "skopeo inspect --raw" in error
     assert not list((tmp_path / "packed").glob("*.tar.gz"))
 
@@ -94,7 +94,7 @@ def test_bytes_that_are_changed_on_the_way_are_not_taken(
         outside.configure(host)
         assert main(words(outside, tmp_path)) == 2
     error = capsys.readouterr().err
-    assert "bytes that differ from its digest" in error
+    assert "content that does not match its digest" in error
     assert not list((tmp_path / "packed").glob("*.tar.gz"))
 
 

@@ -113,11 +113,11 @@ REFUSED: list[tuple[Change, str]] = [
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "other.html"),
-        "it does not contain the documents, or others",
+        "its documents are missing or have unexpected names",
     ),
     (
         lambda folder: write_command(folder / "command", __version__, "index.html", "../x"),
-        "it does not contain the documents, or others",
+        "its documents are missing or have unexpected names",
     ),
     (lambda folder: write_charm(folder / "command"), "it contains no code"),
 ]

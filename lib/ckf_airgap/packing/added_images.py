@@ -16,13 +16,13 @@ def read_added_images(
     """Read the files of ``--add-images``.
 
     Args:
-        files: The name and the text of each.
+        files: The name and the text of each file.
 
     Returns:
         The images of lists and manifests, and those with a purpose.
 
     Raises:
-        ConfigurationError: A file is neither of the three, or names no image.
+        ConfigurationError: A file is none of the three, is invalid, or names no image.
     """
     images: list[ImageReference] = []
     user_images = UserImages()
@@ -38,20 +38,22 @@ def images_in(text: str, name: str) -> tuple[ImageReference, ...]:
     """Find the images that a file names.
 
     Args:
-        text: One image on each line, with comments after ``#``; or Kubernetes manifests in YAML,
-            in which every value counts whose key and form are those of an image.
+        text: One image on each line, with comments after ``#``; or Kubernetes manifests in YAML.
+            In manifests, a value counts if it is an image reference with a ``/``, and "image" is
+            in its key or, for an environment variable, in the name of the variable.
         name: The name of the file, for messages.
 
     Returns:
         The images, each once.
 
     Raises:
-        ConfigurationError: A line is not an image reference, or the file names no image.
+        ConfigurationError: A line is not an image reference, the text is neither a list nor YAML,
+            or it names no image.
     """
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    words = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
-    if words and all(" " not in word and not word.endswith(":") for word in words):
-        return tuple(dict.fromkeys(parse_image(word) for word in words))
+    items = [line.removeprefix("- ").strip("\"' ") for line in lines if line and line != "---"]
+    if items and all(" " not in item and not item.endswith(":") for item in items):
+        return tuple(dict.fromkeys(parse_image(item) for item in items))
     found: dict[ImageReference, None] = {}
     try:
         for document in load_all_strings(text):

@@ -48,28 +48,30 @@ class FetchProgress:
 class ImageArchiveWriter:
     """Writes one images.tar.gz, or continues that of an earlier run.
 
-    A journal beside it lists the layers that are on the disk and verified.
+    A journal beside the archive lists the layers that are on the disk and verified.
 
     Attributes:
-        files: The files that it is written to.
+        files: The files of the archive.
     """
 
     def __init__(self, path: Path, parts: list[Part], part_size: int = 0) -> None:
-        """Open the file of an earlier run, if there is one.
+        """Read the journal of an earlier run, if there is one.
 
         Args:
-            path: The file. Its directory must exist.
-            parts: Its parts, in order; the first one is its record. If those of an earlier run
-                differ, it starts over.
-            part_size: The size of the files that it is split into, in bytes; 0 for one file.
+            path: The archive. Its directory must exist.
+            parts: The parts of the archive, in order; the first one is its record. If an earlier
+                run had other parts, all layers are fetched again.
+            part_size: The size of the files that the archive is split into, in bytes; 0 for one
+                file.
 
         Raises:
-            ConfigurationError: This size is too small.
+            ConfigurationError: The record does not fit into ``part_size``, or the journal is not
+                a regular file of this user.
         """
         self._parts = parts
         self._offsets: list[int] = []
         self._total = 0
-        # The first part of each layer, and its further ones.
+        # The first occurrence of each layer, and the others: each with its offset.
         self._first: dict[str, tuple[int, LayerPart]] = {}
         self._copies: list[tuple[int, LayerPart]] = []
         for part in parts:
@@ -86,7 +88,7 @@ class ImageArchiveWriter:
         if not self.files.are_there:
             journal.unlink(missing_ok=True)
         head = {"format": _FORMAT, "parts": self._identity()}
-        self._journal = Journal(journal, head, self._take, "what has been fetched")
+        self._journal = Journal(journal, head, self._apply, "what has been fetched")
         self._lock = threading.Lock()
         self._fetched = sum(self._first[digest][1].layer.blob.size for digest in self._sizes)
         self._stopped = threading.Event()
@@ -142,7 +144,7 @@ class ImageArchiveWriter:
                     if any(thread.done() and thread.exception() for thread in threads):
                         break
             finally:
-                # The others stop too if one fails, and all of them at an interrupt.
+                # If one thread fails, and after an interrupt, stop all of them.
                 self._stopped.set()
                 for blobs in self._readers:
                     blobs.interrupt()
@@ -151,14 +153,14 @@ class ImageArchiveWriter:
         tell(FetchProgress(self._fetched, total))
 
     def finish(self, assembled: Callable[[tuple[str, ...]], list[Part]]) -> None:
-        """Write everything but the layers, which completes the file except for its name.
+        """Write everything but the layers; the archive is then complete.
 
         Args:
-            assembled: Gives the parts, with the sizes of the layers filled in, for a record of
-                the starts of the files.
+            assembled: Returns the parts, with the sizes of the layers filled in. Its argument is
+                the ``part_starts`` of the record; empty while they are unknown.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: A file cannot be read or written.
         """
         parts = assembled(())
         with self.files.open() as file:
@@ -182,11 +184,11 @@ class ImageArchiveWriter:
     def _identity(self) -> str:
         digest = hashlib.sha256()
         for part in self._parts:
-            what = part.content if isinstance(part, Text) else part.layer.blob.digest.encode()
-            digest.update(b"%d %d " % (part.length, len(what)) + what)
+            content = part.content if isinstance(part, Text) else part.layer.blob.digest.encode()
+            digest.update(b"%d %d " % (part.length, len(content)) + content)
         return digest.hexdigest()
 
-    def _take(self, record: Mapping[str, Any]) -> None:
+    def _apply(self, record: Mapping[str, Any]) -> None:
         digest = str(record["layer"])
         if digest in self._first:
             self._sizes[digest] = int(record["size"])
@@ -249,11 +251,11 @@ class LayerWriter:
 
     Attributes:
         written: The number of bytes returned for the archive.
-        content_size: The size of the uncompressed layer, if it is checked.
+        content_size: The size of the uncompressed layer; 0 if tar headers do not need it.
     """
 
     def __init__(self, part: LayerPart) -> None:
-        """Begin one."""
+        """Start a layer."""
         self._part = part
         self._blob = part.layer.blob
         self._digest = hashlib.sha256()
@@ -264,14 +266,14 @@ class LayerWriter:
 
     @property
     def content_size(self) -> int:
-        """The size of the uncompressed layer; 0 if it is not needed."""
+        """The size of the uncompressed layer; 0 if tar headers do not need it."""
         return self._gunzip.size if self._gunzip else 0
 
     def take(self, data: bytes) -> bytes:
         """Add a piece of the blob; return what to write.
 
         Raises:
-            DownloadError: It is too long.
+            DownloadError: The blob is longer than its manifest says.
         """
         self._size += len(data)
         if self._size > self._blob.size:
@@ -282,11 +284,12 @@ class LayerWriter:
         return self._count(self._stored.add(data) if self._stored else data)
 
     def finish(self) -> bytes:
-        """Return the rest, if the blob has its digest.
+        """Check the complete blob; return the rest of what to write.
 
         Raises:
-            DownloadError: Its digest differs.
-            ArtifactError: The digest matches, but it is no gzip layer of this image.
+            DownloadError: The size or the digest of the blob differs.
+            ArtifactError: The digest matches, but the blob is not gzip, or its content does not
+                have the layer's diff ID.
         """
         if self._size != self._blob.size or f"sha256:{self._digest.hexdigest()}" != (
             self._blob.digest
@@ -324,7 +327,7 @@ class _Gunzip:
                 self.size += len(content)
                 data = self._member.unconsumed_tail or self._member.unused_data
         except GZIP_ERRORS as error:
-            # It may only have been damaged on the way: its digest shows that.
+            # The digest is checked first: it differs if the layer was damaged on the way.
             self._damage = str(error)
 
     def finish(self) -> None:

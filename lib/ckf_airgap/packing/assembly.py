@@ -1,11 +1,11 @@
-"""The two formats of images.tar.gz, as a sequence of parts byte by byte.
+"""The two formats of images.tar.gz: the exact bytes of each, as a sequence of parts.
 
 Both are gzip files of many members (RFC 1952, section 2.2), which readers decode as one stream.
 Tar headers and documents are in stored (uncompressed) members. Layers are not compressed again:
 
 - in the ``docker save`` format the gzip blob of a layer, as its registry has it, **is** a member:
   decoded, it is the layer that such an archive contains;
-- in an OCI image layout each blob is in one stored member, once.
+- in an OCI image layout each layer appears once, in a stored member of its own.
 
 So the offset of every part is known before any layer is fetched: several layers can be fetched at
 a time, written to their offsets, and found again after an interruption. Only the uncompressed
@@ -45,7 +45,7 @@ LAYOUTS = ("docker", "oci")
 
 @dataclass(frozen=True)
 class Text:
-    """Known bytes.
+    """A part that is not a layer: tar headers, padding and small files.
 
     Attributes:
         content: The bytes, uncompressed.
@@ -58,12 +58,13 @@ class Text:
 
 @dataclass(frozen=True)
 class LayerPart:
-    """A layer.
+    """A part that is one layer.
 
     Attributes:
         layer: The layer.
-        pull: An image that has it.
-        is_stored: Whether it is in a stored gzip member; otherwise it is a member itself.
+        pull: An image that has it, with a digest.
+        is_stored: Whether it is the content of a stored gzip member; otherwise its blob is a
+            member itself.
     """
 
     layer: RemoteLayer
@@ -88,7 +89,7 @@ def assemble(
     part_size: int = 0,
     key: SecretKey | None = None,
 ) -> list[Part]:
-    """Compute the layout of images.tar.gz.
+    """Compute the parts of images.tar.gz.
 
     Args:
         layout: ``docker`` or ``oci``.
@@ -103,14 +104,14 @@ def assemble(
         The parts, in order; the first one is the record of the archive.
 
     Raises:
-        ConfigurationError: There would be too many files.
+        ConfigurationError: The archive would be split into too many files.
     """
     build = _docker_parts if layout == "docker" else _oci_parts
     parts = list(build(images, sizes, manifest.left_out))
     length = sum(part.length for part in parts)
 
-    def size_of(said: PackManifest) -> int:
-        return record_part(said, key).length + length
+    def size_of(record: PackManifest) -> int:
+        return record_part(record, key).length + length
 
     return [record_part(with_room(manifest, part_size, size_of), key), *parts]
 
@@ -120,7 +121,7 @@ def record_part(manifest: PackManifest, key: SecretKey | None) -> Text:
 
     Args:
         manifest: The record.
-        key: Signs it; None for not.
+        key: Signs the record; None for no signature.
     """
     text = TextWriter()
     content = manifest.encode()
@@ -159,7 +160,7 @@ def _docker_parts(
     members = member_names(images)
     text = TextWriter()
     for image in images:
-        layers = {each.diff_id: each for each in image.layers if each.diff_id not in left_out}
+        layers = {layer.diff_id: layer for layer in image.layers if layer.diff_id not in left_out}
         document = [
             {
                 "Config": _blob_path(image.image_id),
@@ -212,7 +213,7 @@ def _oci_parts(
 
 
 def oci_manifest(image: RemoteImage) -> bytes:
-    """Return the manifest of an image as the layout needs it.
+    """Return the manifest of an image as an OCI manifest, for the layout.
 
     Tools find only OCI manifests in a layout. A Docker manifest (Image Manifest Version 2, Schema
     2) differs only in its media types; config and layers are the same blobs.
@@ -221,7 +222,7 @@ def oci_manifest(image: RemoteImage) -> bytes:
         image: The image.
 
     Returns:
-        The manifest; that of the registry if it is an OCI manifest.
+        The manifest; byte for byte that of the registry if this is an OCI manifest.
     """
     if image.media_type == oci.OCI_MANIFEST:
         return image.manifest
@@ -272,7 +273,8 @@ class TextWriter:
 
         Args:
             content: The bytes.
-            room: The maximum number of bytes at their offset, if the final number is unknown.
+            room: The number of bytes to reserve, if the final number is unknown; None for the
+                length of ``content``.
         """
         self._pieces.append(content)
         self._room += len(content) if room is None else room
@@ -296,7 +298,7 @@ class TextWriter:
         self.add(_END)
 
     def take(self) -> Text:
-        """Return a part of what was added, and begin the next one."""
+        """Return what was added since the last part as a part, and start the next one."""
         part = Text(self.content, least_padded_size(self._room))
         self.__init__()
         return part
@@ -306,7 +308,7 @@ def _header(name: str, size: int) -> bytes:
     """Make a tar header with fixed owner, mode and time, so that equal input gives equal bytes."""
     member = tarfile.TarInfo(name)
     member.size = size
-    # Sizes of 8 GiB and more in the same 512 bytes; names of any length.
+    # This format has sizes of 8 GiB and more in the same 512 bytes, and names of any length.
     return member.tobuf(tarfile.GNU_FORMAT)
 
 

@@ -23,26 +23,29 @@ def charms_of_bundle(text: str, *, from_files: bool = False) -> tuple[CharmOrigi
         The charms, sorted by name, each once.
 
     Raises:
-        ConfigurationError: It is not a bundle, deploys a charm from two sources, or no charm.
+        ConfigurationError: The text is not a bundle, names no applications, deploys a charm from
+            two sources, or, without ``from_files``, from a file.
     """
     found: dict[str, CharmOrigin] = {}
     failures: list[AirgapError] = []
-    for item in read_bundle(text).applications:
-        if item.reference and item.reference.is_file and not from_files:
+    for application in read_bundle(text).applications:
+        reference = application.reference
+        if reference and reference.is_file and not from_files:
             failures.append(
                 ConfigurationError(
-                    f"the bundle deploys {item.name} from a file, not from Charmhub",
+                    f"the bundle deploys {application.name} from a file, not from Charmhub",
                     "give the directory of the charms with --charms",
                 )
             )
             continue
-        origin = _origin(item)
+        origin = _application_origin(application)
         other = found.setdefault(origin.name, origin)
         if other != origin:
             failures.append(
                 ConfigurationError(
                     f"the bundle deploys {other} and {origin}",
-                    "charms.tar.gz contains each charm once: give both applications the same one",
+                    "give both applications the same channel, base and revision: charms.tar.gz "
+                    "contains each charm once",
                 )
             )
     if failures:
@@ -60,9 +63,9 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
         The charms, sorted by name.
 
     Raises:
-        ConfigurationError: It is not such a map.
+        ConfigurationError: The text is not such a map, or a charm or revision in it is invalid.
     """
-    document = _document(text, "the channel map")
+    document = _channel_map(text)
     origins: list[CharmOrigin] = []
     for name, body in sorted(document.items()):
         details = {"channel": body} if body and isinstance(body, str) else body
@@ -72,32 +75,37 @@ def charms_of_channel_map(text: str) -> tuple[CharmOrigin, ...]:
             "revision",
         }:
             raise ConfigurationError(
-                f"the channel map gives no channel for {name}",
-                "write CHARM: CHANNEL, for example argo-controller: 3.4/stable",
+                f"the entry of {name} in the channel map is invalid",
+                "write CHARM: CHANNEL, for example argo-controller: 3.4/stable, or CHARM: "
+                "{channel, base, revision}",
             )
-        origins.append(_charm(name, cast(dict[str, Any], details)))
+        origins.append(_entry_origin(name, cast(dict[str, Any], details)))
     return tuple(origins)
 
 
-def _document(text: str, what: str) -> Mapping[str, Any]:
+def _channel_map(text: str) -> Mapping[str, Any]:
     try:
         document = load_strings(text)
     except DocumentError as error:
-        raise ConfigurationError(f"{what} is not valid YAML{error}", "correct it") from error
+        raise ConfigurationError(
+            f"the channel map is not valid YAML{error}", "correct it"
+        ) from error
     if not isinstance(document, dict) or not document:
-        raise ConfigurationError(f"{what} is not a map", "give a YAML file with a map")
+        raise ConfigurationError("the channel map is not a map", "give a YAML file with a map")
     return {str(key): value for key, value in cast(dict[Any, Any], document).items()}
 
 
-def _origin(item: TopologyApplication) -> CharmOrigin:
-    """Return the source of an application's charm; for a file, only its name."""
-    reference = item.reference
+def _application_origin(application: TopologyApplication) -> CharmOrigin:
+    """Return the source of an application's charm; for a charm file, only the charm's name."""
+    reference = application.reference
     if reference is None or reference.is_file:
-        return CharmOrigin(item.charm)
-    return CharmOrigin(item.charm, item.channel, item.base, reference.revision)
+        return CharmOrigin(application.charm)
+    return CharmOrigin(
+        application.charm, application.channel, application.base, reference.revision
+    )
 
 
-def _charm(name: str, details: Mapping[str, Any]) -> CharmOrigin:
+def _entry_origin(name: str, details: Mapping[str, Any]) -> CharmOrigin:
     if not is_charm(name):
         raise ConfigurationError(
             f"{name[:80]!r} is not the name of a charm", "write it as Charmhub does"

@@ -64,7 +64,7 @@ def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Compute the SHA-256 of files, several at a time.
 
     Args:
-        folder: Where the files are.
+        folder: The directory of the files.
         names: The files.
 
     Returns:

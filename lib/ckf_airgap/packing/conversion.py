@@ -1,4 +1,4 @@
-"""Compresses layers again with gzip that a ``docker save`` archive cannot contain unchanged."""
+"""Recompresses with gzip the layers that a ``docker save`` archive cannot contain unchanged."""
 
 import dataclasses
 import hashlib
@@ -30,20 +30,21 @@ def convert_layers(
     say: Callable[[str], None],
     left_out: Collection[str] = (),
 ) -> list[RemoteImage]:
-    """Fetch the layers that are not gzip, and compress them with it.
+    """Fetch the layers that are not compressed with gzip, and compress them with it.
 
     Args:
         images: The images.
         skopeo: Reaches their registries.
         folder: Where to keep converted layers; the next run finds them there.
-        say: Called with a line about each layer.
+        say: Called with a line about each layer to compress.
         left_out: The diff IDs of the layers that the archive leaves out, which stay as they are.
 
     Returns:
         The images, with those layers replaced.
 
     Raises:
-        AirgapError: A layer cannot be fetched, or differs from its digest or diff ID.
+        AirgapError: A layer cannot be fetched, decoded or written, or differs from its digest or
+            diff ID.
     """
     converted: dict[str, RemoteLayer] = {}
     result: list[RemoteImage] = []
@@ -101,7 +102,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
                     raise DecodingError("it ends in the middle")
         except DecodingError as error:
             damage = error
-            # It may only have been damaged on the way: its digest shows that.
+            # Read the rest: if the layer was damaged on the way, its digest differs.
             for _ in stored:
                 pass
         name = f"layer {layer.blob.digest} of {pull}"

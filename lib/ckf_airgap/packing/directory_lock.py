@@ -16,15 +16,15 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def locked(folder: Path) -> Generator[None]:
     """Lock a directory, which is created if missing and removed on exit if it is empty.
 
-    Whoever has the lock may remove the directory: the lock then ends, and another pack makes a
-    directory of its own.
+    The owner of the lock may remove the directory. That ends the lock: another pack then creates
+    and locks a new directory.
 
     Args:
         folder: The directory.
 
     Raises:
         ConfigurationError: Another pack has locked it, or another user could write to it.
-        StorageError: It cannot be created.
+        StorageError: It cannot be created or opened.
     """
     descriptor = _lock(folder)
     try:
@@ -62,7 +62,11 @@ def _lock(folder: Path) -> int:
 
 
 def _require_own(descriptor: int, folder: Path) -> None:
-    """Close the directory if another user could have put symbolic links in the place of files."""
+    """Raise an error if another user could have replaced files with symbolic links.
+
+    Raises:
+        ConfigurationError: Another user owns the directory or can write to it; it is closed.
+    """
     status = os.fstat(descriptor)
     if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE:
         return

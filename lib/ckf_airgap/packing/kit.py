@@ -48,7 +48,7 @@ _READ_SIZE = 1024 * 1024
 _VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)
 _JUJU_CURE = (
     "give --kit-juju the client of the juju snap, /snap/juju/current/bin/juju, from a machine "
-    "with that architecture"
+    "with the nodes' architecture"
 )
 _CHARM_CURE = "give --kit-charm the file that charmcraft pack makes for the nodes' architecture"
 _CONTROLLER_CURE = "give --kit-controller-charm the file that juju download juju-controller writes"
@@ -118,7 +118,7 @@ class Kit:
             ]
         documents = tuple(info.filename for info in infos)
         if f"{_DOCUMENTS}/index.html" not in documents or not all(map(is_kit_name, documents)):
-            raise _not_command(command, "it does not contain the documents, or others")
+            raise _not_command(command, "its documents are missing or have unexpected names")
         copied = filter(None, (charm, juju, command, controller_charm))
         size = sum(path.stat().st_size for path in copied)
         size += sum(info.file_size for info in infos)
@@ -221,7 +221,7 @@ class KitContents:
 
 
 def _whole(names: Sequence[str]) -> str:
-    """Return the name of an archive from its files: those of parts end in a dot and a number."""
+    """Return the name of an archive from its file names; a part's also has a dot and a number."""
     return names[0] if len(names) == 1 else names[0].rpartition(".")[0]
 
 
@@ -235,13 +235,13 @@ def _pattern(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{_whole(names)}.*"
 
 
-def _require_charm(path: Path, wanted: str, architecture: str, cure: str) -> None:
+def _require_charm(path: Path, expected: str, architecture: str, cure: str) -> None:
     try:
         name, architectures = CharmFile.read(path).name, architectures_of(path)
     except ArtifactError as error:
         raise ConfigurationError(error.problem, cure) from error
-    if name != wanted:
-        raise ConfigurationError(f"{path} is the charm {name}, not {wanted}", cure)
+    if name != expected:
+        raise ConfigurationError(f"{path} is the charm {name}, not {expected}", cure)
     if architectures and architecture not in architectures:
         found = ", ".join(sorted(architectures))
         raise ConfigurationError(f"{path} is for {found}, not for {architecture}", cure)
@@ -252,7 +252,7 @@ def _require_juju(path: Path, architecture: str) -> None:
         with os.fdopen(open_regular(path), "rb") as file:
             header = file.read(_ELF_HEADER_BYTES)
             machine = _MACHINES.get(int.from_bytes(header[18:20], "little"), "another CPU")
-            is_juju = header.startswith(_ELF) and _has(file.read, _JUJU_PROGRAM)
+            is_juju = header.startswith(_ELF) and _contains(file.read, _JUJU_PROGRAM)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror})", _JUJU_CURE
@@ -263,13 +263,13 @@ def _require_juju(path: Path, architecture: str) -> None:
         raise ConfigurationError(f"{path} is for {machine}, not for {architecture}", _JUJU_CURE)
 
 
-def _has(read: Callable[[int], bytes], text: bytes) -> bool:
+def _contains(read: Callable[[int], bytes], text: bytes) -> bool:
     """Return whether a file of any size contains a text."""
-    before = b""
+    tail = b""
     while data := read(_READ_SIZE):
-        if text in before + data:
+        if text in tail + data:
             return True
-        before = data[-len(text) :]
+        tail = data[-len(text) :]
     return False
 
 

@@ -39,7 +39,8 @@ def encode_kit_record(digests: Mapping[str, str]) -> bytes:
 def recorded_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of the kit in a directory, by its name.
 
-    The record counts if SHA256SUMS has its checksum, and a file if both have the same one.
+    The record is valid if SHA256SUMS has its checksum. A file counts if the record and SHA256SUMS
+    have the same checksum for it; its content is not read.
 
     Args:
         folder: The directory.
@@ -91,8 +92,8 @@ def foreign_files(folder: Path, names: Iterable[str]) -> list[str]:
         names: The names of the files of a kit.
 
     Returns:
-        Those of the names, and of their parents if they are not directories, sorted. A file that
-        was changed since is one of them.
+        Their names, sorted, including files that were changed since, and parents of the names
+        that are not directories.
     """
     known = recorded_files(folder)
     found: set[str] = set()

@@ -68,13 +68,13 @@ class PackSteps:
 
 
 @dataclass
-class _Memory:
-    """The lookups of earlier runs of the same request."""
+class _EarlierRuns:
+    """The downloads and lookups of earlier runs of the same request."""
 
     charms: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     images: dict[str, str] = field(default_factory=dict[str, str])
 
-    def take(self, record: Mapping[str, Any]) -> None:
+    def apply(self, record: Mapping[str, Any]) -> None:
         if "charm" in record:
             self.charms[str(record["charm"])] = record
         else:
@@ -97,18 +97,17 @@ class Packer:
         self._steps = steps
         self._folder = request.output / _PARTIAL
         self._publication = Publication(self._folder, request.output)
-        self._memory = _Memory()
+        self._earlier_runs = _EarlierRuns()
         self._unreadable: list[UnreadableCharm] = []
 
     def pack(self, *, dry_run: bool = False) -> Packed:
         """Pack, or only determine what would be packed.
 
         Args:
-            dry_run: Whether to stop before the archives are written. With ``docker``, layers that
-                are not gzip are fetched and converted even then, because their size is needed.
-                Charms are downloaded and kept, because they determine the list of images. Besides
-                these, only the working directory changes: the journal of the lookups, manifests,
-                configs and converted layers.
+            dry_run: Whether to stop before the archives are written. Only the working directory
+                changes. It keeps the charms (they determine the list of images), the journal of
+                the lookups, manifests and configs. With ``docker``, it also keeps the converted
+                layers that were not gzip, because their size is needed.
 
         Returns:
             The result.
@@ -120,7 +119,7 @@ class Packer:
         if not dry_run:
             with locked(self._folder):
                 self._publication.resume()
-        with locked(self._folder), self._remembering() as journal:
+        with locked(self._folder), self._opened_journal() as journal:
             charms = self._charms(journal)
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
@@ -145,7 +144,8 @@ class Packer:
             names: list[str] = []
             kit = self._request.kit
             try:
-                # After an interrupted publication, a dry run finds files of both packs.
+                # After an interrupted publication, which a dry run does not finish, the output
+                # directory has files of two packs.
                 if not self._publication.is_interrupted:
                     if kit:
                         self._publication.require_kit_place(kit.names)
@@ -171,7 +171,7 @@ class Packer:
         request = self._request
         added: list[str] = []
         if request.kit:
-            found = {
+            files = {
                 archive: self._publication.files_of(archive)
                 if is_there
                 else sorted(name for name in names if name.startswith(archive))
@@ -179,7 +179,7 @@ class Packer:
             }
             self._steps.say("writing the kit")
             contents = KitContents(
-                found[IMAGES], found[CHARMS], manifest, request.juju_version, request.key
+                files[IMAGES], files[CHARMS], manifest, request.juju_version, request.key
             )
             request.kit.write(self._folder, contents)
             added += request.kit.names
@@ -253,7 +253,7 @@ class Packer:
             client=self._request.juju,
             architecture=self._request.architecture,
             charmhub_url=self._request.charmhub_url,
-            known=self._memory.charms,
+            known=self._earlier_runs.charms,
             remember=journal.add,
         )
         return downloads.fetch(
@@ -281,10 +281,10 @@ class Packer:
 
         def found(image: RemoteImage) -> None:
             digest = image.pull.rpartition("@")[2]
-            if self._memory.images.get(str(image.reference)) != digest:
+            if self._earlier_runs.images.get(str(image.reference)) != digest:
                 journal.add({"image": str(image.reference), "digest": digest})
 
-        images = lookup.find(wanted, dict(self._memory.images), found)
+        images = lookup.find(wanted, dict(self._earlier_runs.images), found)
         # An image with several spellings of its reference is packed under one of them.
         names = {image.reference.upstream: image.name for image in images}
         manifest = PackManifest(
@@ -307,7 +307,7 @@ class Packer:
     def _check_plan(
         self, charms: CharmVersions, wanted: Sequence[ImageReference]
     ) -> tuple[str, ...]:
-        """Plan a deployment from these charms and images, to find missing ones."""
+        """Plan a deployment of these charms and images, to find missing ones; return warnings."""
         settings = PlanSettings.parse(location=_REGISTRY, bundle=self._request.bundle)
         inventory = Inventory(
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
@@ -321,7 +321,7 @@ class Packer:
         return tuple(str(item) for item in (*plan.missing_charms, *plan.missing, *plan.warnings))
 
     def _prepare(self, images: list[RemoteImage], manifest: PackManifest) -> ImageArchiveWriter:
-        """Compute the layout of the archive."""
+        """Convert the layers in ``images`` if necessary, and prepare to write images.tar.gz."""
         if self._request.layout == "docker":
             folder, say = self._subfolder("blobs"), self._steps.say
             images[:] = convert_layers(images, self._skopeo, folder, say, manifest.left_out)
@@ -336,7 +336,7 @@ class Packer:
 
         Args:
             packed: What is packed.
-            writer: Writes images.tar.gz; None if the archives are there already.
+            writer: Writes images.tar.gz; None if the output directory already has the archives.
             dry_run: Whether nothing is written.
         """
         kit = self._request.kit
@@ -352,14 +352,14 @@ class Packer:
         free = shutil.disk_usage(self._folder).free
         self._steps.say(
             f"{to_fetch:,} bytes to fetch; "
-            f"{needed:,} bytes of disk to fill in {self._request.output}, {free:,} free"
+            f"{needed:,} bytes of disk space needed in {self._request.output}, {free:,} free"
         )
         if needed > free and not dry_run:
             is_docker = self._request.layout == "docker"
-            less = "; --format oci needs less" if writer and is_docker else ""
+            hint = "; --format oci needs less" if writer and is_docker else ""
             raise StorageError(
                 f"{self._request.output} has {free:,} bytes free, but {needed:,} are needed",
-                f"free some space, or choose another directory with --output{less}",
+                f"free some space, or choose another directory with --output{hint}",
             )
 
     def _subfolder(self, name: str) -> Path:
@@ -371,12 +371,12 @@ class Packer:
         return folder
 
     @contextmanager
-    def _remembering(self) -> Generator[Journal]:
+    def _opened_journal(self) -> Generator[Journal]:
         head = {"format": _FORMAT, "request": self._request.identity}
         journal = Journal(
-            self._folder / "journal", head, self._memory.take, "what has been looked up"
+            self._folder / "journal", head, self._earlier_runs.apply, "what has been looked up"
         )
-        if self._memory.charms or self._memory.images:
+        if self._earlier_runs.charms or self._earlier_runs.images:
             self._steps.say(f"continuing an earlier run; to start over, remove {self._folder}")
         try:
             yield journal
@@ -389,12 +389,12 @@ def _only(
     origins: Iterable[CharmOrigin],
     unreadable: Iterable[UnreadableCharm],
 ) -> list[FetchedCharm]:
-    """Select the charms of a bundle, with its channels."""
+    """Select the charms of these origins; the newest of each gets the channel of its origin."""
     charms = list(charms)
     wanted = {origin.name: origin for origin in origins}
-    there = {charm.file.name for charm in charms}
-    require_readable([charm for charm in unreadable if charm.name in wanted.keys() - there])
-    if lacking := sorted(wanted.keys() - there):
+    available = {charm.file.name for charm in charms}
+    require_readable([charm for charm in unreadable if charm.name in wanted.keys() - available])
+    if lacking := sorted(wanted.keys() - available):
         raise ConfigurationError(
             f"the directory of --charms lacks {', '.join(lacking)}",
             "download them (juju download CHARM --channel CHANNEL), or leave --charms out",

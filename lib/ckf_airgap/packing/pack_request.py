@@ -62,7 +62,7 @@ class PackRequest:
     @property
     def identity(self) -> str:
         """The digest of what is fetched, independent of the format in which it is packed."""
-        what = [
+        fetched = [
             sorted(map(str, self.origins)),
             str(self.folder),
             self.bundle,
@@ -72,4 +72,4 @@ class PackRequest:
             *((DEFAULT,) if self.user_images.with_default else ()),
             *(sorted(map(str, self.upgrade_from.versions.items())) if self.upgrade_from else ()),
         ]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(fetched).encode()).hexdigest()

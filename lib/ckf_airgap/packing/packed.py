@@ -60,10 +60,12 @@ def packed_between(versions: CharmVersions, manifest: PackManifest) -> PackedBet
         versions: The packed charms, by version.
         manifest: The record of the archives.
     """
-    labels = {charm.path.name for charm in versions.between}
-    others = {str(image) for image in distinct_images(wanted_images(versions.newest))}
-    only = {str(image) for image in distinct_images(wanted_images(versions.between))} - others
+    files = {charm.path.name for charm in versions.between}
+    newest = {str(image) for image in distinct_images(wanted_images(versions.newest))}
+    only_between = {
+        str(image) for image in distinct_images(wanted_images(versions.between))
+    } - newest
     return PackedBetween(
-        tuple(charm for charm in manifest.charms if charm.file in labels),
-        tuple(image for image in manifest.images if image.name in only),
+        tuple(charm for charm in manifest.charms if charm.file in files),
+        tuple(image for image in manifest.images if image.name in only_between),
     )

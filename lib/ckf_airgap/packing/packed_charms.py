@@ -57,7 +57,7 @@ class CharmDownloads:
         known: Mapping[str, Mapping[str, Any]],
         remember: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        """Prepare.
+        """Store the arguments; nothing is downloaded yet.
 
         Args:
             folder: The directory for the charms. It must exist.
@@ -107,8 +107,8 @@ class CharmDownloads:
                 if charm.packed.sha256 == known["sha256"]:
                     return charm
         # Several versions of one charm may be downloaded at the same time.
-        which = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
-        incoming = self._folder / f"{origin.name}_{which}.incoming"
+        origin_hash = hashlib.sha256(str(origin).encode()).hexdigest()[:7]
+        incoming = self._folder / f"{origin.name}_{origin_hash}.incoming"
         with removed_on_exit(incoming):
             revision = retried(
                 lambda: download_charm(
@@ -124,9 +124,9 @@ class CharmDownloads:
                 raise DownloadError(
                     f"charm {origin}",
                     f"cannot be used: the download of this name is the charm {charm.name}",
-                    "see with juju info what is there, and correct the name",
+                    "look for the right name with juju info, and correct it",
                 )
-            version = f"r{revision}" if revision is not None else which
+            version = f"r{revision}" if revision is not None else origin_hash
             path = self._folder / f"{origin.name}_{version}.charm"
             os.replace(incoming, path)
         fetched = fetched_charm(path, revision, origin.channel)
@@ -152,8 +152,8 @@ def charms_in(folder: Path) -> tuple[list[FetchedCharm], list[UnreadableCharm]]:
 
     Raises:
         ConfigurationError: The directory does not exist, or has no charm.
-        ArtifactError: No charm is readable, or two have the same name and no different versions;
-            the message names all of these.
+        ArtifactError: No charm is readable, or two have the same name, and the same version or
+            none; the message names all of these.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -195,7 +195,7 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
         channel: Its channel, if known.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: It is not a charm, damaged or unreadable.
     """
     charm = CharmFile.read(path)
     try:
@@ -234,8 +234,8 @@ def write_charm_archive(
         ArtifactError: A charm can no longer be read.
     """
 
-    def size_of(said: PackManifest) -> int:
-        return sum(map(_length, _parts(charms, said, key)))
+    def size_of(record: PackManifest) -> int:
+        return sum(map(_length, _parts(charms, record, key)))
 
     manifest = with_room(manifest, part_size, size_of)
     files = PartFiles(path, manifest.archive_size, part_size)
@@ -244,11 +244,11 @@ def write_charm_archive(
     with files.open() as file:
         offset = 0
         for part in _parts(charms, manifest, key):
-            for piece in _written(part):
+            for piece in _encoded(part):
                 file.write(offset, piece)
                 offset += len(piece)
         record = record_part(replace(manifest, part_starts=tuple(file.starts())), key)
-        file.write(0, b"".join(_written(record)))
+        file.write(0, b"".join(_encoded(record)))
         file.flush()
     return files.names
 
@@ -257,11 +257,11 @@ def _length(part: Text | FetchedCharm) -> int:
     return part.length if isinstance(part, Text) else stored_size(part.packed.size)
 
 
-def _written(part: Text | FetchedCharm) -> Iterator[bytes]:
+def _encoded(part: Text | FetchedCharm) -> Iterator[bytes]:
     if isinstance(part, Text):
         yield padded_member(part.content, part.length)
     else:
-        yield from _stored(part)
+        yield from _stored_charm(part)
 
 
 def _parts(
@@ -278,7 +278,7 @@ def _parts(
     yield text.take()
 
 
-def _stored(charm: FetchedCharm) -> Iterator[bytes]:
+def _stored_charm(charm: FetchedCharm) -> Iterator[bytes]:
     member = StoredMember(charm.packed.size)
     digest = hashlib.sha256()
     try:
@@ -291,5 +291,5 @@ def _stored(charm: FetchedCharm) -> Iterator[bytes]:
             f"{charm.file.path} cannot be read ({error.strerror})", "download the charm again"
         ) from error
     if digest.hexdigest() != charm.packed.sha256:
-        raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run it again")
+        raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run pack again")
     yield member.finish()

@@ -78,7 +78,7 @@ def with_room(
                 f"{made.archive_size:,} bytes into {needed:,} parts; the maximum is {MOST_PARTS}",
                 f"give at least {least:,}B",
             )
-        # Each additional part only lengthens the record, so the count never shrinks and converges.
+        # A higher count only lengthens the record, so the count never shrinks, and the loop ends.
         if needed == count:
             return made
         count = needed
@@ -216,7 +216,7 @@ class OpenFiles:
                 raise disk_error(path, error) from error
 
     def starts(self) -> Iterator[str]:
-        """Return the SHA-256 of the start of each part after the first, for the record.
+        """Compute the SHA-256 of the start of each part after the first, for the record.
 
         Raises:
             StorageError: A part cannot be read.

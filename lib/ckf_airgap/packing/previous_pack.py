@@ -59,9 +59,9 @@ class PreviousPack:
         return cls(manifest, str(path))
 
     def difference(self, manifest: PackManifest) -> PackManifest:
-        """Mark the layers of a release that this pack has as left out.
+        """Mark as left out the layers of a release that this pack contains.
 
-        If this pack is itself a difference, it counts as having every layer in its record.
+        If this pack is itself a difference, every layer in its record counts as contained.
 
         Args:
             manifest: The record of the whole release.
@@ -73,13 +73,13 @@ class PreviousPack:
             ConfigurationError: This pack has a different format or CPU architecture.
         """
         before = self.manifest
-        for what, option, now, then in (
+        for noun, option, now, then in (
             ("format", "--format", manifest.layout, before.layout),
             ("architecture", "--architecture", manifest.architecture, before.architecture),
         ):
             if now != then:
                 raise ConfigurationError(
-                    f"{self.name} has the {what} {then}, so a difference to it cannot have {now}",
+                    f"{self.name} has the {noun} {then}, so a difference to it cannot have {now}",
                     f"pack with {option} {then}",
                 )
         # Prefer images that are the same in both releases: when a push is repeated, their tags
@@ -87,11 +87,14 @@ class PreviousPack:
         same = {(image.name, image.image_id) for image in manifest.images}
         images = sorted(before.images, key=lambda image: (image.name, image.image_id) not in same)
         if manifest.layout == "docker":
-            # A push finds these layers by the tag of their image. If the tag moves, another
-            # difference may have moved it before, and then it no longer leads to them.
+            # A push finds these layers by the tag of their image. Skip an image whose tag the
+            # new release moves: if another difference has already moved it, the tag no longer
+            # leads to the layers.
             ids = {_path_of(image): image.image_id for image in manifest.images}
             images = [
-                each for each in images if ids.get(_path_of(each), each.image_id) == each.image_id
+                image
+                for image in images
+                if ids.get(_path_of(image), image.image_id) == image.image_id
             ]
         found_in: dict[str, str] = {}
         for image in images:
@@ -113,7 +116,7 @@ class PreviousPack:
 
 
 def _path_of(image: PackedImage) -> object:
-    """Return the place of an image in a registry, however its name is spelled."""
+    """Return the path of an image in a registry, which all spellings of its name share."""
     reference = ImageReference.parse(image.name)
     return image_path(reference) if reference else image.name
 
@@ -133,7 +136,7 @@ def left_out_text(manifest: PackManifest) -> str:
     Args:
         manifest: The record of the difference.
     """
-    whole = [image for image in manifest.images if all(each.found_in for each in image.layers)]
+    whole = [image for image in manifest.images if all(layer.found_in for layer in image.layers)]
     return (
         f"{len(manifest.left_out)} layers ({manifest.left_out_bytes:,} bytes), including all "
         f"layers of {len(whole)} of {len(manifest.images)} images"

@@ -1,7 +1,7 @@
 """Moves finished archives to the output directory, where they replace earlier ones.
 
-Files that an earlier pack wrote there are removed; other files are kept, except a file with the
-same name. The next run finishes an interrupted publication.
+Files that an earlier pack wrote there are removed. Other files are kept, except one with the name
+of a new archive that is a single file. The next run finishes an interrupted publication.
 """
 
 import hashlib
@@ -47,9 +47,10 @@ from ckf_airgap.packing.kit_record import (
 IMAGES = "images.tar.gz"
 CHARMS = "charms.tar.gz"
 ARCHIVES = (CHARMS, IMAGES)
-"""The archives, in the order of their publication."""
-_MOVE_FILE = "move this file elsewhere, or choose another directory with --output"
-_MOVE_FILES = "move these files elsewhere, or choose another directory with --output"
+"""The archives, in the order of their lines in SHA256SUMS."""
+_MOVE = "move {} elsewhere, or choose another directory with --output"
+_MOVE_FILES = _MOVE.format("these files")
+_MOVE_CHECKSUMS = _MOVE.format(CHECKSUMS)
 _ARCHIVE_NAME = re.compile(r"(?:images|charms)\.tar\.gz(?:\.[0-9]{3})?")
 _MARK = "complete"
 
@@ -88,23 +89,25 @@ class Publication:
                 if key:
                     found.append(require_signed(archive, key.public))
                     continue
-                record = read_record(archive)
-                found.append(None if record and record.signature else read_pack_manifest(archive))
+                start = read_record(archive)
+                found.append(None if start and start.signature else read_pack_manifest(archive))
         except (ArtifactError, ConfigurationError):
             return False
         is_same = all(
-            each
-            and each.content == manifest
-            and each.part_size == (part_size if each.archive_size > part_size else 0)
-            for each in found
+            record
+            and record.content == manifest
+            and record.part_size == (part_size if record.archive_size > part_size else 0)
+            for record in found
         )
         return is_same and (key is None or bool(self._signed_lines(key)))
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Require that ``pack`` wrote all files in the output directory with names of the archive.
+        """Require that no foreign file in the output directory could be taken for the archive.
+
+        An archive that is a single file may replace a foreign file with its name.
 
         Args:
-            names: The file names of one archive: its own or those of its parts.
+            names: The file names of one new archive: its own or those of its parts.
 
         Raises:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
@@ -112,14 +115,14 @@ class Publication:
         self._require_own_checksums()
         path = self._output / _archive_name(names[0])
         own = set(_own_files(path))
-        strange = [
-            each.name
-            for each in (path, *parts_beside(path).values())
-            if each.exists() and each not in own and list(names) != [each.name]
+        foreign = [
+            file.name
+            for file in (path, *parts_beside(path).values())
+            if file.exists() and file not in own and list(names) != [file.name]
         ]
-        if strange:
+        if foreign:
             raise ConfigurationError(
-                f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
+                f"{self._output} has {listed(foreign, separator=', ')}, not written by ckf-airgap "
                 "pack, or damaged",
                 _MOVE_FILES,
             )
@@ -134,17 +137,17 @@ class Publication:
             ConfigurationError: There are such files, or a foreign SHA256SUMS.
         """
         self._require_own_checksums()
-        strange = foreign_files(self._output, [*names, KIT_RECORD])
-        # Refuse a directory such as docs/ that no earlier kit has made.
+        foreign = foreign_files(self._output, [*names, KIT_RECORD])
+        # Refuse a directory, for example documents/, that no earlier kit made.
         known = {name.partition("/")[0] for name in recorded_files(self._output)}
-        folders = {name.partition("/")[0] for name in names if "/" in name} - known
-        strange += sorted(name for name in folders if os.path.lexists(self._output / name))
-        self._refuse_kit_files(strange)
+        directories = {name.partition("/")[0] for name in names if "/" in name} - known
+        foreign += sorted(name for name in directories if os.path.lexists(self._output / name))
+        self._refuse_kit_files(foreign)
 
-    def _refuse_kit_files(self, strange: Iterable[str]) -> None:
-        if strange := list(dict.fromkeys(strange)):
+    def _refuse_kit_files(self, foreign: Iterable[str]) -> None:
+        if foreign := list(dict.fromkeys(foreign)):
             raise ConfigurationError(
-                f"{self._output} has {listed(strange, separator=', ')}, not written by ckf-airgap "
+                f"{self._output} has {listed(foreign, separator=', ')}, not written by ckf-airgap "
                 "pack --kit, or changed since",
                 _MOVE_FILES,
             )
@@ -154,7 +157,7 @@ class Publication:
         return sorted(path.name for path in _own_files(self._output / archive))
 
     def keep(self, added: Sequence[str] = (), key: SecretKey | None = None) -> None:
-        """Keep the archives of an earlier run, add missing checksums, sign them, and clean up.
+        """Keep the published archives; add missing checksums and the files of a kit; clean up.
 
         Args:
             added: Finished files of a kit to publish with the archives.
@@ -162,8 +165,9 @@ class Publication:
                 None to leave them unsigned.
 
         Raises:
-            ArtifactError: The checksums are not signed with the key.
-            ConfigurationError: A foreign file is in the place of a file of the kit.
+            ArtifactError: The checksums are not signed with the key, or lack an archive.
+            ConfigurationError: A foreign file is in the place of a file of the kit, or SHA256SUMS
+                is foreign.
             StorageError: A file cannot be read, written or moved.
         """
         files = self._files
@@ -173,7 +177,7 @@ class Publication:
         if key and missing:
             raise ArtifactError(
                 f"{CHECKSUMS} in {self._output} was changed while pack was running",
-                "run it again",
+                "run pack again",
             )
         staying = set(files) if added else {*files, *recorded_files(self._output)}
         kept = {name: line for name, line in lines.items() if name in staying}
@@ -205,23 +209,24 @@ class Publication:
         if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
             raise ConfigurationError(
                 f"{path.name} in {self._output} is not a regular file",
-                _MOVE_FILE,
+                _MOVE_CHECKSUMS,
             )
         if not path.exists() and path.with_name(CHECKSUMS_SIGNATURE).exists():
             raise ConfigurationError(
-                f"{self._output} has {CHECKSUMS_SIGNATURE} without {CHECKSUMS}", _MOVE_FILE
+                f"{self._output} has {CHECKSUMS_SIGNATURE} without {CHECKSUMS}",
+                _MOVE.format(CHECKSUMS_SIGNATURE),
             )
         known = recorded_files(self._output)
-        strange = [
+        foreign = [
             name
             for name in checksum_lines(self._output)
             if not (_ARCHIVE_NAME.fullmatch(name) or name in known)
         ]
-        if strange:
+        if foreign:
             raise ConfigurationError(
-                f"{path.name} in {self._output} lists {listed(strange, separator=', ')}, which "
+                f"{path.name} in {self._output} lists {listed(foreign, separator=', ')}, which "
                 "ckf-airgap pack did not write",
-                _MOVE_FILE,
+                _MOVE_CHECKSUMS,
             )
 
     def publish(
@@ -240,7 +245,8 @@ class Publication:
             present: The lines in SHA256SUMS of files to keep in the output directory, by name.
 
         Raises:
-            ConfigurationError: A foreign file is in the place of one of them.
+            ConfigurationError: A foreign file is in the place of a file of the kit, or SHA256SUMS
+                is foreign.
             StorageError: A file cannot be read, written or moved.
         """
         present = present or {}
@@ -251,7 +257,8 @@ class Publication:
         if kit:
             self.require_kit_place(kit)
             lines = self._write_kit_record(kit)
-            # The record is moved last: until then, the old one lists the old files.
+            # resume moves the files in reverse order, so it moves the record after the other files
+            # of the kit: until then, the old record lists the old files.
             kit.insert(0, KIT_RECORD)
         else:
             self._require_own_checksums()

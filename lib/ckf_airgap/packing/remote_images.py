@@ -20,7 +20,7 @@ from ckf_airgap.packing.skopeo import Skopeo, other_bytes, retried
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
 _LARGEST_CONFIG = 8 * 1024 * 1024
-_CURE = "look at it with skopeo inspect --raw; leave it out, or name another"
+_CURE = "inspect the image with skopeo inspect --raw; leave it out, or name another"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RemoteLayer:
         blob: Its blob.
         media_type: Its media type in the manifest.
         diff_id: The digest of its uncompressed content.
-        path: A file with it, or None.
+        path: A local file with the blob; None if only the registry has it.
     """
 
     blob: Blob
@@ -94,12 +94,13 @@ class RemoteImages:
     """Looks up images, and keeps their manifests and configs in a directory."""
 
     def __init__(self, skopeo: Skopeo, architecture: str, folder: Path) -> None:
-        """Prepare.
+        """Store the arguments; nothing is looked up yet.
 
         Args:
             skopeo: Reaches the registries.
             architecture: The CPU architecture to choose if there are several.
-            folder: The directory for manifests and configs, by their digests. It must exist.
+            folder: The directory for manifests and configs, in files named after their digests.
+                It must exist.
         """
         self._skopeo = skopeo
         self._architecture = architecture
@@ -115,7 +116,8 @@ class RemoteImages:
 
         Args:
             references: The images.
-            known: The digests of images that were looked up before: a tag may have moved since.
+            known: The digests of images that earlier runs looked up, by reference. They take
+                precedence over tags, which may have moved since.
             on_found: Called with each image, in another thread.
 
         Returns:
@@ -137,13 +139,13 @@ class RemoteImages:
     def _find(self, reference: ImageReference, known: str | None) -> RemoteImage:
         name = reference.name
         digest = known or reference.digest
-        # skopeo does not accept a tag with a digest.
-        asked = f"{name}@{digest}" if digest else f"{name}:{reference.version}"
-        manifest, document = self._manifest(asked, digest)
+        # skopeo does not accept a reference with both a tag and a digest.
+        requested = f"{name}@{digest}" if digest else f"{name}:{reference.version}"
+        manifest, document = self._manifest(requested, digest)
         for _ in range(_DEEPEST_INDEX):
             if "manifests" not in document:
                 break
-            digest = self._choose(document, asked)
+            digest = self._choose(document, requested)
             manifest, document = self._manifest(f"{name}@{digest}", digest)
         pull = f"{name}@{sha256_of(manifest)}"
         try:
@@ -153,19 +155,19 @@ class RemoteImages:
             layers = [(_blob(layer), str(layer["mediaType"])) for layer in document["layers"]]
         except (KeyError, TypeError, ValueError):
             raise ArtifactError(
-                f"{asked} has a manifest that is not one of an image (Docker schema 2 or OCI)",
+                f"the manifest of {requested} is not an image manifest (Docker schema 2 or OCI)",
                 _CURE,
             ) from None
         content = self._config(pull, config)
-        details = read_config(content, asked, _CURE)
+        details = read_config(content, requested, _CURE)
         count = len(details.diff_ids)
         if count != len(layers):
             raise ArtifactError(
-                f"{asked} has {len(layers)} layers of which its config names {count}",
+                f"{requested} has {len(layers)} layers, but its config lists {count}",
                 _CURE,
             )
         if details.architecture and details.architecture != self._architecture:
-            raise self._wrong_architecture(asked, [details.architecture])
+            raise self._wrong_architecture(requested, [details.architecture])
         return RemoteImage(
             reference,
             pull,
@@ -178,17 +180,17 @@ class RemoteImages:
             ),
         )
 
-    def _manifest(self, asked: str, digest: str | None) -> tuple[bytes, dict[str, Any]]:
+    def _manifest(self, requested: str, digest: str | None) -> tuple[bytes, dict[str, Any]]:
         kept = self._kept(digest) if digest else None
-        content = kept or self._skopeo.manifest(asked)
+        content = kept or self._skopeo.manifest(requested)
         if digest and sha256_of(content) != digest:
-            raise other_bytes(asked)
+            raise other_bytes(requested)
         try:
             document = json.loads(content)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise ArtifactError(f"the manifest of {asked} is not JSON", _CURE)
+            raise ArtifactError(f"the manifest of {requested} is not JSON", _CURE)
         if not kept:
             self._keep(content)
         return content, cast(dict[str, Any], document)
@@ -211,27 +213,27 @@ class RemoteImages:
                     raise other_bytes(pull)
         return bytes(content)
 
-    def _choose(self, index: dict[str, Any], asked: str) -> str:
+    def _choose(self, index: dict[str, Any], requested: str) -> str:
         """Choose the image of an index for the architecture (OCI Image Specification, "Index")."""
-        offered: list[str] = []
+        available: list[str] = []
         try:
             for entry in cast(list[dict[str, Any]], index["manifests"]):
                 platform: dict[str, Any] = entry.get("platform") or {}
                 if platform.get("os") not in ("linux", None):
                     continue
-                offered.append(str(platform.get("architecture")))
-                if offered[-1] == self._architecture:
+                available.append(str(platform.get("architecture")))
+                if available[-1] == self._architecture:
                     return _digest(entry["digest"])
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise ArtifactError(f"the index of {asked} is damaged", _CURE) from None
-        raise self._wrong_architecture(asked, offered)
+            raise ArtifactError(f"the index of {requested} is damaged", _CURE) from None
+        raise self._wrong_architecture(requested, available)
 
-    def _wrong_architecture(self, asked: str, offered: list[str]) -> DownloadError:
+    def _wrong_architecture(self, requested: str, available: list[str]) -> DownloadError:
         return DownloadError(
-            asked,
-            f"is not there for {self._architecture}, but for "
-            f"{', '.join(dict.fromkeys(offered)) or 'nothing'}",
-            "choose another with --architecture, or name an image that has it",
+            requested,
+            f"does not exist for {self._architecture}, only for "
+            f"{', '.join(dict.fromkeys(available)) or 'no architecture'}",
+            "choose another architecture with --architecture, or name an image for this one",
         )
 
     def _kept(self, digest: str) -> bytes | None:

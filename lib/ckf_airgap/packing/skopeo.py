@@ -33,8 +33,8 @@ _READ_SIZE = 1024 * 1024
 # The protocol of the image proxy allows 32 KiB in either direction.
 _MESSAGE_SIZE = 32 * 1024
 _STOP_SECONDS = 5
-# skopeo itself waits for ever on a connection that sends nothing.
-_PATIENCE_SECONDS = 120.0
+# skopeo itself waits forever on a connection that sends nothing.
+_TIMEOUT_SECONDS = 120.0
 _INSTALL = "install skopeo 1.6 or newer (apt install skopeo, snap install skopeo)"
 
 
@@ -44,7 +44,7 @@ class SkopeoSettings:
 
     Attributes:
         program: The executable.
-        authfile: The file with the accounts; None for skopeo's default.
+        authfile: The auth file with the accounts; None for skopeo's default.
         certificates: A file of PEM certificates to trust besides those of the system, or None.
     """
 
@@ -54,7 +54,7 @@ class SkopeoSettings:
 
 
 class Skopeo:
-    """Reads images from registries. Every method raises DownloadError if that fails."""
+    """Reads images from registries. A failed read raises DownloadError."""
 
     def __init__(self, settings: SkopeoSettings) -> None:
         """Store the arguments; nothing is run yet."""
@@ -104,24 +104,24 @@ class Skopeo:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
-                timeout=_PATIENCE_SECONDS,
+                timeout=_TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise _failure(image, _nothing_came()) from error
+            raise _failure(image, _no_data()) from error
         if done.returncode:
             raise _failure(image, _last_message(done.stderr.decode(errors="replace")))
         return done.stdout
 
     @contextmanager
     def blobs(self) -> Generator["BlobReader"]:
-        """Start a process that reads one blob after the other.
+        """Provide a reader of blobs, whose process starts with the first read and ends on exit.
 
         Yields:
             The reader, for one thread.
         """
         command = [self._settings.program, "experimental-image-proxy", *self._flags()]
-        with tempfile.TemporaryFile() as said:
-            reader = BlobReader(command, said)
+        with tempfile.TemporaryFile() as error_output:
+            reader = BlobReader(command, error_output)
             try:
                 yield reader
             finally:
@@ -144,15 +144,15 @@ class BlobReader:
     reply.
     """
 
-    def __init__(self, command: list[str], said: IO[bytes]) -> None:
+    def __init__(self, command: list[str], error_output: IO[bytes]) -> None:
         """Store the arguments; the process starts when it is needed.
 
         Args:
-            command: The image proxy.
-            said: A file for its error output.
+            command: The command that starts the image proxy.
+            error_output: A file for the error output of the proxy.
         """
         self._command = command
-        self._said = said
+        self._error_output = error_output
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._images: dict[str, int] = {}
@@ -168,7 +168,7 @@ class BlobReader:
             Its bytes, in pieces of at most 1 MiB, which the caller must check.
 
         Raises:
-            DownloadError: It failed, possibly after some bytes.
+            DownloadError: The blob cannot be fetched. Some pieces may have been yielded.
         """
         is_complete = False
         try:
@@ -186,14 +186,14 @@ class BlobReader:
             is_complete = True
         finally:
             if not is_complete:
-                # The process may still be busy with it.
+                # The process may still be sending the blob.
                 self.stop()
 
     def _next(self, image: str, stream: IO[bytes]) -> bytes:
         poll = select.poll()
         poll.register(stream, select.POLLIN)
-        if not poll.poll(_PATIENCE_SECONDS * 1000):
-            raise _failure(image, _nothing_came())
+        if not poll.poll(_TIMEOUT_SECONDS * 1000):
+            raise _failure(image, _no_data())
         return stream.read(_READ_SIZE)
 
     def interrupt(self) -> None:
@@ -214,14 +214,14 @@ class BlobReader:
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._socket = own
-            own.settimeout(_PATIENCE_SECONDS)
+            own.settimeout(_TIMEOUT_SECONDS)
             self._process = subprocess.Popen(
                 [*self._command, "--sockfd", str(other.fileno())],
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                # This program handles an interrupt, not skopeo.
+                stderr=self._error_output,
+                # An interrupt (Ctrl-C) must reach this program, but not skopeo.
                 start_new_session=True,
             )
 
@@ -259,7 +259,7 @@ class BlobReader:
             answer, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_SIZE, 1)
             document: dict[str, Any] = json.loads(answer)
         except TimeoutError as error:
-            raise _failure(image, _nothing_came()) from error
+            raise _failure(image, _no_data()) from error
         except (OSError, ValueError) as error:
             raise self._ended(image, error) from error
         if not document["success"]:
@@ -268,9 +268,9 @@ class BlobReader:
         return document["value"], pipe, int(document["pipeid"])
 
     def _ended(self, image: str, error: Exception) -> DownloadError:
-        self._said.seek(0)
-        said = _last_message(self._said.read().decode(errors="replace"))
-        return _failure(image, f"skopeo ended: {said or error}")
+        self._error_output.seek(0)
+        message = _last_message(self._error_output.read().decode(errors="replace"))
+        return _failure(image, f"skopeo ended: {message or error}")
 
 
 def retried(fetch: Callable[[], Fetched]) -> Fetched:
@@ -296,21 +296,21 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
 
 
 def other_bytes(what: str) -> DownloadError:
-    """Return the error for content whose digest differs.
+    """Return the error for content that does not match its digest.
 
     Args:
         what: The name of the content.
     """
     return DownloadError(
         what,
-        "cannot be fetched: its registry sends bytes that differ from its digest",
+        "cannot be fetched: its registry sends content that does not match its digest",
         "check for a proxy or a mirror in between, then run it again: it continues",
         is_transient=True,
     )
 
 
-def _nothing_came() -> str:
-    return f"nothing came for {_PATIENCE_SECONDS:g} s"
+def _no_data() -> str:
+    return f"no data for {_TIMEOUT_SECONDS:g} s"
 
 
 def _last_message(output: str) -> str:
@@ -322,7 +322,8 @@ def _last_message(output: str) -> str:
     return found[1].replace('\\"', '"') if found else lines[-1]
 
 
-# The meaning of messages of registries and of skopeo, in the order in which they are matched.
+# Patterns in messages of registries and skopeo, each with its problem and cure; the first match
+# counts.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"no space left",
@@ -337,8 +338,8 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"unauthorized|authentication required|denied|\b40[13]\b|credentials|invalid username",
         "its registry demands an account, refuses the account, or has no such image",
-        "skopeo login {host}, or name the file of the accounts with --authfile; and see that the "
-        "name is right",
+        "log in (skopeo login {host}), or give the auth file with --authfile; check the image's "
+        "name too",
     ),
     (
         r"manifest unknown|name unknown|repository name not known|not found|\b404\b",
@@ -348,14 +349,14 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"x509|certificate|tls:",
         "its registry is not trusted",
-        "give the certificate of its authority with --registry-ca",
+        "give the certificate of its CA with --registry-ca",
     ),
 )
 
 
 def _failure(image: str, message: str) -> DownloadError:
     host = registry_host(image)
-    # skopeo repeats the request.
+    # The error starts with the image already.
     message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
     if re.search("corrupted blob|does not match digest", message):
         return other_bytes(image)

@@ -54,11 +54,12 @@ class UpgradeStart:
         """
         rules = load_rules()
         versions: dict[str, Version] = {}
-        for item in read_bundle(text).applications:
-            version = Version.find(item.channel or "")
-            if item.charm in rules.charms_with_versions and version:
+        for application in read_bundle(text).applications:
+            charm = application.charm
+            version = Version.find(application.channel or "")
+            if charm in rules.charms_with_versions and version:
                 # Of several applications, use the oldest: its upgrade has the most steps.
-                versions[item.charm] = min(version, versions.get(item.charm, version))
+                versions[charm] = min(version, versions.get(charm, version))
         release = rules.release_of(versions.items())
         for charm in (rule.charm for rule in rules.minors):
             if charm not in versions and release and charm in release.versions:

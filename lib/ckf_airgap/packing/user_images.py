@@ -1,4 +1,4 @@
-"""Images that users take, each with what it is for."""
+"""The images that users choose, by purpose."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,15 @@ from ckf_airgap.packing.wanted_images import parse_image
 from ckf_airgap.upgrades.rules import load_rules
 
 PURPOSES = ("jupyter", "vscode", "rstudio", "pipelines", "runtimes", "other")
-"""What an image may be for; the first three are notebooks."""
+"""The purposes that an image may have; the first three are for notebooks."""
 PIPELINES = "pipelines"
 DEFAULT = "default"
 """The placeholder for the base image that the pipelines' SDK uses for steps without an image."""
 
-# By releases: of the SDK in the release's own notebooks (kubeflow/kubeflow, requirements.txt of
-# the example-notebook-servers) and of the SDK with the version of the release's backend. Each is
-# _DEFAULT_BASE_IMAGE in sdk/python/kfp/dsl/component_factory.py of kubeflow/pipelines.
+# The base images by release: of the SDK in the release's own notebooks (kubeflow/kubeflow,
+# requirements.txt of the example-notebook-servers), and of the SDK that has the version of the
+# release's backend. Each is _DEFAULT_BASE_IMAGE in sdk/python/kfp/dsl/component_factory.py of
+# kubeflow/pipelines.
 _BASE_IMAGES: Mapping[str, tuple[str, ...]] = {
     "1.7": ("python:3.7",),
     "1.8": ("python:3.7",),
@@ -36,11 +37,11 @@ BASE_IMAGES_OF_SDKS = (
 
 @dataclass(frozen=True)
 class UserImages:
-    """Images by what they are for.
+    """Images by purpose.
 
     Attributes:
-        images: For each purpose its images.
-        with_default: Whether to add the base image of pipelines, which depends on the release.
+        images: The images of each purpose.
+        with_default: Whether to add the base images of pipelines, which depend on the release.
     """
 
     images: Mapping[str, tuple[ImageReference, ...]] = field(
@@ -54,7 +55,7 @@ class UserImages:
         return tuple(image for images in self.images.values() for image in images)
 
     def joined(self, other: "UserImages") -> "UserImages":
-        """Return these and others, each once for a purpose."""
+        """Return these images and those of ``other``, each once per purpose."""
         both = {
             purpose: tuple(
                 dict.fromkeys((*self.images.get(purpose, ()), *other.images.get(purpose, ())))
@@ -67,7 +68,7 @@ class UserImages:
         )
 
     def for_release(self, charms: Iterable[CharmFile]) -> "UserImages":
-        """Return the images with the default ones of the release.
+        """Return the images, with the base images of the release if they are requested.
 
         Args:
             charms: The charms of the release.
@@ -93,13 +94,13 @@ def read_user_images(text: str, name: str) -> UserImages | None:
 
     Args:
         text: YAML.
-        name: What to call the file.
+        name: The name of the file, for messages.
 
     Returns:
-        The images; None where the text is something else: a list, or Kubernetes manifests.
+        The images; None if the text is something else: a list, or Kubernetes manifests.
 
     Raises:
-        ConfigurationError: It is such a map, and not valid.
+        ConfigurationError: The text is such a map, but not valid.
     """
     try:
         documents = load_all_strings(text)
@@ -123,7 +124,7 @@ def read_user_images(text: str, name: str) -> UserImages | None:
 
 
 def _has_purposes(document: object) -> bool:
-    """Tell a map of purposes from a manifest, also one with nothing but unknown purposes."""
+    """Return whether a document is a map of purposes, even if all of them are unknown."""
     if not isinstance(document, dict) or "apiVersion" in document or "kind" in document:
         return False
     content = cast(dict[Any, Any], document)
@@ -138,7 +139,7 @@ def _is_list_of_texts(value: object) -> bool:
 
 
 def _of_purpose(purpose: str, images: object, name: str) -> UserImages:
-    """Read what stands behind a purpose: a list, or one image by itself."""
+    """Read the value of a purpose: a list of images, or a single image."""
     items = [images] if isinstance(images, str) and images else images
     if not _is_list_of_texts(items):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The images to pack: Juju's own, references that the operator gives, and each image once."""
+"""Lists Juju's own images, parses image references, and merges spellings of the same image."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ from ckf_airgap.juju.juju_version import JujuVersion
 
 
 def juju_images(version: str, charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
-    """List Juju's own images: its agents, its database, and the bases of the charms.
+    """List Juju's own images: agents, database, and bases of the controller and of the charms.
 
     Args:
         version: The controller's version, for example ``3.6.8``.
         charms: The charms to deploy.
 
     Raises:
-        ConfigurationError: It is not a version.
+        ConfigurationError: ``version`` is not a version of Juju.
     """
     juju = JujuVersion.of_option(version)
     repository = default_repository(juju)
@@ -34,7 +34,7 @@ def parse_image(text: str) -> ImageReference:
     reference = ImageReference.parse(text)
     if reference is None:
         raise ConfigurationError(
-            f"{text!r} is not an image", "give it as HOST/PATH:TAG or HOST/PATH@DIGEST"
+            f"{text!r} is not an image reference", "give it as HOST/PATH:TAG or HOST/PATH@DIGEST"
         )
     return reference
 
