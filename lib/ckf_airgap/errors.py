@@ -138,6 +138,19 @@ def disk_error(path: Path | str, error: OSError) -> StorageError:
     )
 
 
+def read_error(path: Path | str, error: OSError) -> StorageError:
+    """Return the error for a file of this program that cannot be read.
+
+    Args:
+        path: The file, if the system does not name it.
+        error: The system's error.
+    """
+    return StorageError(
+        f"{error.filename or path} cannot be read ({error.strerror})",
+        "look at its permissions and at the disk, then run it again",
+    )
+
+
 @contextmanager
 def disk_errors(disk: str) -> Generator[None]:
     """Turn an ``OSError`` about a full, broken or read-only disk into a ``StorageError``.

@@ -17,7 +17,7 @@ from ckf_airgap.archives.gzip_codec import (
     decompressor,
     padded_member,
 )
-from ckf_airgap.errors import ArtifactError, DownloadError
+from ckf_airgap.errors import ArtifactError, DownloadError, read_error
 from ckf_airgap.files.journal import Journal
 from ckf_airgap.packing.assembly import LayerPart, Part, Text
 from ckf_airgap.packing.part_files import OpenFiles, PartFiles
@@ -241,9 +241,12 @@ def _pieces(part: LayerPart, blobs: BlobReader) -> Iterator[bytes]:
     if part.layer.path is None:
         yield from blobs.read(part.pull, part.layer.blob)
         return
-    with part.layer.path.open("rb") as file:
-        while data := file.read(READ_SIZE):
-            yield data
+    try:
+        with part.layer.path.open("rb") as file:
+            while data := file.read(READ_SIZE):
+                yield data
+    except OSError as error:
+        raise read_error(part.layer.path, error) from error
 
 
 class LayerWriter:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ckf_airgap.errors import disk_error
+from ckf_airgap.errors import disk_error, read_error
 from ckf_airgap.files.digests import file_sha256
 
 CHECKSUMS = "SHA256SUMS"
@@ -50,7 +50,7 @@ def checksum_lines(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise disk_error(folder / CHECKSUMS, error) from error
+        raise read_error(folder / CHECKSUMS, error) from error
 
 
 def lines_in(content: bytes) -> dict[str, str]:
@@ -87,7 +87,7 @@ def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
                 # After an interrupt, do not read the remaining files.
                 stopped.set()
     except OSError as error:
-        raise disk_error(folder / CHECKSUMS, error) from error
+        raise read_error(folder, error) from error
 
 
 def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = ()) -> None:

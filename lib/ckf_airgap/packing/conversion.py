@@ -15,7 +15,7 @@ from ckf_airgap.archives.decoding import (
     make_decoder,
 )
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
-from ckf_airgap.errors import disk_error
+from ckf_airgap.errors import disk_error, read_error
 from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.files.new_files import new_file
 from ckf_airgap.images.oci import Blob
@@ -72,9 +72,12 @@ def _convert(layer: RemoteLayer, pull: str, blobs: BlobReader, folder: Path) -> 
             retried(lambda: _write(layer, pull, blobs, path))
         except OSError as error:
             raise disk_error(folder, error) from error
-    with path.open("rb") as file:
-        digest = file_sha256(file)
-        size = file.tell()
+    try:
+        with path.open("rb") as file:
+            digest = file_sha256(file)
+            size = file.tell()
+    except OSError as error:
+        raise read_error(path, error) from error
     return dataclasses.replace(layer, blob=Blob(f"sha256:{digest}", size), path=path)
 
 

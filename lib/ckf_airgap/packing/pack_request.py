@@ -69,6 +69,7 @@ class PackRequest:
             sorted(map(str, (*self.images, *self.user_images.references))),
             self.juju_version,
             self.architecture,
+            self.charmhub_url,
             *((DEFAULT,) if self.user_images.with_default else ()),
             *(sorted(map(str, self.upgrade_from.versions.items())) if self.upgrade_from else ()),
         ]

@@ -86,7 +86,12 @@ class Skopeo:
                 f"{self._settings.program} cannot be run ({error})", _INSTALL
             ) from error
         found = re.search(r"(\d+)\.(\d+)", output)
-        if found is None or tuple(map(int, found.groups())) < _OLDEST:
+        if found is None:
+            raise ConfigurationError(
+                f"{self._settings.program} --version tells no version: {output.strip()!r:.200}",
+                _INSTALL,
+            )
+        if tuple(map(int, found.groups())) < _OLDEST:
             raise ConfigurationError(f"{output.strip()} is too old", _INSTALL)
 
     def manifest(self, image: str) -> bytes:
