@@ -2,15 +2,15 @@
 
 from ckf_airgap.errors import ArtifactError
 
-# For all nested archives together. A release of 500 images in one docker save archive needs 500
-# configs of some 20 kB each until the manifest.json at its end.
+# For an archive and all archives nested in it. A docker save archive of 500 images has 500 configs
+# of about 20 kB each, which are kept until the manifest.json at its end.
 _MOST_BYTES = 64 * 1024 * 1024
-# Python's overhead for an entry.
+# Python's overhead for an entry, in bytes.
 _PER_ENTRY = 400
 
 
 class Allowance:
-    """Counts the memory that an archive takes while it is read, and stops at a limit."""
+    """Counts the memory that an archive takes while it is read, and enforces a limit."""
 
     def __init__(self, limit: int = _MOST_BYTES) -> None:
         """Start at zero, with a limit in bytes."""
@@ -34,8 +34,8 @@ class Allowance:
         self._reserved += size
         if self._reserved > self._limit:
             raise ArtifactError(
-                f"{archive} contains more files and JSON documents than {self._limit >> 20} MiB "
-                "of memory can list",
+                f"the list of files and JSON documents in {archive} needs more than "
+                f"{self._limit >> 20} MiB of memory",
                 "split it into several archives, and push one after the other",
             )
         return size

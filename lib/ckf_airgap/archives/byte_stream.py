@@ -1,4 +1,4 @@
-"""Byte streams, from which artifacts are read."""
+"""The byte streams that artifacts are read from."""
 
 import queue
 import threading
@@ -21,11 +21,11 @@ from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
 READ_SIZE = 1024 * 1024
-# How much is read and decoded at a time.
-_PIECE = 128 * 1024
+# How many bytes are read and decoded at a time.
+_PIECE_SIZE = 128 * 1024
 _REPORT_SECONDS = 30.0
-# Blocks of at most MOST_DECODED bytes (together 8 MiB) that the decoder may be ahead of the
-# reader: some milliseconds of work for either.
+# How many blocks the decoder may be ahead of the reader. Each has at most MOST_DECODED bytes, all
+# together 8 MiB: a few milliseconds of work for the decoder or the reader.
 _BLOCKS_AHEAD = 8
 COPY_AGAIN = "copy it again and compare its checksum with the original"
 """The cure for damaged compressed data."""
@@ -112,7 +112,7 @@ class ArchiveStream(ByteStream, Protocol):
 class DecodedStream:
     """A stream over decoded blocks.
 
-    ``read`` and ``skip`` raise what the blocks raise, and again in each further call.
+    ``read`` and ``skip`` raise any error of the blocks, and raise it again in each later call.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class DecodedStream:
         Args:
             blocks: The blocks, none of them empty.
             decoder: Makes the blocks.
-            tape: Receives the decoder's segments, or None.
+            tape: Receives the decoder's segments; None to record no segments.
         """
         self._blocks = blocks
         self._decoder = decoder
@@ -204,7 +204,7 @@ def decoded(
     decoder = make_decoder(compression, tape)
 
     def pieces() -> Iterator[bytes]:
-        while data := stream.read(_PIECE):
+        while data := stream.read(_PIECE_SIZE):
             yield data
 
     return DecodedStream(_blocks(pieces(), decoder, name), decoder, tape)
@@ -237,8 +237,8 @@ def _produce_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
                 if is_stopped.is_set():
                     return
                 produced.put(block)
-        # The consumer raises it.
         except BaseException as error:
+            # The consumer raises it.
             produced.put(error)
         else:
             produced.put(None)
@@ -261,7 +261,7 @@ def _produce_ahead(blocks: Generator[bytes]) -> Generator[bytes]:
         thread.join()
 
 
-class _Reported:
+class _ReportingStream:
     """A stored stream that reports its position."""
 
     def __init__(self, stored: StoredStream, on_read: Callable[[int], None]) -> None:
@@ -301,7 +301,7 @@ def open_archive(
         program, and sets ``garbage``.
 
     Raises:
-        ArtifactError: The archive cannot be opened, or is empty.
+        ArtifactError: The archive cannot be opened or read, or is empty.
     """
     with source.open() as stored:
         head = stored.read(READ_SIZE)
@@ -311,8 +311,8 @@ def open_archive(
             head += data
         compression = compression_of(head)
         if compression is Compression.NONE:
-            # Without a decoder: skipping need not read.
-            yield FileStream(head, _Reported(stored, on_read))
+            # No decoder: this stream can skip bytes without reading them.
+            yield FileStream(head, _ReportingStream(stored, on_read))
             return
         tape = Tape() if with_segments and compression is Compression.GZIP else None
         decoder = make_decoder(compression, tape)
@@ -326,7 +326,7 @@ def _pieces(head: bytes, stored: StoredStream, on_read: Callable[[int], None]) -
     while data:
         on_read(stored.position)
         yield data
-        data = stored.read(_PIECE)
+        data = stored.read(_PIECE_SIZE)
 
 
 def report_reading(source: Source, report: Callable[[str], None]) -> Callable[[int], None]:

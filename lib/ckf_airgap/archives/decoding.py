@@ -19,12 +19,12 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_FIRST = range(0x50, 0x60)
 _SKIPPABLE_REST = b"\x2a\x4d\x18"
 LONGEST_MAGIC = 4
-"""The bytes that ``compression_of`` needs."""
+"""How many bytes ``compression_of`` needs."""
 
 MOST_DECODED = 1024 * 1024
 """The maximum size of a decoded piece, in bytes."""
-# How many bytes the decoder of a member gets first, and then at a time. The bytes that follow the
-# end of a member are copied, which is slow if members of a few bytes get many.
+# How many bytes the decoder of a member gets in its first call, and in each later one. Bytes after
+# the end of the member are copied, which would be slow with a large first step and tiny members.
 _FIRST_STEP = 4096
 _STEP = 128 * 1024
 
@@ -120,12 +120,12 @@ class WindowAllowance:
         """Reserve ``size`` bytes.
 
         Raises:
-            DecodingError: Less is left; nothing is reserved.
+            DecodingError: The limit would be exceeded; nothing is reserved.
         """
         with self._lock:
             if self.reserved + size > self._size:
                 raise DecodingError(
-                    "the windows of the archive and of the layer have more than "
+                    "the Zstandard windows of the archive and of the layer need more than "
                     f"{self._size // _MIB} MiB together",
                     "compress one of them again with a level of at most 19 and without --long",
                 )
@@ -157,7 +157,7 @@ class Decoder(Protocol):
         """Decode the next bytes.
 
         Args:
-            data: The bytes, of any number.
+            data: Any number of bytes.
 
         Yields:
             The content, in pieces of 1 to ``MOST_DECODED`` bytes. Consume all of them before the
@@ -178,7 +178,7 @@ def make_decoder(compression: Compression, tape: Tape | None = None) -> Decoder:
 
     Args:
         compression: The compression; for ``NONE`` the decoder returns its input.
-        tape: Receives the segments of gzip members, or None.
+        tape: Receives the segments of gzip members; None to record no segments.
     """
     match compression:
         case Compression.NONE:
@@ -225,7 +225,7 @@ class _MembersDecoder(ABC):
 
     def __init__(self) -> None:
         self._member: _Member | None = None
-        # The beginning of the next member, if it is still too short to recognise.
+        # The beginning of the next member, if it is still too short to recognize.
         self._head = b""
         self._has_members = False
         self.garbage = False
@@ -265,15 +265,15 @@ class _MembersDecoder(ABC):
         while start < len(data) and not self.garbage:
             if self._member is None:
                 start += self._padding(data, start)
-                given = data[start : start + _FIRST_STEP]
-                piece, self._head = self._head + given, b""
+                taken = data[start : start + _FIRST_STEP]
+                piece, self._head = self._head + taken, b""
                 self._member = self._begin(piece)
                 if self._member is None:
                     # Garbage, or the first few bytes of a member.
                     return
             else:
-                given = piece = data[start : start + _STEP]
-            start += len(given)
+                taken = piece = data[start : start + _STEP]
+            start += len(taken)
             yield self._decompress(self._member, piece)
             while not self._member.eof and not self._member.needs_input:
                 yield self._decompress(self._member, b"")
@@ -388,10 +388,10 @@ def window_of(head: bytes) -> int | None:
             3.1.1.1).
 
     Returns:
-        The window size (section 3.1.1.1.2), or the content size of a single segment (section
-        3.1.1.1.1.2). None if ``head`` is too short.
+        The window size (section 3.1.1.1.2); for a frame of a single segment, its content size
+        (section 3.1.1.1.1.2). None if ``head`` is too short.
     """
-    # After the magic number and the descriptor.
+    # Skip the magic number and the frame header descriptor.
     start = 5
     if len(head) < start:
         return None

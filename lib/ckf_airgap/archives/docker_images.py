@@ -21,7 +21,7 @@ class DockerImages(Generic[Layer]):
     Attributes:
         layer_paths: The paths of all layers.
         failed: The names of incomplete or damaged images.
-        failed_directories: The directories of damaged manifests.
+        failed_directories: The directories of manifests that are damaged or have a damaged entry.
     """
 
     def __init__(self, scope: Scope[Layer], architecture: str) -> None:
@@ -46,7 +46,7 @@ class DockerImages(Generic[Layer]):
         """Add a manifest; return an error for each damaged entry.
 
         Raises:
-            ArtifactError: The whole manifest is damaged.
+            ArtifactError: The document as a whole is not a valid list of images.
         """
         try:
             found = read_docker_manifest(content, self._scope.at.label, is_at_top=not directory)
@@ -65,7 +65,7 @@ class DockerImages(Generic[Layer]):
         return damaged
 
     def found(self, problems: list[ArtifactError]) -> Iterator[FoundImage[Layer]]:
-        """Return the complete images, at the end of the archive.
+        """Return the complete images; call this at the end of the archive.
 
         Args:
             problems: Receives an error for each incomplete or damaged image.
@@ -153,15 +153,15 @@ class DockerImages(Generic[Layer]):
         return files
 
     def _of_wanted_platforms(self, found: list[FoundImage[Layer]]) -> Iterator[FoundImage[Layer]]:
-        """Leave out images that exist under the same names for the wanted CPU architecture."""
+        """Leave out an image of another CPU architecture if a wanted one has the same names."""
         available = {
-            each.image.names for each in found if each.image.architecture == self._architecture
+            item.image.names for item in found if item.image.architecture == self._architecture
         }
-        for each in found:
-            image = each.image
+        for item in found:
+            image = item.image
             is_wanted = image.architecture == self._architecture
             if image.names and image.names in available and not is_wanted:
-                for file in (*each.layers, *each.documents):
+                for file in (*item.layers, *item.documents):
                     file.reason = f"an image for {image.platform}, which is not wanted"
             else:
-                yield each
+                yield item

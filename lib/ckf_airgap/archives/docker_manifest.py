@@ -1,9 +1,9 @@
 """``manifest.json`` of an archive made by ``docker save``.
 
 The format is described in the Docker Image Specification v1.2.0, "Combined Image JSON + Filesystem
-Changeset Format". It lists each image with its tags and the paths of its config and layers. The
-path of a layer is ``<id>/layer.tar`` before Docker 25, ``blobs/sha256/<digest>`` since then, and
-another one from podman, crane, jib and kaniko.
+Changeset Format". The document lists each image with its tags and the paths of its config and
+layers. Docker stores a layer as ``<id>/layer.tar`` before version 25, and since then as
+``blobs/sha256/<digest>``; podman, crane, jib and kaniko use other paths.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.untrusted_json import items_of, parse_json, text_of
 
 MANIFEST = "manifest.json"
-"""The name of the document."""
+"""The file name of the document."""
 LAYER_FILE = "layer.tar"
 """The file name of a layer, before Docker 25."""
 RESAVE = "save this image again (docker save), then make the archive again"
 """The cure for a damaged image."""
-_SHOWN = 200
+_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def read_docker_manifest(
     Args:
         content: The document.
         archive: The archive that contains it, for messages.
-        is_at_top: Whether it is in the root directory of the archive. In other directories it may
-            be another document: web applications have files of this name, too.
+        is_at_top: Whether it is in the root directory of the archive. In another directory, it
+            may be a different kind of document: web applications have files of this name, too.
 
     Returns:
         The images, and an error for each damaged entry; None for another kind of document.
@@ -65,7 +65,7 @@ def read_docker_manifest(
         return None
     if isinstance(entries, dict) and "schemaVersion" in entries:
         raise ArtifactError(
-            f"{archive} is a directory of skopeo copy dir:, which is not supported",
+            f"{archive} has the format of skopeo copy dir:, which is not supported",
             "copy the image to docker-archive: or oci-archive: instead",
         )
     if not any(isinstance(entry, dict) for entry in listed):
@@ -87,7 +87,7 @@ def _names_config(entries: list[object]) -> bool:
 
 def _image(entry: object) -> DockerImage:
     if not isinstance(entry, dict):
-        raise TypeError(f"{str(entry)[:_SHOWN]} is not an image")
+        raise TypeError(f"{str(entry)[:_SHOWN_CHARACTERS]} is not an image")
     fields = cast(dict[str, Any], entry)
     config = text_of(fields, "Config")
     if not config:

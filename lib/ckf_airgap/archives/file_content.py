@@ -13,8 +13,8 @@ from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT
 
 HEAD_SIZE = 64 * 1024
-"""The bytes that are examined: enough for the extended headers of a first member."""
-# The first members of archives of images, from any tool.
+"""How many bytes are examined: enough for the usual extended headers of a first member."""
+# The paths of the first member in archives of images, from any tool.
 _IMAGE_MEMBER = re.compile(
     r"manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|(?:sha256:)?[0-9a-f]{64}"
     r"(?:/.*|\.json|\.tar|\.tar\.gz)?|[0-9a-f]{64}/(?:layer\.tar|json|VERSION)|.+\.tar"
@@ -40,9 +40,10 @@ class FileContent:
     """What the first bytes of a file show.
 
     Attributes:
-        shape: The kind of the (decompressed) file.
+        shape: The kind of the file, after decompression.
         compression: Its compression.
-        first: The path of the first member of a tar archive; empty if there is none.
+        first: The path of the first member of a tar archive; empty if it has none, or if the
+            first bytes end before that member's header.
         what: Describes a file that cannot be read here, for example ``a zip file``.
     """
 
@@ -92,13 +93,13 @@ def _classify_compressed(head: bytes, compression: Compression) -> FileContent:
         decoder.close()
     first = _first_member(content)
     if first is None:
-        what = f"compressed with {compression.value}, and no tar archive inside"
+        what = f"{compression.value} data that contains no tar archive"
         return FileContent(Shape.OTHER, compression, what=what)
     return FileContent(Shape.TAR, compression, first)
 
 
 def _first_member(head: bytes) -> str | None:
-    """Return the path of the first member of a tar archive; None if it is not a tar archive."""
+    """Return ``FileContent.first`` of a tar archive; None if it is not a tar archive."""
     try:
         member = next(read_members(io.BytesIO(head), "a file"), None)
     except ArtifactError:

@@ -14,8 +14,10 @@ from ckf_airgap.errors import ArtifactError
 
 NO_IMAGES = "a tar archive without images"
 # The metadata files of docker save and of OCI image layouts.
-_OF_FORMAT = frozenset({MANIFEST, INDEX, MARKER, "repositories", "VERSION", "json", "version"})
-_OF_DESKTOP = re.compile(
+_METADATA_NAMES = frozenset(
+    {MANIFEST, INDEX, MARKER, "repositories", "VERSION", "json", "version"}
+)
+_DESKTOP_FILE = re.compile(
     r"(?:.*/)?(?:\._.*|\.DS_Store|Thumbs\.db|desktop\.ini)|(?:.*/)?__MACOSX/.*"
 )
 _CHART = re.compile(r"[^/]+/Chart\.yaml")
@@ -25,12 +27,12 @@ _OTHER_ARCHIVE = re.compile(
     r"\.(?:zip|7z|rar|gz|zst|xz|bz2?|lz4|lzma)$|(?:^|/)[^.]+$", re.IGNORECASE
 )
 _CURE = "if it is an image, save it with docker save, and make the archive again"
-_CURE_PACKED = "decompress it, or compress it with gzip or zstd, and make the archive again"
+_CURE_COMPRESSION = "decompress it, or compress it with gzip or zstd, and make the archive again"
 _CURE_LINK = "make the archive again with the files that the links lead to (tar -h)"
 
 
 class FileOutcomes(Generic[Layer]):
-    """Settles the outcome of each file of one archive.
+    """Decides the outcome of each file of one archive.
 
     Attributes:
         damaged: The number of damaged files that are not part of any image.
@@ -49,7 +51,7 @@ class FileOutcomes(Generic[Layer]):
         Args:
             scope: The archive; all of its files have been read.
             sink: Receives the outcomes.
-            found: The images that are not with the sink yet.
+            found: The images that have not been passed to the sink yet.
             has_images: Whether the archive has any image.
         """
         self._scope = scope
@@ -59,10 +61,10 @@ class FileOutcomes(Generic[Layer]):
         self.damaged = 0
 
     def misread(self, roles: Mapping[str, Role]) -> Iterator[str]:
-        """Return the places of files that were read as layers and may be archives.
+        """Return the places of files that may be archives, but were not read as archives.
 
         Args:
-            roles: The roles of files by their places, from earlier passes; these are certain.
+            roles: The roles of files by their places, from earlier readings; these are certain.
         """
         for file in self._scope.files.values():
             is_free = file.verdict is None and id(file) not in self._claimed
@@ -72,7 +74,7 @@ class FileOutcomes(Generic[Layer]):
                 yield file.place
 
     def settle(self) -> list[PassedOver]:
-        """Report the outcome of each file to the sink; return the files that may be images."""
+        """Report the outcome of each file to the sink; return the files that are skipped."""
         hints: list[PassedOver] = []
         for file in (*self._scope.replaced, *self._scope.files.values()):
             if file.verdict is None:
@@ -87,7 +89,7 @@ class FileOutcomes(Generic[Layer]):
 
     def _decide(self, file: File[Layer]) -> list[PassedOver]:
         name = posixpath.basename(file.path)
-        if self._has_images and not file.reason and name in _OF_FORMAT:
+        if self._has_images and not file.reason and name in _METADATA_NAMES:
             file.verdict = Verdict.IMAGE
             return []
         problem = self._damage(file)
@@ -103,7 +105,7 @@ class FileOutcomes(Generic[Layer]):
 
     def _damage(self, file: File[Layer]) -> str:
         """Describe the damage of a file that should be an archive; empty if there is none."""
-        if file.reason or _OF_DESKTOP.fullmatch(file.path) or not is_archive_name(file.path):
+        if file.reason or _DESKTOP_FILE.fullmatch(file.path) or not is_archive_name(file.path):
             return ""
         if file.role is not Role.NOTHING or file.is_tar:
             return ""
@@ -117,10 +119,10 @@ class FileOutcomes(Generic[Layer]):
         """Explain why a file is skipped, and what to do if it is an image."""
         if file.reason:
             return file.reason, ""
-        if _OF_DESKTOP.fullmatch(file.path):
+        if _DESKTOP_FILE.fullmatch(file.path):
             return "a file that desktops add", ""
         if file.path.endswith(_CHARM):
-            return "a charm, which belongs into charms.tar.gz", ""
+            return "a charm, which belongs in charms.tar.gz", ""
         if file.role in (Role.LAYER, Role.BLOB):
             return "no image of its archive uses it", ""
         if file.role is Role.DOCUMENT:
@@ -128,7 +130,7 @@ class FileOutcomes(Generic[Layer]):
         if file.is_tar:
             return file.what or NO_IMAGES, _CURE
         if file.what and (is_archive_name(file.path) or _OTHER_ARCHIVE.search(file.path)):
-            return f"{file.what}, not a tar archive", _CURE_PACKED
+            return f"{file.what}, not a tar archive", _CURE_COMPRESSION
         return file.what or "not an archive of images", ""
 
     def _settle_link(self, path: str) -> list[PassedOver]:

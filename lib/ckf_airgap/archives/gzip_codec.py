@@ -22,7 +22,7 @@ class Decompressor(Protocol):
     Attributes:
         eof: Whether its end was reached and its checksum was correct.
         unused_data: The bytes after its end.
-        unconsumed_tail: Input that is left because the result has ``max_length`` bytes.
+        unconsumed_tail: The input that is left because the result reached ``max_length`` bytes.
     """
 
     eof: bool
@@ -49,7 +49,7 @@ def compress_block(data: Iterable[bytes | memoryview]) -> bytes:
         section 3.2.4).
     """
     blocks = _library.compressobj(_LEVEL, _library.DEFLATED, -15)
-    # Joined: the output would depend on the pieces, and they on how the data was read.
+    # Join the pieces: otherwise the output would depend on how the data was read.
     return blocks.compress(b"".join(data)) + blocks.flush(_library.Z_SYNC_FLUSH)
 
 
@@ -78,13 +78,14 @@ def decompressor() -> Decompressor:
     return _library.decompressobj(_WINDOW)
 
 
-# The most content of a stored block, and its header, in bytes (RFC 1951, section 3.2.4).
+# The maximum size of the content of a stored block, and the size of its header, in bytes
+# (RFC 1951, section 3.2.4).
 _STORED_BLOCK = 65535
-_STORED_HEAD = 5
+_STORED_HEADER_SIZE = 5
 # A header with an extra field of one subfield (RFC 1952, section 2.3).
 _PADDED_HEADER = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 _SUBFIELD = b"AG"
-_SUBFIELD_HEAD = 4
+_SUBFIELD_HEADER_SIZE = 4
 _TRAILER_SIZE = 8
 
 
@@ -97,7 +98,7 @@ class StoredMember:
     """A member whose content is stored uncompressed, so that its length is known in advance."""
 
     def __init__(self, size: int) -> None:
-        """Start a member with ``size`` bytes of content."""
+        """Start a member with ``size`` bytes of content, at least one."""
         self._left = size
         self._member = GzipMember()
         self._pending = GzipMember.header
@@ -114,18 +115,18 @@ class StoredMember:
             block = data[start : start + min(_STORED_BLOCK, self._left)]
             self._left -= len(block)
             start += len(block)
-            pieces += [_stored_head(len(block), is_last=not self._left), block]
+            pieces += [_stored_header(len(block), is_last=not self._left), block]
         self._rest = data[start:]
         return b"".join(pieces)
 
     def finish(self) -> bytes:
-        """Return the rest, after all of the content was added."""
+        """Return the checksum and the size, after all of the content was added."""
         return self._pending + self._member.trailer[-_TRAILER_SIZE:]
 
 
 def least_padded_size(size: int) -> int:
     """Return the minimum length of a ``padded_member`` with ``size`` bytes of content."""
-    return len(_PADDED_HEADER) + 2 + _SUBFIELD_HEAD + _blocks_size(size) + _TRAILER_SIZE
+    return len(_PADDED_HEADER) + 2 + _SUBFIELD_HEADER_SIZE + _blocks_size(size) + _TRAILER_SIZE
 
 
 def padded_member(content: bytes, length: int) -> bytes:
@@ -137,19 +138,22 @@ def padded_member(content: bytes, length: int) -> bytes:
             65,000 more.
     """
     padding = length - least_padded_size(len(content))
-    head = struct.pack("<H2sH", _SUBFIELD_HEAD + padding, _SUBFIELD, padding)
+    head = struct.pack("<H2sH", _SUBFIELD_HEADER_SIZE + padding, _SUBFIELD, padding)
     pieces = [_PADDED_HEADER, head, bytes(padding)]
     for start in range(0, max(len(content), 1), _STORED_BLOCK):
         block = content[start : start + _STORED_BLOCK]
-        pieces += [_stored_head(len(block), is_last=start + _STORED_BLOCK >= len(content)), block]
+        pieces += [
+            _stored_header(len(block), is_last=start + _STORED_BLOCK >= len(content)),
+            block,
+        ]
     member = GzipMember()
     member.add(content)
     return b"".join((*pieces, member.trailer[-_TRAILER_SIZE:]))
 
 
 def _blocks_size(size: int) -> int:
-    return max(1, -(-size // _STORED_BLOCK)) * _STORED_HEAD + size
+    return max(1, -(-size // _STORED_BLOCK)) * _STORED_HEADER_SIZE + size
 
 
-def _stored_head(size: int, *, is_last: bool) -> bytes:
+def _stored_header(size: int, *, is_last: bool) -> bytes:
     return struct.pack("<BHH", is_last, size, size ^ 0xFFFF)

@@ -7,7 +7,8 @@ from ckf_airgap.files.untrusted_json import items_of, member_of, parse_object, w
 from ckf_airgap.images.oci import is_digest
 
 MOST_LAYERS = 1000
-"""The most layers of a valid image: overlay file systems allow 128 to 500."""
+"""The limit for the layers of an image. Valid images have fewer: overlay file systems allow 128 to
+500."""
 # Every image config has at least one of these keys.
 _KEYS = frozenset({"architecture", "config", "history", "os", "rootfs"})
 
@@ -19,8 +20,8 @@ class ImageConfig:
     Attributes:
         diff_ids: The digests of the uncompressed layers, base layer first; empty for an image
             without layers.
-        architecture: The CPU architecture, for example ``amd64``.
-        os: The operating system, for example ``linux``.
+        architecture: The CPU architecture, for example ``amd64``; empty if not given.
+        os: The operating system, for example ``linux``; empty if not given.
     """
 
     diff_ids: tuple[str, ...]

@@ -2,9 +2,9 @@
 
 The reader walks the archive once and passes what it finds to a sink: the push, or the inventory.
 The content of a file decides how it is read: a nested archive is walked, a layer goes to the sink
-immediately, a JSON document is kept until the end of its archive. Often only that end shows which
-image a layer belongs to. If it shows that a file was read in the wrong role, the archive has to be
-read again.
+immediately, a JSON document is kept until the end of its archive. Often only the end of an archive
+shows which image a layer belongs to. If it shows that a file was read in the wrong role, the whole
+archive has to be read again.
 """
 
 import posixpath
@@ -54,7 +54,7 @@ from ckf_airgap.archives.tar_stream import (
 )
 from ckf_airgap.errors import ArtifactError, listed
 
-# Archives of archives of archives do not occur.
+# The limit for the levels of archives, the outermost one included. Real archives have at most two.
 _DEEPEST = 4
 # Each reading may find one more level of nesting.
 _MOST_READINGS = _DEEPEST + 1
@@ -65,7 +65,7 @@ class Readings:
     """The readings of one archive, which is read again if files were read in the wrong role.
 
     Attributes:
-        roles: The roles in which to read some files, by their places.
+        roles: The roles in which to read some files, by their places (see ``LayerFile``).
     """
 
     def __init__(self, archive: str) -> None:
@@ -75,10 +75,10 @@ class Readings:
         self.roles: Mapping[str, Role] = {}
 
     def settle(self, roles: Mapping[str, Role]) -> bool:
-        """Return whether a reading was the last one; if not, the next one uses these roles.
+        """Return whether a reading was the last one; if not, keep its roles for the next one.
 
         Args:
-            roles: The result of the reading.
+            roles: The result of the reading, from ``ImageReader.read``.
 
         Raises:
             ArtifactError: There were too many readings.
@@ -97,7 +97,12 @@ class Readings:
 
 
 class ImageReader(Generic[Layer]):
-    """Reads images.tar.gz once, from start to end."""
+    """Reads images.tar.gz once, from start to end.
+
+    Attributes:
+        manifest: The archive's own record (``ckf-airgap.json``), once it was read; None without.
+        wrong: The correct role, by place, of each file that was read in the wrong role.
+    """
 
     def __init__(
         self,
@@ -108,12 +113,12 @@ class ImageReader(Generic[Layer]):
         architecture: str = "",
         roles: Mapping[str, Role] | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare one reading.
 
         Args:
             name: The name of the archive, for messages.
-            size: Its stored size, in bytes. If its own record gives another size, it is refused
-                before the rest of it is read.
+            size: Its stored size, in bytes. An archive whose own record gives another size is
+                refused as soon as the record is read.
             sink: Receives the images.
             architecture: The CPU architecture to choose among several; empty for any.
             roles: The roles in which to read some files, from earlier readings.
@@ -137,14 +142,15 @@ class ImageReader(Generic[Layer]):
             roles.
 
         Raises:
-            ArtifactError: The archive itself is damaged or truncated, or contains no images.
+            ArtifactError: The archive itself is damaged or truncated, exceeds a limit, contains no
+                images, or is refused by the sink.
         """
         scope = ImageScope(Position(self._name), self._reading)
         self._walk(scope, archive)
         read_end(archive, self._name)
         has_any = scope.found or scope.found_inside or self.manifest
         if not has_any and not self.wrong:
-            hints = listed([f"{each.file}: {each.reason}" for each in self._hints])
+            hints = listed([f"{skipped.file}: {skipped.reason}" for skipped in self._hints])
             raise ArtifactError(
                 f"{self._name} contains no images: neither docker save archives nor an OCI image "
                 f"layout{'; ' if hints else ''}{hints}",
@@ -253,7 +259,7 @@ class ImageReader(Generic[Layer]):
         self._sink.outcome(PACK_MANIFEST, Verdict.IMAGE)
 
     def _add_left_out(self, manifest: PackManifest) -> None:
-        """Stand in for the layers that a difference leaves out, as files of the archive."""
+        """Add a file for each layer that a difference (``pack --since``) leaves out."""
         role = Role.LAYER if manifest.layout == "docker" else Role.BLOB
         for digest, layer in manifest.left_out.items():
             self._reading.allowance.reserve(len(digest), self._name)
@@ -266,7 +272,7 @@ def _decompressed(
     stream: FileStream, compression: Compression, label: str, *, with_segments: bool
 ) -> AbstractContextManager[ByteStream]:
     if compression is Compression.NONE:
-        # Without a decoder: skipping need not read.
+        # No decoder: this stream can skip bytes without reading them.
         return nullcontext(stream)
     return closing(decoded(stream, compression, label, with_segments=with_segments))
 
@@ -274,5 +280,5 @@ def _decompressed(
 def _damaged(member: str, error: ArtifactError) -> ArtifactError:
     """Add the name of a nested archive to an error about its content."""
     problem = error.problem if member in error.problem else f"{member}: {error.problem}"
-    # Copying would not help: the checksum of the outer archive was correct.
+    # Copying again would not help: the checksum of the outer archive shows damage by copying.
     return ArtifactError(problem, RESAVE if error.cure in (COPY_AGAIN, MAKE_AGAIN) else error.cure)

@@ -28,10 +28,10 @@ from ckf_airgap.errors import ArtifactError, without_traceback
 
 # The paths of layers in archives of docker, podman, buildah, crane and jib.
 _LAYER_PATH = re.compile(r"(?:.*/)?(?:layer\.tar|(?:sha256:)?[0-9a-f]{64}\.tar(?:\.gz)?)")
-# Other JSON is kept only if it is ``manifest.json``, ``index.json`` or a small blob. It may be
-# large or come in many files: SBOMs, provenance, web applications.
+# A JSON document without any of these keys is kept only if it is ``manifest.json``, ``index.json``
+# or a small blob. Such documents may be large or many: SBOMs, provenance, web applications.
 _DOCUMENT_KEYS = (b'"rootfs"', b'"manifests"', b'"layers"', b'"architecture"')
-_SMALL = 64 * 1024
+_SMALL_BLOB = 64 * 1024
 # The limit for the layers of all images in ``_awaited``.
 _MOST_AWAITED = 200_000
 _DOCKER_HUB = re.compile(r"^(?:docker\.io/)?(?:library/)?")
@@ -44,10 +44,10 @@ class Reading(Generic[Layer]):
     Attributes:
         sink: Receives the images.
         architecture: The CPU architecture to prefer if there are several; empty for any.
-        roles: The roles of some files, by place, as corrected by earlier readings.
+        roles: The roles that earlier readings found for some files, by place.
         allowance: Limits the memory.
         left_out: The layers that a difference (``pack --since``) leaves out, by the digests that
-            would name their files. The reader takes them from the archive's record.
+            would name their files. The reader adds them from the archive's record.
     """
 
     sink: ImageSink[Layer]
@@ -58,7 +58,7 @@ class Reading(Generic[Layer]):
 
 
 @dataclass(eq=False)
-class _Awaited(Generic[Layer]):
+class _AwaitedImage(Generic[Layer]):
     """An image of an OCI layout whose manifest and config came before its layers.
 
     Attributes:
@@ -82,8 +82,8 @@ class ImageScope(Scope[Layer]):
     Attributes:
         wrong: The correct role, by place, of each file that was read in the wrong role.
         found: The number of its images and artifacts, damaged ones included.
-        found_inside: The same for its nested archives; one that is skipped or damaged counts as
-            one.
+        found_inside: The same for its nested archives. A nested archive that is skipped or damaged
+            counts as one image.
         is_sound: Whether nothing is damaged or has to be read again.
         hints: The files that are skipped.
     """
@@ -101,7 +101,7 @@ class ImageScope(Scope[Layer]):
         self._layouts = LayoutImages(at.label, self.contents, reading.architecture)
         self._docker = DockerImages(self, reading.architecture)
         self._problems: list[ArtifactError] = []
-        self._awaited: dict[str, list[_Awaited[Layer]]] = {}
+        self._awaited: dict[str, list[_AwaitedImage[Layer]]] = {}
         self._awaited_count = 0
         self.wrong: dict[str, Role] = {}
         self.found = 0
@@ -125,13 +125,13 @@ class ImageScope(Scope[Layer]):
             return Role.NOTHING
         is_layer_path = bool(_LAYER_PATH.fullmatch(path))
         if content.begins_like_images:
-            # Maybe a layer whose first file is an archive; only the end of this archive tells.
+            # It may be a layer whose first file is an archive; ``finish`` finds out.
             return Role.NOTHING if is_layer_path else Role.ARCHIVE
         is_among_images = is_layer_path or self._docker or self._layouts.entries
         return Role.LAYER if is_among_images else Role.ARCHIVE
 
     def add(self, file: File[Layer]) -> None:
-        """Record a file, in place of an earlier one of the same path.
+        """Record a file; it replaces an earlier file with the same path.
 
         Raises:
             ArtifactError: The memory limit is exceeded.
@@ -149,7 +149,8 @@ class ImageScope(Scope[Layer]):
     def add_document(self, file: File[Layer], content: bytes) -> None:
         """Keep and evaluate a JSON document that may describe images.
 
-        Another blob is passed on as a layer; the rest is skipped.
+        A document that describes none is passed on as a layer if it is a blob, and skipped
+        otherwise.
 
         Raises:
             ArtifactError: The memory limit is exceeded, or the images list too many layers.
@@ -157,7 +158,7 @@ class ImageScope(Scope[Layer]):
         name, directory = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
         is_root = name in (MANIFEST, INDEX)
-        is_small_blob = digest and len(content) <= _SMALL
+        is_small_blob = digest and len(content) <= _SMALL_BLOB
         if not (is_root or is_small_blob or any(key in content for key in _DOCUMENT_KEYS)):
             self._pass_document(file, content, digest)
             return
@@ -184,14 +185,14 @@ class ImageScope(Scope[Layer]):
     def add_layer(self, file: File[Layer], layer: LayerFile) -> None:
         """Pass on a layer that an image may need, and the images that are complete with it."""
         awaited = self._awaited.get(layer.digest or "", [])
-        owner = next((each for each in awaited if each.is_needed), None)
+        owner = next((image for image in awaited if image.is_needed), None)
         may_be_needed = not awaited and not (layer.digest and self._layouts.is_known)
         if owner or may_be_needed or file.place in self._roles:
             self._give_layer(file, layer, owner.image if owner else None)
-        for each in awaited:
-            each.left.discard(layer.digest or "")
-            if not each.left:
-                self._give_awaited(each)
+        for image in awaited:
+            image.left.discard(layer.digest or "")
+            if not image.left:
+                self._give_awaited(image)
 
     def finish(self) -> None:
         """Pass the remaining images to the sink, and set the outcome of every file.
@@ -200,20 +201,20 @@ class ImageScope(Scope[Layer]):
         on: the archive is read again.
 
         Raises:
-            ArtifactError: The archive has no images, and either exactly one problem, or layers
-                that no manifest lists.
+            ArtifactError: The archive has no images. If it has exactly one problem, that is
+                raised; if it has none, only an archive with layers or ``oci-layout`` is refused.
         """
-        found = {each.image.key: each for each in self._docker.found(self._problems)}
-        found.update((each.image.key, each) for each in self._of_layouts(found))
-        for each in found.values():
-            self._require_roles(each)
+        found = {item.image.key: item for item in self._docker.found(self._problems)}
+        found.update((item.image.key, item) for item in self._of_layouts(found))
+        for item in found.values():
+            self._check_roles(item)
         has_images = bool(self.found or found)
         outcomes = FileOutcomes(self, self._sink, found.values(), has_images=has_images)
         self.wrong.update((place, Role.ARCHIVE) for place in outcomes.misread(self._roles))
         if self.wrong:
             return
-        for each in found.values():
-            self._give(each)
+        for item in found.values():
+            self._give(item)
         if not self.found:
             self._require_description()
         for error in self._problems:
@@ -253,11 +254,11 @@ class ImageScope(Scope[Layer]):
                 continue
             image = self._layout_image(entry, candidate)
             is_needed = self._sink.needs_layers(image)
-            awaited = _Awaited(entry, candidate, image, is_needed, digests)
+            awaited = _AwaitedImage(entry, candidate, image, is_needed, digests)
             for digest in digests:
                 self._awaited.setdefault(digest, []).append(awaited)
 
-    def _give_awaited(self, awaited: _Awaited[Layer]) -> None:
+    def _give_awaited(self, awaited: _AwaitedImage[Layer]) -> None:
         """Pass on an image whose last layer has been read."""
         found = self._layout_found(awaited.entry, awaited.candidate)
         if self._lacks(awaited.candidate) or any(file.error for file in found.layers):
@@ -272,9 +273,12 @@ class ImageScope(Scope[Layer]):
             self._give(found)
 
     def _of_layouts(self, docker: dict[str, FoundImage[Layer]]) -> list[FoundImage[Layer]]:
-        """List the images of layouts that the sink lacks and ``manifest.json`` does not list."""
-        keys = {each.image.image_id: key for key, each in docker.items()}
-        names = {_familiar(name) for each in docker.values() for name in each.image.names}
+        """List the images of layouts that the sink lacks and ``manifest.json`` does not list.
+
+        An image in both gets the manifest from the layout.
+        """
+        keys = {item.image.image_id: key for key, item in docker.items()}
+        names = {_familiar(name) for item in docker.values() for name in item.image.names}
         failed = set(map(_familiar, self._docker.failed))
         result: list[FoundImage[Layer]] = []
         for entry in self._layouts.entries:
@@ -286,12 +290,12 @@ class ImageScope(Scope[Layer]):
             ):
                 continue
             try:
-                candidate, others = self._layouts.choose(entry, self._lacks)
+                candidate, unused = self._layouts.choose(entry, self._lacks)
             except ArtifactError as error:
                 if name not in names:
                     self._problems.append(without_traceback(error))
                 continue
-            self._pass_over(others)
+            self._pass_over(unused)
             found = self._layout_found(entry, candidate)
             key = keys.get(candidate.manifest.config.digest)
             if key:
@@ -362,7 +366,7 @@ class ImageScope(Scope[Layer]):
                 if digest in self.blobs:
                     self.blobs[digest].reason = reason
 
-    def _require_roles(self, found: FoundImage[Layer]) -> None:
+    def _check_roles(self, found: FoundImage[Layer]) -> None:
         """Note the layers that were read in the wrong role; pass on those kept as documents."""
         keeps = found.image.keeps_manifest
         for file in found.layers:
@@ -391,7 +395,7 @@ class ImageScope(Scope[Layer]):
         self._sink.image(replace(found.image, layers=layers))
 
     def _require_description(self) -> None:
-        """Raise the reason why the archive has no images, if it should have some."""
+        """Raise an error that says why an archive that should have images has none."""
         if len(self._problems) == 1:
             raise self._problems[0]
         has_layers = self.blobs or any(file.role is Role.LAYER for file in self.files.values())

@@ -66,13 +66,14 @@ class LayerFile:
 
     Attributes:
         path: Its path in the archive that contains it.
-        holder: The base name of that archive without extension: tools name it after the image.
-        place: Identifies it in the whole archive by its member number, as ``12``; in a nested
-            archive behind the number of that one, as ``3/12``.
+        holder: The base name, without extension, of the nested archive or else of the directory
+            that contains it: tools name these after the image.
+        place: Identifies it in the whole archive, by member numbers from 0: ``12`` is a member of
+            the whole archive, and ``3/12`` is member 12 of the nested archive ``3``.
         size: Its size in the archive, in bytes.
         digest: The digest in its path, or None.
         role: ``LAYER`` or ``BLOB``.
-        content: Its bytes, which can be read only until the sink returns.
+        content: Its bytes, which can be read only until ``ImageSink.layer`` returns.
     """
 
     path: str
@@ -89,10 +90,11 @@ class ReadImage(Generic[Layer]):
     """A complete image or artifact of the archive.
 
     Attributes:
-        key: Identifies it in the archive, whenever the archive is read.
-        member: The file that contains it, for messages.
-        file_name: The base name of that file or directory, without extension: tools name it after
-            the image.
+        key: Identifies it in the archive; the same in each reading.
+        member: The nested archive or directory that contains it, or else the whole archive, for
+            messages.
+        file_name: The base name of ``member`` without extension, because tools name it after the
+            image; empty if ``member`` contains several images.
         names: Its names in the archive, if any.
         config: The bytes of its config.
         image_id: The digest of its config.
@@ -103,7 +105,7 @@ class ReadImage(Generic[Layer]):
         keeps_manifest: Whether it must be pushed with that manifest and unchanged blobs. If not,
             it gets a new manifest unless its layers are stored as that manifest lists them.
         artifact_type: The media type of an artifact; empty for an image.
-        layers: The sink's results for its layers, base layer first.
+        layers: The sink's results for its layers, base layer first; empty before they are read.
     """
 
     key: str
@@ -150,7 +152,11 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Receive the archive's own record, before anything else."""
+        """Receive the archive's own record, before anything else.
+
+        Raises:
+            ArtifactError: The sink refuses the archive.
+        """
         ...
 
     def has_nested(self, archive: NestedArchive) -> bool:
@@ -162,7 +168,11 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def needs_layers(self, image: ReadImage[Layer]) -> bool:
-        """Return whether the layers of an image are needed, before any of them is read."""
+        """Return whether the layers of an image are needed, before any of them is read.
+
+        Raises:
+            ArtifactError: The sink refuses the image.
+        """
         ...
 
     def layer(self, layer: LayerFile, image: ReadImage[Layer] | None) -> Layer:
@@ -178,7 +188,9 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def left_out(self, digest: str) -> Layer:
-        """Receive a layer that a difference leaves out, after the archive's record.
+        """Receive a layer that a difference (``pack --since``) leaves out.
+
+        Called after ``pack_manifest``.
 
         Args:
             digest: The digest that would name its file in the archive.
@@ -189,7 +201,11 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def image(self, image: ReadImage[Layer]) -> None:
-        """Receive an image, after all of its layers."""
+        """Receive an image, after all of its layers.
+
+        Raises:
+            ArtifactError: The sink refuses the image.
+        """
         ...
 
     def damaged(self, file: str, error: ArtifactError) -> None:
@@ -201,5 +217,5 @@ class ImageSink(Protocol[Layer]):
         ...
 
     def outcome(self, file: str, verdict: Verdict) -> None:
-        """Receive the outcome of a file; called once per file, when the outcome is known."""
+        """Receive the outcome of a file; called once per file in each reading."""
         ...

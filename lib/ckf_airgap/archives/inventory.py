@@ -33,8 +33,8 @@ class ArchivedImage:
         image_id: The digest of its config.
         architecture: Its CPU architecture, for example ``amd64``; empty for an artifact.
         artifact_type: The type of an artifact, for example ``text/spdx+json``; empty for an image.
-        identity: Distinguishes it from others with the same name: the digest of an image's config,
-            or of an artifact's manifest.
+        identity: Distinguishes different images with the same name: the digest of an image's
+            config, or of an artifact's manifest.
     """
 
     member: str
@@ -51,7 +51,7 @@ class ArchivedImage:
 
     @property
     def description(self) -> str:
-        """Describes it if another image has the same path."""
+        """Its description in the message about two images with the same path."""
         cpu = f", {self.architecture}" if self.architecture else ""
         name = str(self.names[0]) if self.names else "an image without a name"
         return f"{name} (in {self.member}{cpu}, {self.image_id[:19]})"
@@ -68,12 +68,13 @@ class Inventory:
     Attributes:
         images: The valid images, in the order of the archive. An image that is repeated with the
             same names is listed once.
-        damaged: An error for each damaged member or image, and for each image of the archive's
-            own record that is missing.
+        damaged: An error for each damaged member or image, and for each image that the archive's
+            own record lists but that is missing.
         artifacts: Other content with a manifest: signatures, charts, SBOMs.
         passed_over: The files that are not pushed, with the reason.
         conflicts: An error for each path that belongs to two different images.
-        user_images: The images of users by their purpose, if the archive records them.
+        user_images: The names of users' images by their purpose (see ``PackManifest``), if the
+            archive records them.
     """
 
     images: tuple[ArchivedImage, ...]
@@ -105,17 +106,23 @@ class Inventory:
             archive: The name of the archive, for messages.
 
         Raises:
-            ArtifactError: Some are or do; the message names them.
+            ArtifactError: Some images are damaged, or conflict; the message names them.
         """
-        for errors, what in ((self.damaged, "damaged images"), (self.conflicts, "conflicts")):
+        for errors, kind in ((self.damaged, "damaged images"), (self.conflicts, "conflicts")):
             if errors:
                 problems = listed([error.problem for error in errors])
                 cures = listed(list(dict.fromkeys(error.cure for error in errors)))
-                raise ArtifactError(f"{archive} contains {len(errors)} {what}: {problems}", cures)
+                raise ArtifactError(f"{archive} contains {len(errors)} {kind}: {problems}", cures)
 
 
 class InventoryBuilder:
-    """Builds an inventory while the archive is read."""
+    """Builds an inventory while the archive is read.
+
+    Attributes:
+        damaged: As for ``Inventory``; the caller adds errors.
+        passed_over: As for ``Inventory``; the caller adds files.
+        user_images: As for ``Inventory``; the caller sets it.
+    """
 
     def __init__(self, member_names: MemberNames) -> None:
         """Start empty.
@@ -147,7 +154,7 @@ class InventoryBuilder:
         )
 
     def add(self, image: ArchivedImage) -> tuple[ImagePath, ...]:
-        """Add an image, and record a conflict for each of its paths that another image owns.
+        """Add an image, and record a conflict for each of its paths that a different image owns.
 
         Returns:
             The paths that it owns. If two images have the same path, the first one in the archive
@@ -171,7 +178,7 @@ class InventoryBuilder:
         return tuple(own)
 
     def is_undisputed(self, image: ArchivedImage) -> bool:
-        """Return whether an added image, or the same image before it, owns all of its paths."""
+        """Return whether an added image, or an identical one before it, owns all of its paths."""
         owners = (self._owners[path] for path in image.paths)
         return all(owner.identity == image.identity for owner in owners)
 
@@ -201,20 +208,23 @@ def read_inventory(
 
     Args:
         source: The archive.
-        wanted: The images that the charms use; they name the images that the archive does not.
+        wanted: The images that the charms use. An image without a name in the archive gets the
+            name of the wanted image that its file is named after.
         architecture: The CPU architecture to choose among several; empty for any.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
-        on_file: Called with each file of the archive and its outcome, as on_image.
-        on_image: Called with the entry of each image and the image, whose ``layers`` are their
-            sizes in the archive; again if the archive is read again.
-        signed: The record that everything must agree with, if its signature was checked.
+        on_file: Called with each file of the archive and its outcome; again in each reading.
+        on_image: Called with the entry of each image and the image, whose ``layers`` are the sizes
+            of its layers in the archive; again in each reading.
+        signed: The record that all images must match, if its signature was checked.
 
     Returns:
-        The inventory, which includes damaged members; with ``signed``, these are errors.
+        The inventory, including damaged members.
 
     Raises:
-        ArtifactError: The archive itself is damaged or truncated.
+        ArtifactError: The archive itself is damaged or truncated, exceeds a limit, or contains no
+            images; or, with ``signed``, an image does not match the record, is damaged, or
+            conflicts with another.
     """
     names = MemberNames(wanted)
     readings = Readings(source.name)
@@ -247,13 +257,13 @@ def read_into(
         archive: The opened archive.
         readings: Its readings so far.
         architecture: The CPU architecture to choose among several; empty for any.
-        signed: The record that all images must agree with, if its signature was checked.
+        signed: The record that all images must match, if its signature was checked.
 
     Returns:
         Whether everything was read; otherwise the archive has to be read again.
 
     Raises:
-        ArtifactError: The archive itself is damaged or truncated.
+        ArtifactError: As for ``ImageReader.read`` and ``Readings.settle``.
     """
     if signed:
         sink = SignedImages(sink, signed, source.name)
@@ -272,7 +282,7 @@ def read_into(
 def _missing_images(
     manifest: PackManifest | None, builder: InventoryBuilder, archive: str
 ) -> list[ArtifactError]:
-    """Return an error for each image of an archive's own record that was not found.
+    """Return an error for each image that an archive's own record lists but that was not found.
 
     Images that other errors mention are left out.
     """
@@ -305,8 +315,8 @@ class ListingSink:
 
         Args:
             names: Names the images that the archive does not name.
-            on_file: Called with each file of the archive and its outcome, as on_image.
-            on_image: Called with each image and its entry.
+            on_file: As for ``read_inventory``.
+            on_image: As for ``read_inventory``.
         """
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
@@ -314,7 +324,7 @@ class ListingSink:
         self._left_out: Mapping[str, PackedLayer] = {}
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Keep purposes and omitted layers; ``read_into`` compares the rest with what it found."""
+        """Keep users' images and the layers left out; ``read_into`` checks the images."""
         self.builder.user_images = manifest.user_images
         self._left_out = manifest.left_out
 
@@ -334,7 +344,7 @@ class ListingSink:
         return layer.size
 
     def left_out(self, digest: str) -> Any:
-        """Return the size of a layer that only an earlier archive has."""
+        """Return the size of a layer that is in an earlier archive, not in this one."""
         return self._left_out[digest].size
 
     def image(self, image: ReadImage[int]) -> None:

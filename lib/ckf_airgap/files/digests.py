@@ -8,13 +8,13 @@ _READ_SIZE = 1024 * 1024
 
 
 def file_sha256(file: BinaryIO, stopped: threading.Event | None = None) -> str:
-    """Read a file to its end.
+    """Return the SHA-256 of a file, from its current position to its end.
 
-    ``hashlib.file_digest`` is not in Python 3.10.
+    Python 3.10 does not have ``hashlib.file_digest``.
 
     Args:
         file: The file, open for reading.
-        stopped: If this is set, the rest is not read; None if nothing stops it.
+        stopped: An event that ends reading when it is set; None to read the whole file.
 
     Returns:
         The SHA-256 of what was read, 64 hexadecimal digits.

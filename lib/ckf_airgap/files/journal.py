@@ -1,4 +1,4 @@
-"""A journal of long work that may be killed at any point: a file of JSON lines.
+"""A journal of a long job that may be killed at any point: a file of JSON lines.
 
 Each line ends with a seal: an HMAC (RFC 2104) of this line and all lines before it, with a key
 that only the current user has. Reading stops at the first line that is damaged or that somebody
@@ -23,7 +23,7 @@ from ckf_airgap.errors import ConfigurationError, StorageError
 _LONGEST_LINE = 16 * 1024 * 1024
 _SEAL = re.compile(rb'(.*), "seal": "([0-9a-f]{64})"\}\n', re.DOTALL)
 _KEY_BYTES = 32
-# What a record of an unexpected shape raises.
+# The errors of ``apply`` for a record of an unexpected shape.
 _INVALID_RECORD = (
     ArithmeticError,
     AttributeError,
@@ -89,12 +89,12 @@ def state_directory() -> Path:
 
 
 class Journal:
-    """A header line that identifies the job, then one line for each finished item.
+    """A header line that identifies the job, then one line for each record.
 
-    An incomplete last line is ignored, and overwritten by the next one.
+    An incomplete last line is ignored, and overwritten by the next record.
 
     Attributes:
-        problem: Why a part of the file is ignored; empty if all of it is valid.
+        problem: Why a part of the file is ignored; empty if all complete lines are valid.
     """
 
     def __init__(
@@ -113,9 +113,10 @@ class Journal:
             header: Identifies the job. A file with another header is ignored, and replaced by the
                 first ``add``.
             apply: Called with each record that is read or added, by one thread at a time. Reading
-                stops at a record for which it raises.
+                stops at a record of an unexpected shape, for which it raises one of
+                ``_INVALID_RECORD``.
             what: What the file records, for the message if it cannot be written.
-            key: Makes the seals; without a key they only detect damage.
+            key: The key of the seals; without a key they only detect damage.
 
         Raises:
             ConfigurationError: The path is not a regular file of this user.
@@ -135,20 +136,23 @@ class Journal:
         self._read()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record; from any thread.
+        """Add a record; can be called from any thread.
+
+        A record of more than 8 MiB is applied, but not written.
 
         Args:
-            record: JSON values; at least one.
+            record: Values that JSON can represent, at least one.
 
         Raises:
+            ConfigurationError: The path is not a regular file of this user.
             StorageError: The file cannot be written.
         """
         text = json.dumps(record).encode()
         with self._lock:
-            # Exactly what a later run will read.
+            # Apply exactly what a later run will read.
             self._apply(json.loads(text))
             if len(text) > _LONGEST_LINE // 2:
-                # Too long to be read back.
+                # A later run might not read a line of this length.
                 return
             seal = self._seal
             try:
@@ -199,15 +203,15 @@ class Journal:
                     break
                 try:
                     self._apply(json.loads(line))
-                # The records before it stay valid.
                 except _INVALID_RECORD:
+                    # The records before it stay valid.
                     self.problem = "a part of it cannot be read"
                     return
             if file.tell() != self._end and self._has_whole_line:
                 self.problem = "a part of it is damaged"
 
     def _line(self, file: IO[bytes]) -> bytes | None:
-        """Read a line; None if it is not valid."""
+        """Read a line and return it without its seal; None if it is not valid."""
         line = file.readline(_LONGEST_LINE)
         self._has_whole_line = line.endswith(b"\n")
         match = _SEAL.fullmatch(line)
@@ -242,10 +246,11 @@ def _open_own(path: Path, flags: int) -> IO[bytes]:
     """Open or create a regular file of this user.
 
     Raises:
-        ConfigurationError: It is a link, a device, or somebody else's.
+        ConfigurationError: It is not a regular file, has more than one hard link, or belongs to
+            another user.
         OSError: It cannot be opened.
     """
-    # O_NONBLOCK: opening a pipe without a writer would block.
+    # O_NONBLOCK: without it, opening a pipe that has no writer would block.
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)
@@ -264,5 +269,5 @@ def _open_own(path: Path, flags: int) -> IO[bytes]:
 def _not_own(path: Path) -> ConfigurationError:
     return ConfigurationError(
         f"{path} is not a regular file of the current user, and is not touched",
-        "remove it, or give another file (on a workstation --state FILE)",
+        "remove it, or give another file (on a workstation, with --state FILE)",
     )

@@ -1,4 +1,4 @@
-"""Writes files that replace earlier ones when they are complete."""
+"""Writes files that replace earlier files only when they are complete."""
 
 import os
 from collections.abc import Generator
@@ -11,9 +11,9 @@ from ckf_airgap.files.temporary_files import removed_on_exit
 
 @contextmanager
 def new_file(path: Path, mode: int = 0o666) -> Generator[BinaryIO]:
-    """Write a file, which replaces the one at its path on exit; after an error that one stays.
+    """Write a file that replaces an earlier one on exit; after an error, the earlier one stays.
 
-    A symbolic link at the path is replaced as well: its target is not touched.
+    A symbolic link at the path is replaced, and its target is not touched.
 
     Args:
         path: The file. Its directory must exist.
@@ -26,7 +26,7 @@ def new_file(path: Path, mode: int = 0o666) -> Generator[BinaryIO]:
         OSError: It cannot be written.
     """
     incoming = path.with_name(f"{path.name}.incoming")
-    # Left by a run that was killed, or a foreign link.
+    # A run that was killed may have left this file, or somebody may have put a link there.
     with suppress(FileNotFoundError):
         incoming.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

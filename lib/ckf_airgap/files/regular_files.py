@@ -16,7 +16,7 @@ def open_regular(path: Path, *, follows_link: bool = True) -> int:
     Raises:
         OSError: It does not exist, is not readable, or is not a regular file.
     """
-    # O_NONBLOCK: opening a pipe without a writer would block.
+    # O_NONBLOCK: without it, opening a pipe that has no writer would block.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags if follows_link else flags | os.O_NOFOLLOW)
     mode = os.fstat(descriptor).st_mode
@@ -37,7 +37,7 @@ def read_regular(path: Path, largest: int, *, follows_link: bool = True) -> byte
         follows_link: Whether it may be a symbolic link to the file.
 
     Raises:
-        OSError: As for ``open_regular``, or it is larger.
+        OSError: As for ``open_regular``, or it is larger, or reading fails.
     """
     with os.fdopen(open_regular(path, follows_link=follows_link), "rb") as file:
         content = file.read(largest + 1)

@@ -23,8 +23,8 @@ def parse_json(content: bytes, what: str, cure: str, *, is_unique: bool = False)
         content: The document.
         what: Describes the document in messages.
         cure: What to do if the document is invalid.
-        is_unique: Whether a repeated key is an error. In the documents of images the last value
-            wins, as in all tools; but Go merges two maps under one key.
+        is_unique: Whether a repeated key is an error. If not, the last value is used: all tools
+            read the documents of images this way, but Go merges two objects with one key.
 
     Returns:
         The result of ``json.loads``.
@@ -77,7 +77,7 @@ def member_of(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def items_of(document: dict[str, Any], key: str) -> list[Any]:
-    """Return the list under a key; an empty one if it is absent or null, as Go writes it.
+    """Return the list under a key; an empty one if it is absent or null, as Go writes nil slices.
 
     Raises:
         TypeError: The value is not a list.

@@ -2,8 +2,8 @@
 
 A short text can expand to endless data through aliases, or be nested deeper than Python's stack;
 both are refused. So are repeated keys: some readers take the first value, some the last, and some,
-like Juju for bundles, refuse them. Callers that parse a document whose real reader takes the last
-value say so.
+like Juju for bundles, refuse them. Callers set ``last_wins`` for documents whose real reader takes
+the last value.
 """
 
 import json
@@ -21,9 +21,9 @@ _MOST_NODES_OF_STREAM = 1_000_000
 _DEEPEST = 100
 """The most nested maps and lists; bundles, charms and manifests have up to 20."""
 _CHARACTERS_OF_NODE = 64
-"""A string counts as one more value for each so many characters: aliases can repeat it."""
+"""A string counts as one more value for this many characters, because aliases can repeat it."""
 _MOST_DIGITS = 64
-"""The longest number; Python refuses to write one of more than 4,300 digits."""
+"""The limit for the digits of a number; Python cannot convert a number of more than 4,300."""
 _SHOWN_CHARACTERS = 80
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -44,7 +44,7 @@ _UNREADABLE = (
 class DocumentError(ValueError):
     """A document is invalid, or exceeds a limit.
 
-    The message is a suffix of "is not valid YAML": `` (line 3)``, for example.
+    The message continues "is not valid YAML", for example with `` (line 3)``.
     """
 
 
@@ -127,23 +127,23 @@ _StringsLoader.yaml_constructors = {None: _ignore_tag}
 
 
 class _ValuesLoader(_Maps, _SAFE):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
-    """Loads values as Juju's library does, and refuses overlong numbers."""
+    """Loads values as Juju's YAML library does, and refuses overlong numbers."""
 
-    def short_number(self, node: yaml.ScalarNode) -> Any:
-        """Construct a number."""
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        """Construct a number; refuse one of too many digits."""
         if len(node.value) > _MOST_DIGITS:
             raise DocumentError(
                 f" (line {node.start_mark.line + 1} has a number of too many digits)"
             )
         if ":" in node.value:
-            # Base 60, which Juju's library reads as a string (resolve.go of gopkg.in/yaml.v2).
+            # Juju's library reads a base 60 number as a string (resolve.go of gopkg.in/yaml.v2).
             return node.value
         is_int = node.tag.endswith(":int")
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
 
 for _kind in ("int", "float"):
-    _ValuesLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _ValuesLoader.short_number)
+    _ValuesLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _ValuesLoader.construct_number)
 # Juju's library reads a date as a string (decode.go of gopkg.in/yaml.v2).
 _ValuesLoader.add_constructor("tag:yaml.org,2002:timestamp", _ignore_tag)
 
@@ -155,7 +155,7 @@ def load_strings(
 
     Args:
         text: The document.
-        budget: A limit that it shares with other documents.
+        budget: A limit that this document shares with others.
         last_wins: Whether the last value of a repeated key wins, as in Python's readers;
             otherwise a repeated key is an error.
 
@@ -163,7 +163,7 @@ def load_strings(
         Dictionaries, lists and strings; None for an empty document.
 
     Raises:
-        DocumentError: It is invalid, or exceeds a limit.
+        DocumentError: The document is invalid, or exceeds a limit.
     """
     kind = _LastWinsLoader if last_wins else _StringsLoader
     return next(_load(text, kind, budget or Budget(_MOST_NODES), is_single=True))
@@ -173,7 +173,7 @@ def load_values(text: str | bytes) -> Any:
     """Load a YAML 1.1 document with numbers, booleans and nulls; None if it is empty.
 
     Raises:
-        DocumentError: It is invalid, or exceeds a limit.
+        DocumentError: The document is invalid, or exceeds a limit.
     """
     return next(_load(text, _ValuesLoader, Budget(_MOST_NODES), is_single=True))
 
@@ -184,7 +184,7 @@ def load_all_strings(text: str | bytes) -> list[Any]:
     The last value of a repeated key wins, as in Kubernetes.
 
     Raises:
-        DocumentError: One is invalid, or exceeds a limit.
+        DocumentError: A document is invalid, or exceeds a limit.
     """
     return list(_load(text, _LastWinsLoader, Budget(_MOST_NODES_OF_STREAM), is_single=False))
 
@@ -196,13 +196,13 @@ def load_json_strings(text: str | bytes, budget: Budget | None = None) -> Any:
 
     Args:
         text: The document.
-        budget: A limit that it shares with other documents.
+        budget: A limit that this document shares with others.
 
     Returns:
         Dictionaries, lists, strings, booleans and None.
 
     Raises:
-        DocumentError: It is invalid, or exceeds a limit.
+        DocumentError: The document is invalid, or exceeds a limit.
     """
     marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
     budget = budget or Budget(_MOST_NODES)
@@ -244,7 +244,7 @@ def _load(
 
 
 def _lines(text: str | bytes) -> int:
-    """Count lines; the marks of libyaml, but not of PyYAML, may be one behind the last."""
+    """Count lines. An error mark of libyaml, but not of PyYAML, may be one line after the last."""
     return 1 + (text.count("\n") if isinstance(text, str) else text.count(b"\n"))
 
 
@@ -253,12 +253,12 @@ def _spend_events(
 ) -> None:
     """Count the values before they are constructed, which takes much more memory."""
     depth = 0
-    one = Budget(_MOST_NODES)
+    document = Budget(_MOST_NODES)
     for event in yaml.parse(text, kind):
         if isinstance(event, yaml.DocumentStartEvent):
-            one = Budget(_MOST_NODES)
+            document = Budget(_MOST_NODES)
         if isinstance(event, yaml.NodeEvent):
-            one.spend()
+            document.spend()
             budget.spend()
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
@@ -277,16 +277,16 @@ def _value(loader: yaml.BaseLoader | yaml.SafeLoader, node: yaml.Node | None) ->
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count a node and all below it, each as often as it is referenced; long texts count more."""
+    """Count a node and all nodes below it, each once per reference; long strings count more."""
     if not isinstance(node, yaml.CollectionNode):
         return 1 + len(node.value) // _CHARACTERS_OF_NODE
     if id(node) in known:
         return known[id(node)]
-    # Infinite, if the node contains itself.
+    # While the node is counted: a node that contains itself exceeds the limit.
     known[id(node)] = _MOST_NODES + 1
     count = 1
     for child in cast(list[yaml.Node | tuple[yaml.Node, yaml.Node]], node.value):
-        for each in child if isinstance(child, tuple) else (child,):
-            count = min(count + _count(each, known), _MOST_NODES + 1)
+        for part in child if isinstance(child, tuple) else (child,):
+            count = min(count + _count(part, known), _MOST_NODES + 1)
     known[id(node)] = count
     return count

@@ -14,4 +14,5 @@ ZIP_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     struct.error,
 )
-"""The errors of ``zipfile`` for a damaged archive, besides OSError and, for a name, KeyError."""
+"""The errors of ``zipfile`` for a damaged archive. It also raises OSError, and KeyError for a name
+that the archive lacks."""
