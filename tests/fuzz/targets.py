@@ -68,7 +68,9 @@ def compressed(data: bytes) -> None:
 def member_segments(data: bytes) -> None:
     """Segments of a gzip member: they change nothing, and decode to what they stand for."""
     # So that a few bytes have several.
-    with mock.patch.multiple(segments, _SHORTEST=1, _MARKER_DISTANCE=0, _STORED_DISTANCE=0):
+    with mock.patch.multiple(
+        segments, _SHORTEST_SEGMENT=1, _MARKER_DISTANCE=0, _STORED_DISTANCE=0
+    ):
         tape = segments.Tape()
         plain = _decoded(GzipDecoder(), data)
         assert _decoded(GzipDecoder(tape), data) == plain

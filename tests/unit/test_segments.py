@@ -55,7 +55,7 @@ TEXT = b"".join(b"line %d of a file that compresses well\n" % n for n in range(4
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take segments of any length, so that little content has many."""
-    monkeypatch.setattr(segments, "_SHORTEST", 1)
+    monkeypatch.setattr(segments, "_SHORTEST_SEGMENT", 1)
     monkeypatch.setattr(segments, "_MARKER_DISTANCE", 0)
     monkeypatch.setattr(segments, "_STORED_DISTANCE", 0)
 

@@ -1,4 +1,4 @@
-"""The images of the OCI layouts in one archive, whose documents may have any order."""
+"""The images of the OCI layouts in one archive, whose documents may come in any order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ from ckf_airgap.archives.parsed_once import ParsedOnce
 from ckf_airgap.errors import ArtifactError, listed, without_traceback
 from ckf_airgap.images.oci import sha256_of
 
-# An index in an index is common, deeper ones are not.
+# How deep nested indexes are read. An index in an index is common, deeper nesting is not.
 _DEEPEST_INDEX = 4
-# The limit for the layers in all manifests that are read: 500 images of 100 layers have 50,000,
-# each read three times.
+# The limit for the layers of all manifests, counted at each reading of a manifest: 500 images of
+# 100 layers have 50,000 layers, and each manifest is read three times.
 _MOST_LAYERS = 1_000_000
 _LINUX = "linux"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A manifest that an entry of an index may stand for, with its config.
+    """One of the manifests that an entry of an index may resolve to, with its config.
 
     Attributes:
         descriptor: Its descriptor in the index.
@@ -41,7 +41,7 @@ class Candidate:
 
     @property
     def platform(self) -> str:
-        """Operating system and CPU architecture, from the config or from the index."""
+        """Operating system and CPU architecture from the config, or else the index's platform."""
         if self.details and self.details.architecture:
             return self.details.platform
         return self.descriptor.platform
@@ -49,12 +49,12 @@ class Candidate:
 
 @dataclass(eq=False)
 class LayoutEntry:
-    """The entries of one name in the index of a layout.
+    """The image or artifact that the index of a layout lists under one name.
 
     Attributes:
         directory: The directory of the layout.
-        descriptors: The descriptors; several if the index lists several platforms itself.
-        is_done: Whether the sink has its image already.
+        descriptors: Its descriptors; several if the index itself lists several platforms.
+        is_done: Whether the sink already has the image.
     """
 
     directory: str
@@ -79,7 +79,12 @@ class _Documents:
     layers: int = 0
 
     def read(self, descriptor: Descriptor) -> OciManifest | list[Descriptor] | None:
-        """Return the manifest or index of a descriptor; None if the archive lacks it."""
+        """Return the manifest or index of a descriptor; None if the archive lacks it.
+
+        Raises:
+            TooManyLayersError: All manifests together list too many layers.
+            ArtifactError: The document is damaged.
+        """
         content = self.contents.get(descriptor.digest)
         if content is None:
             return None
@@ -118,7 +123,7 @@ def require_digest(content: bytes, digest: str, what: str) -> None:
         ArtifactError: It does not.
     """
     if sha256_of(content) != digest:
-        raise ArtifactError(f"{what} is damaged: it is not {digest}", REPACK)
+        raise ArtifactError(f"{what} is damaged: its digest is not {digest}", REPACK)
 
 
 class LayoutImages:
@@ -134,14 +139,15 @@ class LayoutImages:
 
         Args:
             archive: The archive's name, for messages.
-            documents: The documents read so far, by digest; the caller adds to it.
+            documents: The documents read so far, by digest; the caller adds to this mapping.
             architecture: The CPU architecture to choose among several; empty for any.
         """
         self._archive = archive
         self._documents = _Documents(documents)
         self._architecture = architecture
         self._awaiting: dict[str, list[LayoutEntry]] = {}
-        self._are_manifests = True
+        # False once an entry is an artifact, or may stand for several manifests.
+        self._are_single_images = True
         self.entries: list[LayoutEntry] = []
         self.counts: Counter[str] = Counter()
 
@@ -149,11 +155,11 @@ class LayoutImages:
         """Add a layout.
 
         Returns:
-            The entries of its index. None if the document is not an index: other directories may
-            have files of this name.
+            The entries of its index. None if the document is not an index: a subdirectory may have
+            an unrelated file of this name.
 
         Raises:
-            ArtifactError: It is damaged.
+            ArtifactError: The document is damaged, or at the root of the archive and not an index.
         """
         descriptors = read_index(content, f"{INDEX} in {self._archive}")
         if descriptors is None and directory:
@@ -165,9 +171,9 @@ class LayoutImages:
         by_name: dict[str, LayoutEntry] = {}
         added: list[LayoutEntry] = []
         for descriptor in descriptors:
-            same = by_name.get(descriptor.name) if descriptor.name else None
-            if same and descriptor.platform and same.descriptors[0].platform:
-                same.descriptors.append(descriptor)
+            earlier = by_name.get(descriptor.name) if descriptor.name else None
+            if earlier and descriptor.platform and earlier.descriptors[0].platform:
+                earlier.descriptors.append(descriptor)
                 continue
             by_name[descriptor.name] = LayoutEntry(directory, [descriptor])
             added.append(by_name[descriptor.name])
@@ -176,17 +182,21 @@ class LayoutImages:
         return added
 
     def awaiting(self, digest: str) -> list[LayoutEntry]:
-        """Return and forget the entries that were waiting for a document."""
+        """Return the entries that wait for a document, and stop waiting for it."""
         return self._awaiting.pop(digest, [])
 
     def known(self, entries: Sequence[LayoutEntry]) -> Iterator[tuple[LayoutEntry, Candidate]]:
-        """Return the entries whose manifest and config have been read.
+        """Yield the entries whose manifest and config have been read.
 
-        Entries that may stand for several manifests are left out.
+        An entry that lacks one of them waits for it (``awaiting``). Artifacts, damaged entries and
+        entries that may stand for several manifests are left out.
+
+        Raises:
+            TooManyLayersError: All manifests together list too many layers.
         """
         for entry in entries:
             if len(entry.descriptors) > 1:
-                self._are_manifests = False
+                self._are_single_images = False
                 continue
             try:
                 found = self._candidate(entry.descriptors[0])
@@ -200,12 +210,12 @@ class LayoutImages:
             elif isinstance(found, str) and found:
                 self._awaiting.setdefault(found, []).append(entry)
             else:
-                self._are_manifests = False
+                self._are_single_images = False
 
     @property
     def is_known(self) -> bool:
-        """Whether an index was read, and the manifests and configs of all its entries."""
-        return bool(self.entries) and self._are_manifests and not self._awaiting
+        """Whether an index was read, and each entry is one image whose documents were read."""
+        return bool(self.entries) and self._are_single_images and not self._awaiting
 
     def choose(
         self, entry: LayoutEntry, lacks: Callable[[Candidate], str]
@@ -214,30 +224,30 @@ class LayoutImages:
 
         Args:
             entry: The entry.
-            lacks: Describes a missing blob of a manifest; empty if the manifest is complete.
+            lacks: Describes the missing blob of a manifest; empty if the manifest is complete.
 
         Returns:
-            The only complete manifest that is wanted, and the others.
+            The chosen manifest, and the other complete ones.
 
         Raises:
-            ArtifactError: There is none, or more than one.
+            ArtifactError: No manifest is complete, or several are equally suitable.
         """
         problems: list[ArtifactError] = []
         present: dict[str, Candidate] = {}
-        others: list[Candidate] = []
+        attestations: list[Candidate] = []
         for candidate in self._candidates(entry.descriptors, problems):
             lacking = lacks(candidate)
             if lacking:
                 problems.append(ArtifactError(f"{entry.label} {lacking}", REPACK))
             elif candidate.descriptor.is_attestation:
-                others.append(candidate)
+                attestations.append(candidate)
             else:
                 present.setdefault(candidate.manifest.digest, candidate)
         if not present:
             if problems:
                 raise problems[0]
-            if others and entry.descriptors[0].is_attestation:
-                return others[0], others[1:]
+            if attestations and entry.descriptors[0].is_attestation:
+                return attestations[0], attestations[1:]
             raise ArtifactError(
                 f"{self._archive} lacks the manifest of {entry.label}, "
                 f"{entry.descriptors[0].digest}",
@@ -245,7 +255,7 @@ class LayoutImages:
             )
         wanted = self._wanted(list(present.values()))
         if len(wanted) > 1:
-            platforms = listed(sorted(each.platform for each in wanted))
+            platforms = listed(sorted(candidate.platform for candidate in wanted))
             raise ArtifactError(
                 f"{entry.label} is in {self._archive} {len(wanted)} times, for several CPU "
                 f"architectures: {platforms}",
@@ -253,25 +263,29 @@ class LayoutImages:
                 "--architecture, skopeo copy without --all)",
             )
         chosen = wanted[0]
-        return chosen, [*others, *(each for each in present.values() if each is not chosen)]
+        rest = (candidate for candidate in present.values() if candidate is not chosen)
+        return chosen, [*attestations, *rest]
 
     def _wanted(self, present: list[Candidate]) -> list[Candidate]:
-        """Prefer images to artifacts, Linux, and the architecture; each only if there is one."""
-        images = [each for each in present if each.details] or present
-        linux = [each for each in images if each.platform.startswith(f"{_LINUX}/")] or images
-        wanted = [each for each in linux if each.platform.split("/")[1:2] == [self._architecture]]
+        """Prefer images, then Linux, then the architecture; ignore a criterion that none meets."""
+        images = [item for item in present if item.details] or present
+        linux = [item for item in images if item.platform.startswith(f"{_LINUX}/")] or images
+        wanted = [item for item in linux if item.platform.split("/")[1:2] == [self._architecture]]
         return wanted or linux
 
     def _candidates(
         self, descriptors: Sequence[Descriptor], problems: list[ArtifactError], depth: int = 0
     ) -> Iterator[Candidate]:
-        """Walk the manifests of descriptors, including those of nested indexes."""
+        """Yield the candidates of descriptors, including those of nested indexes.
+
+        Add an error to ``problems`` for each damaged document and each missing config.
+        """
         for descriptor in descriptors:
             try:
                 found = self._documents.read(descriptor)
                 if isinstance(found, list):
                     if depth < _DEEPEST_INDEX:
-                        inner = [_named(each, descriptor) for each in found]
+                        inner = [_named(nested, descriptor) for nested in found]
                         yield from self._candidates(inner, problems, depth + 1)
                     continue
                 candidate = self._candidate(descriptor)
@@ -293,7 +307,7 @@ class LayoutImages:
     def _candidate(self, descriptor: Descriptor) -> Candidate | str:
         """Return the candidate of a descriptor, or the digest of a missing document.
 
-        For an index, which has no single candidate, it is an empty string.
+        For an index, which has no single candidate, return an empty string.
         """
         manifest = self._documents.read(descriptor)
         if manifest is None:
@@ -311,5 +325,5 @@ class LayoutImages:
 
 
 def _named(descriptor: Descriptor, parent: Descriptor) -> Descriptor:
-    """Give an entry of an index the name of the index."""
+    """Give an entry of an index the name of the index, if the index has one."""
     return replace(descriptor, name=parent.name or descriptor.name)

@@ -25,7 +25,7 @@ _CONTENT = struct.Struct("<8s64s32s")
 # The scrypt limits that minisign itself uses; a key that exceeds them is rejected.
 _MOST_OPERATIONS = 2**25
 _MOST_MEMORY = 2**30
-_BLOCK = 8
+_SCRYPT_BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,19 @@ class PublicKey:
 
         Args:
             content: What was signed.
-            signature: The signature.
+            signature: The content of its signature file (``.minisig``).
             what: The name of the content, for messages.
 
         Raises:
-            ArtifactError: It is damaged, from another key, or does not match the content.
+            ArtifactError: The signature is damaged, of another key, or not of this content.
         """
         try:
             lines = signature.decode("utf-8").rstrip("\n").split("\n")
-            _, first, comment, last = lines
-            algorithm, number, signed = struct.unpack("<2s8s64s", _decode(first))
-            whole = _decode(last)
+            _, signature_line, comment, global_signature_line = lines
+            algorithm, number, content_signature = struct.unpack(
+                "<2s8s64s", _decode(signature_line)
+            )
+            global_signature = _decode(global_signature_line)
             if algorithm not in (_ALGORITHM, _HASHED) or not comment.startswith(_TRUSTED):
                 raise ValueError
         except (ValueError, struct.error) as error:
@@ -87,15 +89,16 @@ class PublicKey:
             ) from error
         if number != self.number:
             raise ArtifactError(
-                f"{what} is signed with the key {_shown(number)}, not with {_shown(self.number)}",
+                f"{what} is signed with the key {_format_key_id(number)}, not with "
+                f"{_format_key_id(self.number)}",
                 "give the public key of whoever packed the archive, or do not use the archive",
             )
         message = _hashed(content) if algorithm == _HASHED else content
         trusted = comment.removeprefix(_TRUSTED).encode()
         key = Ed25519PublicKey.from_public_bytes(self.key)
         try:
-            key.verify(signed, message)
-            key.verify(whole, signed + trusted)
+            key.verify(content_signature, message)
+            key.verify(global_signature, content_signature + trusted)
         except InvalidSignature as error:
             raise ArtifactError(
                 f"{what} does not match its signature",
@@ -128,13 +131,17 @@ class SecretKey:
             ConfigurationError: The text is not a minisign secret key, or the password is wrong.
         """
         try:
-            _, line = text.strip().splitlines()
-            algorithm, derived, checked, salt, operations, memory, content = _SECRET.unpack(
-                _decode(line)
+            _, key_line = text.strip().splitlines()
+            algorithm, derivation, checksum_algorithm, salt, operations, memory, content = (
+                _SECRET.unpack(_decode(key_line))
             )
-            if algorithm != _ALGORITHM or checked != _CHECKSUM or derived not in (_SCRYPT, _PLAIN):
+            if (
+                algorithm != _ALGORITHM
+                or checksum_algorithm != _CHECKSUM
+                or derivation not in (_SCRYPT, _PLAIN)
+            ):
                 raise ValueError
-            if derived == _SCRYPT:
+            if derivation == _SCRYPT:
                 key = _derive(ask_password(), salt, operations, memory)
                 content = bytes(a ^ b for a, b in zip(content, key, strict=True))
         except (ValueError, struct.error):
@@ -142,15 +149,15 @@ class SecretKey:
                 "--sign is not a minisign secret key",
                 "give the file that minisign -G wrote, minisign.key",
             ) from None
-        number, pair, checksum = _CONTENT.unpack(content)
-        expected = hashlib.blake2b(algorithm + number + pair, digest_size=32).digest()
+        number, key_pair, checksum = _CONTENT.unpack(content)
+        expected = hashlib.blake2b(algorithm + number + key_pair, digest_size=32).digest()
         # minisign -W writes a key without a password, and with an all-zero checksum.
-        if checksum != expected and (derived == _SCRYPT or any(checksum)):
+        if checksum != expected and (derivation == _SCRYPT or any(checksum)):
             raise ConfigurationError(
                 "the password of the key is wrong, or the key is damaged",
                 "run it again with the right password",
             )
-        return cls(number, pair[:32])
+        return cls(number, key_pair[:32])
 
     @property
     def public(self) -> PublicKey:
@@ -162,19 +169,19 @@ class SecretKey:
 
         Args:
             content: What to sign.
-            name: Its file name, which goes into the trusted comment.
+            name: The file name of the content, for the trusted comment.
 
         Returns:
             The content of the signature file (``.minisig``).
         """
         comment = f"file:{name}\thashed"
-        signed = self._key.sign(_hashed(content))
-        whole = self._key.sign(signed + comment.encode())
+        signature = self._key.sign(_hashed(content))
+        global_signature = self._key.sign(signature + comment.encode())
         lines = (
             f"{_UNTRUSTED}signature of ckf-airgap pack",
-            base64.b64encode(_HASHED + self.number + signed).decode(),
+            base64.b64encode(_HASHED + self.number + signature).decode(),
             f"{_TRUSTED}{comment}",
-            base64.b64encode(whole).decode(),
+            base64.b64encode(global_signature).decode(),
         )
         return "".join(f"{line}\n" for line in lines).encode()
 
@@ -187,7 +194,7 @@ def _hashed(content: bytes) -> bytes:
     return hashlib.blake2b(content).digest()
 
 
-def _shown(number: bytes) -> str:
+def _format_key_id(number: bytes) -> str:
     """Format a key ID as minisign prints it."""
     return f"{int.from_bytes(number, 'little'):016X}"
 
@@ -200,7 +207,7 @@ def _decode(line: str) -> bytes:
 
 
 def _derive(password: str, salt: bytes, operations: int, memory: int) -> bytes:
-    """Derive the XOR mask that encrypts a secret key from its password.
+    """Derive, from its password, the XOR mask that encrypts a secret key.
 
     Raises:
         ValueError: The scrypt limits are outside the range that minisign uses.
@@ -209,16 +216,16 @@ def _derive(password: str, salt: bytes, operations: int, memory: int) -> bytes:
         raise ValueError(operations)
     operations = max(operations, 32768)
     if operations < memory // 32:
-        largest, parallel = operations // (_BLOCK * 4), 1
+        largest, parallel = operations // (_SCRYPT_BLOCK * 4), 1
         log = max(largest.bit_length() - 1, 1)
     else:
-        log = max((memory // (_BLOCK * 128)).bit_length() - 1, 1)
-        parallel = max((operations // 4 >> log) // _BLOCK, 1)
+        log = max((memory // (_SCRYPT_BLOCK * 128)).bit_length() - 1, 1)
+        parallel = max((operations // 4 >> log) // _SCRYPT_BLOCK, 1)
     return hashlib.scrypt(
         password.encode(),
         salt=salt,
         n=2**log,
-        r=_BLOCK,
+        r=_SCRYPT_BLOCK,
         p=parallel,
         maxmem=2 * _MOST_MEMORY - 1,
         dklen=_CONTENT.size,

@@ -1,8 +1,8 @@
 """The documents of an OCI image layout: ``index.json``, indexes, manifests.
 
 The format is described in the OCI Image Specification v1.1 ("Image Layout", "Image Index", "Image
-Manifest", "Descriptor"). Everything but ``index.json`` is a file ``blobs/<algorithm>/<digest>``;
-an archive may contain these in any order.
+Manifest", "Descriptor"). Manifests, nested indexes, configs and layers are files
+``blobs/<algorithm>/<digest>``; an archive may contain these in any order.
 """
 
 import re
@@ -25,27 +25,28 @@ MARKER = "oci-layout"
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 """The annotation with a name; the specification allows a whole reference or only a tag."""
 ORIGINAL_MANIFEST = "ckf-airgap.original-manifest"
-"""The annotation with the digest of the manifest that the image had in its registry, if tools
-cannot read its format in a layout. That manifest is a blob of the layout, too."""
+"""The annotation with the digest of the image's manifest in its registry, if the index lists a
+converted manifest because tools cannot read the original format in a layout. The original manifest
+is a blob of the layout, too."""
 REPACK = "make the archive again (ckf-airgap pack --format oci, or skopeo copy)"
 """The cure for a damaged image of a layout."""
 
-# The whole reference, written by containerd and docker.
+# The annotation with the whole reference, which containerd and docker write.
 _CONTAINERD_NAME = "io.containerd.image.name"
 _BLOB = re.compile(r"(?:.*/)?blobs/([a-z0-9]+)/([0-9a-f]{32,128})")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
-_IMAGE_CONFIGS = (
+_IMAGE_CONFIG_TYPES = (
     "",
     OCI_CONFIG,
     DOCKER_CONFIG,
 )
-_LAYERS = re.compile(
+_LAYER_TYPES = re.compile(
     r"|application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar"
     r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?"
 )
 _ATTESTATION = ("vnd.docker.reference.type", "attestation-manifest")
 _UNKNOWN = "unknown"
-_SHOWN = 100
+_MOST_SHOWN = 100
 
 
 def blob_digest(path: str) -> str | None:
@@ -59,7 +60,7 @@ class Descriptor:
     """An entry of an index: a manifest, or another index.
 
     Attributes:
-        digest: Its digest.
+        digest: Its digest; that of the original manifest if ``ORIGINAL_MANIFEST`` gives one.
         name: Its name, a whole reference; empty if the index gives none.
         platform: Operating system, architecture and variant, as far as given.
         is_attestation: Whether it describes another manifest, such as BuildKit's provenance.
@@ -151,9 +152,9 @@ def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]"
         ArtifactError: It is damaged, or neither a manifest nor an index.
     """
     what = f"the manifest of {name}"
-    listed = read_index(content, what)
-    if listed is not None:
-        return listed
+    entries = read_index(content, what)
+    if entries is not None:
+        return entries
     document = parse_object(content, what, REPACK)
     try:
         layers = tuple(_blob(layer) for layer in items_of(document, "layers"))
@@ -174,17 +175,18 @@ def read_manifest(content: bytes, name: str) -> "OciManifest | list[Descriptor]"
 def _artifact_type(
     document: dict[str, Any], config: BlobDescriptor, layers: tuple[BlobDescriptor, ...]
 ) -> str:
-    """Return the type of an artifact, by Image Manifest, "Guidelines for Artifact Usage"."""
-    if config.media_type not in _IMAGE_CONFIGS:
+    """Return the type of an artifact ("Guidelines for Artifact Usage"); empty for an image."""
+    if config.media_type not in _IMAGE_CONFIG_TYPES:
         return word_of(document, "artifactType") or config.media_type
-    others = [each.media_type for each in layers if not _LAYERS.fullmatch(each.media_type)]
-    # An image may have some layers of an unknown media type; an artifact has no others.
-    return others[0] if others and len(others) == len(layers) else ""
+    types = [layer.media_type for layer in layers]
+    unknown = [media_type for media_type in types if not _LAYER_TYPES.fullmatch(media_type)]
+    # In an image, some layers may have unknown media types; in an artifact, all have.
+    return unknown[0] if unknown and len(unknown) == len(layers) else ""
 
 
 def _descriptor(entry: object) -> Descriptor:
     if not isinstance(entry, dict):
-        raise TypeError(f"{str(entry)[:_SHOWN]} is not a descriptor")
+        raise TypeError(f"{str(entry)[:_MOST_SHOWN]} is not a descriptor")
     fields = cast(dict[str, Any], entry)
     annotations = member_of(fields, "annotations")
     platform = member_of(fields, "platform")
@@ -210,13 +212,13 @@ def _blob(value: object) -> BlobDescriptor:
     fields: dict[str, Any] = cast(dict[str, Any], value) if isinstance(value, dict) else {}
     size = fields.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise TypeError(f"{str(fields)[:_SHOWN]} is not a descriptor")
+        raise TypeError(f"{str(fields)[:_MOST_SHOWN]} is not a descriptor")
     return BlobDescriptor(_digest(fields.get("digest")), size, word_of(fields, "mediaType"))
 
 
 def _digest(value: object) -> str:
     if not isinstance(value, str) or not _ANY_DIGEST.fullmatch(value):
-        raise TypeError(f"{str(value)[:_SHOWN]} is not a digest")
+        raise TypeError(f"{str(value)[:_MOST_SHOWN]} is not a digest")
     if not is_digest(value):
         algorithm = value.partition(":")[0]
         raise TypeError(

@@ -12,10 +12,10 @@ from ckf_airgap.errors import ArtifactError, printable
 from ckf_airgap.images.oci import is_digest, sha256_of
 
 PACK_MANIFEST = "ckf-airgap.json"
-"""The name of the member."""
+"""The name of the member with the record."""
 
 SIGNATURE = f"{PACK_MANIFEST}.minisig"
-"""The name of the member after it with its signature, if it is signed."""
+"""The name of the next member, the signature of the record, if it is signed."""
 
 MOST_PARTS = 999
 """How many parts an archive can have: their numbers have three digits."""
@@ -24,8 +24,9 @@ Entry = TypeVar("Entry", "PackedImage", "PackedLayer", "PackedCharm")
 Value = TypeVar("Value")
 
 _FORMAT = 1
-_LARGEST = 16 * 1024 * 1024
-# The size of the archive depends on the length of this text, so the size gets a fixed width.
+_LARGEST_MEMBER = 16 * 1024 * 1024
+# The record contains the size of the archive that contains it, so the length of the record must
+# not depend on that size: spaces pad the size to this number of digits.
 _SIZE_DIGITS = 20
 
 
@@ -73,8 +74,8 @@ class PackedCharm:
     """A charm of charms.tar.gz.
 
     Attributes:
-        name: The charm.
-        file: Its member.
+        name: The name of the charm.
+        file: The name of its member.
         sha256: The SHA-256 of the file, 64 hexadecimal digits.
         size: The size of the file, in bytes.
         revision: Its revision on Charmhub; None if it came from elsewhere.
@@ -98,12 +99,12 @@ class PackManifest:
         architecture: The CPU architecture of the images.
         images: The images, sorted by name.
         charms: The charms, sorted by name.
-        bundle: The bundle that they were packed for, if any.
+        bundle: The bundle that the archives were packed for, if any.
         archive_size: The size of the archive with this record, in bytes.
-        upgrade_from: The release or bundle that it was packed to upgrade from, if any.
+        upgrade_from: The release or bundle that this release was packed to upgrade, if any.
         user_images: The names of users' images by their purpose: ``jupyter``, ``vscode``,
             ``rstudio``, ``pipelines``, ``runtimes``, ``other``.
-        part_size: If the archive is in parts: the size of each but the last, in bytes; 0 if not.
+        part_size: The size of each part but the last, in bytes; 0 if the archive is one file.
         part_starts: The SHA-256 of the first bytes (``parts.START_BYTES``) of each part from the
             second on.
         stands_on: If the archive is a difference: the identities of the releases that must be in
@@ -124,19 +125,19 @@ class PackManifest:
 
     @property
     def content(self) -> "PackManifest":
-        """What was packed, without what is only true of one of the archives."""
+        """The record without the fields that describe only one of the two archives."""
         return replace(self, archive_size=0, part_size=0, part_starts=())
 
     @property
     def identity(self) -> str:
-        """Identifies the whole release, whatever is left out of these archives: a digest."""
+        """A digest that identifies the release, whether or not its archives leave layers out."""
         images = [(image.name, image.digest, image.image_id) for image in self.images]
         charms = [(charm.file, charm.sha256) for charm in self.charms]
         return sha256_of(json.dumps([self.layout, self.architecture, images, charms]).encode())
 
     @property
     def left_out(self) -> dict[str, PackedLayer]:
-        """The layers that are left out, by the digests that name their files in the archive."""
+        """The layers that are left out, by the digests that would name their files."""
         layers = (layer for image in self.images for layer in image.layers)
         return {self.file_digest(layer): layer for layer in layers if layer.found_in}
 
@@ -169,7 +170,7 @@ class PackManifest:
         if self.archive_size != size:
             raise ArtifactError(
                 f"{archive} has {size:,} bytes and was packed with {self.archive_size:,}: it was "
-                "not copied completely",
+                "not copied completely, or was changed",
                 f"copy it again; if you made a new archive of its members, leave {PACK_MANIFEST} "
                 "out",
             )
@@ -183,17 +184,17 @@ class PackManifest:
 
     @classmethod
     def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
-        """Parse the member.
+        """Parse the record.
 
         Args:
-            content: Its content.
+            content: The content of its member.
             archive: The archive's name, for messages.
 
         Returns:
             The record; None if it has a later format.
 
         Raises:
-            ArtifactError: It is damaged.
+            ArtifactError: The record is damaged.
         """
         try:
             document: dict[str, Any] = json.loads(content)
@@ -227,10 +228,12 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
     """Read the record of an archive, and nothing else of it.
 
     Returns:
-        The record; None if the archive has none, because another tool made it.
+        The record; None if the archive has none, because another tool made it, or if the record
+        has a later format.
 
     Raises:
-        ArtifactError: It is not an archive, or does not have the size in its record.
+        ArtifactError: It is not an archive, its record is damaged, or it does not have the size in
+            its record.
     """
     manifest = first_record(archive)
     if manifest:
@@ -239,13 +242,13 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
 
 
 def read_user_images(archive: Source) -> Mapping[str, tuple[str, ...]]:
-    """Read which images of an archive users take, by what they are for; empty where nothing says.
+    """Read the names of users' images by their purpose; empty if the archive has no record.
 
     Args:
         archive: images.tar.gz.
 
     Raises:
-        ArtifactError: The archive is not one, or is not as long as it was made.
+        ArtifactError: As for ``read_pack_manifest``.
     """
     manifest = read_pack_manifest(archive)
     return manifest.user_images if manifest else {}
@@ -253,18 +256,18 @@ def read_user_images(archive: Source) -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class PackRecord:
-    """The members at the start of an archive, as they stand there.
+    """The first members of an archive, not parsed: the record and its signature.
 
     Attributes:
-        content: The manifest.
-        signature: Its signature; empty if there is none.
+        content: The record.
+        signature: Its signature; empty if it is not signed.
     """
 
     content: bytes
     signature: bytes
 
     def decode(self, archive: str) -> PackManifest | None:
-        """Read the manifest (see ``PackManifest.decode``)."""
+        """Parse the record (see ``PackManifest.decode``)."""
         return PackManifest.decode(self.content, archive)
 
 
@@ -275,26 +278,27 @@ def first_record(archive: Source) -> PackManifest | None:
         archive: The archive, or its first part.
 
     Returns:
-        Its manifest; None where it begins with something else.
+        The record; None if the archive begins with something else, or the record has a later
+        format.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: The start of the archive is damaged.
     """
     record = read_record(archive)
     return record.decode(archive.name) if record else None
 
 
 def read_record(archive: Source) -> PackRecord | None:
-    """Read the record of an archive from its start, without a check.
+    """Read the record and its signature from the start of an archive, without checking them.
 
     Args:
         archive: The archive, or its first part.
 
     Returns:
-        The record; None where it begins with something else.
+        The record; None if the archive begins with something else.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: The start of the archive is damaged.
     """
     found: list[bytes] = []
     with open_archive(archive) as stream:
@@ -310,7 +314,7 @@ def read_record(archive: Source) -> PackRecord | None:
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
-    """Read the record from its member.
+    """Read the record from its member; None if it has a later format.
 
     Raises:
         ArtifactError: It is damaged.
@@ -319,27 +323,27 @@ def decode_member(member: TarMember, archive: str) -> PackManifest | None:
 
 
 def _content(member: TarMember, archive: str) -> bytes:
-    if member.size > _LARGEST:
+    if member.size > _LARGEST_MEMBER:
         raise ArtifactError(
             f"{member.name} in {archive} has {member.size:,} bytes, which is too many",
             "make the archive again (ckf-airgap pack)",
         )
-    return b"".join(iter(lambda: member.read(_LARGEST), b""))
+    return b"".join(iter(lambda: member.read(_LARGEST_MEMBER), b""))
 
 
 def _entry(kind: type[Entry], document: dict[str, Any]) -> Entry:
     entry = kind(**document)
-    for each in fields(entry):
-        # Layers are read one by one.
-        if each.name == "layers":
+    for attribute in fields(entry):
+        # ``_image`` reads the layers.
+        if attribute.name == "layers":
             continue
-        if not isinstance(getattr(entry, each.name), cast(type, each.type)):
-            raise TypeError(f"{each.name} of {document} has the wrong type")
+        if not isinstance(getattr(entry, attribute.name), cast(type, attribute.type)):
+            raise TypeError(f"{attribute.name} of {document} has the wrong type")
     return entry
 
 
 def _image(document: object) -> PackedImage:
-    found = cast(dict[str, Any], _of(dict, document))
+    found = cast(dict[str, Any], _typed(dict, document))
     layers = tuple(_layer(layer) for layer in found.get("layers", ()))
     image = replace(_entry(PackedImage, {**found, "layers": ()}), layers=layers)
     for digest in (image.digest, image.image_id):
@@ -364,13 +368,13 @@ def _digest(value: object) -> str:
 
 def _user_images(document: object) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for purpose, names in cast(dict[str, Any], _of(dict, document)).items():
-        images = [_of(str, name) for name in cast(list[object], _of(list, names))]
+    for purpose, names in cast(dict[str, Any], _typed(dict, document)).items():
+        images = [_typed(str, name) for name in cast(list[object], _typed(list, names))]
         found[printable(purpose)] = tuple(map(printable, images))
     return found
 
 
-def _of(kind: type[Value], value: object) -> Value:
+def _typed(kind: type[Value], value: object) -> Value:
     if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.80} is not of the kind {kind.__name__}")
+        raise TypeError(f"{value!r:.80} is not a {kind.__name__}")
     return value

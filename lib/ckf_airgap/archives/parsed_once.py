@@ -16,7 +16,11 @@ class ParsedOnce(Generic[Value]):
         self._results: dict[str, Value | ArtifactError] = {}
 
     def get(self, key: str, parse: Callable[[], Value]) -> Value:
-        """Return the document of a key: its path or its digest.
+        """Return a parsed document; parse it on the first call.
+
+        Args:
+            key: The path or the digest of the document.
+            parse: Parses it.
 
         Raises:
             ArtifactError: It is damaged.

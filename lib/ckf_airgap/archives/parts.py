@@ -1,9 +1,9 @@
 """An archive in parts of equal size (the last may be smaller), read as one stream.
 
-``images.tar.gz.001``, ``images.tar.gz.002`` and so on, joined in the order of their numbers, are
-the archive. ``ckf-airgap pack --part-size`` records their size, and a hash of the start of each
-but the first, so that parts that are missing, truncated, swapped or of another archive are
-reported before the archive is read. Parts made by other tools (``split -d -a 3
+The archive consists of ``images.tar.gz.001``, ``images.tar.gz.002`` and so on, joined in the order
+of their numbers. ``ckf-airgap pack --part-size`` records the size of the parts, and a hash of the
+start of each part but the first. So parts that are missing, truncated, swapped or of another
+archive are reported before the archive is read. Parts made by other tools (``split -d -a 3
 --numeric-suffixes=1``) are checked by their sizes alone.
 """
 
@@ -47,7 +47,7 @@ def part_name(name: str, number: int) -> str:
 
 
 def parse_part_name(text: str) -> tuple[str, int] | None:
-    """Split the name of a part into the name of its archive and its number; None for others."""
+    """Split the name of a part into its archive's name and its number; None for other names."""
     match = _PART.fullmatch(text)
     if match and match["name"].endswith(ARCHIVE_SUFFIXES):
         return match["name"], int(match["number"])
@@ -81,8 +81,8 @@ def find_archive(path: Path) -> FileSource:
         The archive, not read yet. If it does not exist, reading it raises ArtifactError.
 
     Raises:
-        ConfigurationError: The path is a part other than the first, or that of a whole archive
-            that also exists in parts.
+        ConfigurationError: The path is that of a part other than the first, or of an archive that
+            exists both as one file and in parts.
     """
     part = parse_part_name(path.name)
     if part is None:
@@ -111,7 +111,7 @@ class _Parts(Source):
         """The parts, in order.
 
         Raises:
-            ArtifactError: A part is missing, has the wrong size, or is from another archive.
+            ArtifactError: A part is missing, damaged, of the wrong size, or from another archive.
         """
         first = self._part(1)
         record = _record(first)
@@ -164,7 +164,7 @@ class _Parts(Source):
         """
 
     def _recorded(self, record: PackManifest) -> Sequence[Source]:
-        """Return the parts that the record lists, after checking them against it."""
+        """Return the parts that the record describes, after checking them against the record."""
         parts: list[Source] = []
         problems: list[str] = []
         starts = ("", *record.part_starts)
@@ -178,11 +178,9 @@ class _Parts(Source):
             elif part.size != expected:
                 problems.append(_other_size(part, part.size, expected))
             elif start and (found := part_start(part)) != start:
-                where = starts.index(found) if found in starts else -1
-                what = (
-                    f"is part {where + 1}" if where > 0 else "is damaged or from another archive"
-                )
-                problems.append(f"{part.name} is not part {number}: it {what}")
+                actual = starts.index(found) + 1 if found in starts else 0
+                cause = f"is part {actual}" if actual else "is damaged or from another archive"
+                problems.append(f"{part.name} is not part {number}: it {cause}")
         _require(self.name, problems)
         return parts
 
@@ -227,7 +225,7 @@ class UrlParts(_Parts):
         path = address.path.rstrip("/")
         part = parse_part_name(path)
         self._address = address._replace(path=part[0] if part else path)
-        self._how = (option, ca)
+        self._request_settings = (option, ca)
         self.name = self._address.path.rpartition("/")[2]
 
     @property
@@ -237,7 +235,7 @@ class UrlParts(_Parts):
 
     def _part(self, number: int) -> UrlSource:
         address = self._address._replace(path=part_name(self._address.path, number))
-        return UrlSource(urlunsplit(address), *self._how)
+        return UrlSource(urlunsplit(address), *self._request_settings)
 
     def _is_there(self, part: Source) -> bool:
         return isinstance(part, UrlSource) and part.is_there
@@ -267,19 +265,19 @@ class ServedArchive(Source):
             ca: CA certificates in PEM format, trusted in addition to the system's.
 
         Raises:
-            ConfigurationError: The address is not an HTTPS URL, ``ca`` is not a certificate, or
-                the address is of a part other than the first.
+            ConfigurationError: The address is not the HTTPS URL of a file, contains credentials,
+                or is that of a part other than the first; or ``ca`` is not a certificate.
         """
         self._file = UrlSource(url, option, ca)
-        self._how = (url, option, ca)
-        self._named = parse_part_name(self._file.name)
-        if self._named and self._named[1] != 1:
-            name = self._named[0]
+        self._parts_arguments = (url, option, ca)
+        self._part_name = parse_part_name(self._file.name)
+        if self._part_name and self._part_name[1] != 1:
+            name = self._part_name[0]
             raise ConfigurationError(
                 f"{option} is the address of a single part of {name}",
                 f"give the address of {name}, or of its first part, {part_name(name, 1)}",
             )
-        self.name = self._named[0] if self._named else self._file.name
+        self.name = self._part_name[0] if self._part_name else self._file.name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ServedArchive) and other._file == self._file
@@ -305,14 +303,14 @@ class ServedArchive(Source):
 
     @cached_property
     def _found(self) -> Source:
-        parts = UrlParts(*self._how)
-        if self._named or (not self._file.is_there and parts.has_first):
+        parts = UrlParts(*self._parts_arguments)
+        if self._part_name or (not self._file.is_there and parts.has_first):
             return parts
         return self._file
 
 
 def part_start(part: Source) -> str:
-    """Return the SHA-256 of the first ``START_BYTES`` of a part, in hexadecimal as in the record.
+    """Return the SHA-256 of the first ``START_BYTES`` of a part, as in the record (hexadecimal).
 
     Raises:
         ArtifactError: It cannot be read.
@@ -321,7 +319,7 @@ def part_start(part: Source) -> str:
 
 
 def _record(first: Source) -> PackManifest | None:
-    """Read the record of an archive from its first part; None if it is missing or unreadable."""
+    """Read the record of an archive from its first part; None if there is no readable record."""
     with suppress(ArtifactError):
         return first_record(first)
     return None
@@ -347,18 +345,18 @@ class _JoinedStream:
         self._stream: StoredStream | None = None
         self._left = 0
         self.position = 0
-        self._advance()
+        self._next_part()
 
     def read(self, size: int, /) -> bytes:
         while self._part:
             if not self._left:
-                self._advance()
+                self._next_part()
                 continue
             data = self._opened(self._part).read(min(size, self._left))
             if not data:
                 problem = f"{self._part.name} was truncated while it was read"
                 raise ArtifactError(problem, _COPY_AGAIN)
-            self._pass(len(data))
+            self._count(len(data))
             return data
         return b""
 
@@ -366,14 +364,14 @@ class _JoinedStream:
         left = size
         while left and self._part:
             is_whole = left >= self._left
-            passed = self._left if is_whole else self._opened(self._part).skip(left)
-            left -= passed
-            self._pass(passed)
+            skipped = self._left if is_whole else self._opened(self._part).skip(left)
+            left -= skipped
+            self._count(skipped)
             if not self._left:
-                self._advance()
+                self._next_part()
         return size - left
 
-    def _pass(self, size: int) -> None:
+    def _count(self, size: int) -> None:
         self._left -= size
         self.position += size
 
@@ -382,7 +380,7 @@ class _JoinedStream:
             self._stream = self._stack.enter_context(part.open())
         return self._stream
 
-    def _advance(self) -> None:
+    def _next_part(self) -> None:
         self._stack.close()
         self._stream = None
         self._part, self._left = next(self._parts, (None, 0))

@@ -10,7 +10,7 @@ from ckf_airgap.archives.image_sink import Layer, ReadImage, Role, Verdict
 from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.errors import ArtifactError
 
-# Archives of docker and podman link each layer at most once; no tool writes longer chains.
+# The longest chain of links that is followed. Tools such as docker and podman write chains of one.
 _MOST_LINKS = 16
 
 
@@ -28,8 +28,8 @@ class File(Generic[Layer]):
         what: Describes a file that cannot be read here, for example ``a zip file``.
         layer: The sink's result, if it was read as a layer.
         error: The damage that was found, if any.
-        verdict: Its outcome, when it is known.
-        reason: Why it is passed over, if known.
+        verdict: Its outcome; None until it is known.
+        reason: Why it is passed over; empty if unknown.
     """
 
     path: str
@@ -45,7 +45,10 @@ class File(Generic[Layer]):
     reason: str = ""
 
     def decide(self, verdict: Verdict) -> None:
-        """Set the outcome, unless there is one; any but "passed over" replaces "damaged"."""
+        """Set the outcome, unless the file has one.
+
+        "Damaged" is replaced too, unless the new outcome is "passed over".
+        """
         if self.verdict is None or (
             self.verdict is Verdict.DAMAGED and verdict is not Verdict.PASSED_OVER
         ):
@@ -88,7 +91,7 @@ class Scope(Generic[Layer]):
         blobs: The files that are blobs of a layout, by the digest in their path.
         contents: The content of the documents that are blobs, by the digest in their path.
         links: The targets of the links, by path.
-        replaced: Files whose path a later file has, too.
+        replaced: Files that a later file of the same path replaces.
     """
 
     def __init__(
@@ -134,7 +137,7 @@ class Scope(Generic[Layer]):
         self.links[path] = posixpath.normpath(posixpath.join(directory, target))
 
     def resolve(self, path: str) -> str:
-        """Follow links from a path; cache the target of each link.
+        """Return the path to which links lead from a path, or the path itself if it is not a link.
 
         Raises:
             ArtifactError: The chain of links is too long, or a cycle.
@@ -151,17 +154,17 @@ class Scope(Generic[Layer]):
                 )
             target = self.links[target]
         target = self._resolved.get(target, target)
-        for each in followed:
-            self._resolved[each] = target
+        for link in followed:
+            self._resolved[link] = target
         return target
 
     def file(self, path: str) -> File[Layer] | None:
-        """Return the file at a path, following links, or a layer left out; None for neither."""
+        """Return the file (or the layer left out) at a path, following links; None without one."""
         target = self.resolve(path)
         return self.files.get(target) or self._left_out.get(blob_digest(target) or "")
 
     def blob(self, digest: str) -> File[Layer] | None:
-        """Return the file of a blob, or a layer left out; None if there is neither."""
+        """Return the file of a blob (or the layer left out); None if there is none."""
         return self.blobs.get(digest) or self._left_out.get(digest)
 
 

@@ -17,8 +17,8 @@ block the random bytes would have to be codes for themselves and for an end of b
 not happen by chance. After a proven boundary a new decoder continues, which gets only the 32 KiB
 of content before the boundary. So each segment was decoded from its own bytes and those 32 KiB
 alone, into content that the checksum of the member covers, and it ends between two blocks: any
-other decoder will decode it to the same content. After a false boundary, a new decoder decodes the
-bytes since the last boundary again.
+other decoder will decode it to the same content. If a boundary proves false, a new decoder decodes
+the bytes since the last proven boundary again.
 
 Segments depend on the bytes of the stream alone, not on the pieces in which it is read.
 """
@@ -42,29 +42,30 @@ LONGEST_SEGMENT = 4 * _MIB
 _OVERHEAD = 8
 # The minimum content of a segment, in bytes. Each boundary costs a new decoder and a probe, as
 # much time as decoding some 20 KiB. The search for markers takes a tenth of the time of decoding.
-_SHORTEST = 512 * 1024
+_SHORTEST_SEGMENT = 512 * 1024
 _MARKER = b"\x00\x00\xff\xff"
 _MARKERS = re.compile(_MARKER)
 # The header of a stored block that is not the last one (RFC 1951, section 3.2.4), with a length
 # near those that zlib uses: 16 KiB (3f or 40), or 64 KiB without compression (ff).
 _STORED_HEADERS = re.compile(rb"\x00(?=(.[\x3f\x40\xff])(.[\xc0\xbf\x00]))", re.DOTALL)
 _STORED_HEADER_SIZE = 5
-# The search for stored blocks starts after so many bytes without a boundary.
+# The search for stored blocks starts after this many bytes without a boundary.
 _STORED_DISTANCE = 512 * 1024
-# A marker closer to the previous one is skipped, so that millions of them cost little.
+# A marker is skipped if it is closer than this to the previous one, in bytes, so that millions of
+# markers cost little.
 _MARKER_DISTANCE = 512
-# After a boundary, the next marker is searched for from this share of the estimated size of the
-# shortest segment on, if it compresses like the previous one. A segment that compresses much
-# better may become too long to be reused.
+# After a boundary, the search for the next marker skips this share of the compressed size that the
+# shortest segment would have if it compressed like the previous segment. A segment that compresses
+# much better may become too long to be reused.
 _FREE_SHARE = 0.8
 # The limits of what is kept to restore the decoder after a false boundary: the bytes, and the
 # content that they decode to (200 KiB of a file of zeros give 200 MiB). If no boundary is proven
 # within them, the search stops for the rest of the member.
-_MOST_HELD = 8 * _MIB
-_MOST_HELD_CONTENT = 1024 * _MIB
+_MOST_KEPT = 8 * _MIB
+_MOST_KEPT_CONTENT = 1024 * _MIB
 # How much of a stream may be decoded twice: 1/_REPEATED_SHARE of it, plus _REPEATED_ALWAYS.
 _REPEATED_SHARE = 8
-_REPEATED_ALWAYS = _MOST_HELD_CONTENT
+_REPEATED_ALWAYS = _MOST_KEPT_CONTENT
 _MOST_DECODED = _MIB
 _PROBE_SIZE = 16 * 1024
 _TRAILER_SIZE = 8
@@ -166,7 +167,7 @@ class SegmentedMember:
     def __init__(self, tape: Tape) -> None:
         """Start a member whose segments go to ``tape``."""
         self._tape = tape
-        self._first = tape.decoded
+        self._member_start = tape.decoded
         self.eof = False
         self.unused_data = b""
         # The last decoded content, for the next window.
@@ -176,10 +177,10 @@ class SegmentedMember:
         self._checksum = 0
         self._decoder = self._new_decoder()
         self._trailer: bytes | None = None
-        self._given = b""
-        self._at = 0
-        # The last bytes of earlier input: a marker or a header may begin there.
-        self._before = b""
+        self._input = b""
+        self._position = 0
+        # The last bytes of earlier input: a marker or a header may begin in them.
+        self._previous = b""
         # The marker in the input that the last search found, or the length of the input if it
         # found none; None before the first search. Kept so that each byte is searched once.
         self._next_marker: int | None = None
@@ -187,8 +188,8 @@ class SegmentedMember:
         self._stored_left = 0
         self._to_next_marker = 0
         self._may_be_boundary = False
-        self._held: list[memoryview] = []
-        self._held_size = 0
+        self._kept: list[memoryview] = []
+        self._kept_size = 0
         self._boundary = tape.decoded
         self._seeks_boundaries = True
 
@@ -196,14 +197,14 @@ class SegmentedMember:
     def needs_input(self) -> bool:
         """Whether more input is needed for more output."""
         is_waiting = self._trailer is not None or self._decoder.needs_input
-        return is_waiting and self._at == len(self._given)
+        return is_waiting and self._position == len(self._input)
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Decode the next bytes.
 
         Args:
             data: The bytes; empty unless ``needs_input``.
-            max_length: The most bytes to return.
+            max_length: The maximum number of bytes to return.
 
         Returns:
             Content; perhaps empty.
@@ -212,9 +213,9 @@ class SegmentedMember:
             Exception: The member is damaged: ``igzip_lib.error`` or ``zlib.error``.
         """
         if data:
-            before = _STORED_HEADER_SIZE - 1
-            self._before = (self._before + self._given[-before:])[-before:]
-            self._given, self._at = data, 0
+            size = _STORED_HEADER_SIZE - 1
+            self._previous = (self._previous + self._input[-size:])[-size:]
+            self._input, self._position = data, 0
             self._next_marker = None
         if self._trailer is not None:
             self._read_trailer()
@@ -226,7 +227,7 @@ class SegmentedMember:
             self._finish()
         elif self._may_be_boundary and self._decoder.needs_input:
             self._may_be_boundary = False
-            if self._tape.decoded - self._boundary >= _SHORTEST:
+            if self._tape.decoded - self._boundary >= _SHORTEST_SEGMENT:
                 self._try_boundary()
         return content
 
@@ -237,43 +238,43 @@ class SegmentedMember:
 
     def _next_part(self) -> memoryview:
         """Return the next input, up to the end of a marker or a stored block, or all of it."""
-        end = self._next_end() if self._seeks_boundaries else len(self._given)
-        part = memoryview(self._given)[self._at : end]
+        end = self._next_end() if self._seeks_boundaries else len(self._input)
+        part = memoryview(self._input)[self._position : end]
         self._to_next_marker -= len(part)
-        self._at = end
+        self._position = end
         if self._may_be_boundary:
             self._to_next_marker = _MARKER_DISTANCE
         if self._seeks_boundaries:
-            self._hold(part)
+            self._keep(part)
         return part
 
     def _next_end(self) -> int:
         self._may_be_boundary = False
         if self._stored_left:
-            end = min(self._at + self._stored_left, len(self._given))
-            self._stored_left -= end - self._at
+            end = min(self._position + self._stored_left, len(self._input))
+            self._stored_left -= end - self._position
             self._may_be_boundary = not self._stored_left
             return end
         end = self._marker_end()
-        stored = self._stored_block(len(self._given) if end is None else end)
+        stored = self._stored_block(len(self._input) if end is None else end)
         if stored:
-            # This part ends after the header; the content of the block is the next one.
+            # This part ends after the header; the content of the block is the next part.
             end, self._stored_left = stored
         elif end is not None:
             self._may_be_boundary = True
-        return len(self._given) if end is None else end
+        return len(self._input) if end is None else end
 
-    def _stored_block(self, before: int) -> tuple[int, int] | None:
-        """Find the header of a stored block; return its end, and the length of the block."""
-        lowest = self._at + max(_STORED_DISTANCE - self._held_size, self._to_next_marker, 1)
-        if lowest > len(self._given):
+    def _stored_block(self, limit: int) -> tuple[int, int] | None:
+        """Find a stored block whose header ends by ``limit``; return that end and its length."""
+        lowest = self._position + max(_STORED_DISTANCE - self._kept_size, self._to_next_marker, 1)
+        if lowest > len(self._input):
             return None
-        seam = self._before + self._given[: _STORED_HEADER_SIZE - 1]
-        for data, offset in ((seam, len(self._before)), (self._given, 0)):
+        joined = self._previous + self._input[: _STORED_HEADER_SIZE - 1]
+        for data, offset in ((joined, len(self._previous)), (self._input, 0)):
             start = max(0, lowest + offset - _STORED_HEADER_SIZE)
             for header in _STORED_HEADERS.finditer(data, start):
                 end = header.start() + _STORED_HEADER_SIZE - offset
-                if end > before:
+                if end > limit:
                     break
                 length, complement = struct.unpack("<HH", header[1] + header[2])
                 if length ^ complement == 0xFFFF and end >= lowest:
@@ -281,28 +282,28 @@ class SegmentedMember:
         return None
 
     def _marker_end(self) -> int | None:
-        lowest = self._at + max(self._to_next_marker, 1)
+        lowest = self._position + max(self._to_next_marker, 1)
         if lowest < len(_MARKER):
-            head = self._before + self._given[: len(_MARKER) - 1]
-            found = head.find(_MARKER, max(0, lowest + len(self._before) - len(_MARKER)))
+            head = self._previous + self._input[: len(_MARKER) - 1]
+            found = head.find(_MARKER, max(0, lowest + len(self._previous) - len(_MARKER)))
             if found >= 0:
-                return found + len(_MARKER) - len(self._before)
+                return found + len(_MARKER) - len(self._previous)
         start = max(0, lowest - len(_MARKER))
         if self._next_marker is None or self._next_marker < start:
             # Faster than bytes.find.
-            marker = _MARKERS.search(self._given, start)
-            self._next_marker = marker.start() if marker else len(self._given)
-        if self._next_marker == len(self._given):
+            marker = _MARKERS.search(self._input, start)
+            self._next_marker = marker.start() if marker else len(self._input)
+        if self._next_marker == len(self._input):
             return None
         return self._next_marker + len(_MARKER)
 
-    def _hold(self, part: memoryview) -> None:
-        self._held.append(part)
-        self._held_size += len(part)
+    def _keep(self, part: memoryview) -> None:
+        self._kept.append(part)
+        self._kept_size += len(part)
         content = self._tape.decoded - self._boundary
-        if self._held_size > _MOST_HELD or content > _MOST_HELD_CONTENT:
+        if self._kept_size > _MOST_KEPT or content > _MOST_KEPT_CONTENT:
             self._seeks_boundaries = self._may_be_boundary = False
-            self._held.clear()
+            self._kept.clear()
 
     def _count(self, content: bytes) -> None:
         self._tape.decoded += len(content)
@@ -314,9 +315,9 @@ class SegmentedMember:
             self._tail = self._tail[-WINDOW_SIZE:] + content
 
     def _try_boundary(self) -> None:
-        """Prove a boundary: finish the segment before it, or restore the decoder if it is none."""
+        """If this is a boundary, finish the segment before it; if not, restore the decoder."""
         content = self._tape.decoded - self._boundary
-        size = self._tape.decoded - self._first
+        size = self._tape.decoded - self._member_start
         most = _REPEATED_ALWAYS + self._tape.decoded // _REPEATED_SHARE
         if self._tape.repeated + content > most:
             return
@@ -324,23 +325,23 @@ class SegmentedMember:
             self._restore_decoder(content)
             return
         if self._window is None:
-            self._checksum = self._checksum_of_first
-        elif content <= LONGEST_SEGMENT and self._held_size <= content + content // _OVERHEAD:
-            self._tape.add(Segment(self._boundary, self._tape.decoded, tuple(self._held)))
-        ratio = min(1, self._held_size / content)
-        self._to_next_marker = int(_SHORTEST * ratio * _FREE_SHARE)
+            self._checksum = self._first_checksum
+        elif content <= LONGEST_SEGMENT and self._kept_size <= content + content // _OVERHEAD:
+            self._tape.add(Segment(self._boundary, self._tape.decoded, tuple(self._kept)))
+        ratio = min(1, self._kept_size / content)
+        self._to_next_marker = int(_SHORTEST_SEGMENT * ratio * _FREE_SHARE)
         self._window = self._tail[-WINDOW_SIZE:]
         self._boundary = self._tape.decoded
-        self._held, self._held_size = [], 0
+        self._kept, self._kept_size = [], 0
         self._decoder = self._new_decoder()
 
     def _is_between_blocks(self, size: int) -> bool:
-        """Return whether the decoder is between two blocks. It cannot continue after the probe."""
+        """Return whether the decoder is between two blocks; it cannot be used afterwards."""
         probe = _PROBE
         if self._window is None:
             # This decoder expects the trailer of a member (RFC 1952, section 2.3.1).
-            self._checksum_of_first = self._decoder.crc
-            checksum = _zlib.crc32(_RANDOM, self._checksum_of_first)
+            self._first_checksum = self._decoder.crc
+            checksum = _zlib.crc32(_RANDOM, self._first_checksum)
             probe += struct.pack("<II", checksum, (size + _PROBE_SIZE) % 2**32)
         try:
             result = self._decoder.decompress(probe, 2 * _PROBE_SIZE)
@@ -352,33 +353,33 @@ class SegmentedMember:
         """Decode the kept bytes again with a new decoder."""
         self._tape.repeated += content
         self._decoder = self._new_decoder()
-        for part in self._held:
+        for part in self._kept:
             self._decoder.decompress(part, _MOST_DECODED)
             while not self._decoder.needs_input:
                 self._decoder.decompress(b"", _MOST_DECODED)
 
     def _finish(self) -> None:
         rest = self._decoder.unused_data
-        self._held = []
+        self._kept = []
         if self._window is None:
             # The decoder has read the trailer.
             self.eof = True
-            self.unused_data = rest + self._given[self._at :]
+            self.unused_data = rest + self._input[self._position :]
         else:
             self._trailer = b""
-            self._at -= len(rest)
+            self._position -= len(rest)
             self._read_trailer()
 
     def _read_trailer(self) -> None:
-        """Read what there is of the checksum and the size (RFC 1952, section 2.3.1)."""
+        """Read the checksum and the size, as far as given (RFC 1952, section 2.3.1)."""
         assert self._trailer is not None
-        part = self._given[self._at : self._at + _TRAILER_SIZE - len(self._trailer)]
+        part = self._input[self._position : self._position + _TRAILER_SIZE - len(self._trailer)]
         self._trailer += part
-        self._at += len(part)
+        self._position += len(part)
         if len(self._trailer) < _TRAILER_SIZE:
             return
-        size = (self._tape.decoded - self._first) % 2**32
+        size = (self._tape.decoded - self._member_start) % 2**32
         if self._trailer != struct.pack("<II", self._checksum, size):
             raise zlib.error("Incorrect checksum found")
         self.eof = True
-        self.unused_data = self._given[self._at :]
+        self.unused_data = self._input[self._position :]

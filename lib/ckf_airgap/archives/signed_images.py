@@ -36,8 +36,8 @@ def require_signed(archive: Source, key: PublicKey) -> PackManifest:
         The record. The images or charms are not checked here.
 
     Raises:
-        ArtifactError: The record or its signature is missing, the signature does not verify with
-            this key, the archive has another size, or a later version packed it.
+        ArtifactError: The record or its signature is missing or damaged, the signature does not
+            verify with this key, the archive has another size, or a later version packed it.
     """
     record = read_record(archive)
     if record is None or not record.signature:
@@ -55,7 +55,7 @@ def require_signed(archive: Source, key: PublicKey) -> PackManifest:
 
 
 class SignedImages(Generic[Layer]):
-    """A sink that passes on images, and raises an error for one that the record lacks."""
+    """Passes images on to a sink; raises ArtifactError for one that does not match the record."""
 
     def __init__(self, sink: ImageSink[Layer], manifest: PackManifest, archive: str) -> None:
         """Store the arguments, for one reading of the archive.
@@ -90,7 +90,7 @@ class SignedImages(Generic[Layer]):
         self._sink.finished_nested(archive)
 
     def needs_layers(self, image: ReadImage[Layer]) -> bool:
-        """Ask the sink; raise ArtifactError if the image is not in the record."""
+        """Ask the sink; raise ArtifactError if the image does not match the record."""
         self._require(image)
         return self._sink.needs_layers(image)
 
@@ -103,7 +103,7 @@ class SignedImages(Generic[Layer]):
         return self._sink.left_out(digest)
 
     def image(self, image: ReadImage[Layer]) -> None:
-        """Pass on an image; raise ArtifactError if it is not in the record."""
+        """Pass on an image; raise ArtifactError if it does not match the record."""
         self._require(image)
         self._sink.image(image)
 

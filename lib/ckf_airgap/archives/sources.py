@@ -20,8 +20,9 @@ from ckf_airgap.network.addresses import without_query
 
 # To skip fewer bytes than this, reading them is faster than another request.
 _SHORTEST_JUMP = 16 * 1024 * 1024
-_UNFIT = re.compile(r"[^!-~]")
+_INVALID_IN_URL = re.compile(r"[^!-~]")
 _SIZE = re.compile("[0-9]{1,18}")
+# The answers to HEAD after which GET is tried.
 _NO_HEAD = (403, 405, 501)
 # Object stores also answer 403 for an object that they do not have.
 _ABSENT = (403, 404, 410)
@@ -82,7 +83,7 @@ class Source(ABC):
 
 
 def read_at(source: Source, position: int, size: int) -> bytes:
-    """Read a piece of an artifact; return its bytes.
+    """Return some bytes of an artifact.
 
     Args:
         source: The artifact.
@@ -181,17 +182,18 @@ class UrlSource(Source):
 
         Args:
             url: Its address.
-            option: The option with the address, for messages.
-            ca: PEM certificates of CAs to trust besides those of the system.
+            option: The option that sets the address, for messages.
+            ca: CA certificates in PEM format, trusted in addition to the system's.
 
         Raises:
-            ConfigurationError: It is not an HTTPS address, or ``ca`` is not a certificate.
+            ConfigurationError: The address is not the HTTPS URL of a file, or contains
+                credentials; or ``ca`` is not a certificate.
         """
         try:
             parts = urlsplit(url)
             # An invalid port raises ValueError.
             is_file = bool(parts.hostname and parts.path.strip("/")) and parts.port != 0
-            is_usable = is_file and parts.scheme == "https" and not _UNFIT.search(url)
+            is_usable = is_file and parts.scheme == "https" and not _INVALID_IN_URL.search(url)
             has_account = bool(parts.username or parts.password)
         except ValueError:
             is_usable = has_account = False
@@ -257,7 +259,11 @@ class UrlSource(Source):
         return self.read_headers(self._answer)
 
     def read_headers(self, response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
-        """Read the size of the file and its ``ETag`` or ``Last-Modified`` from an answer."""
+        """Read the size of the file and its ``ETag`` or ``Last-Modified`` from an answer.
+
+        Raises:
+            ArtifactError: The answer does not give the size.
+        """
         headers = response.headers
         _, _, total = headers.get("Content-Range", "").rpartition("/")
         size = total if response.status == 206 else headers.get("Content-Length", "")
@@ -272,7 +278,7 @@ class UrlSource(Source):
         """Request the file from a position, with retries; return the answer, whatever its status.
 
         Raises:
-            ArtifactError: No answer comes.
+            ArtifactError: The server does not answer.
         """
         headers = dict(https.HEADERS)
         if position:
@@ -294,10 +300,10 @@ class UrlSource(Source):
             raise self.no_answer(https.Failure.of(error)) from error
 
     def require(self, response: urllib3.BaseHTTPResponse, *expected: int) -> None:
-        """Close an answer and raise ArtifactError, unless its status is expected.
+        """Require that an answer has an expected status; close it if not.
 
         Raises:
-            ArtifactError: The status is another one.
+            ArtifactError: It has another status.
         """
         if response.status in expected:
             return
@@ -333,11 +339,11 @@ _FAILURES = {
     ),
     https.Cause.UNREACHABLE: (
         "cannot be reached",
-        "see that it runs and that the cluster can reach it, then run it again",
+        "check that the server runs and that the cluster can reach it, then run it again",
     ),
     https.Cause.SLOW: (
         "does not answer in time",
-        "see whether it is overloaded, then run it again",
+        "check whether the server is overloaded, then run it again",
     ),
 }
 
@@ -349,8 +355,8 @@ class _UrlStream:
         self._pieces: Iterator[bytes] = iter(())
         self._rest = memoryview(b"")
         self._attempts = https.Attempts()
-        # Before the first request a skip costs nothing: the request then starts there.
-        self._has_ranges = True
+        # Before the first request, a long skip costs nothing: the request starts after it.
+        self._can_jump = True
         self.position = 0
 
     def read(self, size: int, /) -> bytes:
@@ -372,7 +378,7 @@ class _UrlStream:
 
     def skip(self, size: int, /) -> int:
         skipped = min(size, self._source.size - self.position)
-        if self._has_ranges and skipped >= _SHORTEST_JUMP:
+        if self._can_jump and skipped >= _SHORTEST_JUMP:
             self.close()
             self.position += skipped
             return skipped
@@ -408,7 +414,7 @@ class _UrlStream:
         self._source.require(response, 200, 206)
         self._require_same(response)
         self._response, self._pieces = response, https.pieces(response)
-        self._has_ranges = response.headers.get("Accept-Ranges") == "bytes"
+        self._can_jump = response.headers.get("Accept-Ranges") == "bytes"
         # A server that ignores ranges starts from the beginning: drop what was already read.
         left = self.position if response.status == 200 else 0
         while left:

@@ -14,17 +14,18 @@ from ckf_airgap.archives.byte_stream import ByteStream, skip
 from ckf_airgap.errors import ArtifactError
 
 _BLOCK = tarfile.BLOCKSIZE
-# No real file has more parts, and it would be slow to read.
+# The limit for the parts of a file. No real file has more, and a file with more is slow to read.
 _MOST_PARTS = 64 * 1024
-# Holes take no space; bounded like compression, whose largest ratio is 1,032.
+# The limit for the size of a file relative to its stored size, because holes take no space: near
+# the largest ratio of Deflate, 1,032. A file may exceed it by _ALWAYS_ALLOWED bytes.
 _MOST_GROWTH = 1024
-_ALWAYS_BELIEVED = 1024 * 1024
+_ALWAYS_ALLOWED = 1024 * 1024
 _LONGEST_NUMBER = 20
 _LONGEST_READ = 1024 * 1024
-# The old format (tar.h, struct sparse, oldgnu_header, sparse_header).
+# Offsets and counts of the old format (tar.h, struct sparse, oldgnu_header, sparse_header).
 _OLD_MAP, _OLD_MAP_PARTS, _OLD_EXTENDED, _OLD_SIZE = 386, 4, 482, 483
 _BLOCK_PARTS, _BLOCK_EXTENDED = 21, 504
-_NUMBER = 12
+_NUMBER_SIZE = 12
 _BINARY = 0x80
 _PREFIX = "GNU.sparse."
 _CURE = "make the archive again without -S (--sparse)"
@@ -116,7 +117,7 @@ def real_name(records: Mapping[str, str], name: str) -> str:
 
 
 def pax_pair(key: str, value: str, pairs: list[tuple[int, int]], file: str) -> None:
-    """Add a record of format 0.0 to ``pairs``: it has two records for each part.
+    """Add a record to ``pairs`` if it is one of format 0.0, which has two for each part.
 
     Raises:
         ArtifactError: It is damaged.
@@ -136,7 +137,7 @@ def _listed_map(text: str, file: str) -> list[tuple[int, int]]:
     count = text.count(",") + 1
     if count % 2 or count > 2 * _MOST_PARTS:
         raise _damaged(file)
-    numbers = [_number(each, file) for each in text.split(",")]
+    numbers = [_number(number, file) for number in text.split(",")]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -166,17 +167,17 @@ def _leading_map(read_block: Callable[[], bytes], file: str) -> tuple[list[tuple
 
 def _old_parts(block: bytes, start: int, count: int, file: str) -> list[tuple[int, int]]:
     parts: list[tuple[int, int]] = []
-    for number in range(count):
-        at = start + number * 2 * _NUMBER
-        if not any(block[at : at + 2 * _NUMBER].strip(b"\0 ")):
+    for index in range(count):
+        at = start + index * 2 * _NUMBER_SIZE
+        if not any(block[at : at + 2 * _NUMBER_SIZE].strip(b"\0 ")):
             break
-        parts.append((_old_number(block, at, file), _old_number(block, at + _NUMBER, file)))
+        parts.append((_old_number(block, at, file), _old_number(block, at + _NUMBER_SIZE, file)))
     return parts
 
 
 def _old_number(block: bytes, at: int, file: str) -> int:
     """Read a number of a header: octal digits, or binary after a byte of 0x80."""
-    digits = block[at : at + _NUMBER]
+    digits = block[at : at + _NUMBER_SIZE]
     if digits[0] == _BINARY:
         return int.from_bytes(digits[1:], "big")
     try:
@@ -195,14 +196,14 @@ def _checked(
     parts: Sequence[tuple[int, int]], size: int, stored_size: int, map_size: int, file: str
 ) -> SparseMap:
     """Check that the parts are in order, within the file, and match the stored size."""
-    ends = [(0, 0), *parts, (size, 0)]
+    bounded_parts = [(0, 0), *parts, (size, 0)]
     is_sound = all(
         start + length <= following and length >= 0
-        for (start, length), (following, _) in pairwise(ends)
+        for (start, length), (following, _) in pairwise(bounded_parts)
     )
     if not is_sound or sum(length for _, length in parts) + map_size != stored_size:
         raise _damaged(file)
-    if size > _MOST_GROWTH * (stored_size + 2 * _BLOCK) + _ALWAYS_BELIEVED:
+    if size > _MOST_GROWTH * (stored_size + 2 * _BLOCK) + _ALWAYS_ALLOWED:
         raise ArtifactError(
             f"{file} is stored as a sparse file with {size:,} bytes, of which only "
             f"{stored_size:,} are in the archive",

@@ -24,20 +24,21 @@ from ckf_airgap.archives.sparse import (
 from ckf_airgap.errors import ArtifactError, printable
 
 _BLOCK = tarfile.BLOCKSIZE
-# The extended headers of a member have names, attributes and maps of sparse files; larger ones are
-# damaged or hostile.
+# The limit for the extended headers of a member: names, attributes and maps of sparse files.
+# Larger ones are damaged or hostile.
 _LONGEST_EXTENDED_HEADERS = 1024 * 1024
 _KEPT_KEYS = frozenset({"path", "linkpath", "size"})
 _LONGEST_LENGTH_FIELD = 8
 _MOST_DIGITS = 20
-# The limit of all systems (PATH_MAX).
+# PATH_MAX of Linux.
 _LONGEST_NAME = 4096
-# Callers store the names of members; enough for 100,000 of them, in bytes.
-_MOST_OF_NAMES = 64 * 1024 * 1024
+# The limit for the headers and names of all members, in bytes, because callers store the names:
+# enough for 100,000 members.
+_MOST_NAME_BYTES = 64 * 1024 * 1024
 # Archives are padded to whole records, whose size tar lets its user choose (--blocking-factor).
 _LONGEST_PADDING = 64 * 1024 * 1024
 # Formats that are given instead of a tar archive, by their first bytes.
-_OTHERS = {
+_OTHER_FORMATS = {
     b"PK\x03\x04": "a zip file",
     b"PK\x05\x06": "a zip file",
     b"PK\x07\x08": "a zip file",
@@ -125,7 +126,11 @@ class TarMember:
         return tape_position(self._content)
 
     def finish(self) -> None:
-        """Skip the rest of the content, and its padding."""
+        """Skip the rest of the content, and its padding.
+
+        Raises:
+            ArtifactError: The archive ends inside this member or its padding.
+        """
         self.skip(self._left)
         if skip(self._source, self._padding) < self._padding:
             raise ArtifactError(f"{self._archive} ends after {self.name}", MAKE_AGAIN)
@@ -149,7 +154,7 @@ def other_format(head: bytes) -> str:
     Returns:
         The description; empty if the format is unknown.
     """
-    return next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
+    return next((what for start, what in _OTHER_FORMATS.items() if head.startswith(start)), "")
 
 
 def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
@@ -181,7 +186,7 @@ def read_members(source: ByteStream, archive: str) -> Iterator[TarMember]:
         sparse = extended.sparse_map(header, block, source)
         extended = _Extended(archive)
         names_size += _BLOCK + len(header.name) + len(header.linkname)
-        if names_size > _MOST_OF_NAMES:
+        if names_size > _MOST_NAME_BYTES:
             raise ArtifactError(f"{archive} contains too many members", MAKE_AGAIN)
         member = TarMember(header, source, archive, sparse)
         yield member
@@ -252,11 +257,11 @@ def _read_header(
         if len(block) == _BLOCK and not any(block):
             return None
         if is_first:
-            found = other_format(block)
-            what = f"{found}, not" if found else "not"
-            raise ArtifactError(f"{archive} is {what} a tar archive", MAKE_AGAIN) from error
-        what = "ends without its end marker" if len(block) < _BLOCK else "is damaged"
-        raise ArtifactError(f"{archive} {what} ({error})", MAKE_AGAIN) from error
+            actual = other_format(block)
+            negation = f"{actual}, not" if actual else "not"
+            raise ArtifactError(f"{archive} is {negation} a tar archive", MAKE_AGAIN) from error
+        problem = "ends without its end marker" if len(block) < _BLOCK else "is damaged"
+        raise ArtifactError(f"{archive} {problem} ({error})", MAKE_AGAIN) from error
 
 
 @dataclass
@@ -265,7 +270,7 @@ class _Extended:
 
     Attributes:
         archive: The archive, for messages.
-        records: Their records, if they are used.
+        records: The records that are used, by key.
         parts: The offsets and sizes of the parts of a sparse file, in format 0.0.
         size: The size of the extended headers, in bytes.
     """

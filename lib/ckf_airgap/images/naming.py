@@ -1,9 +1,9 @@
 """The rule that names an image below the registry prefix.
 
 An image keeps its path: ``docker.io/istio/proxyv2:1.17.3`` becomes
-``<prefix>/istio/proxyv2:1.17.3``. For mirrors it also gets its whole name,
-``<prefix>/docker.io/istio/proxyv2:1.17.3``: a mirror knows no other name, and several registries
-may have the same path.
+``<prefix>/istio/proxyv2:1.17.3``. For mirrors it also gets its full original name,
+``<prefix>/docker.io/istio/proxyv2:1.17.3``: a mirror asks for no other name, and images of several
+registries may have the same path.
 """
 
 import ipaddress
@@ -22,9 +22,10 @@ from ckf_airgap.images.reference import (
 def image_path(reference: ImageReference) -> ImagePath:
     """Return the path of an image below the registry prefix.
 
-    The rule is that of the public retag script: of three or more components the first is dropped,
-    host or not; a shorter name is kept. A host with a port or an IP address is dropped as well;
-    the script would make an invalid name of it.
+    The rule is that of Canonical's public retag script: drop the first of three or more
+    components, whether or not it is a host; keep a shorter name. Exception: of two components,
+    drop a host with a port, an IP address or ``localhost``, because the script would make an
+    invalid name.
 
     Args:
         reference: The image, under its original name or as retagged for a cache registry.
@@ -41,7 +42,7 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     """List the paths that match an image of the archive.
 
     The name in the archive is the original one, or one retagged for some registry. It does not
-    show which, so both readings count.
+    show which of the two, so the paths of both are returned.
 
     Args:
         reference: A name from the archive (one of its RepoTags).
@@ -54,7 +55,7 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     if len(components) >= 2 and may_be_host(components[0]):
         paths.add(ImagePath("/".join(components[1:]), reference.version))
     if len(components) == 3 and _is_cache_host(components[1]):
-        # The public script keeps a host that has one component below it.
+        # The public script keeps the host of an original name of two components.
         paths.add(ImagePath(components[2], reference.version))
     if not may_be_host(components[0]):
         # Docker shortens the names of Docker Hub: it saves docker.io/library/ubuntu as ubuntu.
@@ -68,7 +69,7 @@ def mirror_path(reference: ImageReference) -> ImagePath | None:
     """Return the path below the registry prefix at which the mirror of a registry finds an image.
 
     It is ``HOST/REPOSITORY``, with the host and the repository that a container runtime asks for:
-    ``busybox`` is ``docker.io/library/busybox``. So no two images have the same one.
+    ``busybox`` is ``docker.io/library/busybox``. So two registries never share a path.
 
     Args:
         reference: The image, under its original name or as retagged for a cache registry.
@@ -78,7 +79,7 @@ def mirror_path(reference: ImageReference) -> ImagePath | None:
     """
     components = reference.components
     if len(components) >= 3 and _is_cache_host(components[0]) and may_be_host(components[1]):
-        # The public script keeps a host that has one component below it.
+        # The public script keeps the host of an original name of two components.
         name = "/".join(components[1:])
         return mirror_path(ImageReference(name, reference.tag, reference.digest))
     host, path = reference.upstream
@@ -95,9 +96,9 @@ def mirror_paths(
 
     Args:
         archived: The names from the archive.
-        wanted: The images that the charms use. They give the original names of images whose own
-            names do not contain the registry.
-        own_host: Host and port of the registry itself, which needs no mirror.
+        wanted: The images that the charms use. They provide the original names of archived images
+            whose names no longer contain the original registry.
+        own_host: Host and port of the operator's registry, which needs no mirror.
 
     Returns:
         The path of each original name.
@@ -110,9 +111,9 @@ def mirror_paths(
 
 
 class MemberNames:
-    """Recognises wanted images by file names, for images that the archive does not name.
+    """Finds the wanted image that a file is named after, for images without a name in the archive.
 
-    The public scripts name a file after its image, with ``-`` for each ``/`` and ``:``. That
+    The public scripts name a file after its image, with ``-`` for each ``/`` and ``:``. This
     cannot be reversed, so the file names of the wanted images are computed and compared.
     """
 
@@ -146,7 +147,7 @@ class MemberNames:
         if len(file_name) > LONGEST_REFERENCE:
             return None
         found = self._originals.get(file_name)
-        # The name may follow the registry that it was retagged for.
+        # The file name may begin with the registry that the image was retagged for.
         rest: str | None = file_name
         while not found and rest is not None:
             found = self._retagged.get(rest)
@@ -160,7 +161,7 @@ class MemberNames:
 
 
 def _is_cache_host(component: str) -> bool:
-    """Return whether a host is a cache registry; a public one has a name and no port."""
+    """Return whether a host is a cache registry: it has a port, or is localhost or an address."""
     if ":" in component or component == "localhost":
         return True
     try:

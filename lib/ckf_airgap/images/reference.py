@@ -50,10 +50,11 @@ class ImageReference:
 
     @property
     def version(self) -> str:
-        """The tag below the registry prefix.
+        """The tag that the image gets below the registry prefix.
 
-        An image loses its digest when it is saved and pushed again, so the hexadecimal part of
-        the digest becomes the tag, as in the public scripts.
+        An image loses its digest when it is saved and pushed again. So if the reference has no
+        tag, the hexadecimal part of the digest becomes the tag, as in the public scripts. Without
+        a digest, the tag is ``latest``.
         """
         if self.tag:
             return self.tag

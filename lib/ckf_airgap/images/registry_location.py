@@ -39,7 +39,7 @@ class RegistryLocation:
             ConfigurationError: It is invalid; the message says why.
         """
         if "@" in text:
-            # The message must not repeat what may be a password.
+            # The message must not quote the text, which may contain a password.
             raise ConfigurationError(
                 "registry has an account in it",
                 "remove the part before the @; give it as the secret registry-credentials",
