@@ -14,7 +14,7 @@ from typing import Any
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.archives.pack_manifest import PackManifest
-from ckf_airgap.charms.charm_file import UnreadableCharm, wanted_images
+from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm, wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
 from ckf_airgap.errors import (
     ConfigurationError,
@@ -123,7 +123,8 @@ class Packer:
             charms = self._charms(journal)
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
-            between = packed_between(versions, manifest)
+            added = self._added_images([charm.file for charm in charms])
+            between = packed_between(versions, added, manifest)
             if between.charms or self._request.upgrade_from:
                 self._steps.say(f"for the upgrade: {between}")
             writer = self._prepare(images, manifest)
@@ -265,16 +266,8 @@ class Packer:
     ) -> tuple[PackManifest, list[RemoteImage], tuple[str, ...]]:
         """List the images to pack, and look up their manifests."""
         files = [charm.file for charm in charms]
-        version = self._request.juju_version
         user_images = self._request.user_images.for_release(files)
-        wanted = distinct_images(
-            (
-                *wanted_images(files),
-                *self._request.images,
-                *user_images.references,
-                *(juju_images(version, files) if version else ()),
-            )
-        )
+        wanted = distinct_images((*wanted_images(files), *self._added_images(files)))
         warnings = self._check_plan(versions, wanted)
         self._steps.say(f"looking up {len(wanted)} images")
         lookup = RemoteImages(self._skopeo, self._request.architecture, self._subfolder("blobs"))
@@ -303,6 +296,15 @@ class Packer:
             manifest = self._request.since.difference(manifest)
             self._steps.say(f"left out, because --since has them: {left_out_text(manifest)}")
         return manifest, images, warnings
+
+    def _added_images(self, charms: Sequence[CharmFile]) -> tuple[ImageReference, ...]:
+        """Return the images to pack that no charm needs: the operator's, users', and Juju's."""
+        version = self._request.juju_version
+        return (
+            *self._request.images,
+            *self._request.user_images.for_release(charms).references,
+            *(juju_images(version, charms) if version else ()),
+        )
 
     def _check_plan(
         self, charms: CharmVersions, wanted: Sequence[ImageReference]

@@ -1,11 +1,13 @@
 """The result of a pack."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckf_airgap.archives.pack_manifest import PackedCharm, PackedImage, PackManifest
 from ckf_airgap.charms.charm_file import wanted_images
 from ckf_airgap.charms.charm_version import CharmVersions
-from ckf_airgap.packing.wanted_images import distinct_images
+from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.packing.wanted_images import parse_image
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,22 @@ class Packed:
     between: PackedBetween
 
 
-def packed_between(versions: CharmVersions, manifest: PackManifest) -> PackedBetween:
+def packed_between(
+    versions: CharmVersions, added: Sequence[ImageReference], manifest: PackManifest
+) -> PackedBetween:
     """Return the intermediate charms of an upgrade, and the images that only these use.
 
     Args:
         versions: The packed charms, by version.
+        added: The images that are packed even if no charm uses them.
         manifest: The record of the archives.
     """
     files = {charm.path.name for charm in versions.between}
-    newest = {str(image) for image in distinct_images(wanted_images(versions.newest))}
-    only_between = {
-        str(image) for image in distinct_images(wanted_images(versions.between))
-    } - newest
+    others = {image.upstream for image in (*wanted_images(versions.newest), *added)}
+    only_between = {image.upstream for image in wanted_images(versions.between)} - others
     return PackedBetween(
         tuple(charm for charm in manifest.charms if charm.file in files),
-        tuple(image for image in manifest.images if image.name in only_between),
+        tuple(
+            image for image in manifest.images if parse_image(image.name).upstream in only_between
+        ),
     )
