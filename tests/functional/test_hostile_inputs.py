@@ -107,7 +107,7 @@ def one(make: Callable[[], bytes]) -> Charms:
 CHARMS: Mapping[str, tuple[Charms, str]] = {
     "a name that nearly fits": (
         one(lambda: charm({"metadata.yaml": f"name: a{'-aaaa' * 25}!"})),
-        "names no charm",
+        "names no valid charm",
     ),
     "deflate: 512 MiB said to be 1,000 bytes": (
         one(lambda: lying(zipfile.ZIP_DEFLATED)),
@@ -115,11 +115,11 @@ CHARMS: Mapping[str, tuple[Charms, str]] = {
     ),
     "bzip2: 512 MiB said to be 1,000 bytes": (
         one(lambda: lying(zipfile.ZIP_BZIP2)),
-        "compressed in a way that charms are not",
+        "compressed with a method that charm tools do not use",
     ),
     "lzma, damaged": (
         one(lambda: with_bytes(charm({}, zipfile.ZIP_LZMA), b"PK\x03\x04", 48, b"\xff" * 9)),
-        "compressed in a way that charms are not",
+        "compressed with a method that charm tools do not use",
     ),
     "a zip of 2,000,000 entries": (
         one(lambda: of_many_entries(2_000_000)),

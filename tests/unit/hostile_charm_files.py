@@ -88,11 +88,11 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "compressed otherwise": (lambda: compressed_otherwise(charm()), "not a readable charm"),
     "compressed with LZMA": (
         lambda: compressed(zipfile.ZIP_LZMA),
-        "compressed in a way that charms are not",
+        "compressed with a method that charm tools do not use",
     ),
     "compressed with bzip2": (
         lambda: compressed(zipfile.ZIP_BZIP2),
-        "compressed in a way that charms are not",
+        "compressed with a method that charm tools do not use",
     ),
     "a large directory": (of_many_files, "its directory is too large to be right"),
     "a lie about a gigabyte": (
@@ -156,11 +156,11 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a name that nearly fits": (
         lambda: charm(metadata_yaml=f"name: a{'-aaaa' * 25}!"),
-        "names no charm",
+        "names no valid charm",
     ),
     "a lie about sizes": (
         lambda: smaller_than_it_is(charm(metadata_yaml=METADATA * 99)),
-        "not a readable charm|is not valid YAML|names no charm",
+        "not a readable charm|is not valid YAML|names no valid charm",
     ),
     "metadata of a gigabyte": (
         lambda: charm(metadata_yaml=b"#" * 2**26),
@@ -190,21 +190,21 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a tag of Python": (
         lambda: charm(metadata_yaml="name: !!python/object/apply:os.system [touch /tmp/owned]"),
-        "names no charm",
+        "names no valid charm",
     ),
     "a name that leads elsewhere": (
         lambda: charm(metadata_yaml="name: ../../x"),
-        "names no charm",
+        "names no valid charm",
     ),
     "a name without end": (
         lambda: charm(metadata_yaml=f"name: {'a-' * 50_000}"),
-        "names no charm, but '(a-)+'",
+        "names no valid charm: '(a-)+'",
     ),
     "a name that a terminal obeys": (
         lambda: charm(metadata_yaml='name: "\\e[2J"'),
-        "names no charm",
+        "names no valid charm",
     ),
-    "a name that is a map": (lambda: charm(metadata_yaml="name: {a: b}"), "names no charm"),
+    "a name that is a map": (lambda: charm(metadata_yaml="name: {a: b}"), "names no valid charm"),
     "a key given twice": (
         lambda: charm(metadata_yaml=f"{METADATA}name: other"),
         r"metadata\.yaml of \S+ is not valid YAML \(line 3 repeats the key name\)",
@@ -223,24 +223,27 @@ CHARMS: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "metadata in UTF-16": (
         lambda: charm(metadata_yaml=METADATA.encode("utf-16-le")),
-        "is not valid YAML|names no charm",
+        "is not valid YAML|names no valid charm",
     ),
     "a name of letters that look alike": (
         lambda: charm(metadata_yaml="name: min\u0456o"),
-        "names no charm",
+        "names no valid charm",
     ),
     "a name that runs backwards": (
         lambda: charm(metadata_yaml='name: "min\\u202eoi"'),
-        "names no charm",
+        "names no valid charm",
     ),
     "a name that ends a text of C": (
         lambda: charm(metadata_yaml='name: "a\\0b"'),
-        "names no charm",
+        "names no valid charm",
     ),
-    "a name that is a date": (lambda: charm(metadata_yaml="name: 2024-01-31"), "names no charm"),
+    "a name that is a date": (
+        lambda: charm(metadata_yaml="name: 2024-01-31"),
+        "names no valid charm",
+    ),
     "a folder in the place of metadata": (
         lambda: charm(**{"metadata_yaml": "", "metadata_yaml/x": ""}),
-        "names no charm",
+        "names no valid charm",
     ),
     "two documents": (lambda: charm(metadata_yaml="name: some\n---\nname: other"), "not valid"),
 }

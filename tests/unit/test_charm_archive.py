@@ -240,7 +240,7 @@ def test_charm_names_do_not_lead_out_of_the_folder(
     name: str, archive: Path, folder: Path, tmp_path: Path
 ) -> None:
     write_archive(archive, [("a.charm", charm_file(Charm(name)))])
-    with pytest.raises(ArtifactError, match=r"metadata\.yaml of a\.charm names no charm"):
+    with pytest.raises(ArtifactError, match=r"metadata\.yaml of a\.charm names no valid charm"):
         unpack_charms(FileSource(archive), folder)
     assert files_in(tmp_path) == {"charms.tar.gz"}
 

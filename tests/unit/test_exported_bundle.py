@@ -95,7 +95,7 @@ relations: [["ui:remote", "metrics:write"], ["ui:x", "store:y"]]
         "the overlay consumes unused from another model: after the deployment, "
         "juju consume OFFER unused",
         "the overlay relates ui:remote with metrics:write, one of which is in another model: "
-        "after juju consume, juju integrate ui:remote metrics:write",
+        "after juju consume, run juju integrate ui:remote metrics:write",
     )
 
 

@@ -53,7 +53,7 @@ def test_the_published_bundles(facts: Path | None) -> None:
         ("[1]", "is not a map"),
         ("a: [", "not valid YAML"),
         ("name: x", "names no applications"),
-        ("applications: {a: {charm: 1}}", "names no charm for a, but '1'"),
+        ("applications: {a: {charm: 1}}", "names no valid charm for a: '1'"),
         ("applications: {a: {charm: ./a.charm}}", "deploys a from a file, not from Charmhub"),
         ("applications: {a: {charm: b, revision: x}}", "gives a a revision that is not a number"),
         (

@@ -383,7 +383,7 @@ def test_images_that_old_knative_does_not_name_are_missing(
     assert len(missing) == count
     for item in missing:
         assert item.wanted_by[0].startswith("knative-")
-        assert "the charm names none: add that of the version 1.1" in item.note
+        assert "the charm names no image: add that of the version 1.1" in item.note
 
 
 def one_charm(folder: Path, name: str, options: str = "", metadata: str = "") -> CharmFile:

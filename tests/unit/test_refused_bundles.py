@@ -56,11 +56,11 @@ from tests.unit.bundles import APP, PUBLIC, bundle_of, one, overlaid
         ("applications: {app: {options: {a: }}}", "gives app/a a value that is not one scalar"),
         (
             "applications: {app: {options: {a: include-file://a.txt}}}",
-            "takes app/a from a file, which does not come with it",
+            "takes app/a from a file; it must contain the value itself",
         ),
         (
             "applications: {app: {options: {a: 'include-base64://a'}}}",
-            "takes app/a from a file, which does not come with it",
+            "takes app/a from a file; it must contain the value itself",
         ),
         ("applications: {app: {scale: two}}", "gives app the scale 'two'"),
         ("applications: {app: {scale: -1}}", "gives app the scale -1"),
@@ -171,7 +171,7 @@ def test_an_overlay_that_changes_nothing_is_one(text: str) -> None:
 
 @pytest.mark.parametrize("charm", ["''", "1", "[minio]", "{a: b}"])
 def test_a_bundle_names_charms_with_text(charm: str) -> None:
-    with pytest.raises(ConfigurationError, match="the bundle names no charm for app"):
+    with pytest.raises(ConfigurationError, match="the bundle names no valid charm for app"):
         bundle_of(f"{{charm: {charm}}}")
 
 

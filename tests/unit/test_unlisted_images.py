@@ -85,7 +85,9 @@ def test_what_the_archive_lacks_is_missing_and_named_inside(tmp_path: Path) -> N
     }
     webhook = missing[f"{RELEASES}/serving/cmd/webhook"]
     assert webhook.wanted_by == ("knative-serving/custom_images",)
-    assert webhook.note == "the charm names none: add that of the version that this charm deploys"
+    assert webhook.note == (
+        "the charm names no image: add that of the version that this charm deploys"
+    )
     with pytest.raises(PlanError, match="lacks 7 images that the charms need"):
         made.require_complete()
 
@@ -100,7 +102,7 @@ def test_what_not_every_version_deploys_is_warned_about(tmp_path: Path) -> None:
     made = plan(CharmFile.read(path))
     assert len(made.missing) == len(SERVING)
     assert {item.note for item in made.missing} == {
-        "the charm names none: add that of the version 1.10.2"
+        "the charm names no image: add that of the version 1.10.2"
     }
     (warning,) = (w for w in made.warnings if "domain-mapping" in w.problem)
     assert warning.cure == (

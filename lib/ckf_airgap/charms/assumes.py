@@ -25,7 +25,7 @@ _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 
 @dataclass(frozen=True)
 class Assumption:
-    """A requirement: a feature, or a combination of others.
+    """A requirement: a feature, or a combination of requirements.
 
     Attributes:
         any_of: Whether one of the parts is enough.
@@ -45,7 +45,7 @@ class Assumption:
             metadata: The content of its metadata.yaml, with every scalar as a string.
 
         Returns:
-            The requirement, without invalid entries: Juju itself has the last word.
+            The requirement, without invalid entries: Juju itself checks all of them.
         """
         parts = [_parse(item) for item in _list(metadata.get("assumes"))]
         if minimum := metadata.get("min-juju-version"):
@@ -53,7 +53,7 @@ class Assumption:
         return cls(parts=tuple(parts))
 
     def holds(self, juju: str) -> bool:
-        """Return whether a controller satisfies it.
+        """Return whether a controller satisfies the requirement.
 
         Args:
             juju: The controller's version, for example ``3.6.8`` or ``4.1-beta2``. Features other

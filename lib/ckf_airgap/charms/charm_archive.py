@@ -25,9 +25,9 @@ from ckf_airgap.errors import ArtifactError, StorageError, disk_error, join_erro
 from ckf_airgap.files.untrusted_yaml import Budget
 from ckf_airgap.images.reference import ImageReference
 
-# macOS adds a file with attributes for each file, whose name begins with "._".
+# For each file, macOS adds another one with its attributes, whose name begins with "._".
 _CHARM = re.compile(r"(?:^|/)(?!\._)[^/]+\.charm$")
-# The largest releases have some 40 charms, of 6,000 values together.
+# The largest releases have some 40 charms, with 6,000 values in all.
 _MOST_CHARMS = 1_000
 _MOST_VALUES = 100_000
 # No name of a charm begins with these characters.
@@ -57,7 +57,7 @@ class UnpackedCharms:
 
     @property
     def wanted_images(self) -> tuple[ImageReference, ...]:
-        """The images that they name."""
+        """The images that the readable charms use."""
         return wanted_images(self.readable)
 
 
@@ -68,18 +68,20 @@ def unpack_charms(
 
     Args:
         archive: charms.tar.gz. Its members may be in directories; only ``.charm`` files count.
-        folder: The directory for the charms; created if missing. Files of another archive there
-            are removed. Files are named by charm and content, so that a new one never gets the
-            name of an old one.
-        signed: The record that all charms must agree with, if its signature was checked.
+        folder: The directory for the charms; created if missing. ``.charm`` files there that are
+            not from this archive are removed. Files are named by charm and content, so that a new
+            file never gets the name of an old one.
+        signed: The record that all charms must match, whose signature was checked; None if no
+            signature is required.
 
     Returns:
         The charms. An unreadable charm does not affect the others.
 
     Raises:
         ArtifactError: The archive is damaged, contains no readable charm, more charms than any
-            release has, or two of one name with the same or an unknown version.
-        StorageError: The directory cannot be written to.
+            release has, two of one name with the same or an unknown version, or other charms
+            than its record lists.
+        StorageError: The directory is not writable or has no space.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +153,11 @@ class _Found:
             )
 
     def add(self, member: str, charm: CharmFile | UnreadableCharm, digest: str) -> None:
-        """Add the charm in a member."""
+        """Add the charm of a member.
+
+        Raises:
+            ArtifactError: As for ``CharmVersions.add``.
+        """
         self.digests[member] = digest
         if isinstance(charm, UnreadableCharm):
             self.unreadable[member] = charm
@@ -162,7 +168,7 @@ class _Found:
         """Return the charms; refuse an archive without any."""
         unreadable = tuple(self.unreadable.values())
         if not self.charms and unreadable:
-            raise join_errors([each.error for each in unreadable], f"charms in {self.archive}")
+            raise join_errors([charm.error for charm in unreadable], f"charms in {self.archive}")
         if not self.charms:
             raise ArtifactError(
                 f"{self.archive} contains no .charm file",
@@ -172,7 +178,7 @@ class _Found:
 
 
 def _require_packed(manifest: PackManifest, found: _Found) -> None:
-    """Compare the charms with the record of their archive."""
+    """Refuse an archive that lacks charms of its own record, or has others of the same name."""
     wrong = [
         charm.file
         for charm in manifest.charms
@@ -181,7 +187,7 @@ def _require_packed(manifest: PackManifest, found: _Found) -> None:
     if wrong:
         raise ArtifactError(
             f"{found.archive} does not contain {listed(wrong, separator=', ')} as packed",
-            f"copy it again; where it was made anew with other charms, leave {PACK_MANIFEST} out",
+            f"copy it again; if you made it again with other charms, leave out {PACK_MANIFEST}",
         )
 
 
@@ -221,8 +227,8 @@ def _read(written: Sequence[_Written]) -> list[CharmFile | UnreadableCharm]:
     """
     budget = Budget(_MOST_VALUES)
     found: dict[Path, CharmFile | UnreadableCharm] = {}
-    # The smallest first: one with very many values must not use up the budget of the others.
-    for file in sorted(written, key=lambda each: size_of_documents(each.path)):
+    # The smallest first: a charm with very many values must not use up the budget of the others.
+    for file in sorted(written, key=lambda item: size_of_documents(item.path)):
         try:
             charm = CharmFile.read(file.path, file.member, budget)
         except ArtifactError as error:

@@ -1,6 +1,6 @@
 """The documents in a ``.charm`` file, read with limits, because the file may be hostile.
 
-A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE); its directory may be wrong.
+A ``.charm`` is a zip archive (APPNOTE.TXT of PKWARE); sizes in its central directory may be wrong.
 """
 
 import io
@@ -16,20 +16,21 @@ from ckf_airgap.files.regular_files import open_regular
 from ckf_airgap.files.untrusted_yaml import Budget, DocumentError, load_json_strings, load_strings
 from ckf_airgap.juju import juju_names
 
-# metadata.yaml and its like have some kilobytes; a larger one is damage or an attack.
+# metadata.yaml and similar files have some kilobytes; a larger file is damaged or an attack.
 _LARGEST_DOCUMENT = 1024 * 1024
 # The limit for all documents of a charm: the largest charms of a release have some 10 kB and
 # 2,000 values.
 _LARGEST_DOCUMENTS = 4 * _LARGEST_DOCUMENT
 _MOST_VALUES = 50_000
 # The directory of a zip has some 150 bytes for each file, and charms have up to 10,000 files.
-# Other reads of a zip are of headers and pieces of documents.
+# All other reads of a zip are smaller: headers and pieces of documents.
 _MOST_AT_ONCE = 4 * 1024 * 1024
-# Those that charm tools write; others need up to 4 GiB of memory.
+# The methods that charm tools use; decompressing others takes up to 4 GiB of memory.
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _LONGEST_REFERENCE = 1024
 _CODE = "src/charm.py"
-# The status of kubeflow-dashboard 1.8 to 1.11 in another model; its metadata does not say it.
+# The status that kubeflow-dashboard 1.8 to 1.11 sets in a model of another name. Its metadata does
+# not state the required name.
 _REQUIRED_MODEL = re.compile(
     rb"must be deployed to model named [`'\"]?(?P<model>[a-z0-9][a-z0-9-]{0,62})"
 )
@@ -40,7 +41,7 @@ CURE = "download the charm again (juju download) and make charms.tar.gz again"
 
 
 class BoundedFile(io.FileIO):
-    """A file with a limit for each read, because a zip states the size of its directory itself.
+    """A file with a limit for each read, because a zip may state a wrong size of its directory.
 
     Raises:
         OSError: It is not a regular file.
@@ -50,7 +51,11 @@ class BoundedFile(io.FileIO):
         super().__init__(open_regular(path))
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read bytes; fewer only at the end of the file."""
+        """Read bytes; fewer only at the end of the file.
+
+        Raises:
+            zipfile.BadZipFile: More bytes are requested than any intact charm needs.
+        """
         wanted = _MOST_AT_ONCE + 1 if size is None or size < 0 else size
         if wanted > _MOST_AT_ONCE and self._rest > _MOST_AT_ONCE:
             raise zipfile.BadZipFile("its directory is too large to be right")
@@ -66,6 +71,9 @@ class BoundedFile(io.FileIO):
 
 class CharmDocuments:
     """The YAML and JSON files of a charm, all of which share one budget.
+
+    Its methods raise ``ArtifactError`` for an invalid or oversized document, and the errors of a
+    damaged zip archive (``ZIP_ERRORS``).
 
     Args:
         archive: The charm.
@@ -143,7 +151,7 @@ class CharmDocuments:
     def section(
         self, file: str, document: dict[str, Any], key: str, is_name: juju_names.Grammar
     ) -> dict[str, dict[str, Any]]:
-        """Return a map of names to maps, without other entries."""
+        """Return the entries of a section that are maps, by name; refuse an invalid name."""
         section = document.get(key)
         if not isinstance(section, dict):
             return {}
@@ -156,7 +164,7 @@ class CharmDocuments:
         return found
 
     def image(self, file: str, name: str, reference: str) -> str:
-        """Return a string that should be an image reference; refuse unprintable ones."""
+        """Return an image reference, unparsed; refuse a text that is too long or not printable."""
         is_text = len(reference) <= _LONGEST_REFERENCE and reference.isprintable()
         self.require(is_text, file, f"gives {name} the image {reference[:80]!r}")
         return reference
@@ -169,7 +177,9 @@ class CharmDocuments:
     def _content(self, name: str) -> bytes:
         info = self._archive.getinfo(name)
         if info.compress_type not in _COMPRESSIONS:
-            raise NotImplementedError(f"{name} is compressed in a way that charms are not")
+            raise NotImplementedError(
+                f"{name} is compressed with a method that charm tools do not use"
+            )
         limit = min(_LARGEST_DOCUMENT, self._bytes_left)
         with self._archive.open(info) as file:
             # The size in the directory may be wrong.

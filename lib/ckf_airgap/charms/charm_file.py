@@ -4,7 +4,7 @@ A ``.charm`` is a zip archive with ``metadata.yaml``, ``config.yaml`` and ``mani
 documentation, "Charm"). Its images are found by rules: the ``upstream-source``
 of resources of type ``oci-image``, and each option with "image" in its name and image references
 as its value, in ``config.yaml`` or in a default file in ``src/``. ``unlisted_images`` has the
-images that are only in the code of charms.
+images that these rules do not find.
 """
 
 import re
@@ -136,7 +136,7 @@ class CharmFile:
         """Return the endpoints with this interface and role."""
         return self._endpoints_by_kind.get((interface, role), ())
 
-    # Cached: callers look up each one, and a charm may have very many.
+    # Cached: a charm may have very many options and endpoints, and callers look up each of them.
     @cached_property
     def _image_options_by_name(self) -> Mapping[str, ImageOption]:
         return {option.name: option for option in self.image_options}
@@ -214,7 +214,7 @@ def architectures_of(path: Path) -> frozenset[str]:
             base.get("architectures") for base in _base_maps(documents.mapping("manifest.yaml"))
         ]
     return frozenset(
-        str(each) for names in found if isinstance(names, list) for each in cast(list[Any], names)
+        str(name) for names in found if isinstance(names, list) for name in cast(list[Any], names)
     )
 
 
@@ -236,12 +236,12 @@ def wanted_images(charms: Iterable[CharmFile]) -> tuple[ImageReference, ...]:
     references = (
         ImageReference.parse(image)
         for charm in charms
-        for image in (*charm.images, *_packed_with(charm))
+        for image in (*charm.images, *_images_in_code(charm))
     )
     return tuple(dict.fromkeys(reference for reference in references if reference))
 
 
-def _packed_with(charm: CharmFile) -> Iterator[str]:
+def _images_in_code(charm: CharmFile) -> Iterator[str]:
     """List the required images that are only in the code of a charm and have a known version."""
     for image in required_images(charm.name, charm.options, charm.code):
         reference = ImageReference.parse(image)
@@ -293,7 +293,7 @@ def _name(documents: CharmDocuments, metadata: dict[str, Any]) -> str:
     name = metadata.get("name")
     if not isinstance(name, str) or not juju_names.is_charm(name):
         raise ArtifactError(
-            f"metadata.yaml of {documents.label} names no charm, but {str(name)[:80]!r}", CURE
+            f"metadata.yaml of {documents.label} names no valid charm: {str(name)[:80]!r}", CURE
         )
     return name
 

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 SERIES = {"focal": "ubuntu@20.04", "jammy": "ubuntu@22.04", "noble": "ubuntu@24.04"}
-"""The bases by the names that older bundles use."""
+"""Series in older bundles -> base."""
 REVISION = re.compile("[0-9]{1,18}")
-"""A revision on Charmhub: Juju's own limit is that of an int64."""
+"""A revision on Charmhub, within the limit of Juju, an int64."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class CharmReference:
     Attributes:
         name: The charm's name, unchecked.
         is_file: Whether it is a file, not a charm on Charmhub.
-        base: The base by the series in it, or None.
-        revision: The revision on Charmhub in it, or None.
+        base: The base of the series in the reference, or None.
+        revision: The revision on Charmhub in the reference, or None.
     """
 
     name: str

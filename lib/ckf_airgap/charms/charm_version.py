@@ -43,10 +43,10 @@ class Version:
 def version_of(charm: CharmFile) -> Version | None:
     """Return the workload version of a charm, which only its image references show.
 
-    Istio comes first: istio-pilot has no image resource, and installs the version of the tag in
-    its option ``image-configuration`` with an istioctl of the same version
-    (canonical/istio-operators, ``charms/istio-pilot``: ``charmcraft.yaml`` and ``config.yaml``
-    agree on the branches track/1.16 to track/1.28).
+    Options with a hub and a tag come first because of istio-pilot, which has no image resource:
+    the tag in its option ``image-configuration`` is the version that its ``istioctl`` has and
+    installs (canonical/istio-operators, ``charms/istio-pilot``: ``charmcraft.yaml`` and
+    ``config.yaml`` agree on the branches track/1.16 to track/1.28).
 
     Args:
         charm: The charm.
@@ -68,8 +68,13 @@ def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) ->
         resources: The upstream images of the resources.
     """
     options = list(options)
-    hubs = [image for each in options if isinstance(each, HubImageOption) for image in each.images]
-    plain = [each.image for each in options if isinstance(each, PlainImageOption)]
+    hubs = [
+        image
+        for option in options
+        if isinstance(option, HubImageOption)
+        for image in option.images
+    ]
+    plain = [option.image for option in options if isinstance(option, PlainImageOption)]
     for image in (*hubs, *resources, *plain):
         reference = ImageReference.parse(image)
         version = Version.find(reference.tag or "") if reference else None
@@ -79,13 +84,13 @@ def version_in(options: Iterable[ImageOption], resources: Iterable[str] = ()) ->
 
 
 def known_versions(charms: Iterable[CharmFile]) -> list[tuple[str, Version]]:
-    """Map the names of charms to their versions, without those that have none."""
+    """List the name and the version of each charm that has a version."""
     versions = ((charm.name, version_of(charm)) for charm in charms)
     return [(name, version) for name, version in versions if version]
 
 
 class CharmVersions:
-    """Charms by their names, of which there may be several versions.
+    """Charms by name, each in one or several versions.
 
     Attributes:
         place: The name of the archive or directory that contains them, for messages.
@@ -102,7 +107,7 @@ class CharmVersions:
         """Add a charm.
 
         Raises:
-            ArtifactError: Another one has the same name, and not a different version.
+            ArtifactError: Another charm has the same name, and the same or an unknown version.
         """
         versions = self._found.setdefault(charm.name, {})
         version = version_of(charm)
@@ -115,7 +120,7 @@ class CharmVersions:
             raise ArtifactError(
                 f"{self.place} contains the charm {charm.name}{which} twice: in {other.label} and "
                 f"in {charm.label}",
-                "leave out one of them and make it again",
+                "keep only one of the two files",
             )
         versions[version] = charm
 

@@ -81,7 +81,7 @@ def _is_true(value: object) -> bool:
 
 
 def _range(text: str) -> str:
-    """Normalise a count: ``3``, ``0-``, ``1-3``; ``m+`` and ``m-`` mean the same."""
+    """Normalize a count: ``3``, ``0-``, ``1-3``; ``m+`` and ``m-`` mean the same."""
     return text.strip().replace("+", "-")
 
 

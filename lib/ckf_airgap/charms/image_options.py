@@ -15,7 +15,7 @@ Find = Callable[[str], ImageReference | None]
 """Maps an image of a charm to its reference in the air-gapped registry; None if it is missing."""
 
 OptionImages = str | list[str] | dict[str, Any]
-"""The value of an image option, before it is serialised for Juju."""
+"""The value of an image option, before it is serialized for Juju."""
 
 
 class ImageOption(Protocol):
@@ -105,7 +105,7 @@ class HubImageOption:
 
     Attributes:
         name: The option's name.
-        settings: The whole default value.
+        settings: All items of its value.
     """
 
     name: str
@@ -150,8 +150,8 @@ def find_image_options(
 ) -> list[ImageOption]:
     """Find the options of a charm that name images.
 
-    The name must contain "image" **and** the default value must contain image references: the
-    value alone would match a namespace with a gateway, the name alone a pull policy.
+    The name must contain "image" **and** the default value must contain image references. The
+    value alone would match ``NAMESPACE/GATEWAY``, the name alone would match a pull policy.
 
     Args:
         options: The options in ``config.yaml``, by name.
@@ -181,7 +181,7 @@ def find_image_options(
 
 
 def option_text(value: OptionImages) -> str:
-    """Serialise the value of an option for Juju: lists and maps as JSON, which is also YAML."""
+    """Serialize the value of an option for Juju: lists and maps as JSON, which is also YAML."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -205,7 +205,7 @@ def parsed_value(value: object, budget: Budget | None = None) -> object:
 
 
 def image_option(name: str, value: object) -> ImageOption | None:
-    """Recognise an image option by its value.
+    """Recognize an image option by its value.
 
     Args:
         name: The option's name.

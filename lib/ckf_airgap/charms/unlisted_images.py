@@ -1,4 +1,4 @@
-"""Images of charms that no rule finds, with the reason for each."""
+"""Images of charms that the rules of ``charm_file`` do not find."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class MapImages:
         charm: The charm.
         option: Its option.
         registry: The upstream registry of the images.
-        keys: For each key, the rest of the image's upstream repository.
+        keys: Key -> the rest of the image's upstream repository, without the registry.
         extra_keys: The same, for keys that not every version uses.
     """
 
@@ -56,10 +56,10 @@ class FixedImages:
         purpose: Their purpose.
         is_required: Whether the application requires them.
         unless_option: An option that changes them in other versions of the charm, or None.
-        if_options: They are used only if these options are set.
-        if_code: A text in the charm's code of the versions that use them.
-        unless_code: A text in the code of other versions.
-        is_newest: Whether they count if the charm's code cannot be read.
+        if_options: They are used only if the operator sets all of these options.
+        if_code: They are used only by charm versions whose code contains all of these texts.
+        unless_code: They are used only by charm versions whose code contains none of these texts.
+        is_newest: Whether they count if the charm has no ``src/charm.py``.
     """
 
     charm: str
@@ -84,7 +84,7 @@ class FixedImages:
         Args:
             charm: Its name.
             options: The names of its options.
-            code: Which of ``code_marks`` are in its code; None if the code cannot be read.
+            code: Which of ``code_marks`` are in its code; None if it has no ``src/charm.py``.
             option_overrides: The options that the operator sets.
         """
         return (
@@ -104,7 +104,7 @@ class FixedImages:
 
 @dataclass(frozen=True)
 class UnlistedImages:
-    """All of them."""
+    """The content of ``unlisted_images.yaml``."""
 
     maps: tuple[MapImages, ...]
     aliases: tuple[Alias, ...]
@@ -113,7 +113,7 @@ class UnlistedImages:
 
 @cache
 def load_unlisted_images() -> UnlistedImages:
-    """Read the table of this package."""
+    """Read ``unlisted_images.yaml``."""
     text = files("ckf_airgap.charms").joinpath("unlisted_images.yaml").read_text("utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     return UnlistedImages(

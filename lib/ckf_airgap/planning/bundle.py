@@ -18,8 +18,8 @@ def render_bundle(
 ) -> str:
     """Render the bundle of a plan (Juju documentation, "Bundle").
 
-    Charm paths are absolute and each application has a base, because Juju looks for a local
-    charm's base relative to its working directory, not to the bundle.
+    Charm paths are absolute and each application has its base, because Juju looks for the base of
+    a local charm relative to its working directory, not to the bundle.
 
     Args:
         plan: The plan; its excluded applications are left out.
@@ -39,7 +39,7 @@ def render_bundle(
         # A bundle is YAML: no HTML escapes.
         autoescape=False,  # noqa: S701
         # The YAML library writes each value of the template, and each key.
-        finalize=_written,
+        finalize=_as_yaml,
     )
     return environment.get_template(TEMPLATE).render(
         applications=plan.bundled,
@@ -59,7 +59,7 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def _written(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     """Write a value as one line of YAML, and escape characters that YAML does not allow."""
     document = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=sys.maxsize

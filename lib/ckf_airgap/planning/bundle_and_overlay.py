@@ -1,6 +1,6 @@
 """The operator's own bundle and overlay, which define or change the topology.
 
-Both are Juju bundles (documentation, "Bundle"). This module reads them instead of the juju client,
+Both are Juju bundles (documentation, "Bundle"). This module parses them, not the juju client,
 because applications are deployed a few at a time, with image references filled in. ``pack`` reads
 them to learn which charms to download.
 """
@@ -26,10 +26,10 @@ def read_bundle(text: str) -> Topology:
         The topology: all of its applications are expected.
 
     Raises:
-        ConfigurationError: It is not a bundle.
+        ConfigurationError: It is not a valid bundle.
     """
     first, *overlays = bundle_documents(text)
-    topology = _read_base(first)
+    topology = _read_first(first)
     for overlay in overlays:
         topology = _changed(topology, overlay, _bundle_reader())
     return topology
@@ -43,7 +43,7 @@ def _bundle_reader() -> BundleReader:
     )
 
 
-def _read_base(text: str) -> Topology:
+def _read_first(text: str) -> Topology:
     reader = _bundle_reader()
     document = reader.document(text)
     base = reader.default_base(document)
@@ -63,7 +63,7 @@ def _read_base(text: str) -> Topology:
         remote=frozenset(reader.remote_applications(document)),
         default_base=base,
     )
-    return _local(topology, reader)
+    return _with_local_relations(topology, reader)
 
 
 def apply_overlay(topology: Topology, text: str) -> Topology:
@@ -78,7 +78,8 @@ def apply_overlay(topology: Topology, text: str) -> Topology:
         The changed topology.
 
     Raises:
-        ConfigurationError: It is not an overlay, or adds an application without a charm.
+        ConfigurationError: It is not a valid overlay, or names an unknown application without its
+            charm.
     """
     for document in bundle_documents(text):
         reader = BundleReader(
@@ -120,11 +121,15 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
         demanded=topology.demanded | frozenset(added),
         remote=topology.remote | frozenset(reader.remote_applications(document)),
     )
-    return _local(changed, reader)
+    return _with_local_relations(changed, reader)
 
 
-def _local(topology: Topology, reader: BundleReader) -> Topology:
-    """Check the applications of relations, and omit relations with offers of other models."""
+def _with_local_relations(topology: Topology, reader: BundleReader) -> Topology:
+    """Keep the relations within the model: omit those with offers of other models, with a warning.
+
+    Raises:
+        ConfigurationError: A relation names an unknown application.
+    """
     names = {item.name for item in topology.applications}
     kept: list[Relation] = []
     for relation in topology.relations:
@@ -135,7 +140,7 @@ def _local(topology: Topology, reader: BundleReader) -> Topology:
         elif topology.remote.issuperset(unknown):
             reader.warnings.append(
                 f"{reader.what} relates {first} with {second}, one of which is in another model: "
-                f"after juju consume, juju integrate {first} {second}"
+                f"after juju consume, run juju integrate {first} {second}"
             )
         else:
             (name, *_) = [item for item in unknown if item not in topology.remote]

@@ -21,11 +21,12 @@ from ckf_airgap.juju.juju_values import OptionValue, Relation, Side
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.topology import TopologyApplication
 
-# Keys without effect, because the archives determine charm revisions and images.
-_DECIDED = frozenset({"channel", "revision", "plan"})
+# Keys without effect on a deployment, because the archives determine the charms. ``pack`` uses the
+# channel and the revision to download charms.
+_WITHOUT_EFFECT = frozenset({"channel", "revision", "plan"})
 _PASSED_ON = frozenset({"annotations", "devices", "expose", "storage"})
 # Keys whose values map names to texts, and the grammar of these names.
-_NAMED: Mapping[str, Grammar] = {
+_MAPS: Mapping[str, Grammar] = {
     "annotations": str.isprintable,
     "bindings": lambda name: not name or is_endpoint(name),
     "devices": is_storage,
@@ -67,7 +68,7 @@ class BundleReader:
         self.what = what
         self._cure = cure
         self._text = ""
-        self._texts: Any = None
+        self._as_strings: Any = None
         self.warnings: list[str] = []
 
     def error(self, problem: str) -> ConfigurationError:
@@ -98,24 +99,24 @@ class BundleReader:
             {} if section is None else section, "applications"
         ).items():
             self._require(is_application(name), "application", name)
-            known = _READ | _DECIDED | _PASSED_ON | frozenset(_BY_HAND)
+            known = _READ | _WITHOUT_EFFECT | _PASSED_ON | frozenset(_BY_HAND)
             found[name] = None if body is None else self._mapping(body, name, known)
         if len(found) > _MOST_APPLICATIONS:
             raise self.error(f"has {len(found)} applications, which is too many for a bundle")
         return found
 
-    def _require(self, is_right: bool, what: str, name: str) -> None:
+    def _require(self, is_right: bool, kind: str, name: str) -> None:
         """Refuse a name that Juju does not accept or could misread."""
         if not is_right:
-            article = "an" if what[0] in "aeiou" else "a"
-            raise self.error(f"has {article} {what} with the name {name[:80]!r}")
+            article = "an" if kind[0] in "aeiou" else "a"
+            raise self.error(f"has {article} {kind} with the name {name[:80]!r}")
 
     def default_base(self, document: Mapping[str, Any]) -> str | None:
         """Read the default base of applications."""
         base = document.get("default-base")
         if base is not None and not isinstance(base, str):
             raise self.error("has a default-base that is not text such as ubuntu@22.04")
-        # juju export-bundle writes the channel of a base with its risk.
+        # juju export-bundle writes a base with the risk of its channel: ubuntu@22.04/stable.
         return base.partition("/")[0] if base else SERIES.get(str(document.get("series")))
 
     def remote_applications(self, document: Mapping[str, Any]) -> list[str]:
@@ -140,13 +141,15 @@ class BundleReader:
         )
 
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
-        """Read a new application."""
-        plain = self._of_charm(TopologyApplication(name=name, charm=name), body.get("charm", name))
+        """Read an application of a bundle."""
+        plain = self._with_charm(
+            TopologyApplication(name=name, charm=name), body.get("charm", name)
+        )
         resources = self._resources(name, body)
         return dataclasses.replace(
             self._settings(plain, body),
             options=self._options(name, body.get("options")),
-            # Revisions on Charmhub, and files, are not images.
+            # A resource may also be a revision on Charmhub or a file.
             resource_overrides={
                 resource: image
                 for resource, image in resources.items()
@@ -160,7 +163,7 @@ class BundleReader:
         for resource, image in resources.items():
             if not isinstance(image, str) or not image:
                 raise self.error(f"gives no image for the resource {before.name}/{resource}")
-        plain = self._of_charm(before, body["charm"]) if "charm" in body else before
+        plain = self._with_charm(before, body["charm"]) if "charm" in body else before
         return dataclasses.replace(
             self._settings(plain, body),
             option_overrides={
@@ -183,9 +186,9 @@ class BundleReader:
             if len(sides) != 2 or not isinstance(sides[0], str):
                 raise self.error(f"has a relation that is not a pair: {str(sides)[:80]}")
             # One side may be related with several others in one entry.
-            other = sides[1]
-            others = cast(list[object], other) if isinstance(other, list) else [other]
-            found += [(self._side(sides[0]), self._side(str(side))) for side in others]
+            second = sides[1]
+            partners = cast(list[object], second) if isinstance(second, list) else [second]
+            found += [(self._side(sides[0]), self._side(str(side))) for side in partners]
             if len(found) > _MOST_RELATIONS:
                 raise self.error(f"has more than {_MOST_RELATIONS} relations")
         return tuple(found)
@@ -204,10 +207,10 @@ class BundleReader:
             self._require(is_resource(name), f"resource of {application}", name)
         return resources
 
-    def _of_charm(self, application: TopologyApplication, value: object) -> TopologyApplication:
+    def _with_charm(self, application: TopologyApplication, value: object) -> TopologyApplication:
         reference = CharmReference.parse(value) if isinstance(value, str) else None
         if reference is None or not is_charm(reference.name):
-            raise self.error(f"names no charm for {application.name}, but {str(value)[:80]!r}")
+            raise self.error(f"names no valid charm for {application.name}: {str(value)[:80]!r}")
         return dataclasses.replace(
             application,
             charm=reference.name,
@@ -233,8 +236,8 @@ class BundleReader:
             return application.channel
         if not isinstance(value, str):
             # YAML reads 3.10 as the number 3.1.
-            self._texts = self._texts or load_strings(self._text)
-            value = self._texts["applications"][application.name]["channel"]
+            self._as_strings = self._as_strings or load_strings(self._text)
+            value = self._as_strings["applications"][application.name]["channel"]
         if not _is_line(value):
             raise self.error(f"gives {application.name} a channel that is not text")
         return value or None
@@ -282,11 +285,11 @@ class BundleReader:
         )
 
     def _check_maps(self, application: str, body: Mapping[str, Any]) -> None:
-        """Check the types of values that are passed on to Juju."""
+        """Check the values that are passed on to Juju, and ``bindings``."""
         expose = body.get("expose")
         if not (expose is None or isinstance(expose, bool)):
             raise self.error(f"has {application}/expose, which is neither true nor false")
-        for key, is_name in _NAMED.items():
+        for key, is_name in _MAPS.items():
             entries = self._mapping(body.get(key) or {}, f"{application}/{key}")
             for name, value in entries.items():
                 self._require(is_name(name), f"{key} of {application}", name)
@@ -305,7 +308,7 @@ class BundleReader:
                 raise self.error(f"gives {application}/{name} a value with a NUL in it")
             if isinstance(setting, str) and setting.startswith(_INCLUDES):
                 raise self.error(
-                    f"takes {application}/{name} from a file, which does not come with it"
+                    f"takes {application}/{name} from a file; it must contain the value itself"
                 )
         return options
 

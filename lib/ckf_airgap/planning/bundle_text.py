@@ -18,7 +18,7 @@ def bundle_documents(text: str) -> list[str]:
 
     Returns:
         The documents, with leading empty lines that keep the line numbers. A text that is too
-        large, or has too many documents, is returned whole.
+        large, or has too many documents, is returned whole: ``BundleReader`` refuses it.
     """
     # A byte order mark, which some editors write, is not content.
     text = text.removeprefix("\N{BYTE ORDER MARK}")
@@ -29,5 +29,5 @@ def bundle_documents(text: str) -> list[str]:
         "\n" * text.count("\n", 0, start) + text[start:end]
         for start, end in zip(starts, [*starts[1:], len(text)], strict=True)
     ]
-    # Only comments and directives are not a document.
+    # A part with nothing but comments and directives is not a document.
     return [part for part in parts if _CONTENT.search(part)] or [text]

@@ -49,7 +49,7 @@ class CharmSelection:
         """Return the selection if all needed charms can be read.
 
         Raises:
-            ArtifactError: Some cannot; the message names all of them.
+            ArtifactError: Some charms cannot be read; the message names them.
         """
         require_readable(self.unreadable)
         return self
@@ -68,14 +68,18 @@ def select_charms(
         unreadable: The unreadable charms of charms.tar.gz.
     """
     by_name = {charm.name: charm for charm in charms}
-    topology = settings.topology.for_mesh_of({*by_name, *(each.name for each in unreadable)})
+    topology = settings.topology.for_mesh_of({*by_name, *(charm.name for charm in unreadable)})
     used = {item.charm for item in topology.applications}
     # An unreadable charm is not needed if a readable one has the same name.
     needed = tuple(charm for charm in unreadable if charm.name in used - by_name.keys())
-    named = {charm.name for charm in needed}
+    unreadable_names = {charm.name for charm in needed}
     return CharmSelection(
         tuple(charm for name, charm in by_name.items() if name in used),
-        tuple(charm for charm in _missing_charms(topology, by_name) if charm.name not in named),
+        tuple(
+            charm
+            for charm in _missing_charms(topology, by_name)
+            if charm.name not in unreadable_names
+        ),
         topology,
         needed,
     )
@@ -90,8 +94,9 @@ def _missing_charms(
     for item in topology.applications:
         if item.charm in charms or not (item.is_expected or item.name in lacking):
             continue
-        by = lacking.get(item.name)
-        reasons.setdefault(item.charm, f"{by} requires it" if by else item.expected_by)
+        endpoint = lacking.get(item.name)
+        reason = f"{endpoint} requires it" if endpoint else item.expected_by
+        reasons.setdefault(item.charm, reason)
         applications.setdefault(item.charm, []).append(item.name)
     return tuple(
         MissingCharm(name, tuple(applications[name]), reasons[name]) for name in sorted(reasons)
@@ -102,7 +107,7 @@ def require_readable(needed: Sequence[UnreadableCharm]) -> None:
     """Require that all needed charms can be read.
 
     Raises:
-        ArtifactError: Some cannot; the message names all of them.
+        ArtifactError: Some charms cannot be read; the message names them.
     """
     if needed:
         raise join_errors(

@@ -23,7 +23,7 @@ from ckf_airgap.planning.image_lookup import Match, Resolution, Resolver
 from ckf_airgap.planning.image_overrides import overridden_image_options
 from ckf_airgap.planning.notebook_images import with_notebook_images
 
-_DIFFERENT_PLACES = (
+_DIFFERENT_HUBS_OR_TAGS = (
     "the option has one hub and one tag for all its images, but in the archive their hubs or tags "
     "differ"
 )
@@ -37,7 +37,8 @@ class MissingImage:
         image: The image as the charms name it.
         wanted_by: What needs it: ``application/resource``, ``application/option``, or
             ``application`` if the image is in the charm's code.
-        note: Similar images, or an empty string.
+        note: Why none was found, for example the images between which the choice is ambiguous; or
+            an empty string.
     """
 
     image: str
@@ -104,38 +105,39 @@ class ImageFinder:
         self._resolver = Resolver(inventory)
         self._location = location
         self._resolutions: dict[str, Resolution] = {}
-        # An ordered set: the values are unused.
+        # The inner maps are ordered sets: their values are unused.
         self._wanted_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._users: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        self._unplaceable: list[MissingImage] = []
+        # Missing images that are not in _resolutions.
+        self._other_missing: list[MissingImage] = []
         self._warnings: list[tuple[str, str]] = []
         self._fixed: list[FixedImage] = []
         # Only the operator's own images may be references in the operator's registry. A charm that
         # names the same host means the host on the internet.
-        self._own: set[str] = set()
+        self._operator_images: set[str] = set()
 
     def resources(
-        self, application: str, charm: CharmFile, own: Mapping[str, str]
+        self, application: str, charm: CharmFile, operator_images: Mapping[str, str]
     ) -> dict[str, str]:
         """Find the image of each oci-image resource.
 
         Args:
             application: The application.
             charm: Its charm.
-            own: The operator's images for resources.
+            operator_images: The operator's images: resource -> image.
 
         Returns:
             Resource -> reference in the registry, for the found images.
         """
         found: dict[str, str] = {}
-        self._own.update(own.values())
+        self._operator_images.update(operator_images.values())
         for resource, default in charm.resources.items():
-            image = own.get(resource, default)
+            image = operator_images.get(resource, default)
             if not image:
                 self._warnings.append(
                     (
                         f"charm {charm.name} does not say which image its resource {resource} is",
-                        f"name it in the overlay: applications, {application}, resources",
+                        f"name it in the overlay, under applications, {application}, resources",
                     )
                 )
             elif reference := self._find(image, f"{application}/{resource}"):
@@ -143,7 +145,7 @@ class ImageFinder:
         return found
 
     def options(
-        self, application: str, charm: CharmFile, own: Mapping[str, OptionValue]
+        self, application: str, charm: CharmFile, operator_options: Mapping[str, OptionValue]
     ) -> FoundOptions:
         """Find the value of each option that names images.
 
@@ -153,7 +155,7 @@ class ImageFinder:
         Args:
             application: The application.
             charm: Its charm.
-            own: The options that the operator sets.
+            operator_options: The options that the operator sets.
 
         Returns:
             The values, and the options with a missing image.
@@ -163,20 +165,23 @@ class ImageFinder:
         """
         values: dict[str, OptionImages] = {}
         missing: set[str] = set()
-        options = overridden_image_options(application, charm, own)
-        for option in with_notebook_images(options, charm, own, self._user_images):
+        options = overridden_image_options(application, charm, operator_options)
+        for option in with_notebook_images(options, charm, operator_options, self._user_images):
             wanted_by = f"{application}/{option.name}"
             default = charm.image_option(option.name)
             packed = {image for images in self._user_images.values() for image in images}
-            self._own.update(set(option.images) - set(default.images if default else ()) - packed)
+            self._operator_images.update(
+                set(option.images) - set(default.images if default else ()) - packed
+            )
             # A list, not a generator: all() would stop at the first missing image, and not list
             # the others.
             if not all([self._find(image, wanted_by) for image in option.images]):
                 missing.add(option.name)
             value = option.value(self._found_or_expected)
             if value is None and option.name not in missing:
-                self._unplaceable += [
-                    MissingImage(image, (wanted_by,), _DIFFERENT_PLACES) for image in option.images
+                self._other_missing += [
+                    MissingImage(image, (wanted_by,), _DIFFERENT_HUBS_OR_TAGS)
+                    for image in option.images
                 ]
                 missing.add(option.name)
             value = option.value(self._expected) if value is None else value
@@ -187,7 +192,7 @@ class ImageFinder:
             if (
                 alias.charm == charm.name
                 and alias.option in charm.options
-                and not own.get(alias.option)
+                and not operator_options.get(alias.option)
             ):
                 images = values.get(alias.of)
                 if isinstance(images, dict) and alias.key in images:
@@ -199,9 +204,9 @@ class ImageFinder:
     def report_fixed(
         self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
     ) -> tuple[str, ...]:
-        """Warn of the images in an application's code, which no option can change.
+        """Warn of the images in a charm's code, which no option can change.
 
-        Required ones are also looked up in the archive, and listed if missing.
+        Required ones that the archive lacks are also listed in ``missing``.
 
         Args:
             application: The application.
@@ -219,9 +224,10 @@ class ImageFinder:
                 if fixed.is_required and not self._find(image, application):
                     lacking.append(image)
                 elif not fixed.is_required:
-                    held = self._resolver.resolve(image)
-                    if held.path and held.by is not Match.NAME:
-                        self._users[self._location.reference(held.path)][application] = None
+                    resolution = self._resolver.resolve(image)
+                    if resolution.path and resolution.by is not Match.NAME:
+                        pushed = self._location.reference(resolution.path)
+                        self._users[pushed][application] = None
             self._warnings.append(self._fixed_warning(application, fixed))
             self._fixed += [
                 FixedImage(
@@ -229,7 +235,7 @@ class ImageFinder:
                     application,
                     fixed.purpose,
                     fixed.is_required,
-                    self._asked_for(reference),
+                    self._mirror_reference(reference),
                 )
                 for image in fixed.images
                 if (reference := ImageReference.parse(image))
@@ -250,11 +256,11 @@ class ImageFinder:
             for item in self._resolutions.values()
             if not item.path
         ]
-        return tuple(sorted(missing + self._unplaceable, key=lambda item: item.image))
+        return tuple(sorted(missing + self._other_missing, key=lambda item: item.image))
 
     @property
     def users(self) -> Mapping[str, tuple[str, ...]]:
-        """The users of each image, as in ``MissingImage``, by its reference in the registry."""
+        """Reference in the registry -> users of the image, as in ``MissingImage.wanted_by``."""
         return {reference: tuple(users) for reference, users in self._users.items()}
 
     @property
@@ -265,7 +271,7 @@ class ImageFinder:
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """The warnings for the operator, each with its problem and its cure."""
-        stood_in = (
+        substituted = (
             (
                 f"{item.image} is not in the archive under its name; {item.path} is used instead",
                 "if the charm needs another version, add that one",
@@ -273,12 +279,12 @@ class ImageFinder:
             for item in self.resolved
             if item.by is not Match.EXACT
         )
-        return (*self._warnings, *stood_in)
+        return (*self._warnings, *substituted)
 
     def _complete_maps(
         self, application: str, charm: CharmFile, values: dict[str, OptionImages]
     ) -> set[str]:
-        """Add images for keys without one from the charm or the operator.
+        """Add the images of map keys for which neither the charm nor the operator names one.
 
         Returns:
             The options with missing images.
@@ -298,14 +304,15 @@ class ImageFinder:
         unlisted: MapImages,
         values: dict[str, OptionImages],
     ) -> bool:
-        given = values.get(unlisted.option)
-        images = given if isinstance(given, dict) else dict[str, Any]()
-        is_plain = charm.image_option(unlisted.option) is None
+        """Add the images of one map; return whether all required ones are in the archive."""
+        value = values.get(unlisted.option)
+        images = value if isinstance(value, dict) else dict[str, Any]()
+        is_without_images = charm.image_option(unlisted.option) is None
         # If the charm names any image in this option, it names all required ones.
-        required: Mapping[str, str] = unlisted.keys if is_plain else {}
-        listed = parsed_value(charm.options[unlisted.option]) if is_plain else None
-        perhaps = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
-        is_whole = True
+        required: Mapping[str, str] = unlisted.keys if is_without_images else {}
+        default = parsed_value(charm.options[unlisted.option]) if is_without_images else None
+        listed_keys = cast(dict[str, Any], default) if isinstance(default, dict) else {}
+        is_complete = True
         for key, tail in {**required, **unlisted.extra_keys}.items():
             image = f"{unlisted.registry}/{tail}"
             expected = self._expected(image)
@@ -318,17 +325,18 @@ class ImageFinder:
                 continue
             # A missing image gets the reference that it will have once it is pushed, never the
             # original one.
-            if key in required or key in perhaps:
+            if key in required or key in listed_keys:
                 images[key] = str(expected)
             version = charm.options.get("version") or "that this charm deploys"
             if key in required:
-                is_whole = False
+                is_complete = False
                 note = (
-                    resolution.note or f"the charm names none: add that of the version {version}"
+                    resolution.note
+                    or f"the charm names no image: add that of the version {version}"
                 )
-                place = f"{application}/{unlisted.option}"
-                self._unplaceable.append(MissingImage(image, (place,), note))
-            elif key in perhaps:
+                wanted_by = f"{application}/{unlisted.option}"
+                self._other_missing.append(MissingImage(image, (wanted_by,), note))
+            elif key in listed_keys:
                 self._warnings.append(
                     (
                         f"{application}/{unlisted.option} has no image in the archive for {key}, "
@@ -338,34 +346,34 @@ class ImageFinder:
                 )
         if images:
             values[unlisted.option] = images
-        return is_whole
+        return is_complete
 
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
         references = list(filter(None, map(ImageReference.parse, fixed.images)))
         registries = dict.fromkeys(reference.components[0] for reference in references)
         advice = [
             f"configure the nodes with the mirrors of {' and '.join(registries)} (output of "
-            "ckf-airgap mirrors), which request "
-            + ", ".join(self._asked_for(reference) for reference in references)
+            "ckf-airgap mirrors), so that they request "
+            + ", ".join(self._mirror_reference(reference) for reference in references)
         ]
         for reference in references:
-            held = self._resolver.resolve(str(reference))
-            if held.path is None or held.by is Match.NAME:
+            resolution = self._resolver.resolve(str(reference))
+            if resolution.path is None or resolution.by is Match.NAME:
                 advice.append(
                     f"images.tar.gz lacks {reference}: pack it with --add-image {reference}"
                 )
-            elif held.by is Match.REPOSITORY and reference.tag:
+            elif resolution.by is Match.REPOSITORY and reference.tag:
                 advice.append(
-                    f"images.tar.gz has {held.path} instead of {reference}: "
+                    f"images.tar.gz has {resolution.path} instead of {reference}: "
                     f"pack it with --add-image {reference}"
                 )
         return (
-            f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}, which no "
-            f"option of the charm changes",
-            ("" if fixed.is_required else "if that is used, ") + "; ".join(advice),
+            f"{application} uses {' and '.join(fixed.images)} for {fixed.purpose}; no option of "
+            "the charm sets another image",
+            ("" if fixed.is_required else "if you need this, ") + "; ".join(advice),
         )
 
-    def _asked_for(self, image: ImageReference) -> str:
+    def _mirror_reference(self, image: ImageReference) -> str:
         """Return the reference that a node with a mirror of the image's registry requests."""
         path = mirror_path(image)
         tag = f":{image.tag}" if image.tag else ""
@@ -401,7 +409,7 @@ class ImageFinder:
     def _is_in_registry(self, image: str) -> bool:
         """Return whether the operator gave this image by its reference in the registry."""
         return (
-            image in self._own
+            image in self._operator_images
             and image.startswith(f"{self._location.host}/")
             and ImageReference.parse(image) is not None
         )

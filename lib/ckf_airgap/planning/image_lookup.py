@@ -1,4 +1,4 @@
-"""Looks up images of charms in the archive: by full name, by repository, or by the last part."""
+"""Looks up images in the archive: by full name, by repository, or by its last component."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -10,8 +10,8 @@ from ckf_airgap.errors import listed
 from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference
 
-_MOST_CANDIDATES = 400
-"""The maximum size of a list in a note, in bytes."""
+_MOST_LIST_BYTES = 400
+"""The maximum size of the list of candidates in a note, in bytes."""
 
 
 class Match(Enum):
@@ -88,7 +88,7 @@ class Resolver:
             if candidates:
                 # Cached, because many images may share a long list of candidates.
                 if (match, key) not in self._notes:
-                    self._notes[match, key] = _several(candidates)
+                    self._notes[match, key] = _ambiguous_note(candidates)
                 return Resolution(image, note=self._notes[match, key])
         return Resolution(image)
 
@@ -102,12 +102,12 @@ class Resolver:
             Its path, or why no candidate was chosen.
         """
         targets = {target for group in self._by_name.values() for target in group}
-        found = {t for t in targets if f"/{t.repository}".endswith(f"/{tail}")}
+        found = {path for path in targets if f"/{path.repository}".endswith(f"/{tail}")}
         if len(found) == 1:
             return Resolution(tail, Match.REPOSITORY, found.pop())
-        return Resolution(tail, note=_several(found) if found else "")
+        return Resolution(tail, note=_ambiguous_note(found) if found else "")
 
 
-def _several(candidates: Collection[ImagePath]) -> str:
-    shown = listed(sorted(map(str, candidates)), most_bytes=_MOST_CANDIDATES, separator=", ")
+def _ambiguous_note(candidates: Collection[ImagePath]) -> str:
+    shown = listed(sorted(map(str, candidates)), most_bytes=_MOST_LIST_BYTES, separator=", ")
     return f"several images could be meant: {shown}"

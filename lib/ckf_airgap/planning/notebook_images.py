@@ -14,7 +14,7 @@ _OPTIONS = {"jupyter": "jupyter-images", "vscode": "vscode-images", "rstudio": "
 def with_notebook_images(
     options: Iterable[ImageOption],
     charm: CharmFile,
-    own: Mapping[str, OptionValue],
+    operator_options: Mapping[str, OptionValue],
     user_images: Mapping[str, Sequence[str]],
 ) -> Iterator[ImageOption]:
     """Append the packed notebook images to the charm's lists.
@@ -22,16 +22,16 @@ def with_notebook_images(
     Args:
         options: The options of an application that name images.
         charm: Its charm.
-        own: The options that the operator sets, which stay unchanged.
+        operator_options: The options that the operator sets, which stay unchanged.
         user_images: Kind of notebook -> packed images.
 
     Returns:
         The options. The charm's first image stays first, because it is the default.
     """
     added = {
-        option: tuple(user_images.get(purpose, ()))
-        for purpose, option in _OPTIONS.items()
-        if charm.name == _CHARM and option in charm.options and not own.get(option)
+        option: tuple(user_images.get(kind, ()))
+        for kind, option in _OPTIONS.items()
+        if charm.name == _CHARM and option in charm.options and not operator_options.get(option)
     }
     for option in options:
         if isinstance(option, ImageListOption):

@@ -1,4 +1,4 @@
-"""Plans applications with images and options, and relations; lists missing images and charms."""
+"""Plans applications, their images and options, and relations; lists missing images and charms."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -50,15 +50,15 @@ class PlannedApplication:
         base: The base to deploy it on, for example ``ubuntu@24.04``, or None.
         is_excluded: Whether it is deployed outside the bundle.
         scale: The number of units.
-        trust: Whether it may use the cluster.
+        trust: Whether Juju gives it access to the cluster (``--trust``).
         constraints: Juju constraints, or None.
         resources: The reference in the registry of each oci-image resource whose image was found.
         options: The options to set, including those that name images.
         image_options: The names of the options that name images.
         lacking: What keeps it from being deployed: resources without an image; options without an
             image, if the charm has no resources; and missing required images in its charm's code.
-        settings: Further keys of the application in the bundle.
-        label: The name of the file in charms.tar.gz.
+        settings: The keys of the application in the bundle that are passed on to Juju.
+        label: The path of the file in charms.tar.gz.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Plan:
         relations: The relations, including those of excluded applications.
         resolved: How each image was found, sorted by image.
         missing: The missing images.
-        missing_charms: The charms that the archive lacks.
+        missing_charms: The needed charms that charms.tar.gz lacks.
         warnings: Warnings for the operator.
         fixed_images: The images in the charms' code, which no option can change.
         between: Application -> plans with its intermediate charms, through which an upgrade
@@ -177,7 +177,7 @@ class Plan:
         """Require all charms that the deployment needs, and all images of the charms.
 
         Raises:
-            PlanError: Some are missing; the message names all of them.
+            PlanError: Some are missing; the message names them, as far as they fit.
         """
         problems: list[str] = []
         if self.missing:
@@ -238,7 +238,7 @@ def make_plan(
         for item in deployed
     )
     older = sorted(between, key=lambda charm: charm.label)
-    through = {
+    intermediate = {
         item.name: tuple(
             _planned(_for_older(item, charm), charm, item.name in excluded, finder, settings)
             for charm in older
@@ -248,7 +248,7 @@ def make_plan(
     }
     return Plan(
         applications=planned,
-        between={name: items for name, items in through.items() if items},
+        between={name: items for name, items in intermediate.items() if items},
         relations=fitting_relations(topology, applications),
         resolved=finder.resolved,
         missing=finder.missing,
@@ -258,7 +258,7 @@ def make_plan(
             *map(PlanWarning, topology.warnings),
             *unreadable_warnings(unreadable),
             *_unused_charms(topology, by_name),
-            *_without_effect(settings, applications),
+            *_unused_gateway_type(settings, applications),
             *wrong_model(applications.values(), settings.model),
             *(
                 warning
@@ -313,27 +313,35 @@ def _for_older(item: TopologyApplication, charm: CharmFile) -> TopologyApplicati
     """Omit the operator's options and resources that an older charm does not have."""
     return dataclasses.replace(
         item,
-        options={name: each for name, each in item.options.items() if name in charm.options},
+        options={name: value for name, value in item.options.items() if name in charm.options},
         option_overrides={
-            k: each for k, each in item.option_overrides.items() if k in charm.options
+            name: value for name, value in item.option_overrides.items() if name in charm.options
         },
         resource_overrides={
-            k: each for k, each in item.resource_overrides.items() if k in charm.resources
+            name: image
+            for name, image in item.resource_overrides.items()
+            if name in charm.resources
         },
     )
 
 
 def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
-    """Check that the charm has the operator's options and resources; Juju refuses them halfway."""
+    """Check that the charm has the options and resources that the operator sets.
+
+    Juju would refuse unknown ones in the middle of the deployment.
+
+    Raises:
+        ConfigurationError: The charm lacks one of them.
+    """
     options = [*item.option_overrides, *(() if item.is_template else item.options)]
-    for what, given, known in (
+    for kind, names, known in (
         ("option", options, charm.options),
         ("resource", list(item.resource_overrides), charm.resources),
     ):
-        unknown = sorted(set(given) - set(known))
+        unknown = sorted(set(names) - set(known))
         if unknown:
             raise ConfigurationError(
-                f"the bundle or the overlay sets the {what} {', '.join(unknown)} of {item.name}, "
+                f"the bundle or the overlay sets the {kind} {', '.join(unknown)} of {item.name}, "
                 f"which its charm {charm.name} does not have",
                 f"correct the name; it has: {to_choose_from(unknown[0], known)}",
             )
@@ -342,7 +350,7 @@ def _require_known(item: TopologyApplication, charm: CharmFile) -> None:
 def _options(
     item: TopologyApplication, charm: CharmFile, settings: PlanSettings
 ) -> dict[str, OptionValue]:
-    """Return the options, over which those of the overlay and the found images take precedence."""
+    """Return the options without those of the overlay and the images, which take precedence."""
     options = dict(item.options)
     for endpoint, values in item.options_without.items():
         if charm.endpoint(endpoint) is None:
@@ -357,8 +365,8 @@ def _options(
     if settings.gateway_service_type and _GATEWAY_OPTION in charm.options:
         options[_GATEWAY_OPTION] = settings.gateway_service_type
     if _TAG_OPTION in charm.options:
-        before = str(options.get(_TAG_OPTION, charm.options[_TAG_OPTION]))
-        registries = [name.strip() for name in before.split(",") if name.strip()]
+        value = str(options.get(_TAG_OPTION, charm.options[_TAG_OPTION]))
+        registries = [name.strip() for name in value.split(",") if name.strip()]
         registries.append(settings.location.host)
         options[_TAG_OPTION] = ",".join(dict.fromkeys(registries))
     return options
@@ -384,13 +392,13 @@ def _unused_charms(topology: Topology, charms: Mapping[str, CharmFile]) -> list[
     return [
         PlanWarning(
             f"charm {name} belongs to no application of this deployment and is not deployed",
-            "to have it deployed, name an application with it in the overlay",
+            "to deploy it, add an application with this charm to the overlay",
         )
         for name in sorted(set(charms) - used)
     ]
 
 
-def _without_effect(
+def _unused_gateway_type(
     settings: PlanSettings, applications: Mapping[str, CharmFile]
 ) -> list[PlanWarning]:
     kind = settings.gateway_service_type

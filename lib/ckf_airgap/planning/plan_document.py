@@ -17,10 +17,10 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
 
     Returns:
         A map with ``applications`` (by name: charm, file, excluded, trust, scale, resources,
-        options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image and its
-        users), ``resolved`` (image, rule, reference), ``fixed_images`` (in the charms' code:
-        image, application, purpose, whether it is required, the reference on a mirror) and
-        ``warnings``.
+        options), ``relations`` (pairs of ``application:endpoint``), ``missing`` (image, its users,
+        and a note if there is one), ``resolved`` (image, rule, reference), ``fixed_images`` (in
+        the charms' code: image, application, purpose, whether it is required, the reference on a
+        mirror) and ``warnings``.
     """
     return {
         "applications": {
@@ -71,7 +71,7 @@ def plan_document(plan: Plan, location: RegistryLocation) -> dict[str, Any]:
 
 
 def plan_report(plan: Plan, location: RegistryLocation) -> str:
-    """Return how each image of a plan was found, as YAML."""
+    """Return how each image was found, the missing images, and the warnings, as YAML."""
     document = plan_document(plan, location)
     kept = {key: document[key] for key in ("missing", "resolved", "warnings")}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)

@@ -38,7 +38,7 @@ def left_out_settings(application: str, settings: Mapping[str, object]) -> Itera
 
     Args:
         application: The application.
-        settings: Further keys of the application in the bundle.
+        settings: Its keys in the bundle that the plan passes on to Juju.
     """
     for key, cure in _LEFT_OUT.items():
         if settings.get(key):

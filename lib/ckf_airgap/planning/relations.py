@@ -1,4 +1,4 @@
-"""Selects the relations that fit the available charms, and finds missing partners."""
+"""Selects the relations that fit the available charms; finds missing applications."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -26,14 +26,14 @@ def fitting_relations(
         The relations with both endpoints, in the order of the topology.
 
     Raises:
-        ConfigurationError: A relation of the operator fits no endpoints, or several.
+        ConfigurationError: A relation of the operator fits no pair of endpoints, or several.
     """
     found: list[Relation] = []
-    known = _Candidates(applications)
+    finder = _CandidateFinder(applications)
     for relation in topology.relations:
         if any(side.application not in applications for side in relation):
             continue
-        candidates = known.of(relation)
+        candidates = finder.candidates(relation)
         if len(candidates) == 1:
             found.append(candidates[0])
         elif relation in topology.demanded:
@@ -47,8 +47,8 @@ def fitting_relations(
             )
             raise ConfigurationError(
                 f"the relation of {first} with {second} {problem}",
-                "name both endpoints (APPLICATION:ENDPOINT) where the bundle or the overlay has "
-                f"it, or leave it out{_endpoints_to_choose_from(relation, applications)}",
+                "name both endpoints (APPLICATION:ENDPOINT) in the bundle or the overlay, or "
+                f"remove it{_endpoints_to_choose_from(relation, applications)}",
             )
     # The order of the sides does not matter.
     unique: dict[frozenset[Side], Relation] = {}
@@ -85,28 +85,27 @@ def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, Cha
     """List the endpoints of each charm that lacks the named endpoint."""
     return "".join(
         f"; {side.application} has: "
-        + to_choose_from(side.endpoint, [one.name for one in charm.endpoints])
+        + to_choose_from(side.endpoint, [endpoint.name for endpoint in charm.endpoints])
         for side in relation
         for charm in (applications[side.application],)
         if side.endpoint and charm.endpoint(side.endpoint) is None
     )
 
 
-class _Candidates:
+class _CandidateFinder:
     """Finds the possible endpoints of a relation, and compares each pair of charms once."""
 
     def __init__(self, applications: Mapping[str, CharmFile]) -> None:
         self._applications = applications
         self._known: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
 
-    def of(self, relation: Relation) -> list[Relation]:
-        """Return the fitting pairs of endpoints, or the first few of them."""
+    def candidates(self, relation: Relation) -> list[Relation]:
+        """Return the fitting pairs of endpoints, or the first few of very many."""
         first, second = relation
-        one, other = (self._applications[side.application] for side in relation)
-        key = (one.name, first.endpoint, other.name, second.endpoint)
+        charm, other_charm = (self._applications[side.application] for side in relation)
+        key = (charm.name, first.endpoint, other_charm.name, second.endpoint)
         if key not in self._known:
-            fitting = _fitting(one, first.endpoint, other, second.endpoint)
-            # There may be very many pairs.
+            fitting = _fitting(charm, first.endpoint, other_charm, second.endpoint)
             self._known[key] = list(islice(fitting, _SHOWN_CANDIDATES + 1))
         return [
             (Side(first.application, name), Side(second.application, other_name))
@@ -115,17 +114,19 @@ class _Candidates:
 
 
 def _fitting(
-    one: CharmFile, name: str, other: CharmFile, other_name: str
+    charm: CharmFile, name: str, other_charm: CharmFile, other_name: str
 ) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of endpoint names that fit; an empty name stands for any endpoint."""
     if other_name and not name:
-        yield from ((mine, its) for its, mine in _fitting(other, other_name, one, ""))
+        swapped = _fitting(other_charm, other_name, charm, "")
+        yield from ((first, second) for second, first in swapped)
         return
-    named = one.endpoint(name)
-    for endpoint in [named] if named else () if name else one.endpoints:
+    named = charm.endpoint(name)
+    for endpoint in [named] if named else () if name else charm.endpoints:
         role = _OPPOSITE[endpoint.role]
-        partner = other.endpoint(other_name)
+        partner = other_charm.endpoint(other_name)
         if partner and (partner.interface, partner.role) == (endpoint.interface, role):
             yield endpoint.name, partner.name
         elif not other_name:
-            for each in other.endpoints_of(endpoint.interface, role):
-                yield endpoint.name, each.name
+            for candidate in other_charm.endpoints_of(endpoint.interface, role):
+                yield endpoint.name, candidate.name

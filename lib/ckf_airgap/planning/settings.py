@@ -9,7 +9,7 @@ from ckf_airgap.planning.bundle_and_overlay import apply_overlay, read_bundle
 from ckf_airgap.planning.topology import Topology, load_topology
 
 AUTOMATIC = "auto"
-"""The value for the podspec charms."""
+"""The value of excluded-charms that stands for the podspec charms."""
 GATEWAY_SERVICE_TYPES = ("ClusterIP", "LoadBalancer", "NodePort")
 
 
@@ -56,7 +56,8 @@ class PlanSettings:
             overlay: The text of an overlay; empty for none.
 
         Raises:
-            ConfigurationError: One of them is invalid, independently of the archives.
+            ConfigurationError: One of them is invalid. ``make_plan`` checks what depends on the
+                archives.
         """
         names = tuple(filter(None, (name.strip() for name in excluded_charms.split(","))))
         return cls(

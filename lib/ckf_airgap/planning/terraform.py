@@ -31,8 +31,8 @@ def terraform_files(plan: Plan, digests: Mapping[str, str]) -> dict[str, str]:
         The content of each file, by file name. No file contains credentials.
 
     Raises:
-        ArtifactError: The path of a charm in charms.tar.gz is outside the directory into which
-            the archive is unpacked.
+        ArtifactError: A charm's path in charms.tar.gz is absolute, contains ``..``, or is not
+            printable.
     """
     complete = plan.without_incomplete()
     document = {
@@ -62,13 +62,13 @@ def terraform_files(plan: Plan, digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def unknown_to_provider(plan: Plan) -> list[str]:
-    """List the settings of the plan that the provider does not support.
+    """Warn of applications whose devices the provider does not support.
 
     Args:
         plan: The plan.
 
     Returns:
-        A warning for each application with such settings.
+        A warning for each application with devices.
     """
     return [
         f"{item.name} is deployed without its devices, which the Juju provider does not support"
@@ -79,14 +79,14 @@ def unknown_to_provider(plan: Plan) -> list[str]:
 
 def _application(item: PlannedApplication) -> dict[str, Any]:
     # Application names contain no quotes and no template sequences.
-    known = f'local.applications["{item.name}"]'
+    entry = f'local.applications["{item.name}"]'
     body: dict[str, Any] = {
         "model_uuid": "${var.model_uuid}",
         "name": item.name,
         "local_charm": _without_empty(
             {
                 "name": item.charm,
-                "path": f"${{{known}.charm}}",
+                "path": f"${{{entry}.charm}}",
                 "base": _literal(item.base or ""),
             }
         ),
@@ -102,8 +102,8 @@ def _application(item: PlannedApplication) -> dict[str, Any]:
         ),
         "lifecycle": {
             "precondition": {
-                "condition": f"${{filesha256({known}.charm) == {known}.sha256}}",
-                "error_message": f"${{{known}.charm}} is not the charm of the plan: unpack "
+                "condition": f"${{filesha256({entry}.charm) == {entry}.sha256}}",
+                "error_message": f"${{{entry}.charm}} is not the charm of the plan: unpack "
                 "charms.tar.gz again, or write this directory again with ckf-airgap plan.",
             }
         },
@@ -112,7 +112,7 @@ def _application(item: PlannedApplication) -> dict[str, Any]:
         # The provider looks up credentials by the image reference up to its last slash.
         body["registry_credentials"] = (
             f"${{var.registry_account == null ? null : "
-            f"{{for path in {known}.image_paths : path => var.registry_account}}}}"
+            f"{{for path in {entry}.image_paths : path => var.registry_account}}}}"
         )
     if item.settings.get("expose"):
         body["expose"] = {}

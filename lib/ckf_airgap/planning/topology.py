@@ -34,15 +34,15 @@ class TopologyApplication:
         mesh: Its service mesh, ``sidecar`` or ``ambient``; None for both.
         is_template: Whether ``{model}`` in a value means the model's name.
         constraints: Juju constraints, or None.
-        base: The base to deploy it on if its charm has several, or None.
+        base: The base to deploy it on if its charm supports several, or None.
         scale: The number of units.
-        trust: Whether it may use the cluster.
-        settings: Further keys of the application in a bundle, which are passed on.
+        trust: Whether Juju gives it access to the cluster (``--trust``).
+        settings: The keys of the application in a bundle that are passed on to Juju.
         resource_overrides: Images of the operator: resource -> reference.
         option_overrides: Options of an overlay, which take precedence over those of a bundle.
         reference: The charm and its revision in the operator's bundle or overlay; None if neither
             names it.
-        channel: Its channel on Charmhub there, or None.
+        channel: Its channel on Charmhub in the operator's bundle or overlay, or None.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Topology:
         relations: The relations.
         demanded: The relations of the operator, which must fit the charms; those of the table,
             which is for all releases, need not fit.
-        warnings: Warnings about entries of the operator's bundle or overlay without effect.
+        warnings: Warnings about entries without effect in the operator's bundle or overlay.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
         remote: Offers of other models, whose relations are not planned.
         default_base: The base of applications that an overlay adds without one, or None.
@@ -107,7 +107,7 @@ class Topology:
 
         Returns:
             The topology without the applications of the other mesh and their relations. The mesh
-            is ambient if its charms are available and istio-pilot is not.
+            is ambient if any of its charms is available and istio-pilot is not.
         """
         is_ambient = "istio-pilot" not in charms and any(
             item.mesh == "ambient" and item.charm in charms for item in self.applications
