@@ -329,6 +329,10 @@ def _other_size(part: Source, size: int, expected: int) -> str:
     return f"{part.name} has {size:,} bytes, not {expected:,}"
 
 
+def _truncated(part: Source) -> ArtifactError:
+    return ArtifactError(f"{part.name} was truncated while it was read", _COPY_AGAIN)
+
+
 def _require(name: str, problems: Sequence[str]) -> None:
     if problems:
         raise ArtifactError(f"{name} is not complete: {listed(problems)}", _COPY_AGAIN)
@@ -354,8 +358,7 @@ class _JoinedStream:
                 continue
             data = self._opened(self._part).read(min(size, self._left))
             if not data:
-                problem = f"{self._part.name} was truncated while it was read"
-                raise ArtifactError(problem, _COPY_AGAIN)
+                raise _truncated(self._part)
             self._count(len(data))
             return data
         return b""
@@ -365,6 +368,8 @@ class _JoinedStream:
         while left and self._part:
             is_whole = left >= self._left
             skipped = self._left if is_whole else self._opened(self._part).skip(left)
+            if not (skipped or is_whole):
+                raise _truncated(self._part)
             left -= skipped
             self._count(skipped)
             if not self._left:
