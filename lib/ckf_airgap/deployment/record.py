@@ -206,7 +206,7 @@ class DeploymentRecord:
         self._write()
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
-        """List the resources whose image or pull account changes; all without a record.
+        """List the resources whose image or pull account differs from the record; all without one.
 
         Args:
             item: The application as planned.

@@ -171,7 +171,7 @@ class Release:
         Raises:
             ArtifactError: The archive cannot be read.
         """
-        # The journal may be of a push before the key was set, whose signature nobody checked.
+        # The journal may be older than the key: only reading the archive checks the signature.
         if self.inputs.artifact_key is None and (known := self._known_inventory()) is not None:
             return known
         return self._read_inventory()

@@ -1,4 +1,4 @@
-"""Orders a deployment so that problems are found before the push, which can take hours."""
+"""Deploys or refreshes, in an order that finds problems before the push, which can take hours."""
 
 from collections.abc import Callable
 
