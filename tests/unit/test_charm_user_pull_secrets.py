@@ -167,7 +167,7 @@ class TestVerify:
         results = unit.run("verify")
         # The fake of what runs knows two users, the API only one.
         assert results["without-pull-secret"] == "ann"
-        assert "registry.corp:5000 wants an account, and 1 namespaces of users" in str(
+        assert "registry.corp:5000 requires an account, and 1 namespaces of users" in str(
             results["result"]
         )
 

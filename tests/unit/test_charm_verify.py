@@ -106,8 +106,8 @@ def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
     assert results["foreign-images"] == "none"
     assert results["mirrored-images"] == str(PILOT)
     assert str(results["result"]).endswith(
-        "2 containers come from registry.corp:5000, 1 of them by a mirror, which the nodes must "
-        f"keep: pods name {PILOT.image}"
+        "2 containers come from registry.corp:5000, 1 of them through a mirror, which the nodes "
+        f"must keep: pods name {PILOT.image}"
     )
     # What is known to be mirrored is no news later; another image under its name is.
     unit.update_status()

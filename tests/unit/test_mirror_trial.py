@@ -88,7 +88,7 @@ def test_each_node_is_to_pull_the_smallest_image_of_each_registry(
             {"busybox:1": sha256_of(manifest(5)), "gcr.io/a/b:1": sha256_of(manifest(7))},
         )
     ]
-    assert said == ["having 2 nodes pull busybox:1, gcr.io/a/b:1"]
+    assert said == ["testing whether 2 nodes pull busybox:1, gcr.io/a/b:1"]
     assert trial.not_tried == ("quay.io",)
     assert trial.failed == (FAILED,)
     empty: Any = FakeRegistry({})

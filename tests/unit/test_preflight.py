@@ -76,7 +76,8 @@ def test_no_failure_hides_another(checks: Checks) -> None:
         ({"access_": "write"}, "the user deployer has only write access to the model: juju grant"),
         (
             {"versions_": JujuVersions("3.6.8", "4.0.1")},
-            "the client is 3.6.8, the model 4.0.1: attach a client of the model's major version",
+            "the juju client is 3.6.8, and the model is 4.0.1: attach a client of the model's "
+            "major version",
         ),
     ],
 )
@@ -306,7 +307,8 @@ def test_a_version_of_juju_that_is_none(checks: Checks) -> None:
     [("3.6.25-genericlinux-amd64", "4.1-beta2"), ("4.1-beta2", "3.6.25"), ("4.0", "40.1")],
 )
 def test_a_client_of_another_major_version_is_refused(client: str, model: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"the client is {client}, the model {model}"):
+    problem = f"the juju client is {client}, and the model is {model}"
+    with pytest.raises(ConfigurationError, match=problem):
         require_matching_client(JujuVersions(client, model))
 
 

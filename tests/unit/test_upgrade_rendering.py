@@ -50,7 +50,7 @@ def test_the_table_has_a_line_for_each_step(walk: Walk) -> None:
     assert walk_table(walk).splitlines() == [
         "From 1.10 to 1.10: 16 steps",
         "",
-        "Back up before, with no pipeline, experiment, training or notebook running:",
+        "Back up these first, with no pipeline, experiment, training or notebook running:",
         "  mlmd, the ML metadata (LOST in the upgrade): kubectl exec -n kubeflow mlmd-0 -c mlmd "
         "-- sqlite3 /data/mlmd.db .dump (scale kfp-metadata-writer to 0 before; restore the dump "
         "into container mlmd-grpc-server)",

@@ -33,7 +33,7 @@ class Outcome:
     Attributes:
         changes: A line for each change of the model; empty if nothing changed.
         outdated: The recorded applications whose charm, image or pull account differs from the
-            plan; empty after a refresh. A refresh also refreshes those that are not recorded.
+            plan; empty after a refresh. A refresh also covers applications without a record.
     """
 
     changes: tuple[str, ...]
@@ -70,7 +70,7 @@ class Deployer:
         Applications that need a refresh keep their options.
 
         Args:
-            plan: The plan. Applications that lack a required image are left out.
+            plan: The plan. Applications that lack a required image are skipped.
 
         Returns:
             The changes, and the applications that need a refresh.
@@ -95,8 +95,9 @@ class Deployer:
         """Plan the upgrade of a running deployment, or the rest of an interrupted upgrade.
 
         Args:
-            plan: The plan of the new archives. Applications that it cannot deploy are left out.
-            permissions: What the operator allows.
+            plan: The plan of the new archives. Applications that lack a required image are
+                skipped.
+            permissions: The operator's permissions.
             state: The state of the model; None to ask Juju.
 
         Returns:
@@ -114,15 +115,16 @@ class Deployer:
         """Upgrade a running deployment, in the order that the charms require.
 
         Args:
-            plan: The plan of the new archives. Applications that it cannot deploy are left out.
-            permissions: What the operator allows.
+            plan: The plan of the new archives. Applications that lack a required image are
+                skipped.
+            permissions: The operator's permissions.
 
         Returns:
             The changes.
 
         Raises:
-            AirgapError: The upgrade cannot succeed, and nothing changed; or a step fails, and the
-                next run continues there.
+            AirgapError: The upgrade cannot succeed, and nothing was changed; or a step fails, and
+                the next run continues with it.
         """
         self._report_incomplete(plan)
         plan = plan.without_incomplete()
@@ -171,11 +173,14 @@ class Deployer:
         """List how the model differs from the plan: applications, charms, images, options.
 
         Args:
-            plan: The plan. Applications that it cannot deploy are ignored.
+            plan: The plan. Applications that lack a required image are skipped.
             state: The state of the model.
 
         Returns:
             A line for each difference.
+
+        Raises:
+            AirgapError: Juju or the registry fails.
         """
         plan = plan.without_incomplete()
         self._record.complete(state.charms)
@@ -198,10 +203,13 @@ class Deployer:
         """Add the missing relations.
 
         Args:
-            plan: The plan.
+            plan: The plan. Applications that lack a required image are skipped.
 
         Returns:
             A line for each added relation.
+
+        Raises:
+            AirgapError: Juju fails.
         """
         return self._relate(plan.without_incomplete(), self.model.state())
 
@@ -262,7 +270,7 @@ class Deployer:
         """Deploy the applications of a partial plan; none may exist yet."""
         changes: list[str] = []
         with resource_files(part.applications, self._resources, account) as files:
-            # The bundle has only new applications: Juju refuses a local charm for one that exists.
+            # Juju refuses a bundle with a local charm for an application that exists.
             if part.bundled:
                 bundle = self.release.folder / "bundle.yaml"
                 bundle.write_text(self.release.render(part, files))

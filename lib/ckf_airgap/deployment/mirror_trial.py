@@ -1,4 +1,4 @@
-"""Checks whether nodes find images by their original names: each pulls one per registry."""
+"""Checks whether nodes find images by original names: each node pulls one per registry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class MirrorTrial:
 
     Attributes:
         tried: The pull of each image on each node.
-        not_tried: The original registries without an image in the operator's registry.
+        not_tried: The original registries of which the operator's registry has no image.
     """
 
     tried: tuple[TriedImage, ...]
@@ -40,11 +40,11 @@ def try_mirrors(
     namespace: str,
     report: Callable[[str], None],
 ) -> MirrorTrial:
-    """Have each node pull the smallest image from each original registry.
+    """Have each node pull the smallest image of each original registry, by its original name.
 
     Args:
         names: The original names of the images.
-        registry: The registry, to which they were pushed.
+        registry: The operator's registry, to which the images were pushed.
         namespace: The namespace for the pods.
         report: Called with a line of text.
 
@@ -52,8 +52,9 @@ def try_mirrors(
         The result.
 
     Raises:
-        AirgapError: There is no original name, or the registry or the Kubernetes API cannot be
-            read.
+        ArtifactError: There is no original name.
+        RegistryError: The registry cannot be read.
+        ClusterError: The Kubernetes API fails.
     """
     names.require_some()
     smallest = _smallest(names, registry)
@@ -62,7 +63,7 @@ def try_mirrors(
     nodes = [node.name for node in cluster.describe().nodes]
     tried: tuple[TriedImage, ...] = ()
     if expected:
-        report(f"having {len(nodes)} nodes pull {', '.join(expected)}")
+        report(f"testing whether {len(nodes)} nodes pull {', '.join(expected)}")
         tried = try_images(namespace, nodes, expected, timeout=_TIMEOUT_SECONDS)
     return MirrorTrial(tried, not_tried)
 

@@ -1,8 +1,8 @@
 """Checks whether images with names of other registries were pulled from the operator's registry.
 
 With a mirror, a pod still names an image by its original registry. If the digest that the node
-pulled equals the digest in the operator's registry, the container runs the pushed image. The same
-tag on the original registry usually has another digest, because it names a multi-platform index.
+pulled equals the digest in the operator's registry, the container runs the pushed image. On the
+original registry, the tag usually has another digest, that of a multi-platform index.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,18 +26,18 @@ def sort_out_mirrored(
     location: RegistryLocation | None,
     manifest_digest: Callable[[str, str], str | None],
 ) -> ImageReport:
-    """Separate the images that a mirror served from other foreign images.
+    """Separate the foreign images that a mirror served from the others.
 
     Args:
         report: The origins of the images.
-        charms: The names of the charms that are deployed.
+        charms: The names of the deployed charms.
         location: The registry prefix behind a mirror; None if unknown.
         manifest_digest: Returns a manifest's digest, by its repository and its tag or digest.
 
     Returns:
         The report. An image counts as mirrored if the node pulled the digest that the registry
-        has under the name that a mirror requests. Otherwise, or if that is unknown, it stays
-        foreign, with a note on the cause and the cure.
+        has under the name that a mirror requests. Every other image stays foreign, with a note on
+        the cause and the cure if its name is one that a mirror can serve.
     """
     names = set(charms)
     in_code = {
@@ -47,7 +47,7 @@ def sort_out_mirrored(
         for reference in map(ImageReference.parse, fixed.images)
         if reference
     }
-    held: dict[tuple[ImagePath, str], tuple[str, str]] = {}
+    digests: dict[tuple[ImagePath, str], tuple[str, str]] = {}
     foreign: list[RunningImage] = []
     mirrored: list[RunningImage] = []
     for image in report.foreign:
@@ -60,10 +60,12 @@ def sort_out_mirrored(
         if location is None:
             foreign.append(replace(image, note=f"{reason}{_UNKNOWN}"))
             continue
-        version = reference.digest or path.tag
-        if (path, version) not in held:
-            held[path, version] = _held(reference, path, version, location, manifest_digest)
-        digest, problem = held[path, version]
+        tag_or_digest = reference.digest or path.tag
+        if (path, tag_or_digest) not in digests:
+            digests[path, tag_or_digest] = _registry_digest(
+                reference, path, tag_or_digest, location, manifest_digest
+            )
+        digest, problem = digests[path, tag_or_digest]
         if digest and digest == image.digest:
             mirrored.append(image)
         else:
@@ -77,16 +79,16 @@ def _repository(reference: ImageReference) -> tuple[str, str]:
     return host, path.repository
 
 
-def _held(
+def _registry_digest(
     reference: ImageReference,
     path: ImagePath,
-    version: str,
+    tag_or_digest: str,
     location: RegistryLocation,
     manifest_digest: Callable[[str, str], str | None],
 ) -> tuple[str, str]:
     """Return the digest of an image in the registry, or why there is none."""
     try:
-        digest = manifest_digest(location.repository(path), version)
+        digest = manifest_digest(location.repository(path), tag_or_digest)
     except RegistryError as error:
         return "", f"could not check whether {location} has it ({error.problem})"
     return (

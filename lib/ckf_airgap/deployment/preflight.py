@@ -1,4 +1,4 @@
-"""The checks before a deployment, which change nothing."""
+"""The checks before a deployment or an upgrade; none of them leaves a change."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ class Finding:
     Attributes:
         check: The name of the check.
         level: The severity.
-        text: The finding, as a sentence.
+        text: What was found, as a sentence.
         cure: The fix; empty if none is needed.
     """
 
@@ -72,8 +72,8 @@ class PreflightResult:
 
     Attributes:
         findings: The findings, in the order of the checks. Fix errors from the top.
-        walk: The steps that upgrade the model to the plan; None if no planned application exists,
-            or if the upgrade is refused.
+        walk: The steps that upgrade the model to the plan; None if the model has no planned
+            application, if the upgrade is refused, or if Juju or an archive cannot be read.
     """
 
     findings: tuple[Finding, ...]
@@ -81,7 +81,7 @@ class PreflightResult:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that stop a deployment."""
+        """The findings that prevent a deployment."""
         return tuple(each for each in self.findings if each.level is Level.ERROR)
 
 
@@ -116,7 +116,7 @@ class Preflight:
         self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
-        """Run all checks; return their findings. An AirgapError of a check is a finding."""
+        """Run all checks. If a check raises an AirgapError, the error becomes a finding."""
         self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
         self._report("checking the registry")
@@ -183,7 +183,7 @@ class Preflight:
         proxy = model_proxy(settings, host, networks=False) if host else None
         if proxy is None:
             return
-        # Go programs accept CIDR ranges in no-proxy; the charms' HTTP client does not.
+        # Go programs accept CIDR ranges in no-proxy; the HTTP client of charms does not.
         is_excluded_by_range = model_proxy(settings, host, networks=True) is None
         add = self._warning if is_excluded_by_range else self._error
         exceptions = ",".join(filter(None, (str(settings.get("no-proxy") or ""), host)))
@@ -223,7 +223,7 @@ class Preflight:
             )
         else:
             self._ok("juju", f"{repository} has {', '.join(wanted)}")
-        # The controller already runs, but another node would have to pull its images.
+        # The controller already runs, but on another node its images would have to be pulled.
         missing = self._missing_images(
             path, [name for name in controller_images(juju) if name not in wanted]
         )
@@ -246,9 +246,9 @@ class Preflight:
         ]
 
     def _check_disk(self) -> None:
-        folder = self._release.folder
+        directory = self._release.folder
         needed = self._release.inputs.charms.size + _SPARE_BYTES
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(directory).free
         if free < needed:
             self._error(
                 "disk",
@@ -318,17 +318,19 @@ class Preflight:
                 "juju model-config operator-storage=NAME",
             )
         architectures = {node.architecture for node in facts.nodes}
-        others = {
+        wrong_architecture = {
             image.member: image.architecture
             for image in (inventory.images if inventory else ())
             if image.architecture and image.architecture not in architectures
         }
-        if others:
-            shown = ", ".join(f"{member} ({cpu})" for member, cpu in sorted(others.items())[:5])
+        if wrong_architecture:
+            shown = ", ".join(
+                f"{member} ({cpu})" for member, cpu in sorted(wrong_architecture.items())[:5]
+            )
             self._error(
                 "kubernetes",
-                f"{len(others)} images are for a different architecture than the nodes "
-                f"({', '.join(sorted(architectures))}): {shown}",
+                f"{len(wrong_architecture)} images are for a different architecture than the "
+                f"nodes ({', '.join(sorted(architectures))}): {shown}",
                 "pull and save them again with --platform linux/"
                 f"{next(iter(sorted(architectures)), 'amd64')}",
             )
@@ -353,7 +355,7 @@ class Preflight:
         )
 
     def _check_upgrade(self, plan: Plan) -> None:
-        # _check_juju has already reported why there is no login.
+        # Without a login, _check_juju has reported the reason.
         if self._model is None:
             return
         state = self._model.state()

@@ -1,4 +1,4 @@
-"""Writes files with an image and its pull account, from which Juju makes pull secrets."""
+"""Writes a file with the image and the pull account of each resource, for Juju's pull secrets."""
 
 import shutil
 from collections.abc import Generator, Iterable, Mapping
@@ -23,12 +23,12 @@ def resource_files(
 
     Args:
         applications: The applications as planned.
-        folder: The directory for the files; removed afterwards, and also before, because a killed
-            run may have left it.
+        folder: The directory for the files; removed at the end, and also at the start, because a
+            killed run may have left it.
         account: The pull account; None to write no files.
 
     Yields:
-        The files.
+        (application, resource) -> file; empty without an account.
     """
     files: dict[tuple[str, str], Path] = {}
     shutil.rmtree(folder, ignore_errors=True)

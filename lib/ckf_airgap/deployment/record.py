@@ -1,4 +1,4 @@
-"""Records the charm and images of each application: Juju only numbers local charms."""
+"""Records the charm and images of each application, because Juju only numbers local charms."""
 
 import hashlib
 import json
@@ -20,7 +20,8 @@ from ckf_airgap.juju.juju_values import DeployedCharm, Side
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.upgrades.start_and_target import WalkMemory
 
-# RFC 7914: the parameters for logins that must not take long.
+# scrypt (RFC 7914), with the parameters that its author gives for interactive logins (Percival,
+# "Stronger key derivation via sequential memory-hard functions", 2009).
 _SCRYPT_COST, _SCRYPT_BLOCK, _SCRYPT_PARALLEL = 2**14, 8, 1
 _KEY = "record"
 _INFO = "ckf-airgap: the charm and the images that each application was deployed from"
@@ -123,7 +124,7 @@ class DeploymentRecord:
         return item.name in self._document.applications
 
     def outdated(self, plan: Plan, state: ModelState, account: Credentials | None) -> list[str]:
-        """List the applications that run another charm, image or pull account than planned.
+        """List the applications whose charm, image or pull account differs from the plan.
 
         Args:
             plan: The plan.
@@ -145,12 +146,11 @@ class DeploymentRecord:
         ]
 
     def is_same_charm(self, item: PlannedApplication, charm: DeployedCharm | None) -> bool:
-        """Return whether an application runs the planned charm.
+        """Return whether an application runs the planned charm; False if it is not in the record.
 
         Args:
             item: The application as planned.
-            charm: Its running charm, which counts as another one if the application is not in the
-                record.
+            charm: Its running charm.
         """
         known = self._document.applications.get(item.name)
         return known is not None and (known.charm, known.digest) == (
@@ -159,7 +159,7 @@ class DeploymentRecord:
         )
 
     def known_charm(self, application: str, charm: DeployedCharm | None) -> KnownCharm | None:
-        """Return the recorded properties of an application's charm; None if it runs another one.
+        """Return the recorded properties of an application's charm; None if it is not recorded.
 
         Args:
             application: The name of the application.
@@ -191,7 +191,7 @@ class DeploymentRecord:
         )
 
     def remember_walk(self, walk: WalkMemory | None) -> None:
-        """Record the memory of an unfinished upgrade; None when it is finished.
+        """Record the memory of an unfinished upgrade; None removes it.
 
         Raises:
             AirgapError: The record cannot be written.
@@ -206,7 +206,7 @@ class DeploymentRecord:
         self._write()
 
     def other_images(self, item: PlannedApplication, account: Credentials | None) -> list[str]:
-        """List the resources that need another image or pull account: all if nothing is recorded.
+        """List the resources whose image or pull account differs from the record; all without one.
 
         Args:
             item: The application as planned.
@@ -242,10 +242,10 @@ class DeploymentRecord:
         self._write()
 
     def complete(self, running: Mapping[str, DeployedCharm]) -> None:
-        """Complete the entries that an interrupted run wrote before it deployed the applications.
+        """Complete the entries that an interrupted run wrote before it deployed applications.
 
-        If the application now exists, it runs the charm of the entry; otherwise the entry is
-        removed.
+        If the application of an entry exists, its charm is added to the entry; otherwise the entry
+        is removed.
 
         Args:
             running: The charms of the applications in the model.

@@ -34,7 +34,7 @@ class Inputs:
     Attributes:
         images: images.tar.gz.
         charms: charms.tar.gz.
-        settings: The operator's settings of the deployment.
+        settings: The operator's settings for the deployment.
         registry_ca: CA certificates for the registry, in PEM format, or None.
         registry_credentials: The account of the registry, or None.
         artifact_key: The key that both archives must be signed with, or None.
@@ -108,13 +108,14 @@ class Release:
         return select_charms(unpacked.charms, self.inputs.settings, unpacked.unreadable)
 
     def check_registry(self) -> None:
-        """Check that the registry accepts pushes, by starting and cancelling an upload.
+        """Check that the registry accepts pushes, by starting and canceling an upload.
 
         Raises:
-            RegistryError: It does not.
+            RegistryError: The registry fails or refuses.
+            ArtifactError: charms.tar.gz cannot be read.
         """
         self.registry.check()
-        # Probably the first repository of the push; the archive is not read yet.
+        # Probably the first repository of the push; images.tar.gz is not read yet.
         if wanted := self.unpacked_charms.wanted_images:
             location = self.inputs.settings.location
             self.registry.check_write(location.repository(image_path(wanted[0])))
@@ -123,7 +124,7 @@ class Release:
         """Check that the registry has the layers that images.tar.gz leaves out.
 
         Returns:
-            The number of these layers; 0 for an archive that is no difference.
+            The number of these layers; 0 for an archive that leaves out none.
 
         Raises:
             ArtifactError: The archive cannot be read.
@@ -142,7 +143,8 @@ class Release:
             on_progress: Called after each member of images.tar.gz.
 
         Raises:
-            ArtifactError: Members of images.tar.gz are damaged; the others have been pushed.
+            ArtifactError: An archive cannot be read or its signature is refused, or members of
+                images.tar.gz are damaged; in this last case, the others have been pushed.
             RegistryError: The registry fails or refuses.
         """
         self.check_registry()
@@ -164,18 +166,18 @@ class Release:
     def inventory(self) -> Inventory:
         """Return the content of images.tar.gz, including damaged members.
 
-        Before the first push, this reads the whole archive.
+        This reads the whole archive before the first push, and always if there is an artifact key.
 
         Raises:
             ArtifactError: The archive cannot be read.
         """
-        # What is known may have been pushed before a key was set.
+        # The journal may be older than the key: only reading the archive checks the signature.
         if self.inputs.artifact_key is None and (known := self._known_inventory()) is not None:
             return known
         return self._read_inventory()
 
     def _signed(self, archive: Source) -> PackManifest | None:
-        """Check the signature of an archive, if there is a key; return its record."""
+        """Check the signature of an archive; return its record, or None without a key."""
         key = self.inputs.artifact_key
         return require_signed(archive, key) if key else None
 
@@ -208,7 +210,7 @@ class Release:
         return self.plan_from(inventory)
 
     def known_plan(self) -> Plan | None:
-        """Plan the deployment from the journal of the push; None if nothing was pushed."""
+        """Plan the deployment from the journal of the push; None without a complete push."""
         known = self._known_inventory()
         return None if known is None else self.plan_from(known)
 
@@ -232,7 +234,7 @@ class Release:
         """Return the pull account; None if the registry allows anonymous pulls.
 
         Args:
-            plan: A plan of this release. The registry is asked once, about one of its images.
+            plan: A plan of this release. The registry is asked once, about one image of the plan.
 
         Raises:
             RegistryError: The registry fails.
@@ -243,7 +245,10 @@ class Release:
         return self._pull_account[0]
 
     def _known_inventory(self) -> Inventory | None:
-        """Return the inventory of an earlier push, with the archive's list of users' images."""
+        """Return the inventory of an earlier push, with the archive's list of users' images.
+
+        None if there was no complete push.
+        """
         images = self.inputs.images
         known = self._pusher().known_inventory(images)
         return known and replace(known, user_images=read_user_images(images))
@@ -262,7 +267,7 @@ class Release:
             self._push_state,
             on_progress,
             architecture=node_architecture(),
-            # In the journal's directory: on a volume, both outlive the pod.
+            # The key is in the directory of the journal: on a volume, both outlive the pod.
             key=sealing_key(self._push_state.parent),
             for_mirrors=True,
         )

@@ -13,7 +13,7 @@ from ckf_airgap.planning.plan import Plan
 def require_matching_client(versions: JujuVersions) -> None:
     """Check that the client has the major version of the model.
 
-    Other clients can read the model, but cannot deploy a bundle.
+    A client of another major version can read the model, but cannot deploy a bundle.
 
     Args:
         versions: The versions of the client and the model.
@@ -23,7 +23,7 @@ def require_matching_client(versions: JujuVersions) -> None:
     """
     if versions.client.partition(".")[0] != versions.model.partition(".")[0]:
         raise ConfigurationError(
-            f"the client is {versions.client}, the model {versions.model}",
+            f"the juju client is {versions.client}, and the model is {versions.model}",
             "attach a client of the model's major version: "
             f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
         )
@@ -32,13 +32,13 @@ def require_matching_client(versions: JujuVersions) -> None:
 def require_admin(model: JujuModel) -> None:
     """Check that the user is an administrator of the model.
 
-    Others can deploy, but cannot write the record, a secret of the model.
+    Users with less access can deploy, but cannot write the record, a secret of the model.
 
     Args:
         model: The model, after login.
 
     Raises:
-        ConfigurationError: The user has less access.
+        ConfigurationError: The user has less access; unknown access is accepted.
         JujuError: Juju fails.
     """
     user, access = model.user, model.access
@@ -57,7 +57,7 @@ def unsupported_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple
         juju: The controller's version.
 
     Yields:
-        For each such charm the problem and the cure.
+        The problem and the cure of each of these charms.
 
     Raises:
         JujuError: The version is not valid.
@@ -68,7 +68,7 @@ def unsupported_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple
             yield (
                 f"{charm.name} is a podspec charm, which Juju {juju} no longer deploys",
                 "use a Juju 3 controller or a newer revision of the charm, or leave its "
-                "application out by the overlay",
+                "application out in the overlay",
             )
         elif not charm.assumes.holds(juju):
             yield (
@@ -102,6 +102,7 @@ def require_supported_charms(charms: Iterable[CharmFile], juju: str) -> None:
 
     Raises:
         PlanError: It cannot deploy some; the message names all of them.
+        JujuError: The version is not valid.
     """
     unsupported = list(unsupported_charms(charms, juju))
     if unsupported:

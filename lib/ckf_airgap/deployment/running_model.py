@@ -69,10 +69,10 @@ class ModelReader:
 
     Attributes:
         model: The model, after login.
-        state: Its state.
+        state: The model's state.
         record: The record of its deployment.
         account: The pull account, or None.
-        cluster: Its state in the cluster.
+        cluster: The model's state in the cluster.
     """
 
     model: JujuModel
@@ -85,7 +85,7 @@ class ModelReader:
         """Read the model.
 
         Args:
-            target: The planned applications.
+            target: The plan to compare with.
 
         Raises:
             AirgapError: Juju fails.
@@ -116,7 +116,7 @@ class ModelReader:
             charm=charm.name,
             digest=known.digest if known else None,
             version=version,
-            # For applications that others deployed, only the cluster shows the kind of charm.
+            # For an application without a record, only the cluster shows the kind of charm.
             is_podspec=known.is_podspec if known else name in self.cluster.podspec or None,
             has_storage=known.has_storage if known else None,
             fixed=known.fixed if known else None,
@@ -145,9 +145,9 @@ class ModelReader:
 def _planned_with_same_charm(
     name: str, target: UpgradeTarget, known: KnownCharm | None, version: Version | None
 ) -> PlannedApplication | None:
-    """Find the plan of an application for its present charm, or None.
+    """Return the plan of an application with its present charm, or None.
 
-    An interrupted upgrade may have left it at an intermediate charm, without its options.
+    An interrupted upgrade may have left it at an intermediate charm, without the planned options.
     """
     planned = target.applications.get(name)
     for each in (*((planned,) if planned else ()), *target.between.get(name, ())):
@@ -162,13 +162,16 @@ def plan_model_walk(
     reader: ModelReader,
     permissions: Permissions,
 ) -> Walk:
-    """Plan the upgrade of a model to a plan, or the rest of an interrupted upgrade.
+    """Plan the upgrade that brings a model to a plan, or the rest of an interrupted upgrade.
 
     Args:
         plan: The plan.
         charms: The charms of charms.tar.gz.
         reader: Reads the model.
         permissions: The operator's permissions.
+
+    Returns:
+        The steps of the upgrade.
 
     Raises:
         AirgapError: The upgrade cannot succeed, or Juju or the cluster cannot be read.
@@ -182,10 +185,10 @@ def plan_model_walk(
 
 
 def running_relations(state: ModelState, planned: Iterable[Relation]) -> list[RunningRelation]:
-    """List the relations of a model.
+    """List the relations between different applications of a model.
 
     For each endpoint, Juju lists the related applications, but not their endpoints. If several
-    endpoints have the interface, the planned relation is assumed.
+    endpoints of an application have the interface, the planned relation is assumed.
 
     Args:
         state: The state of the model.

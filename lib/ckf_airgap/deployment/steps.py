@@ -1,4 +1,4 @@
-"""The order of the steps: problems are found before the push, which can take hours."""
+"""Deploys or refreshes, in an order that finds problems before the push, which can take hours."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def deploy_or_refresh(
     Args:
         deployer: Deploys the release to the model.
         upgrade: The operator's permissions for refreshing applications with other charms or
-            images; None to skip these applications.
+            images; None to deploy without refreshing them.
         allow_missing: Whether to continue although charms or images are missing.
         on_progress: Called after each member of images.tar.gz.
         on_plan: Called once with the result of the push and the plan, before anything is deployed.
@@ -59,13 +59,13 @@ def deploy_or_refresh(
     """
     release = deployer.release
     require_deployable(release.selected_charms.deployed, deployer.model)
-    # Even with allow_missing, unreadable charms are refused.
+    # Unreadable charms are refused even with allow_missing.
     missing = release.selected_charms.require_readable().missing
     if missing and not allow_missing:
-        # Before the push, report everything that is missing.
+        # Name everything that is missing before the push.
         release.plan().require_complete()
     if not allow_missing:
-        # With allow_missing, an application that the check refuses may be left out anyway.
+        # With allow_missing, the plan may skip an application that this check refuses.
         deployer.check(upgrade)
     pushed = release.push(on_progress)
     plan = release.plan()

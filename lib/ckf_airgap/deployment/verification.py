@@ -36,8 +36,8 @@ class Verification:
         image_options: Application -> its options that name images, with their planned values.
         mirrors: The result of pulls by original names; None if not tried.
         gives_pull_secrets: Whether the charm gives users' namespaces their pull secret.
-        without_pull_secret: The users' namespaces without it; empty if the registry needs no
-            account.
+        without_pull_secret: The users' namespaces without it; empty if the registry is not known
+            to need an account.
     """
 
     host: str
@@ -58,8 +58,8 @@ class Verification:
     def problem(self) -> str:
         """The problems in one sentence; empty if there are none."""
         parts = [
-            f"{len(found)} {what}"
-            for found, what in (
+            f"{len(found)} {problem}"
+            for found, problem in (
                 (self.not_active, "units are not active"),
                 (self.images.foreign, f"containers have an image from elsewhere than {self.host}"),
                 (self.images.not_pulled, "containers cannot pull their image"),
@@ -76,32 +76,32 @@ class Verification:
             if found
         ]
         if not parts and not self.images.containers:
-            # Without any container, nothing is verified.
+            # Without any container, nothing was verified.
             return f"no container runs in {', '.join(self.namespaces)}"
         return ", ".join(parts)
 
     @property
     def summary(self) -> str:
         """The result in one sentence, if there is no problem."""
-        seen = (
+        text = (
             f"every unit is active and the images of all {self.images.containers} containers "
             f"come from {self.host}"
         )
         if mirrored := self.images.mirrored:
             names = listed(list(dict.fromkeys(image.image for image in mirrored)))
-            seen += (
-                f", {len(mirrored)} of them by a mirror, which the nodes must keep: pods name "
-                f"{names}"
+            text += (
+                f", {len(mirrored)} of them through a mirror, which the nodes must keep: pods "
+                f"name {names}"
             )
         if lacking := self.without_pull_secret:
             # The nodes may have the account instead, but the cluster does not show that.
-            seen += (
-                f"; {self.host} wants an account, and {len(lacking)} namespaces of users have no "
-                "pull secret (action user-pull-secrets)"
+            text += (
+                f"; {self.host} requires an account, and {len(lacking)} namespaces of users have "
+                "no pull secret (action user-pull-secrets)"
             )
         if self.not_compared:
-            return f"{seen}; options were not compared: {self.not_compared}"
-        return seen
+            return f"{text}; options were not compared: {self.not_compared}"
+        return text
 
 
 def verify(
@@ -125,7 +125,7 @@ def verify(
         model: The model, after login.
         model_name: Its name, which is also its namespace.
         host: Host and port of the registry.
-        own_application: The application of this action, which is not active while it runs.
+        own_application: The application that runs this action, and is not active meanwhile.
         timeout: The time limit for the units, in seconds.
         report: Called with a line of text while waiting.
         deployer: Compares Juju with the plan: if only an option names an image, no pod shows it
@@ -143,6 +143,7 @@ def verify(
         JujuError: Juju fails.
         ClusterError: The Kubernetes API fails.
         ConfigurationError: Inputs for the test of original names are missing.
+        AirgapError: An archive or the registry cannot be read.
     """
     deadline = clock() + timeout
     while True:

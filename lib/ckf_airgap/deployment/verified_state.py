@@ -18,7 +18,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
 
     Attributes:
         agent_images: The repository of Juju's own images, if they do not come from the internet.
-        mirrored: The contents (``RunningImage.content``) that a mirror served.
+        mirrored: The images that a mirror served (``RunningImage.content``).
         options: Application -> its options that name images, with digests of their values.
     """
 
@@ -52,9 +52,9 @@ class VerifiedState(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self).decode()
 
     def changes(self, login: Callable[[], JujuModel], model_name: str, host: str) -> list[str]:
-        """Describe the changes since then.
+        """Describe the changes since the verification.
 
-        Lists the pods once, and the options of each application with options for images.
+        Lists the pods once, and the options of each application with options that name images.
 
         Args:
             login: Logs in to the model; called only if there are options to compare.
@@ -68,28 +68,28 @@ class VerifiedState(msgspec.Struct, frozen=True):
             ClusterError: The Kubernetes API fails.
             JujuError: Juju fails.
         """
-        found: list[str] = []
+        changes: list[str] = []
         namespaces = [model_name, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
         images = cluster.running_images(dict.fromkeys(namespaces))
         foreign = cluster.report_images(images, host, self.agent_images).foreign
         count = sum(image.content not in self.mirrored for image in foreign)
         if count:
-            found.append(f"{count} containers have an image from elsewhere")
+            changes.append(f"{count} containers have an image from elsewhere")
         if changed := self._changed_options(login):
-            found.append(f"{changed[0]} was changed")
+            changes.append(f"{changed[0]} was changed")
             if len(changed) > 1:
-                found[-1] = f"{changed[0]} and {len(changed) - 1} more options were changed"
-        return found
+                changes[-1] = f"{changed[0]} and {len(changed) - 1} more options were changed"
+        return changes
 
     def _changed_options(self, login: Callable[[], JujuModel]) -> list[str]:
         if not self.options:
             return []
         model = login()
-        there = model.state().applications
+        deployed = model.state().applications
         changed: list[str] = []
         for application, digests in self.options.items():
             current: Mapping[str, OptionValue] = {}
-            if application in there:
+            if application in deployed:
                 current = model.option_values(application)
             changed += [
                 f"the option {name} of {application}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckf_airgap.charms.assumes import Assumption
 from ckf_airgap.errors import JujuError
 
-# Juju 4 requires --force-base for this, which also skips its other checks.
+# Juju 4 moves applications only with --force-base, which also skips its other checks.
 _MOVES_BASES = Assumption(
     parts=(Assumption(feature="juju >= 3.6.1"), Assumption(feature="juju < 4"))
 )
@@ -17,10 +17,10 @@ class CharmRefresh:
     """A planned refresh of an application.
 
     Attributes:
-        application: Its name.
+        application: The application's name.
         base: Its present base, for example ``ubuntu@22.04``; None if unknown.
-        planned_base: The planned base of the new charm; None for the charm's default.
-        charm_bases: The bases of the new charm; empty for charms of the old format.
+        planned_base: The base that is planned with the new charm; None for the charm's default.
+        charm_bases: The bases of the new charm; empty if it declares none.
     """
 
     application: str
@@ -35,29 +35,31 @@ class CharmRefresh:
             juju: The controller's version.
 
         Returns:
-            The base, or None to keep its own: Juju 4 cannot move applications.
+            The planned base; None to keep the present one, if both are equal, if one is
+            unknown, or if Juju cannot move applications (before 3.6.1, and Juju 4).
         """
         moves = self.base and self.planned_base and self.base != self.planned_base
         return self.planned_base if moves and _MOVES_BASES.holds(juju) else None
 
 
 def require_movable(refreshes: Sequence[CharmRefresh], juju: str) -> None:
-    """Refuse charms without the present base if Juju cannot move their applications.
+    """Refuse refreshes to charms that lack the present base, if Juju cannot move applications.
 
     Args:
         refreshes: The planned refreshes.
         juju: The controller's version, for example ``3.6.8``.
 
     Raises:
-        JujuError: Some applications cannot move; the message names all of them.
+        JujuError: Some applications would have to move; the message names all of them.
     """
     stuck = [
-        f"{each.application} (on {each.base}, its new charm runs on {', '.join(each.charm_bases)})"
-        for each in refreshes
-        if each.base
-        and each.charm_bases
-        and each.base not in each.charm_bases
-        and not each.new_base(juju)
+        f"{refresh.application} (on {refresh.base}, its new charm runs on "
+        f"{', '.join(refresh.charm_bases)})"
+        for refresh in refreshes
+        if refresh.base
+        and refresh.charm_bases
+        and refresh.base not in refresh.charm_bases
+        and not refresh.new_base(juju)
     ]
     if stuck:
         raise JujuError(

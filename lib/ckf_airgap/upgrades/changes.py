@@ -23,7 +23,7 @@ class Change:
     """An application that is both in the model and in the plan.
 
     Attributes:
-        running: Its present state.
+        running: The application's present state.
         target: Its planned state.
     """
 
@@ -60,21 +60,29 @@ class Change:
         if not self.is_outdated:
             return ""
         if running.fixed is None:
-            # Their declarations always differ: a podspec charm declares the mount points of its
-            # storage, a sidecar charm declares them in its containers.
+            # Podspec and sidecar charms declare the same storage differently: a podspec charm
+            # declares mount points in it, a sidecar charm declares them in its containers.
             return _OTHER_STORAGE if self.leaves_podspec and charm.has_storage else ""
         return _OTHER_STORAGE if running.fixed != charm.fixed else ""
 
     @property
     def loses_data(self) -> bool:
-        """Whether removing it destroys storage; unknown counts as storage."""
+        """Whether removing it destroys storage; if unknown, whether its new charm has storage."""
         return self.running.has_storage is not False and (
             bool(self.running.has_storage) or self.target.charm.has_storage
         )
 
 
 class Changes:
-    """The applications of a model, grouped by their change; each group is sorted by name."""
+    """The applications of a model, grouped by their change.
+
+    A group is sorted by name if its description names no other order.
+
+    Attributes:
+        running: The present state of the model.
+        target: Its planned state.
+        changes: The applications that are both in the model and in the plan, by name.
+    """
 
     def __init__(
         self,
@@ -87,15 +95,15 @@ class Changes:
         self.target = target
         self._memory = memory
         self._rules = rules
-        both = sorted(set(running.applications) & set(target.applications))
+        common = sorted(set(running.applications) & set(target.applications))
         self.changes: Mapping[str, Change] = {
-            name: Change(running.applications[name], target.applications[name]) for name in both
+            name: Change(running.applications[name], target.applications[name]) for name in common
         }
         self._replaced = {
             name
             for name, change in self.changes.items()
             if change.running.is_leaving or change.why_replaced
-        } | (memory.replacing & set(target.applications)) - set(both)
+        } | (memory.replacing & set(target.applications)) - set(common)
 
     @property
     def replaced(self) -> list[str]:
@@ -118,16 +126,16 @@ class Changes:
 
     @property
     def old_mesh(self) -> list[RunningApplication]:
-        """The applications to remove for another mesh, in the order of the rule."""
+        """The applications that another mesh replaces, in the order in which to remove them."""
         mesh = self._rules.mesh
         if not any(item.charm.name == mesh.deployed[0] for item in self._targets()):
             return []
-        going = [
+        removed = [
             item
             for name, item in self.running.applications.items()
             if item.charm in mesh.removed and name not in self.target.applications
         ]
-        return sorted(going, key=lambda item: (mesh.removed.index(item.charm), item.name))
+        return sorted(removed, key=lambda item: (mesh.removed.index(item.charm), item.name))
 
     def of_charm(self, charms: Iterable[str]) -> list[Change]:
         """Return the staying applications of the given charms."""
@@ -135,7 +143,7 @@ class Changes:
         return [change for change in self.staying if change.target.charm.name in wanted]
 
     def minor_rules(self) -> Iterator[tuple[MinorRule, Change]]:
-        """Return the applications that pass through each minor version, with their rules."""
+        """Yield the applications to upgrade one minor version at a time, with their rules."""
         for rule in self._rules.minors:
             for change in self.of_charm([rule.charm]):
                 yield rule, change
@@ -169,7 +177,11 @@ class Changes:
         ]
 
     def restored(self) -> list[Relation]:
-        """List the unplanned relations of replaced applications that the new charms support."""
+        """List the relations to add again that are not in the plan.
+
+        They are the relations of replaced applications that the new charms support, and those in
+        the memory of an unfinished upgrade.
+        """
         planned = {frozenset(pair) for pair in self.target.relations}
         found = {
             relation.key: relation.sides
@@ -186,8 +198,8 @@ class Changes:
     def _keeps(self, side: Side, interface: str) -> bool:
         item = self.target.applications.get(side.application)
         if item is None:
-            # Unplanned applications stay unchanged.
-            return side.application not in {going.name for going in self.old_mesh}
+            # An application that is not in the plan keeps its charm, unless it is removed.
+            return side.application not in {removed.name for removed in self.old_mesh}
         return item.has_endpoint(side.endpoint, interface)
 
     def _targets(self) -> Iterable[TargetApplication]:

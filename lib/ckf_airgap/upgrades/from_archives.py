@@ -24,16 +24,19 @@ from ckf_airgap.upgrades.walk_steps import Walk
 def walk_between(
     before: UnpackedCharms, after: UnpackedCharms, plan: Plan, settings: PlanSettings, juju: str
 ) -> Walk:
-    """Plan the upgrade of a model that runs one release to another.
+    """Plan the upgrade of a model from one release to another.
 
-    The walk includes and marks steps that need the operator's permission: nothing changes.
+    Nothing is carried out, so the walk also has the steps that need the operator's permission.
 
     Args:
-        before: The charms of the running release, all assumed to be deployed and active.
-        after: The charms of the other release.
-        plan: The plan of the other release.
-        settings: The settings of the operator, for both.
+        before: The charms of the running release; all are assumed to be deployed and active.
+        after: The charms of the new release.
+        plan: The plan of the new release.
+        settings: The operator's settings, for both releases.
         juju: The version of the controller.
+
+    Returns:
+        The steps of the upgrade.
 
     Raises:
         AirgapError: The upgrade is not possible.
@@ -42,7 +45,7 @@ def walk_between(
     permissions = Permissions(
         data_loss=frozenset(running.applications), to_mesh=load_rules().mesh.name
     )
-    target = UpgradeTarget.of_plan(plan, after.readable, lambda each: after.digests[each.label])
+    target = UpgradeTarget.of_plan(plan, after.readable, lambda charm: after.digests[charm.label])
     return plan_walk(running, target, permissions=permissions)
 
 

@@ -42,7 +42,7 @@ def plan_walk(
         running: The current state of the model.
         target: Its planned state.
         permissions: The operator's permissions; None if there are none.
-        memory: The state of an unfinished walk.
+        memory: The state of an unfinished walk; None if there is none.
         rules: The upgrade rules; None for those in ``rules.yaml``.
 
     Returns:
@@ -80,11 +80,11 @@ class _Planner:
         self._changes = Changes(running, target, memory, rules)
         self._steps: list[tuple[Phase, Step]] = []
         self._refreshes: list[CharmRefresh] = []
-        self._removed: set[RunningRelation] = set()
+        self._removed_relations: set[RunningRelation] = set()
         # The applications whose steps are already planned.
         self._done: set[str] = set()
-        # The applications that already have a SetOptions step.
-        self._set: set[str] = set()
+        # The applications that have a SetOptions step.
+        self._with_options: set[str] = set()
 
     def walk(self) -> Walk:
         before = self._rules.release_of(
@@ -97,14 +97,14 @@ class _Planner:
             for item in self._target.applications.values()
             if item.version
         )
-        self._other_mesh()
+        self._plan_mesh()
         for rule, change in self._changes.minor_rules():
-            self._one_by_one(rule, change)
-        self._replaced()
-        self._podspec()
-        self._rest()
+            self._plan_versions(rule, change)
+        self._plan_replaced()
+        self._plan_podspec()
+        self._plan_rest()
         restored = self._changes.restored()
-        self._relations(restored)
+        self._plan_relations(restored)
         reasons = list(self._refusals(before, after))
         if reasons:
             raise join_errors(reasons, "reasons why this upgrade is not possible")
@@ -112,13 +112,13 @@ class _Planner:
             steps=tuple(self._steps),
             backups=tuple(self._backups()) if self._steps else (),
             memory=WalkMemory(
-                scales={step.application: step.units for step in self._all(steps.ScaleUp)},
+                scales={step.application: step.units for step in self._steps_of(steps.ScaleUp)},
                 replacing=frozenset(self._changes.replaced),
                 relations=tuple(restored),
             ),
             before=before,
             after=after,
-            left=tuple(self._left()),
+            left=tuple(self._unplanned()),
         )
 
     def _refusals(
@@ -136,73 +136,80 @@ class _Planner:
         yield from refusals.data_refusals(self._changes, self._permissions)
         yield from refusals.base_refusals(self._refreshes, juju)
 
-    def _other_mesh(self) -> None:
-        going = self._changes.old_mesh
-        for item in going:
+    def _plan_mesh(self) -> None:
+        old_mesh = self._changes.old_mesh
+        for item in old_mesh:
             if not item.is_leaving:
                 self._drop_relations(Phase.MESH, self._changes.relations_of(item.name))
                 why = f"the {self._rules.mesh.name} mesh replaces it"
                 self._add(Phase.MESH, steps.Remove(item.name, False, why))
-        for item in going:
+        for item in old_mesh:
             self._add(Phase.MESH, steps.WaitRemoved(item.name))
         order = self._rules.mesh.deployed
         new = [item for item in self._changes.new if item.charm.name in order]
-        for item in sorted(new, key=lambda each: order.index(each.charm.name)):
-            # Also if an interrupted upgrade has already removed all old applications.
+        for item in sorted(new, key=lambda item: order.index(item.charm.name)):
+            # Also if an interrupted upgrade has already removed all applications of the old mesh.
             self._deploy(Phase.MESH, item)
 
-    def _one_by_one(self, rule: MinorRule, change: Change) -> None:
-        """Refresh an application one minor version at a time, with others scaled to 0."""
+    def _plan_versions(self, rule: MinorRule, change: Change) -> None:
+        """Refresh an application one minor version at a time, with dependents scaled to 0."""
         phase, running = Phase.VERSIONS, change.running
         between, _ = refusals.versions_between(
             rule, change, self._target.between.get(change.name, ())
         )
         chain = [*between, change.target] if change.is_other_version else []
-        others = self._changes.of_charm(rule.without_units)
-        off = [other for other in others if self._is_off(other, chain)]
-        if running.other_options and (chain or off):
-            # After an interrupted refresh, the application stays inactive until these are set.
+        dependents = [
+            dependent
+            for dependent in self._changes.of_charm(rule.without_units)
+            if self._needs_no_units(dependent, chain)
+        ]
+        if running.other_options and (chain or dependents):
+            # After an interrupted refresh, the application stays inactive without its options.
             self._set_options(phase, change)
-        if (running.other_options or not running.is_active) and (chain or off):
+        if (running.other_options or not running.is_active) and (chain or dependents):
             self._add(phase, steps.WaitActive(change.name, running.version, rule.minutes))
         self._drop_relations(
             phase,
-            self._changes.broken_by(each.name for each in [*off, *([change] if chain else [])]),
+            self._changes.broken_by(
+                each.name for each in [*dependents, *([change] if chain else [])]
+            ),
         )
-        downed = [other for other in off if chain or other.is_other_version]
-        for other in downed:
-            if other.running.scale:
-                self._add(phase, steps.ScaleDown(other.name, other.running.scale))
-        for other in downed:
-            workload = rule.deployment_of(other.target.charm.name, _options_of(other.target))
-            is_there = other.running.scale or other.running.units
-            if is_there or workload in self._running.deployments:
-                self._add(phase, steps.WaitGone(other.name, workload))
-        self._through(change, chain, rule.minutes)
-        for other in off:
-            if other.is_outdated:
-                self._refresh(phase, other)
-        for other in off:
-            self._scale_up(phase, other, was_down=other in downed)
+        scaled_down = [each for each in dependents if chain or each.is_other_version]
+        for each in scaled_down:
+            if each.running.scale:
+                self._add(phase, steps.ScaleDown(each.name, each.running.scale))
+        for each in scaled_down:
+            deployment = rule.deployment_of(each.target.charm.name, _options_of(each.target))
+            has_units = each.running.scale or each.running.units
+            if has_units or deployment in self._running.deployments:
+                self._add(phase, steps.WaitGone(each.name, deployment))
+        self._refresh_through(change, chain, rule.minutes)
+        for each in dependents:
+            if each.is_outdated:
+                self._refresh(phase, each)
+        for each in dependents:
+            self._scale_up(phase, each, was_down=each in scaled_down)
 
-    def _is_off(self, other: Change, chain: list[TargetApplication]) -> bool:
+    def _needs_no_units(self, dependent: Change, chain: list[TargetApplication]) -> bool:
         """Return whether an application must be, or still is, scaled to 0 for the upgrade."""
-        is_unfinished = other.name in self._memory.scales and not other.running.scale
-        return bool(chain) or other.is_other_version or is_unfinished
+        is_unfinished = dependent.name in self._memory.scales and not dependent.running.scale
+        return bool(chain) or dependent.is_other_version or is_unfinished
 
-    def _through(self, change: Change, chain: list[TargetApplication], minutes: int) -> None:
+    def _refresh_through(
+        self, change: Change, chain: list[TargetApplication], minutes: int
+    ) -> None:
         base, before = change.running.base, change.running.version
         for item in chain:
-            # An intermediate charm changes the base only if it does not support the present one.
-            stays = item is not chain[-1] and base in item.charm.bases
-            moved = self._base(change, item, base, base if stays else item.planned.base)
-            self._add(Phase.VERSIONS, steps.Refresh(item, before, moved))
+            # An intermediate charm keeps the present base if it supports it.
+            keeps_base = item is not chain[-1] and base in item.charm.bases
+            new_base = self._base(change, item, base, base if keeps_base else item.planned.base)
+            self._add(Phase.VERSIONS, steps.Refresh(item, before, new_base))
             self._add(Phase.VERSIONS, steps.WaitActive(change.name, item.version, minutes))
-            base, before = moved or base, item.version
+            base, before = new_base or base, item.version
         if chain:
             self._done.add(change.name)
 
-    def _replaced(self) -> None:
+    def _plan_replaced(self) -> None:
         phase = Phase.REPLACED
         for name in self._changes.replaced:
             change = self._changes.changes.get(name)
@@ -213,31 +220,33 @@ class _Planner:
                 self._add(phase, steps.WaitRemoved(name))
             self._deploy(phase, self._target.applications[name])
 
-    def _podspec(self) -> None:
+    def _plan_podspec(self) -> None:
         phase = Phase.PODSPEC
-        going = [each for each in self._changes.leaving_podspec if each.name not in self._done]
-        self._drop_relations(phase, self._changes.broken_by(each.name for each in going))
-        for each in going:
+        from_podspec = [
+            each for each in self._changes.leaving_podspec if each.name not in self._done
+        ]
+        self._drop_relations(phase, self._changes.broken_by(each.name for each in from_podspec))
+        for each in from_podspec:
             if each.running.scale:
                 self._add(phase, steps.ScaleDown(each.name, each.running.scale))
-        for each in going:
+        for each in from_podspec:
             if each.running.scale or each.running.units:
                 self._add(phase, steps.WaitGone(each.name))
-        for each in going:
+        for each in from_podspec:
             self._refresh(phase, each)
         for each in self._changes.staying:
             is_unfinished = each.name in self._memory.scales and each.name not in self._done
-            if each in going or is_unfinished:
-                self._scale_up(phase, each, was_down=each in going)
+            if each in from_podspec or is_unfinished:
+                self._scale_up(phase, each, was_down=each in from_podspec)
 
-    def _rest(self) -> None:
+    def _plan_rest(self) -> None:
         phase = Phase.REST
         staying = [each for each in self._changes.staying if each.name not in self._done]
         outdated = [each for each in staying if each.is_outdated]
         self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
         for each in outdated:
             self._refresh(phase, each)
-        # Includes applications that an unfinished walk refreshed without setting their options.
+        # An interrupted walk may have refreshed some of these without setting their options.
         current = [each for each in self._changes.staying if not each.is_outdated]
         for each in current:
             if each.running.other_images:
@@ -246,11 +255,11 @@ class _Planner:
             if item.name not in self._done:
                 self._deploy(phase, item)
         for each in current:
-            if each.running.other_options and each.name not in self._set:
+            if each.running.other_options and each.name not in self._with_options:
                 self._set_options(phase, each)
 
-    def _relations(self, restored: Iterable[Relation]) -> None:
-        present = {each.key for each in self._running.relations - self._removed}
+    def _plan_relations(self, restored: Iterable[Relation]) -> None:
+        present = {each.key for each in self._running.relations - self._removed_relations}
         for pair in [*self._target.relations, *restored]:
             if frozenset(pair) not in present:
                 self._add(Phase.RELATIONS, steps.AddRelation(pair))
@@ -263,20 +272,20 @@ class _Planner:
 
     def _set_options(self, phase: Phase, change: Change) -> None:
         self._add(phase, steps.SetOptions(change.name, change.running.other_options))
-        self._set.add(change.name)
+        self._with_options.add(change.name)
 
     def _base(
         self, change: Change, item: TargetApplication, base: str | None, planned: str | None
     ) -> str | None:
         """Return the base to move an application to, and record the refresh for the base check."""
-        each = CharmRefresh(
+        refresh = CharmRefresh(
             application=change.name,
             base=base,
             planned_base=planned,
             charm_bases=item.charm.bases,
         )
-        self._refreshes.append(each)
-        return each.new_base(self._running.juju)
+        self._refreshes.append(refresh)
+        return refresh.new_base(self._running.juju)
 
     def _scale_up(self, phase: Phase, change: Change, *, was_down: bool) -> None:
         units = self._memory.scales.get(change.name) or change.running.scale
@@ -291,18 +300,18 @@ class _Planner:
 
     def _drop_relations(self, phase: Phase, relations: Iterable[RunningRelation]) -> None:
         for relation in relations:
-            if relation not in self._removed:
-                self._removed.add(relation)
+            if relation not in self._removed_relations:
+                self._removed_relations.add(relation)
                 self._add(phase, steps.RemoveRelation(relation.sides))
 
     def _add(self, phase: Phase, step: Step) -> None:
         self._steps.append((phase, step))
 
-    def _all(self, kind: type[_Kind]) -> list[_Kind]:
+    def _steps_of(self, kind: type[_Kind]) -> list[_Kind]:
         return [step for _, step in self._steps if isinstance(step, kind)]
 
     def _backups(self) -> Iterator[steps.Backup]:
-        lost = {step.application for step in self._all(steps.Remove) if step.destroys_storage}
+        lost = {step.application for step in self._steps_of(steps.Remove) if step.destroys_storage}
         for name, item in sorted(self._running.applications.items()):
             target = self._target.applications.get(name)
             has_storage = item.has_storage or (target and target.charm.has_storage)
@@ -318,12 +327,13 @@ class _Planner:
                 is_lost=name in lost,
             )
 
-    def _left(self) -> Iterator[str]:
+    def _unplanned(self) -> Iterator[str]:
         known = {item.charm for item in load_topology().applications}
         known |= {item.charm.name for item in self._target.applications.values()}
-        going = {step.application for step in self._all(steps.Remove)}
+        removed = {step.application for step in self._steps_of(steps.Remove)}
         for name, item in sorted(self._running.applications.items()):
-            if name not in self._target.applications and name not in going and item.charm in known:
+            is_planned = name in self._target.applications
+            if not is_planned and name not in removed and item.charm in known:
                 yield name
 
 

@@ -1,4 +1,7 @@
-"""The reasons to refuse an upgrade, checked before anything is changed."""
+"""The reasons to refuse an upgrade, checked before anything is changed.
+
+The functions yield an error for each reason, so that one message can name all reasons.
+"""
 
 from collections.abc import Iterator
 
@@ -16,31 +19,32 @@ from ckf_airgap.upgrades.start_and_target import (
 
 
 def versions_between(
-    rule: MinorRule, change: Change, held: tuple[TargetApplication, ...]
+    rule: MinorRule, change: Change, charms: tuple[TargetApplication, ...]
 ) -> tuple[list[TargetApplication], list[tuple[int, int]]]:
     """Choose the intermediate charms of an application, one per minor version.
 
     Args:
         rule: The rule of its charm.
         change: The application.
-        held: Its charms in the archive.
+        charms: Its intermediate charms in the archive.
 
     Returns:
-        The newest patch of each minor version, in order; and the missing minor versions.
+        The newest patch of each minor version between the running and the planned one, in order;
+        and the minor versions that the archive lacks. Both are empty if a version is unknown.
     """
     first, last = change.running.version, change.target.version
     if first is None or last is None:
         return [], []
     chosen: list[TargetApplication] = []
-    lacking: list[tuple[int, int]] = []
+    missing: list[tuple[int, int]] = []
+    versions = [(item.version, item) for item in charms if item.version is not None]
     for minor in rule.between(first, last):
-        found = [(item.version, item) for item in held if item.version is not None]
-        fitting = [pair for pair in found if pair[0].minor_release == minor]
-        if fitting:
-            chosen.append(max(fitting, key=lambda pair: pair[0])[1])
+        patches = [pair for pair in versions if pair[0].minor_release == minor]
+        if patches:
+            chosen.append(max(patches, key=lambda pair: pair[0])[1])
         else:
-            lacking.append(minor)
-    return chosen, lacking
+            missing.append(minor)
+    return chosen, missing
 
 
 def release_refusals(
@@ -88,14 +92,15 @@ def release_refusals(
 def minor_refusals(
     rule: MinorRule, change: Change, target: UpgradeTarget, juju: str
 ) -> Iterator[AirgapError]:
-    """Refuse version steps that the charm would refuse only halfway."""
+    """Refuse version changes that the charm itself would refuse only during the upgrade."""
     name, first, last = change.name, change.running.version, change.target.version
     if not change.is_outdated:
         return
     if first is None or last is None:
         which = "the running charm" if first is None else change.target.charm.label
         yield PlanError(
-            f"{name} passes through each minor version, and {which} does not report its version",
+            f"{name} is upgraded one minor version at a time, and {which} does not report its "
+            "version",
             f"see juju config {name}; upgrade {name} by hand, one minor version at a time, and "
             "run the action again",
         )
@@ -107,10 +112,10 @@ def minor_refusals(
             "attach the archive of a release that follows the one that runs",
         )
         return
-    chosen, lacking = versions_between(rule, change, target.between.get(name, ()))
-    if lacking:
-        versions = ", ".join(".".join(map(str, minor)) for minor in lacking)
-        download = f"juju download {rule.charm} --channel {rule.channel_of(lacking[0])}"
+    chosen, missing = versions_between(rule, change, target.between.get(name, ()))
+    if missing:
+        versions = ", ".join(".".join(map(str, minor)) for minor in missing)
+        download = f"juju download {rule.charm} --channel {rule.channel_of(missing[0])}"
         yield PlanError(
             f"{name} goes from {first} to {last} one minor version at a time, and charms.tar.gz "
             f"lacks {rule.charm} {versions}",
@@ -156,7 +161,8 @@ def data_refusals(changes: Changes, permissions: Permissions) -> Iterator[Airgap
         yield PlanError(
             f"{names.replace(',', ', ')} must be removed with its storage and deployed again, "
             f"which loses its data ({reasons})",
-            f"back up its data as the walk describes, then allow it: allow-data-loss={names}",
+            f"list the backups (refresh dry-run=true allow-data-loss={names}), make them, then "
+            f"refresh with allow-data-loss={names}",
         )
 
 
@@ -175,20 +181,20 @@ def mesh_refusals(
     before: ReleaseRule | None,
     after: ReleaseRule | None,
 ) -> Iterator[AirgapError]:
-    """Refuse to change the service mesh without permission, and ever to change it back."""
+    """Refuse a change of mesh without permission, together with a release upgrade, or back."""
     mesh = rules.mesh
-    going = changes.old_mesh
-    if going and permissions.to_mesh != mesh.name:
-        names = ", ".join(item.name for item in going)
+    removed = changes.old_mesh
+    if removed and permissions.to_mesh != mesh.name:
+        names = ", ".join(item.name for item in removed)
         yield PlanError(
             f"the archive has the {mesh.name} mesh, and moving to it removes {names}",
             f"allow it (to-mesh={mesh.name}), or attach archives of the running mesh",
         )
-    if going and before and after and before is not after:
+    if removed and before and after and before is not after:
         yield PlanError(
             f"moving to the {mesh.name} mesh requires Charmed Kubeflow {after.release}, and "
             f"the model runs {before.release}",
-            f"upgrade to {after.release} first",
+            f"upgrade to {after.release} first, with archives of the running mesh",
         )
     running = {item.charm: item.name for item in changes.running.applications.values()}
     planned = {item.charm.name for item in changes.target.applications.values()}

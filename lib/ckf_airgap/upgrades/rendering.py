@@ -9,7 +9,7 @@ from ckf_airgap.errors import printable
 from ckf_airgap.upgrades.start_and_target import TargetApplication
 from ckf_airgap.upgrades.walk_steps import Backup, Step, Walk
 
-_BACK_UP = "Back up before, with no pipeline, experiment, training or notebook running:"
+_BACK_UP = "Back up these first, with no pipeline, experiment, training or notebook running:"
 # Special characters in a Mermaid label, or in its HTML.
 _MERMAID = str.maketrans(
     {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
@@ -24,7 +24,7 @@ def in_words(step: Step) -> str:
 def command(step: Step) -> str:
     """Return the juju command of a step; empty for a wait.
 
-    It omits images and options.
+    Images and options are left out, or abbreviated as ``NAME=...``.
     """
     arguments = step.arguments
     return printable(shlex.join(["juju", *arguments])) if arguments else ""
@@ -34,8 +34,8 @@ def walk_document(walk: Walk) -> dict[str, Any]:
     """Return a walk as plain data.
 
     Returns:
-        A map with ``from`` and ``to`` (releases, or None), ``steps`` (number, phase, kind, values,
-        description, juju command), ``backups`` and ``left``.
+        A map with ``from`` and ``to`` (releases, or None), ``steps`` (number, phase, kind, the
+        attributes of the step, ``words``, juju command), ``backups`` and ``left``.
     """
     return {
         "from": walk.before.release if walk.before else None,
@@ -53,26 +53,26 @@ def walk_document(walk: Walk) -> dict[str, Any]:
         ],
         "backups": [
             {
-                "application": each.application,
-                "data": each.data,
-                "command": each.command,
-                "note": each.note,
-                "is_lost": each.is_lost,
+                "application": backup.application,
+                "data": backup.data,
+                "command": backup.command,
+                "note": backup.note,
+                "is_lost": backup.is_lost,
             }
-            for each in walk.backups
+            for backup in walk.backups
         ],
         "left": list(walk.left),
     }
 
 
 def walk_table(walk: Walk) -> str:
-    """Write a walk as text: the backups, then a line for each step."""
+    """Write a walk as text: title, backups, a line for each step, unchanged applications."""
     lines = [walk_title(walk)]
     if not walk.steps:
         return lines[0]
     if walk.backups:
         lines += ["", _BACK_UP]
-        lines += [f"  {_backup(each)}" for each in walk.backups]
+        lines += [f"  {_backup_line(backup)}" for backup in walk.backups]
     width = len(str(len(walk.steps)))
     numbered = enumerate(walk.steps, 1)
     for phase, steps in groupby(numbered, key=lambda item: item[1][0]):
@@ -84,15 +84,15 @@ def walk_table(walk: Walk) -> str:
 
 
 def walk_diagram(walk: Walk) -> str:
-    """Draw a walk: the text of a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html).
+    """Write a walk as a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html).
 
-    The backups come first, then a frame for each phase.
+    The backups come first, then a subgraph for each phase.
     """
     lines = ["flowchart TD"]
     nodes: list[str] = []
-    for number, each in enumerate(walk.backups, 1):
+    for number, backup in enumerate(walk.backups, 1):
         nodes.append(f"b{number}")
-        lines.append(f'  b{number}["{_label(f"back up {_backup(each)}")}"]')
+        lines.append(f'  b{number}["{_label(f"back up {_backup_line(backup)}")}"]')
     numbered = enumerate(walk.steps, 1)
     for phase, steps in groupby(numbered, key=lambda item: item[1][0]):
         lines.append(f'  subgraph {phase.name.lower()}["{_label(phase.value)}"]')
@@ -121,11 +121,11 @@ def walk_title(walk: Walk) -> str:
     return f"From {before} to {after}: {len(walk.steps)} steps"
 
 
-def _backup(each: Backup) -> str:
-    lost = " (LOST in the upgrade)" if each.is_lost else ""
-    how = f": {each.command}" if each.command else ""
-    note = f" ({each.note})" if each.note else ""
-    return printable(f"{each.application}, {each.data}{lost}{how}{note}")
+def _backup_line(backup: Backup) -> str:
+    lost = " (LOST in the upgrade)" if backup.is_lost else ""
+    command_part = f": {backup.command}" if backup.command else ""
+    note = f" ({backup.note})" if backup.note else ""
+    return printable(f"{backup.application}, {backup.data}{lost}{command_part}{note}")
 
 
 def _values(step: Step) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class ReleaseRule:
 
     Attributes:
         release: Its name, for example ``1.9``.
-        versions: The minimum versions of charms that identify it.
+        versions: Charm -> the minimum version by which it identifies the release.
         juju: The oldest supported Juju.
         kubernetes: The oldest supported Kubernetes.
         source: The source of the rule.
@@ -33,13 +33,13 @@ class ReleaseRule:
 
 @dataclass(frozen=True)
 class MinorRule:
-    """A charm that passes through each minor version.
+    """A charm that is upgraded one minor version at a time.
 
     Attributes:
         charm: The charm.
         channel: The channel of a version; ``{version}`` means major and minor.
-        without_units: Charm whose applications must have no units meanwhile -> Deployment that
-            must be gone; ``{option}`` means the value of an option.
+        without_units: Charm whose applications must have no units during the upgrade -> name of
+            the Deployment that must be gone first; ``{option}`` means the value of an option.
         minutes: The time limit of a step.
         source: The source of the rule.
     """
@@ -51,9 +51,9 @@ class MinorRule:
     source: str
 
     def between(self, first: Version, last: Version) -> Iterator[tuple[int, int]]:
-        """List the minor versions after one and before another.
+        """Yield the minor versions between two versions, without their own.
 
-        None between two major versions: a charm refuses such a step at once.
+        None if the major versions differ: such an upgrade is refused anyway.
         """
         if first.major == last.major:
             for minor in range(first.minor + 1, last.minor):
@@ -80,7 +80,7 @@ class MeshRule:
     Attributes:
         name: The other mesh, for example ``ambient``.
         removed: The charms whose applications are removed, in this order.
-        deployed: The charms whose applications then replace them, in this order.
+        deployed: The charms whose applications are then deployed instead, in this order.
         source: The source of the rule.
     """
 
@@ -115,7 +115,7 @@ class UpgradeRules:
 
     Attributes:
         releases: The releases, oldest first.
-        minors: The charms that pass through each minor version.
+        minors: The charms that are upgraded one minor version at a time.
         mesh: The change to another service mesh.
         backups: The backups.
     """
@@ -126,21 +126,21 @@ class UpgradeRules:
     backups: tuple[BackupRule, ...]
 
     def release_of(self, versions: Iterable[tuple[str, Version]]) -> ReleaseRule | None:
-        """Identify the running release.
+        """Identify the release of a model's charms.
 
         Args:
             versions: Charms and their versions.
 
         Returns:
-            The oldest release that these identify; during an upgrade, its start. None if they
-            identify none.
+            The oldest release that one of them identifies: in an unfinished upgrade, the release
+            that it started from. None if none of them identifies a release.
         """
         identified: list[int] = []
         for charm, version in versions:
             reached = [
                 number
-                for number, each in enumerate(self.releases)
-                if charm in each.versions and each.versions[charm] <= version
+                for number, rule in enumerate(self.releases)
+                if charm in rule.versions and rule.versions[charm] <= version
             ]
             if reached:
                 identified.append(reached[-1])
@@ -166,31 +166,33 @@ class UpgradeRules:
         Returns:
             Its own release, and the previous one if it has all intermediate charms.
         """
-        held: defaultdict[str, list[Version]] = defaultdict(list)
+        available: defaultdict[str, list[Version]] = defaultdict(list)
         for charm, version in versions:
-            held[charm].append(version)
+            available[charm].append(version)
         newest = self.release_in(versions)
         if newest is None:
             return []
         number = self.releases.index(newest)
         before = self.releases[number - 1] if number else None
         if before is None or not all(
-            self._reaches(rule, before, held[rule.charm])
+            self._has_all_minors(rule, before, available[rule.charm])
             for rule in self.minors
-            if rule.charm in held
+            if rule.charm in available
         ):
             return [newest.release]
         return [before.release, newest.release]
 
-    def _reaches(self, rule: MinorRule, before: ReleaseRule, held: Iterable[Version]) -> bool:
-        first, held = before.versions.get(rule.charm), list(held)
-        minors = {version.minor_release for version in held}
-        return first is None or minors.issuperset(rule.between(first, max(held)))
+    def _has_all_minors(
+        self, rule: MinorRule, before: ReleaseRule, available: Collection[Version]
+    ) -> bool:
+        first = before.versions.get(rule.charm)
+        minors = {version.minor_release for version in available}
+        return first is None or minors.issuperset(rule.between(first, max(available)))
 
     @property
     def charms_with_versions(self) -> frozenset[str]:
         """The charms whose versions the rules use."""
-        named = {charm for each in self.releases for charm in each.versions}
+        named = {charm for rule in self.releases for charm in rule.versions}
         return frozenset(named.union(*((rule.charm, *rule.without_units) for rule in self.minors)))
 
     def backup(self, charm: str) -> BackupRule | None:

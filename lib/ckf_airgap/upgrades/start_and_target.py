@@ -112,7 +112,7 @@ class TargetApplication:
 
     @property
     def title(self) -> str:
-        """Its charm in messages: the version, or the file if it has none."""
+        """Its charm in messages: the version, or the file if the version is unknown."""
         return str(self.version) if self.version else self.file
 
     @property
@@ -133,7 +133,7 @@ class UpgradeTarget:
 
     Attributes:
         applications: The applications, by name.
-        relations: The relations among them.
+        relations: The relations among the applications.
         between: Application -> its intermediate charms in the archive, unordered.
     """
 
@@ -182,12 +182,12 @@ class Permissions:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkMemory:
-    """The state of an unfinished walk that Juju no longer has.
+    """The state that an unfinished walk still needs and Juju no longer has.
 
     Attributes:
-        scales: Application that it scales down -> original number of units.
-        replacing: The applications that it removes and deploys again.
-        relations: The unplanned relations of these applications.
+        scales: Application that the walk scales down -> its original number of units.
+        replacing: The applications that the walk removes and deploys again.
+        relations: The relations of these applications that are not in the plan, to add again.
     """
 
     scales: Mapping[str, int] = field(default_factory=dict[str, int])

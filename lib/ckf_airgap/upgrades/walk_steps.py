@@ -1,4 +1,4 @@
-"""The steps of an upgrade, as data: nothing is carried out here.
+"""The steps of an upgrade (a walk), as data: nothing is carried out here.
 
 ``words`` describes a step. ``arguments`` is its juju command, to show to the operator: images and
 options are left out or abbreviated (``NAME=...``). It is empty for a wait.
@@ -48,7 +48,7 @@ class _Wait:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of its juju command."""
+        """Empty: a wait has no juju command."""
         return []
 
 
@@ -70,7 +70,7 @@ class ScaleDown:
 
     Attributes:
         application: The application.
-        units: Its previous number of units.
+        units: Its number of units before this step.
     """
 
     application: str
@@ -161,7 +161,7 @@ class ScaleUp:
 
     Attributes:
         application: The application.
-        units: The number of units.
+        units: The number of units to scale to.
     """
 
     application: str
@@ -272,7 +272,7 @@ class AttachImages(_Targeted):
 
 @dataclass(frozen=True)
 class SetOptions:
-    """Set options of an application that keeps its charm."""
+    """Set options of an application without changing its charm."""
 
     application: str
     options: Mapping[str, OptionValue] = field(hash=False)
@@ -312,7 +312,7 @@ class Backup:
     Attributes:
         application: The application.
         data: A description of the data.
-        command: The backup command of Canonical's guides; empty if they have none.
+        command: The backup command that Canonical documents; empty if there is none.
         note: A note for the operator.
         is_lost: Whether the walk destroys the data.
     """
@@ -329,12 +329,13 @@ class Walk:
     """An upgrade: its steps in order.
 
     Attributes:
-        steps: Each phase and step, in order; empty if there is nothing to upgrade.
+        steps: Each step with its phase, in order; empty if there is nothing to upgrade.
         backups: The backups to make before the first step.
-        memory: What Juju forgets during the walk and a later step needs.
+        memory: The state that later steps need and that Juju loses during the walk.
         before: The running release, if known.
         after: The planned release, if known.
-        left: The applications in the model that are not planned, but run a charm of the release.
+        left: The applications that run a charm of Charmed Kubeflow, but that are not in the plan
+            and that the walk does not remove.
     """
 
     steps: tuple[tuple[Phase, Step], ...]
@@ -346,7 +347,7 @@ class Walk:
 
     @property
     def needs_cluster(self) -> bool:
-        """Whether a step reads the cluster."""
+        """Whether a step reads the Kubernetes API, to wait for a Deployment."""
         return any(isinstance(step, WaitGone) and step.deployment for _, step in self.steps)
 
 

@@ -16,8 +16,8 @@ from ckf_airgap.upgrades.walk_steps import Phase, Step, Walk
 
 _POLL_SECONDS = 5.0
 # Units are gone within a minute (the guides), or later if a node is unreachable.
-_MINUTES_TO_GO = 10
-# Consecutive steps of these kinds may run at the same time.
+_REMOVAL_MINUTES = 10
+# Consecutive steps of one of these kinds may run at the same time.
 _ROLLED_OUT = (steps.Refresh, steps.AttachImages, steps.Deploy)
 
 Numbered = tuple[int, Step]
@@ -31,7 +31,7 @@ class Condition:
     Attributes:
         units: The number of its units.
         is_active: Whether all requested units exist and are active, with idle agents.
-        is_starting: Whether a unit has no running agent yet, or one of the previous charm.
+        is_starting: Whether a unit has no running agent yet, or still runs the previous charm.
         status: The status of its units in words, for messages.
     """
 
@@ -42,7 +42,7 @@ class Condition:
 
 
 class ModelOperations(Protocol):
-    """The operations of a walk on a model. Those that change it return a description."""
+    """The operations of a walk on a model. Those that change the model describe each change."""
 
     def conditions(self) -> Mapping[str, Condition]:
         """Return the state of each application of the model."""
@@ -103,8 +103,8 @@ class Walker:
         Args:
             model: The model.
             report: Called with a line of text at each step, and repeatedly while waiting.
-            remember: Called with the state to keep before the first step, and with None after the
-                last one.
+            remember: Stores the state of an unfinished walk; called before the first step, and
+                with None after the last one.
             at_once: The maximum number of applications that start at the same time.
             clock: Returns the time in seconds.
             sleep: Sleeps for a number of seconds.
@@ -128,18 +128,20 @@ class Walker:
             The changes in words; empty if nothing changed.
 
         Raises:
-            JujuError: A step exceeds its time limit, or Juju refuses it. The walk stops; planning
-                again gives the remaining steps.
+            JujuError: A wait exceeds its time limit.
+            AirgapError: An operation on the model fails.
+
+            The walk then stops; planning again gives the remaining steps.
         """
         self._began, self._count = self._clock(), len(walk.steps)
         changes: list[str] = []
         if walk.steps:
             self._remember(walk.memory)
-        for together in _groups(walk):
-            if isinstance(together[0][1], _ROLLED_OUT):
-                changes += self._roll_out(together)
+        for group in _groups(walk):
+            if isinstance(group[0][1], _ROLLED_OUT):
+                changes += self._roll_out(group)
             else:
-                for number, step in together:
+                for number, step in group:
                     self._report(number, step)
                     if isinstance(step, _Wait):
                         self._wait(number, step)
@@ -208,20 +210,20 @@ class Walker:
                 raise TypeError(f"{step} changes nothing")
 
     def _wait(self, number: int, step: _Wait) -> None:
-        minutes = step.minutes if isinstance(step, steps.WaitActive) else _MINUTES_TO_GO
+        minutes = step.minutes if isinstance(step, steps.WaitActive) else _REMOVAL_MINUTES
         deadline = self._clock() + minutes * 60
-        while lacking := self._lacking(step):
+        while unmet := self._unmet_condition(step):
             if self._clock() >= deadline:
                 raise JujuError(
                     f"step {number} of {self._count} ({in_words(step)}) is not done after "
-                    f"{minutes} minutes: {lacking}",
-                    f"{_look_at(step)}; nothing further was changed: fix the cause and run the "
-                    "action again, which continues there",
+                    f"{minutes} minutes: {unmet}",
+                    f"{_where_to_look(step)}; no later step was carried out: fix the cause and "
+                    "run the action again, which continues with this step",
                 )
-            self._report(number, step, lacking)
+            self._report(number, step, unmet)
             self._sleep(_POLL_SECONDS)
 
-    def _lacking(self, step: _Wait) -> str:
+    def _unmet_condition(self, step: _Wait) -> str:
         """Describe the unmet condition of a wait; empty if it is met."""
         condition = self._model.conditions().get(step.application)
         match step:
@@ -238,10 +240,10 @@ class Walker:
                     return f"the Deployment {step.deployment} still exists"
                 return ""
 
-    def _report(self, number: int, step: Step, lacking: str = "") -> None:
-        since = _duration(self._clock() - self._began)
-        tail = f" ({lacking})" if lacking else ""
-        self._report_line(f"step {number} of {self._count}, {since}: {in_words(step)}{tail}")
+    def _report(self, number: int, step: Step, unmet: str = "") -> None:
+        elapsed = _duration(self._clock() - self._began)
+        tail = f" ({unmet})" if unmet else ""
+        self._report_line(f"step {number} of {self._count}, {elapsed}: {in_words(step)}{tail}")
 
 
 def _groups(walk: Walk) -> Iterator[list[Numbered]]:
@@ -260,12 +262,12 @@ def _chosen(by_name: Mapping[str, Numbered], names: Sequence[str]) -> list[Numbe
     return [by_name[name] for name in names]
 
 
-def _look_at(step: _Wait) -> str:
+def _where_to_look(step: _Wait) -> str:
     name = step.application
-    look = f"see juju status {name} and juju debug-log --include {name}"
+    logs = f"see juju status {name} and juju debug-log --include {name}"
     if isinstance(step, steps.WaitGone) and step.deployment:
-        return f"{look}, and kubectl get deployment {step.deployment} in the model's namespace"
-    return look
+        return f"{logs}, and kubectl get deployment {step.deployment} in the model's namespace"
+    return logs
 
 
 def _duration(seconds: float) -> str:
