@@ -19,7 +19,7 @@ from ckf_airgap.upgrades.walk_steps import Walk
 _LONGEST_DOCUMENT = 32_000
 _LONGEST_LIST = 6_000
 _SEE_PLAN = "`ckf-airgap plan` on a workstation"
-_CERTIFICATE = "the certificates of the option registry-ca\n"
+_CERTIFICATE = "the certificates of the option registry-ca and of the relation receive-ca-cert\n"
 
 
 def of_push(result: PushResult) -> dict[str, object]:
@@ -92,10 +92,10 @@ def of_mirrors(
     """Return the results of the action mirrors: the files for each container runtime.
 
     Args:
-        names: The original names.
+        names: The original names of the images.
         lacking: The names that the registry cannot serve, with the reason.
-        files: The files for each runtime, by their paths. The CA certificate is replaced by a
-            note, because the operator already has it.
+        files: The files for each runtime, by their paths. The result has a note in place of the
+            CA certificates, because the operator already has them.
     """
     texts = {
         runtime: "\n".join(
@@ -140,13 +140,13 @@ def of_verification(verification: Verification) -> dict[str, object]:
     }
 
 
-def of_pull_secrets(done: PullSecretChanges) -> dict[str, object]:
-    """Return the results of changes in users' namespaces."""
-    count = len(done.changes)
+def of_pull_secrets(result: PullSecretChanges) -> dict[str, object]:
+    """Return the results of user-pull-secrets: the changes in users' namespaces."""
+    count = len(result.changes)
     return {
-        "namespaces": done.namespaces,
-        "changes": listed(done.changes),
-        "not-done": listed(done.problems),
+        "namespaces": result.namespaces,
+        "changes": listed(result.changes),
+        "not-done": listed(result.problems),
         "result": f"{count} changes" if count else "nothing to do",
     }
 

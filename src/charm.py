@@ -84,25 +84,26 @@ class CkfAirgapCharm(ops.CharmBase):
         except AirgapError:
             return
         # A new resource restarts the unit in a new pod, where this file does not exist.
-        mark = self._inputs.folder / "deployed-inputs"
-        inputs = ""
+        deployed_file = self._inputs.folder / "deployed-inputs"
+        fingerprint = ""
         try:
             with disk_errors(UNIT_DISK):
-                inputs = self._inputs.fingerprint()
-                if mark.exists() and mark.read_text() == inputs:
+                fingerprint = self._inputs.fingerprint()
+                if deployed_file.exists() and deployed_file.read_text() == fingerprint:
                     return
                 self._deploy_or_refresh(UnitReporter.of_hook(self.unit), parameters.Refresh())
-                write_private(mark, inputs)
+                write_private(deployed_file, fingerprint)
         except AirgapError as error:
             logger.error("auto-deploy: %s", error)
             self._stored.failure = str(error)
-            # A registry or model may be available at the next event; bad archives do not change.
+            # The same bad archives would fail again. After other errors, such as a registry that
+            # does not answer, the next event retries.
             if isinstance(error, (ArtifactError, PlanError)):
                 with suppress(OSError):
-                    write_private(mark, inputs)
+                    write_private(deployed_file, fingerprint)
 
     def _on_preflight(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Preflight, errors="fail")
+        params = event.load_params(parameters.Preflight, errors="fail")
         with reporting(self.unit, event) as reporter:
             problems = list(self._inputs.problems())
             if problems:
@@ -111,7 +112,7 @@ class CkfAirgapCharm(ops.CharmBase):
                 return
             release, login = self._release(reporter), self._inputs.login
             preflight = Preflight(
-                release, login, given.permissions, reporter.progress, mirrors=given.mirrors
+                release, login, params.permissions, reporter.progress, mirrors=params.mirrors
             ).run()
             event.set_results(action_results.of_preflight(preflight, self.unit.name))
             if preflight.errors:
@@ -136,17 +137,17 @@ class CkfAirgapCharm(ops.CharmBase):
             event.set_results(action_results.of_rendered(plan, bundle, report))
 
     def _on_deploy(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Deploy, errors="fail")
+        params = event.load_params(parameters.Deploy, errors="fail")
         with reporting(self.unit, event) as reporter:
-            self._deploy_or_refresh(reporter, given)
+            self._deploy_or_refresh(reporter, params)
 
     def _on_refresh(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Refresh, errors="fail")
+        params = event.load_params(parameters.Refresh, errors="fail")
         with reporting(self.unit, event) as reporter:
-            if given.dry_run:
-                self._show_walk(reporter, given)
+            if params.dry_run:
+                self._show_walk(reporter, params)
             else:
-                self._deploy_or_refresh(reporter, given)
+                self._deploy_or_refresh(reporter, params)
 
     def _on_add_relations(self, event: ops.ActionEvent) -> None:
         with reporting(self.unit, event) as reporter:
@@ -156,7 +157,7 @@ class CkfAirgapCharm(ops.CharmBase):
             event.set_results(action_results.of_changes(changes))
 
     def _on_verify(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Verify, errors="fail")
+        params = event.load_params(parameters.Verify, errors="fail")
         with reporting(self.unit, event) as reporter:
             host, model = self._inputs.location().host, self._inputs.login()
             problem = self._inputs.comparison_problem()
@@ -167,11 +168,11 @@ class CkfAirgapCharm(ops.CharmBase):
                 model_name=self._inputs.configuration.model_name,
                 host=host,
                 own_application=self.app.name,
-                timeout=given.timeout,
+                timeout=params.timeout,
                 report=reporter.progress,
                 deployer=None if problem else self._deployer(model, reporter),
                 not_compared=problem,
-                mirrors=given.mirrors,
+                mirrors=params.mirrors,
                 gives_pull_secrets=self._pull_secrets_action.is_enabled,
             )
             event.set_results(action_results.of_verification(result))
@@ -182,13 +183,13 @@ class CkfAirgapCharm(ops.CharmBase):
             self._stored.verified = VerifiedState.of(result).text
             self._status.set_next_step(VERIFIED)
 
-    def _show_walk(self, reporter: UnitReporter, given: parameters.Refresh) -> None:
+    def _show_walk(self, reporter: UnitReporter, params: parameters.Refresh) -> None:
         self._inputs.require()
         deployer = self._deployer(self._inputs.login(), reporter)
-        walk = steps.plan_refresh(deployer, given.permissions, allow_missing=given.allow_missing)
+        walk = steps.plan_refresh(deployer, params.permissions, allow_missing=params.allow_missing)
         reporter.results(action_results.of_walk(walk))
 
-    def _deploy_or_refresh(self, reporter: UnitReporter, given: parameters.Deploy) -> None:
+    def _deploy_or_refresh(self, reporter: UnitReporter, params: parameters.Deploy) -> None:
         """Push, plan and deploy or refresh; skip what is already done."""
         self._inputs.require()
         # Log in first: errors must appear before hours of downloads and pushes.
@@ -196,8 +197,8 @@ class CkfAirgapCharm(ops.CharmBase):
         reporter.progress("pushing images")
         outcome = steps.deploy_or_refresh(
             deployer,
-            upgrade=given.upgrade,
-            allow_missing=given.allow_missing,
+            upgrade=params.upgrade,
+            allow_missing=params.allow_missing,
             on_progress=reporter.pushing,
             on_plan=lambda push, plan: reporter.results(
                 {**action_results.of_push(push), **action_results.of_plan(plan)}

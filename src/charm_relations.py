@@ -21,7 +21,8 @@ class Relations:
     """The charm's relations. All are optional."""
 
     def __init__(self, charm: ops.CharmBase) -> None:
-        # Before any event, because ops sends at the end of the hook to where it knows then.
+        # Set this before any event: at the end of the hook, ops sends the traces to the
+        # destination that is set by then.
         if obstacle := _obstacle_to_traces(charm.model.relations[_TRACING]):
             logger.warning("no traces are sent: %s", obstacle)
             ops.tracing.set_destination(None, None)
@@ -55,21 +56,30 @@ class Relations:
 
 
 def _obstacle_to_traces(relations: Sequence[ops.Relation]) -> str:
-    """Return why traces cannot go to the related collector; empty if they can, or there is none.
+    """Return why traces cannot be sent to the related collector; empty if nothing prevents it.
 
-    The format: interface ``tracing``, version 2 (charmlibs, "interfaces/tracing").
+    The relation data follow the interface ``tracing``, version 2 (charmlibs,
+    "interfaces/tracing").
     """
     for relation in relations:
         if not relation.active:
             continue
         try:
             receivers = json.loads(relation.data[relation.app].get("receivers", "[]"))
-            urls = [each["url"] for each in receivers if each["protocol"]["name"] == _PROTOCOL]
+            urls = [
+                receiver["url"]
+                for receiver in receivers
+                if receiver["protocol"]["name"] == _PROTOCOL
+            ]
         except (ValueError, TypeError, KeyError, RecursionError):
-            return f"{relation.app.name} does not name its collector as the interface says"
+            return (
+                f"the relation data of {relation.app.name} does not follow the interface tracing: "
+                "use another charm as the collector, or remove the relation"
+            )
         if any(str(url).lower().startswith("http:") for url in urls):
             return (
                 f"the collector of {relation.app.name} has a plain HTTP address: give it a "
-                f"certificate, and relate {_CA_CERTIFICATES} to the charm that names its CA"
+                f"certificate, and relate {_CA_CERTIFICATES} to the charm that provides its CA "
+                "certificate"
             )
     return ""

@@ -28,7 +28,7 @@ class MirrorsAction(ops.Object):
         self.framework.observe(charm.on.mirrors_action, self._on_action)
 
     def _on_action(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.Mirrors, errors="fail")
+        params = event.load_params(parameters.Mirrors, errors="fail")
         with reporting(self._unit, event) as reporter:
             self._inputs.require()
             release = self._release(reporter)
@@ -38,6 +38,6 @@ class MirrorsAction(ops.Object):
             settings = MirrorSettings(names.location, names.hosts, release.inputs.registry_ca)
             files = {
                 runtime: runtime_files(runtime, settings)
-                for runtime in chosen_runtimes(given.runtime)
+                for runtime in chosen_runtimes(params.runtime)
             }
             event.set_results(action_results.of_mirrors(names, lacking, files))

@@ -151,7 +151,10 @@ class OperatorInputs:
         return PublicKey.parse(text, "artifact-key") if text else None
 
     def push_state(self, images: Source) -> Path:
-        """Return the path of the push's journal: beside an archive on a writable volume."""
+        """Return the path of the push's journal.
+
+        It is beside an archive on a writable volume, otherwise in the state directory.
+        """
         if isinstance(images, FileSource):
             folder = images.path.parent
             is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
@@ -196,7 +199,7 @@ class OperatorInputs:
         """Return the credentials of the Juju user.
 
         Raises:
-            ConfigurationError: It is not set or cannot be read.
+            ConfigurationError: The option is not set, or its secret cannot be read or lacks a key.
         """
         credentials = self._credentials(self.configuration.juju_credentials, "juju-credentials")
         if credentials is None:
@@ -210,7 +213,7 @@ class OperatorInputs:
         """Return the credentials that users' pods pull with.
 
         Raises:
-            ConfigurationError: It is not set or cannot be read.
+            ConfigurationError: The option is not set, or its secret cannot be read or lacks a key.
         """
         option = "user-pull-credentials"
         credentials = self._credentials(self.configuration.user_pull_credentials, option)
@@ -240,25 +243,25 @@ class OperatorInputs:
         return _digest([self._options(), accounts, versions])
 
     def state_key(self) -> str:
-        """Return a hash of the inputs, without fetching images.tar.gz or asking a server.
+        """Return a hash of the inputs, without fetching images.tar.gz or querying file servers.
 
-        An images resource is identified by the file that ``collect`` has written in this pod: Juju
-        replaces the pod if the resource changes.
+        The resource ``images`` is identified by the file that ``collect`` has written in this pod:
+        Juju replaces the pod if the resource changes.
         """
         configuration = self.configuration
         found = {name: self._identity(name) for name in ("charms", "bundle")}
         if not configuration.images_url and not self._on_volume("images"):
-            mark = self._fetched_images_file
-            found["images"] = mark.read_text() if mark.exists() else ""
+            identity_file = self._fetched_images_file
+            found["images"] = identity_file.read_text() if identity_file.exists() else ""
         else:
             found["images"] = self._identity("images")
         return _digest([self._options(), found])
 
     def _has_images(self) -> bool:
-        """Return whether images.tar.gz exists. Asks Juju for its size, without fetching it.
+        """Return whether images.tar.gz exists. Query Juju for its size, without fetching it.
 
         A positive answer is cached in this pod, which Juju replaces if the resource changes. If
-        Juju cannot be asked, return True: the next action that logs in reports the cause.
+        the query fails, return True: the next action that logs in reports the cause.
         """
         if self._has_images_without_fetching() or self._images_exist_file.exists():
             return True
@@ -357,8 +360,8 @@ class OperatorInputs:
 
     def _ca_certificates(self) -> str | None:
         """Join the CA certificates of ``registry-ca`` and the relation; None if there are none."""
-        given = self.configuration.registry_ca, self._relations.ca_certificates()
-        return "\n".join(filter(None, given)) or None
+        certificates = self.configuration.registry_ca, self._relations.ca_certificates()
+        return "\n".join(filter(None, certificates)) or None
 
     def _source(self, name: str) -> Source:
         """Find an archive: at its URL, on the volume, or as a resource."""

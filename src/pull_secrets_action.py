@@ -37,19 +37,19 @@ class PullSecretsAction(ops.Object):
         return bool(self._stored.is_enabled)
 
     def _on_action(self, event: ops.ActionEvent) -> None:
-        given = event.load_params(parameters.PullSecretsAction, errors="fail")
+        params = event.load_params(parameters.PullSecretsAction, errors="fail")
         with reporting(self._unit, event) as reporter:
             reporter.step("checking users' namespaces")
-            if given.remove:
+            if params.remove:
                 self._stored.is_enabled = False
-                done = remove_pull_secrets()
+                result = remove_pull_secrets()
             else:
                 host, account = self._inputs.location().host, self._inputs.user_pull_credentials()
                 self._stored.is_enabled = True
-                done = give_pull_secrets(host, account)
-            event.set_results(action_results.of_pull_secrets(done))
-            if done.problems:
-                event.fail(action_results.listed(done.problems))
+                result = give_pull_secrets(host, account)
+            event.set_results(action_results.of_pull_secrets(result))
+            if result.problems:
+                event.fail(action_results.listed(result.problems))
 
     def _on_hook(self, _: ops.EventBase) -> None:
         """Give new namespaces the secret, and update it if the password has changed."""
@@ -58,14 +58,14 @@ class PullSecretsAction(ops.Object):
         try:
             with disk_errors(UNIT_DISK):
                 host, account = self._inputs.location().host, self._inputs.user_pull_credentials()
-                done = give_pull_secrets(host, account, most_namespaces=_MOST_NAMESPACES)
+                result = give_pull_secrets(host, account, most_namespaces=_MOST_NAMESPACES)
         except AirgapError as error:
             # The next hook retries; verify lists namespaces without the secret.
             logger.warning("cannot update pull secrets: %s", error)
             return
-        for change in done.changes:
+        for change in result.changes:
             logger.info("%s", change)
-        for problem in done.problems:
+        for problem in result.problems:
             logger.warning("%s", problem)
-        if done.postponed:
-            logger.info("%s namespaces are left for the next update-status", done.postponed)
+        if result.postponed:
+            logger.info("%s namespaces are left for the next update-status", result.postponed)

@@ -20,8 +20,8 @@ class UnitStatus(ops.Object):
         Args:
             charm: The charm.
             inputs: The operator's inputs.
-            stored: The charm's state: ``next_step``, the ``state_key`` of the inputs that it is
-                for, and ``failure``, why auto-deploy failed.
+            stored: The charm's state: ``next_step``; ``state_key``, the key of the inputs for
+                which that step was set; ``failure``, why auto-deploy failed.
         """
         super().__init__(charm, "unit-status")
         self._unit = charm.unit

@@ -69,8 +69,8 @@ def identity_of(source: FileSource) -> str:
     """
     try:
         size = source.size
-        places = (0, max(size - _COMPARED_BYTES, 0))
-        ends = b"".join(read_at(source, place, _COMPARED_BYTES) for place in places)
+        offsets = (0, max(size - _COMPARED_BYTES, 0))
+        ends = b"".join(read_at(source, offset, _COMPARED_BYTES) for offset in offsets)
     except ArtifactError:
         return ""
     return f"{size} {hashlib.sha256(ends).hexdigest()}"

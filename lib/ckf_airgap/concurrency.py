@@ -29,7 +29,7 @@ def map_concurrently(
         The results, in the order of the items.
 
     Raises:
-        AirgapError: The function raised it for some items; the message names them all.
+        AirgapError: The function raised it for some items; see ``join_errors``.
     """
     results: list[Result] = []
     failures: list[AirgapError] = []

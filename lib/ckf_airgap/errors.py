@@ -10,13 +10,13 @@ from typing import TypeVar
 # Juju sets this for every hook and action (Juju documentation, "Hook environment variables").
 _UNIT = os.environ.get("JUJU_UNIT_NAME", "")
 OWN_APPLICATION = _UNIT.partition("/")[0] or "ckf-airgap"
-"""The application named in the commands of cures: this unit's, or the charm's default name."""
+"""The application name in the commands of cures: this unit's, or the charm's default name."""
 
 MOST_MESSAGE_BYTES = 2_000
-"""The maximum size of a message, in UTF-8 bytes: the text it quotes may have any size."""
+"""The maximum size of a message, in UTF-8 bytes. Messages may quote texts of any size."""
 _MOST_CURE_BYTES = 1_000
 _MOST_LIST_BYTES = 1_000
-# What each reason of several gets at least, and the names that share it.
+# In a combined message, the minimum sizes of each reason, and of the names with the same reason.
 _LEAST_PART_BYTES = 300
 _LEAST_NAMES_BYTES = 100
 _ELLIPSIS = " ... "
@@ -29,8 +29,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else " " if each == "\t" else "\N{REPLACEMENT CHARACTER}"
-        for each in text
+        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in text
     )
 
 
@@ -72,7 +72,7 @@ def _one_line(text: str, most_bytes: int) -> str:
         # The middle would be cut out anyway; do not process what may be megabytes.
         text = f"{text[:most_bytes]}{_ELLIPSIS}{text[-most_bytes:]}"
     if "\n" in text:
-        text = " ".join(line for each in text.split("\n") if (line := each.strip()))
+        text = " ".join(stripped for line in text.split("\n") if (stripped := line.strip()))
     text = printable(text)
     data = text.encode()
     if len(data) <= most_bytes:
@@ -106,7 +106,7 @@ class AirgapError(Exception):
 
 
 def without_traceback(error: _Error) -> _Error:
-    """Return a copy that can be stored for long.
+    """Return a copy of an error that can be stored for long.
 
     A traceback keeps the local variables of its frames alive, such as documents of megabytes.
     """
@@ -207,14 +207,15 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
 
     Args:
         errors: One or more.
-        what: The noun phrase after their number, for example ``images are refused``.
+        what: The words after their number, for example ``images are refused``.
 
     Returns:
-        An error of the class that they share, if any.
+        The only error itself; for several, an error of the class that all of them have, or an
+        ``AirgapError`` if they have different classes or are ``DownloadError``.
     """
     if len(errors) == 1:
         return errors[0]
-    # A reason that many downloads share appears once.
+    # A reason that several downloads share appears once.
     by_reason: dict[str, list[str]] = {}
     for error in errors:
         if isinstance(error, DownloadError):
@@ -224,7 +225,7 @@ def join_errors(errors: Sequence[AirgapError], what: str) -> AirgapError:
     cure = listed(list(dict.fromkeys(error.cure for error in errors)))
     count = f"{len(errors)} {what}: "
     limit = max(MOST_MESSAGE_BYTES - _size(f"{count}: {cure}"), _LEAST_PART_BYTES)
-    # A few reasons all appear, shortened if necessary.
+    # Each reason gets an equal part, so that a few reasons all fit; a longer one is shortened.
     part = max(limit // len(by_reason) - len("; "), _LEAST_PART_BYTES)
     problems: list[str] = []
     for reason, names in by_reason.items():

@@ -46,6 +46,6 @@ def test_a_failure_is_told_without_what_stands_before_it(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["--help", "-x", "", "a b", "a\0"])
 def test_no_name_is_taken_for_a_flag(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no name that Juju takes"):
+    with pytest.raises(ConfigurationError, match="is not a valid name of a Juju"):
         download(client(tmp_path, ""), CharmOrigin(name), tmp_path)
     assert not (tmp_path / "arguments").exists()

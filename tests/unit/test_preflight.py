@@ -299,7 +299,7 @@ def test_operators_without_a_default_storage_class(checks: Checks) -> None:
 def test_a_version_of_juju_that_is_none(checks: Checks) -> None:
     checks.model.versions_ = JujuVersions("x", "x")
     (error,) = checks.found(Level.ERROR)
-    assert "Juju's version is given as 'x', which is none" in error
+    assert "the controller gives 'x' as its version, which is not a version of Juju" in error
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--registry-ca",
         type=Path,
         metavar="FILE",
-        help="PEM certificates to trust beside those of the system",
+        help="PEM certificates to trust, in addition to those of the system",
     )
     parser.add_argument(
         "--architecture",
         default="",
         metavar="CPU",
-        help="which to choose of an image that has several, for example amd64 (default: "
-        "such an image is refused)",
+        help="the CPU architecture to choose if an image has several, for example amd64 "
+        "(default: refuse such an image)",
     )
     parser.add_argument(
         "--verify-key",
@@ -76,7 +76,7 @@ def add_authfile(parser: argparse.ArgumentParser) -> None:
         "--authfile",
         type=Path,
         metavar="FILE",
-        help="where skopeo login or docker login has stored the account (default: where they do)",
+        help="the auth file of skopeo login or docker login (default: the one that they write)",
     )
 
 
@@ -97,10 +97,11 @@ def read_charms(arguments: argparse.Namespace, name: str = "charms") -> Unpacked
 
     Args:
         arguments: The arguments.
-        name: The option, without its dashes.
+        name: The option, without its leading dashes.
 
     Raises:
-        ArtifactError: The archive or a charm in it cannot be read.
+        ArtifactError: The archive cannot be read, is not signed as required, or has no readable
+            charm. An unreadable charm beside others is in ``UnpackedCharms.unreadable``.
         ConfigurationError: The option is not valid.
     """
     if not vars(arguments)[name.replace("-", "_")]:
@@ -117,7 +118,7 @@ def read_charm_archive(source: Source, signed: PackManifest | None = None) -> Un
         signed: As for ``unpack_charms``.
 
     Raises:
-        ArtifactError: The archive cannot be read.
+        ArtifactError: The archive cannot be read, or has no readable charm.
     """
     with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as folder:
         return unpack_charms(source, Path(folder), signed)
@@ -130,11 +131,11 @@ def archive_inventory(
 
     Args:
         arguments: The arguments.
-        charms: The charms, which name images that were saved without a name.
+        charms: The charms, from which names for images without a name are derived.
         on_image: As for ``read_inventory``.
 
     Raises:
-        ArtifactError: The archive cannot be read.
+        ArtifactError: The archive cannot be read, or is not signed as required.
         ConfigurationError: The option is not valid.
     """
     images = archive(arguments, "images")
@@ -159,10 +160,11 @@ def read_image_archive(
 
     Args:
         source: The archive.
-        wanted: The images that the charms use: they name images that were saved without a name.
+        wanted: The images that the charms use, from which names for images without a name are
+            derived.
         on_image: As for ``read_inventory``.
-        architecture: Likewise.
-        signed: Likewise.
+        architecture: As for ``read_inventory``.
+        signed: As for ``read_inventory``.
 
     Raises:
         ArtifactError: The archive cannot be read.
@@ -185,10 +187,10 @@ def signed_record(arguments: argparse.Namespace, source: Source) -> PackManifest
         source: The archive.
 
     Returns:
-        Its record; None if the option is not given.
+        The archive's record; None if the option is not given.
 
     Raises:
-        ArtifactError: It is not signed with that key, or was changed since.
+        ArtifactError: The archive is not signed with that key, or was changed since.
         ConfigurationError: The option is not valid.
     """
     if arguments.verify_key is None:
@@ -202,10 +204,10 @@ def archive(arguments: argparse.Namespace, name: str) -> Source:
 
     Args:
         arguments: The arguments.
-        name: Its option, without the dashes.
+        name: The option, without its leading dashes.
 
     Raises:
-        ConfigurationError: It does not exist, or the address is not valid.
+        ConfigurationError: The archive does not exist, or the address is not valid.
     """
     return find_source(arguments, name, vars(arguments)[name.replace("-", "_")])
 
@@ -215,11 +217,11 @@ def find_source(arguments: argparse.Namespace, name: str, text: str) -> Source:
 
     Args:
         arguments: The arguments.
-        name: Its option, without the dashes.
+        name: The option, without its leading dashes, for messages.
         text: The file or the address.
 
     Raises:
-        ConfigurationError: It does not exist, or the address is not valid.
+        ConfigurationError: The archive does not exist, or the address is not valid.
     """
     if "://" in text:
         return ServedArchive(text, f"--{name}", certificates(arguments))

@@ -85,7 +85,7 @@ def findings_document(inventory: Inventory) -> dict[str, Any]:
 
 
 def attention(inventory: Inventory) -> Iterator[str]:
-    """Return a line for each problem, with its cure."""
+    """Yield a line for each problem, with its cure, and for each warning."""
     for error in (*inventory.damaged, *inventory.conflicts):
         yield f"not pushed: {error}"
     for image in inventory.unnamed:
@@ -98,7 +98,10 @@ def attention(inventory: Inventory) -> Iterator[str]:
 
 
 def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
-    """List the releases that charms can upgrade: their own and the previous one."""
+    """List the releases that can be upgraded to the charms.
+
+    These are the release of the charms, and the previous one if all intermediate charms are there.
+    """
     return load_rules().starts_of(known_versions(unpacked.readable))
 
 
@@ -124,7 +127,7 @@ def inspection_table(
         rows = ((charm.name, _bases(charm), len(charm.resources), charm.label) for charm in charms)
         parts.append(_table("CHARMS", ("charm", "bases", "images", "file"), rows))
     if starts := upgrade_starts(unpacked):
-        parts.append(f"Upgrades Charmed Kubeflow {' and '.join(starts)}.\n")
+        parts.append(f"Can upgrade from Charmed Kubeflow {' and '.join(starts)}.\n")
     if unpacked.unreadable:
         errors = (charm.error for charm in unpacked.unreadable)
         lines = (f"  {error.problem}\n    {error.cure}" for error in errors)
@@ -133,7 +136,7 @@ def inspection_table(
         parts.append(_record_text(record))
     if inventory:
         parts += _image_tables(inventory)
-        parts.append(_sum(inventory, archive))
+        parts.append(_total_line(inventory, archive))
     return "\n".join(parts)
 
 
@@ -164,7 +167,7 @@ def _image_tables(inventory: Inventory) -> Iterator[str]:
         ),
     ]
     if errors:
-        lines = [f"  {what}: {problem}\n    {cure}" for what, problem, cure in errors]
+        lines = [f"  {kind}: {problem}\n    {cure}" for kind, problem, cure in errors]
         yield "NOT PUSHED, and what to do\n" + "\n".join(lines) + "\n"
     harmless = [entry for entry in inventory.passed_over if not entry.may_be_image]
     if harmless:
@@ -172,7 +175,7 @@ def _image_tables(inventory: Inventory) -> Iterator[str]:
         yield _table("PASSED OVER, no images", ("file", "why"), rows)
 
 
-def _sum(inventory: Inventory, archive: str) -> str:
+def _total_line(inventory: Inventory, archive: str) -> str:
     counts = (
         (len(inventory.images), "images"),
         (len(inventory.artifacts), "artifacts"),
@@ -182,8 +185,8 @@ def _sum(inventory: Inventory, archive: str) -> str:
         (len(inventory.perhaps_lost), "perhaps images"),
         (len(inventory.passed_over) - len(inventory.perhaps_lost), "passed over"),
     )
-    told = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return f"{archive}: {told or 'nothing'}\n"
+    totals = ", ".join(f"{count} {noun}" for count, noun in counts if count)
+    return f"{archive}: {totals or 'nothing'}\n"
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,4 +1,4 @@
-"""The command ``ckf-airgap`` for a workstation, which needs no cluster."""
+"""The command ``ckf-airgap``, for a workstation."""
 
 import argparse
 import signal
@@ -23,30 +23,32 @@ from ckf_airgap.errors import AirgapError
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _EPILOG = """exit status:
-  0  done
-  1  mirrors: the registry does not answer to a name; it is listed with the reason.
-     plan --format terraform: charms or images are missing; what needs them is left out.
-     inspect, push: something in an archive is damaged, has no name, or is not pushed although it
-     may be an image; all of it is listed with what to do
-     prune: something was left alone; it is listed with the reason
-  2  it could not be done; what is wrong and what to do about it is on standard error
+  0    success
+  1    the command ended, but its output lists something that needs attention:
+       inspect, push: something in an archive is damaged, has no name, or is not pushed although
+       it may be an image; each with what to do
+       mirrors: an original name that the registry cannot serve, with the reason
+       plan --format terraform: a missing charm or image; applications that need it are left out
+       prune: something that could not be read or deleted, with the reason
+  2    error: standard error says what is wrong and what to do
+  130  interrupted
 
 FILE|URL is a file, or the https address of one, which is read as a stream. An archive in parts is
-named without their numbers, or by its first part.
+given without the number of a part, or by its first part.
 """
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        words: Its arguments; None for those of this process.
+        argv: The command-line arguments; None for those of this process.
 
     Returns:
         The exit status.
     """
     use_one_malloc_arena()
-    arguments = make_parser().parse_args(words)
+    arguments = make_parser().parse_args(argv)
     try:
         with _terminated_as_interrupted():
             answer: Answer = arguments.run(arguments)
@@ -66,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminated_as_interrupted() -> Generator[None]:
-    """Handle SIGTERM like an interrupt, which removes unfinished files."""
+    """Handle SIGTERM like an interrupt (SIGINT), so that unfinished files are removed."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -75,11 +77,11 @@ def _terminated_as_interrupted() -> Generator[None]:
     if is_ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def make_parser() -> argparse.ArgumentParser:

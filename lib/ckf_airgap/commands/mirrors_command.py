@@ -1,4 +1,4 @@
-"""``ckf-airgap mirrors``: the configuration by which nodes find original image names."""
+"""``ckf-airgap mirrors``: writes the configuration to pull images by their original names."""
 
 import argparse
 from pathlib import Path
@@ -33,8 +33,8 @@ def define(add_parser: AddParser) -> None:
     mirrors = add_parser(
         "mirrors",
         help="write the mirror configuration of the nodes' container runtime",
-        description="Write the configuration by which the nodes' container runtime finds images "
-        "in the registry that pods name by their original registry. The archive must be pushed.",
+        description="Write the configuration that makes the nodes' container runtime pull images "
+        "from the registry if pods name their original registry. Push the archive first.",
     )
     mirrors.set_defaults(run=_mirrors)
     add_archives(mirrors, required=("images",))

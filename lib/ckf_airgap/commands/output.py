@@ -12,7 +12,7 @@ import yaml
 from ckf_airgap.errors import disk_error
 
 NEEDS_ATTENTION = 1
-"""The exit status if something in an archive needs attention."""
+"""The exit status of a command that ended, but lists something that needs attention."""
 
 _LINE_SECONDS = 30.0
 
@@ -22,10 +22,10 @@ class Answer:
     """The result of a command, and its exit status.
 
     Attributes:
-        document: The result.
+        document: The result, for the formats ``json`` and ``yaml``.
         status: The exit status.
-        table: The part of it for the formats ``table`` and ``text``, if any.
-        markdown: The part of it for the Markdown format, if any.
+        table: The result for the formats ``table`` and ``text``, if the command has them.
+        markdown: The result for the format ``markdown``, if the command has it.
     """
 
     document: dict[str, Any]
@@ -34,10 +34,10 @@ class Answer:
     markdown: str = ""
 
     def text(self, form: str) -> str:
-        """Print the result.
+        """Return the result as text.
 
         Args:
-            form: ``table``, ``text``, ``markdown``, ``json`` or ``yaml``.
+            form: The format: ``table``, ``text``, ``markdown``, ``json`` or ``yaml``.
         """
         if form in ("table", "text"):
             return self.table

@@ -27,7 +27,7 @@ from ckf_airgap.commands.output import Answer, ProgressLines
 from ckf_airgap.commands.report_option import add_report, write_report
 from ckf_airgap.errors import ConfigurationError
 from ckf_airgap.images.reference import ImageReference
-from ckf_airgap.network import small_downloads as small_files
+from ckf_airgap.network import small_downloads
 from ckf_airgap.packing.added_images import read_added_images
 from ckf_airgap.packing.archive_writers import FetchProgress
 from ckf_airgap.packing.assembly import LAYOUTS
@@ -49,7 +49,7 @@ from ckf_airgap.packing.wanted_images import parse_image
 from ckf_airgap.release_report.release_content import ArchivedDetails
 from ckf_airgap.upgrades.rules import load_rules
 
-_VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
+_KEY_VARIABLE = "CKF_AIRGAP_KEY_PASSWORD"
 _SNAP_JUJU = Path("/snap/juju/current/bin/juju")
 _EPILOG = """examples:
   ckf-airgap pack --bundle bundle.yaml --output release --format oci --juju-version 3.6.25
@@ -86,14 +86,14 @@ def define(add_parser: AddParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pack.set_defaults(run=_pack, format="yaml")
-    which = pack.add_mutually_exclusive_group()
-    which.add_argument(
+    origin = pack.add_mutually_exclusive_group()
+    origin.add_argument(
         "--bundle",
         type=Path,
         metavar="FILE",
         help="the bundle whose charms to download, or to choose from --charms",
     )
-    which.add_argument(
+    origin.add_argument(
         "--channel-map",
         type=Path,
         metavar="FILE",
@@ -132,7 +132,7 @@ def define(add_parser: AddParser) -> None:
         type=Path,
         metavar="FILE",
         help="sign the archives with this minisign secret key; pack asks for its password, or "
-        f"reads it from the environment variable {_VARIABLE}",
+        f"reads it from the environment variable {_KEY_VARIABLE}",
     )
     pack.add_argument(
         "--kit",
@@ -214,7 +214,8 @@ def define(add_parser: AddParser) -> None:
         "--registry-ca",
         type=Path,
         metavar="FILE",
-        help="PEM certificates to trust for registries and URLs, besides those of the system",
+        help="PEM certificates to trust for registries and URLs, in addition to those of the "
+        "system",
     )
     pack.add_argument(
         "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
@@ -252,7 +253,7 @@ def _pack(arguments: argparse.Namespace) -> Answer:
     bundle = read_text(arguments.bundle)
     channels = read_text(arguments.channel_map)
     if bundle and arguments.charms:
-        # The bundle only selects charms: their sources do not matter.
+        # The bundle only selects charms of the directory: their channels do not matter.
         origins = charms_of_bundle(bundle, from_files=True)
     else:
         origins = charms_of_bundle(bundle) if bundle else ()
@@ -334,8 +335,8 @@ def _write_report(output: Path, folder: Path) -> None:
 
 def _kit(arguments: argparse.Namespace) -> Kit | None:
     if not arguments.kit:
-        others = arguments.kit_charm, arguments.kit_command, arguments.kit_controller_charm
-        if any(others) or arguments.kit_juju != _SNAP_JUJU:
+        options = arguments.kit_charm, arguments.kit_command, arguments.kit_controller_charm
+        if any(options) or arguments.kit_juju != _SNAP_JUJU:
             raise ConfigurationError("options that begin with --kit- require --kit", "add --kit")
         return None
     if not arguments.kit_charm:
@@ -346,8 +347,8 @@ def _kit(arguments: argparse.Namespace) -> Kit | None:
     command = arguments.kit_command or os.environ.get("PEX")
     if not command:
         raise ConfigurationError(
-            "--kit requires the command as one file, but this is another installation of it",
-            "add --kit-command with the file that make command builds, build/ckf-airgap",
+            "--kit requires the command as one file, but the running command is not one file",
+            "build it (make command), and add --kit-command build/ckf-airgap",
         )
     return Kit.of(
         arguments.kit_charm,
@@ -363,12 +364,12 @@ def _secret_key(path: Path | None) -> SecretKey | None:
 
 
 def _ask_password() -> str:
-    if (password := os.environ.get(_VARIABLE)) is not None:
+    if (password := os.environ.get(_KEY_VARIABLE)) is not None:
         return password
     if not sys.stdin.isatty():
         raise ConfigurationError(
             "the key of --sign has a password, but there is no terminal to ask for it",
-            f"set the environment variable {_VARIABLE}",
+            f"set the environment variable {_KEY_VARIABLE}",
         )
     return getpass.getpass("Password of the key: ")
 
@@ -402,10 +403,10 @@ def _added_images(
 ) -> tuple[tuple[ImageReference, ...], UserImages]:
     images = tuple(map(parse_image, arguments.add_image))
 
-    def text_of(place: str) -> str:
-        if "://" not in place:
-            return read_text(Path(place))
-        content = small_files.fetch(place, certificates(arguments), largest=LARGEST_TEXT)
+    def text_of(file_or_url: str) -> str:
+        if "://" not in file_or_url:
+            return read_text(Path(file_or_url))
+        content = small_downloads.fetch(file_or_url, certificates(arguments), largest=LARGEST_TEXT)
         return content.decode("utf-8", "replace")
 
     added, user_images = read_added_images((each, text_of(each)) for each in arguments.add_images)

@@ -27,7 +27,7 @@ from ckf_airgap.upgrades.from_archives import walk_between
 from ckf_airgap.upgrades.rendering import walk_document, walk_markdown
 
 # The newest release of the Juju series in Charmed Kubeflow's documentation.
-_JUJU = "3.6.25"
+_DEFAULT_JUJU = "3.6.25"
 _TERRAFORM = "terraform"
 
 
@@ -65,7 +65,7 @@ def define(add_parser: AddParser) -> None:
     )
     plan.add_argument(
         "--juju-version",
-        default=_JUJU,
+        default=_DEFAULT_JUJU,
         metavar="VERSION",
         help="the version of the controller, for --upgrade-from (default: %(default)s)",
     )
@@ -80,13 +80,13 @@ def define(add_parser: AddParser) -> None:
 
 def _plan(arguments: argparse.Namespace) -> Answer:
     is_terraform = arguments.format == _TERRAFORM
-    _require_fitting(arguments)
+    _require_compatible(arguments)
     juju = JujuVersion.of_option(arguments.juju_version).text
     # Check these first: reading an archive may take an hour.
     settings = PlanSettings.parse(
         location=RegistryLocation.parse(arguments.registry),
         model=arguments.model.rpartition("/")[2],
-        # Without a bundle, no charm is outside it.
+        # Terraform uses no bundle, so there is nothing to exclude from one.
         excluded_charms="" if is_terraform else arguments.excluded_charms,
         gateway_service_type=arguments.gateway_service_type,
         bundle=read_text(arguments.bundle),
@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     )
     before = read_charms(arguments, "upgrade-from")
     unpacked = read_charms(arguments)
-    # This also requires that the needed charms can be read.
+    # Refuse charms that are needed but cannot be read.
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
@@ -109,7 +109,7 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     return Answer(document | {"upgrade": walk_document(walk)}, markdown=walk_markdown(walk))
 
 
-def _require_fitting(arguments: argparse.Namespace) -> None:
+def _require_compatible(arguments: argparse.Namespace) -> None:
     """Check that the options fit the format."""
     form = arguments.format
     if form == "markdown" and not arguments.upgrade_from:

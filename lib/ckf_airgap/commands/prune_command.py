@@ -1,4 +1,4 @@
-"""``ckf-airgap prune``: deletes images that no kept archive contains from the registry."""
+"""``ckf-airgap prune``: deletes from the registry the images that no kept archive contains."""
 
 import argparse
 import sys
@@ -47,10 +47,10 @@ def define(add_parser: AddParser) -> None:
     """Define the sub-command."""
     prune = add_parser(
         "prune",
-        help="delete images that no kept archive contains from the registry",
+        help="delete from the registry the images that no kept archive contains",
         description="List the tags below the prefix that no kept archive contains; delete them "
-        "with --yes. Do not push at the same time. The registry's garbage collection then frees "
-        "the space.",
+        "with --yes. Afterwards, the registry's garbage collection frees the space. Do not push "
+        "while prune runs.",
     )
     prune.set_defaults(run=_prune)
     prune.add_argument(
@@ -72,8 +72,8 @@ def define(add_parser: AddParser) -> None:
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="an images.tar.gz, or its ckf-airgap.json, whose repositories to search in addition "
-        "to those in the registry's catalog; repeatable",
+        help="an earlier images.tar.gz, or its ckf-airgap.json: also search the repositories of "
+        "its images, in case the registry's catalog does not list them; repeatable",
     )
     add_reading(prune)
     add_registry(prune)
@@ -93,8 +93,8 @@ def define(add_parser: AddParser) -> None:
     )
     prune.add_argument(
         "--context",
-        help="the context in that file, if there is only one --kubeconfig (default: the current "
-        "one)",
+        help="the context in the kubeconfig; requires exactly one --kubeconfig (default: the "
+        "current context)",
     )
     prune.add_argument("--yes", action="store_true", help="delete the listed tags")
     add_format(prune, ("text", "yaml", "json"))
@@ -108,14 +108,16 @@ def _prune(arguments: argparse.Namespace) -> Answer:
     client.check()
     charms = [_charm_images(arguments, text) for text in arguments.charms]
     kept = _kept(arguments, charms, location)
-    used = used_images((image for each in clusters for image in images_in_use(each)), location)
+    used = used_images(
+        (image for cluster in clusters for image in images_in_use(cluster)), location
+    )
     names = {*kept, *_old(arguments, charms, location), *_listed(client, location)}
     plan = _plan(client, names, kept, used)
     _require_kept(plan, kept, location)
     if not arguments.yes:
         status = NEEDS_ATTENTION if plan.unknown else 0
         return Answer(prune_document(plan, location), status, prune_text(plan, location))
-    total = sum(len(each.images) for each in plan.repositories)
+    total = sum(len(repository.images) for repository in plan.repositories)
     with _Progress(total, "images deleted") as progress:
         result = carry_out(
             client, plan, lambda image: progress.step(f"deleted {location.host}/{image}")
@@ -130,9 +132,9 @@ def _location(arguments: argparse.Namespace) -> RegistryLocation:
     location = RegistryLocation.parse(arguments.registry)
     if not location.path and not arguments.whole_registry:
         raise ConfigurationError(
-            f"the prefix {location} has no path, so it covers everything in this registry, also "
-            "images that others pushed",
-            "add --whole-registry to keep nothing in it but the images of the kept archives",
+            f"the prefix {location} has no path, so it covers everything in this registry, "
+            "including images that others pushed",
+            "add --whole-registry if images of the whole registry may be deleted",
         )
     return location
 
@@ -148,7 +150,7 @@ def _clusters(arguments: argparse.Namespace) -> list[Any]:
             "leave out --context, and set the current context of each kubeconfig (kubectl config "
             "use-context)",
         )
-    return [cluster_client(each, arguments.context) for each in kubeconfigs]
+    return [cluster_client(kubeconfig, arguments.context) for kubeconfig in kubeconfigs]
 
 
 def _kept(
@@ -194,7 +196,7 @@ def _is_record(text: str) -> bool:
 
 
 def _record(arguments: argparse.Namespace, option: str, text: str) -> PackManifest | None:
-    """Read the record of an archive, or from a JSON file; None if the archive has none."""
+    """Read the record of an archive, from it or from its JSON file; None if it has no record."""
     if not _is_record(text):
         return read_pack_manifest(find_source(arguments, option, text))
     if arguments.verify_key:
@@ -244,11 +246,12 @@ def _plan(
 def _require_kept(
     plan: PrunePlan, kept: Mapping[str, frozenset[str]], location: RegistryLocation
 ) -> None:
-    """Refuse to delete every image, which a wrong prefix or archive would cause."""
+    """Refuse to delete if no image of a kept archive stays: a prefix or archive may be wrong."""
     is_anything_kept = any(
-        kept.get(each.name, frozenset()) & each.staying.keys() for each in plan.repositories
+        kept.get(repository.name, frozenset()) & repository.staying.keys()
+        for repository in plan.repositories
     )
-    if not is_anything_kept and not all(each.is_empty for each in plan.repositories):
+    if not is_anything_kept and not all(repository.is_empty for repository in plan.repositories):
         raise ConfigurationError(
             f"{location} has no image of the kept archives: the prefix or the archives seem wrong",
             "check that the prefix and the archives match, or push the archives first",
@@ -258,11 +261,11 @@ def _require_kept(
 class _Progress:
     """Shows the progress of long work: a bar on a terminal, otherwise lines."""
 
-    def __init__(self, total: int, what: str) -> None:
-        self._bar: tqdm[Any] = tqdm(total=total, desc=what, disable=not sys.stderr.isatty())
+    def __init__(self, total: int, steps: str) -> None:
+        self._bar: tqdm[Any] = tqdm(total=total, desc=steps, disable=not sys.stderr.isatty())
         self._lines = ProgressLines()
         self._total = total
-        self._what = what
+        self._steps = steps
         self._done = 0
 
     def __enter__(self) -> "_Progress":
@@ -278,4 +281,4 @@ class _Progress:
             self._bar.write(text, file=sys.stderr)
         self._bar.update()
         if self._bar.disable:
-            self._lines.show(f"{self._done} of {self._total} {self._what}")
+            self._lines.show(f"{self._done} of {self._total} {self._steps}")

@@ -27,9 +27,11 @@ def prune_document(
     host = location.host
     document: dict[str, Any] = {
         "registry": str(location),
-        "staying_tags": sum(len(each.staying) for each in plan.repositories),
+        "staying_tags": sum(len(repository.staying) for repository in plan.repositories),
         "in_use": _in_use(plan, host),
-        "to_delete": [f"{host}/{image}" for each in plan.repositories for image in each.images],
+        "to_delete": [
+            f"{host}/{image}" for repository in plan.repositories for image in repository.images
+        ],
         "only_tags": [f"{host}/{image}" for image in _shared(plan)],
         "not_read": {f"{host}/{name}": str(error) for name, error in plan.unknown.items()},
         "freed_bytes": plan.freed_bytes,
@@ -61,28 +63,29 @@ def prune_text(
     ]
     if result is None:
         listed = (
-            f"{each} (only the tag)" if each in shared else each for each in document["to_delete"]
+            f"{image} (only the tag)" if image in shared else image
+            for image in document["to_delete"]
         )
         parts.append(_section("TO DELETE", listed))
     else:
         parts.append(_section("DELETED", document["deleted"]))
         parts.append(_section("NOT DELETED", _reasons(document["left"])))
         parts.append(_section(_TAGS_LEFT, document["tags_left"]))
-    parts.append(_sum(document))
+    parts.append(_total_line(document))
     return "\n".join(filter(None, parts))
 
 
 def _in_use(plan: PrunePlan, host: str) -> dict[str, str]:
     return {
-        f"{host}/{each.name}:{tag}": user
-        for each in plan.repositories
-        for tag, user in each.in_use.items()
+        f"{host}/{repository.name}:{tag}": user
+        for repository in plan.repositories
+        for tag, user in repository.in_use.items()
     }
 
 
 def _shared(plan: PrunePlan) -> Iterator[str]:
-    for each in plan.repositories:
-        yield from (f"{each.name}:{tag}" for tag in each.shared)
+    for repository in plan.repositories:
+        yield from (f"{repository.name}:{tag}" for tag in repository.shared)
 
 
 def _reasons(reasons: dict[str, str]) -> Iterable[str]:
@@ -94,7 +97,7 @@ def _section(title: str, lines: Iterable[str]) -> str:
     return f"{title}\n{text}" if text else ""
 
 
-def _sum(document: dict[str, Any]) -> str:
+def _total_line(document: dict[str, Any]) -> str:
     prefix, staying = document["registry"], document["staying_tags"]
     if not document["to_delete"]:
         return f"{prefix}: nothing to delete, {staying} tags kept\n"

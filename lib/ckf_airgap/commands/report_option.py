@@ -35,15 +35,15 @@ def write_report(
     """Write the report on a release.
 
     Args:
-        folder: The directory for them.
+        folder: The directory for the report.
         charms: charms.tar.gz.
         images: images.tar.gz.
         content: The content of both, with the details of the images.
-        architecture: The CPU architecture to choose among several; empty for any.
+        architecture: The CPU architecture to choose if an image has several; empty for any.
 
     Raises:
         ArtifactError: An archive cannot be read, or syft fails.
-        StorageError: The directory is not writable.
+        StorageError: The directory, or the one for temporary files, is not writable.
     """
     write_report_files(release_content(*content, charms, images), folder)
     names = MemberNames(content[0].wanted_images)

@@ -17,7 +17,7 @@ class CharmOrigin:
         name: The charm.
         channel: The channel, for example ``1.10/stable``; None for the charm's default.
         base: The base, for example ``ubuntu@22.04``; None for the client's default.
-        revision: A revision, in place of a channel; or None.
+        revision: A revision, in place of channel and base; or None.
     """
 
     name: str
@@ -42,7 +42,7 @@ def download_charm(
         client: The juju client.
         origin: The charm.
         target: The file to write. After a failed download, a part of it may exist.
-        architecture: The CPU architecture.
+        architecture: The CPU architecture; not used for a revision.
         charmhub_url: The address of another Charmhub; empty for the public one.
 
     Returns:
@@ -50,22 +50,22 @@ def download_charm(
 
     Raises:
         ConfigurationError: The client cannot be run, or the charm's name is invalid.
-        DownloadError: It fails.
+        DownloadError: The download fails.
     """
     require_name("charm", origin.name)
-    words = [client, "download", origin.name, "--no-progress", "--filepath", str(target)]
+    command = [client, "download", origin.name, "--no-progress", "--filepath", str(target)]
     if origin.revision is not None:
         # With a revision, the client accepts no architecture, channel or base.
-        words += ["--revision", str(origin.revision)]
+        command += ["--revision", str(origin.revision)]
     else:
-        words += ["--arch", architecture]
-        words += ["--channel", origin.channel] if origin.channel else []
-        words += ["--base", origin.base] if origin.base else []
+        command += ["--arch", architecture]
+        command += ["--channel", origin.channel] if origin.channel else []
+        command += ["--base", origin.base] if origin.base else []
     if charmhub_url:
-        words += ["--charmhub-url", charmhub_url]
+        command += ["--charmhub-url", charmhub_url]
     try:
-        done = subprocess.run(
-            words,
+        process = subprocess.run(
+            command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -75,17 +75,16 @@ def download_charm(
     except OSError as error:
         raise ConfigurationError(
             f"the juju client {client} cannot be run ({error.strerror})",
-            "snap install juju, or name the client with --juju; with --charms DIRECTORY none is "
-            "needed",
+            "snap install juju, or give the client with --juju; no client is needed with --charms",
         ) from error
-    if done.returncode:
-        said = error_text(done.stderr)
+    if process.returncode:
+        message = error_text(process.stderr)
         raise DownloadError(
             f"charm {origin}",
-            f"cannot be downloaded ({said or 'juju says nothing'})",
-            "see with juju info what there is, and that Charmhub can be reached; then run it "
-            "again: it continues",
+            f"cannot be downloaded ({message or 'the client printed no error'})",
+            "check the channel or revision with juju info, and that Charmhub can be reached; then "
+            "run it again: it continues",
             is_transient=True,
         )
-    found = re.search(r"revision (\d{1,18})\b", done.stderr + done.stdout)
+    found = re.search(r"revision (\d{1,18})\b", process.stderr + process.stdout)
     return int(found[1]) if found else None

@@ -16,7 +16,7 @@ CONTROLLER = "airgap"
 class Client(jubilant.Juju):
     """The juju client, run only while the controller answers.
 
-    The client itself tries for ten minutes to reach a controller, at every command.
+    The client itself tries for ten minutes to reach the controller, at every command.
     """
 
     def __init__(self, program: Path, controller: Controller, model: str | None = None) -> None:

@@ -25,7 +25,7 @@ _GRAMMARS: Mapping[str, juju_names.Grammar] = {
 }
 _ERROR_LINE = re.compile(r"^ERROR ", re.MULTILINE)
 _OTHER_LINES = ("WARNING ", "INFO ", "DEBUG ")
-# What jubilant raises, or reading its values, if the output has another shape.
+# The errors of jubilant, and of reading its values, if the client's output has another format.
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _CREDENTIALS_CURE = (
     "juju add-user, juju grant USER admin MODEL, juju add-secret NAME username=... password=..., "
@@ -41,7 +41,7 @@ _MOST_ARGUMENTS = 1024 * 1024
 
 
 def require_name(kind: str, name: str) -> None:
-    """Check that a name at the start of an argument cannot be read as a flag.
+    """Check that Juju accepts a name; a valid name at the start of an argument is never a flag.
 
     Args:
         kind: The kind of name: ``application``, ``charm``, ``endpoint``, ``option`` or
@@ -49,13 +49,13 @@ def require_name(kind: str, name: str) -> None:
         name: The name.
 
     Raises:
-        ConfigurationError: It can.
+        ConfigurationError: The name is not valid.
     """
     if not _GRAMMARS[kind](name):
         raise ConfigurationError(
-            f"the {kind} {name} has no name that Juju takes",
-            "use letters, digits and hyphens, beginning with a letter; see what names it: the "
-            "charm, the bundle or the overlay",
+            f"{name} is not a valid name of a Juju {kind}",
+            "correct the name in the charm, the bundle or the overlay: a letter, then letters, "
+            "digits and hyphens",
         )
 
 
@@ -107,7 +107,8 @@ def error_text(output: str) -> str:
             ``ERROR`` and may have several lines.
 
     Returns:
-        The error in one line, without that word; the whole output if no line begins with it.
+        The error in one line, without ``ERROR``; the whole output if no line begins with
+        ``ERROR``.
     """
     found = _ERROR_LINE.search(output)
     lines = output[found.start() if found else 0 :].split("\n")
@@ -121,7 +122,14 @@ def error_text(output: str) -> str:
 
 @contextmanager
 def client_errors() -> Generator[None]:
-    """Turn failures of the juju client into the errors of this project."""
+    """Turn failures of the juju client into errors of this project.
+
+    Raises:
+        ConfigurationError: The client cannot be run, its output has another format, or an option
+            or a file of the operator is the cause of the failure.
+        JujuError: Juju fails.
+        StorageError: The disk with the client's files is full.
+    """
     try:
         yield
     except jubilant.CLIError as error:
@@ -139,8 +147,8 @@ def client_errors() -> Generator[None]:
         ) from error
     except _UNREADABLE as error:
         raise ConfigurationError(
-            f"what the juju client answers cannot be read ({error})",
-            "see that the resource juju is a juju client: "
+            f"the output of the juju client cannot be read ({error})",
+            "check that the resource juju is a juju client; to replace it: "
             f"juju attach-resource {OWN_APPLICATION} juju=/snap/juju/current/bin/juju",
         ) from error
 
@@ -151,20 +159,21 @@ def _translate(output: str) -> AirgapError:
         if words in text:
             return error(text)
     return JujuError(
-        f"juju refused: {text or 'it failed without a word'}",
+        f"juju refused: {text or 'the client printed no error'}",
         "fix that, then run the action again: it continues where it stopped",
     )
 
 
 _KNOWN_FAILURES: dict[str, Callable[[str], AirgapError]] = {
     "no space left on device": lambda _: StorageError(
-        "the disk is full on which the juju client keeps its files",
+        "the disk with the files of the juju client is full",
         "make space on the disk of the unit's node, then run the action again: it continues where "
         "it stopped",
     ),
     "invalid entity name or password": lambda _: ConfigurationError(
         "the controller refuses the user or the password of juju-credentials",
-        "juju update-secret NAME username=... password=...; to make them: " + _CREDENTIALS_CURE,
+        "juju update-secret NAME username=... password=...; to create a user and its secret: "
+        + _CREDENTIALS_CURE,
     ),
     "permission denied": lambda _: ConfigurationError(
         "the Juju user of juju-credentials may not do this", "juju grant USER admin MODEL"

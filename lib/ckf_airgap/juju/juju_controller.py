@@ -15,7 +15,7 @@ from ckf_airgap.errors import JujuError, listed
 
 # The name in the certificate of every controller, whatever its address.
 _SERVER_NAME = "juju-apiserver"
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Controller:
 
     @classmethod
     def from_agent_configuration(cls, path: Path) -> "Controller":
-        """Read it from the configuration of a unit's agent (``agent.conf``, format 2.0).
+        """Read a controller from the configuration of a unit's agent (``agent.conf``, format 2.0).
 
         Args:
             path: The file.
@@ -56,8 +56,8 @@ class Controller:
             ) from error
 
 
-def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> None:
-    """Check that a controller answers at one of its addresses; all are tried at once.
+def require_reachable(controller: Controller, *, seconds: float = _TIMEOUT_SECONDS) -> None:
+    """Check that a controller answers at one of its addresses; all are tried concurrently.
 
     Args:
         controller: The controller.
@@ -70,12 +70,12 @@ def require_reachable(controller: Controller, *, seconds: float = _SECONDS) -> N
     deadline = time.monotonic() + seconds
     answers: queue.Queue[str] = queue.Queue()
 
-    def look(address: str) -> None:
+    def try_address(address: str) -> None:
         answers.put(_problem(address, controller.ca_certificate, seconds))
 
     for address in addresses:
-        # Do not wait for a thread that is still resolving a name.
-        threading.Thread(target=look, args=(address,), daemon=True).start()
+        # A daemon thread, because nothing waits for one that is still resolving a name.
+        threading.Thread(target=try_address, args=(address,), daemon=True).start()
     problems: list[str] = []
     for _ in addresses:
         try:
@@ -106,7 +106,7 @@ def _problem(address: str, ca_certificate: str, seconds: float) -> str:
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return "it closes the connection"
     except ssl.SSLError:
-        # A server answers. The client reports problems of its certificate.
+        # A server answers. If its certificate is wrong, the juju client reports that.
         return ""
     except (OSError, ValueError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,7 +3,7 @@
 The rules are those of Juju's source: ``cloudconfig/podcfg/image.go`` for names, tags and the
 default repository, ``controller/config.go`` for the channel of the database,
 ``caasoperatorprovisioner`` for the operators of podspec charms, ``DefaultSupportedLTSBase`` for
-the controller's own pod; and the release notes of 3.6.9 and 3.6.19, which changed them.
+the controller's own pod; and the release notes of 3.6.9 and 3.6.19, which changed the rules.
 """
 
 from collections.abc import Iterable

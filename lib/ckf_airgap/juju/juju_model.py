@@ -37,8 +37,9 @@ class JujuVersions:
 class JujuModel:
     """A model, used as a Juju user who is logged in to its controller.
 
-    Every method raises JujuError if Juju fails, and ConfigurationError if an option or a file of
-    the operator is the cause, unless it returns None in these cases.
+    Every method raises JujuError if Juju fails, ConfigurationError if an option or a file of the
+    operator is the cause, and StorageError if the disk with the client's files is full. A method
+    may instead return None if a command fails.
 
     Attributes:
         user: The Juju user that has logged in.
@@ -77,7 +78,8 @@ class JujuModel:
 
         Raises:
             JujuError: No address of the controller answers, or Juju fails.
-            ConfigurationError: An input is the cause.
+            ConfigurationError: The client cannot be run, the credentials are refused, or no model
+                or several models have this name.
         """
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -126,7 +128,8 @@ class JujuModel:
             application: The application.
 
         Returns:
-            Sizes by names, 0 for resources without a file; None if the user has no access.
+            The size by resource name, 0 for a resource without a file; None if the command fails,
+            for example because the user has no access to the model.
         """
         require_name("application", application)
         with client_errors():
@@ -150,8 +153,8 @@ class JujuModel:
 
         Returns:
             The repository that the controller is configured with (``caas-image-repo``), for
-            example ``registry.corp:5000/juju``; None if they come from the internet, or if the
-            controller does not say.
+            example ``registry.corp:5000/juju``; None if the images come from the internet, or if
+            the command fails.
         """
         controller, _, _ = (self._juju.model or "").partition(":")
         with client_errors():
@@ -391,7 +394,7 @@ class JujuModel:
 
 
 def _find_model(juju: jubilant.Juju, wanted: str) -> str:
-    """Return the full name of a model, with its owner."""
+    """Return the full name of a model: ``CONTROLLER:OWNER/NAME``."""
     with client_errors():
         output = juju.cli(
             "models", "--controller", CONTROLLER, "--format", "json", include_model=False
@@ -428,6 +431,6 @@ def _constraints(text: str | None) -> dict[str, str]:
 
 def _is_same(current: object, wanted: OptionValue) -> bool:
     if isinstance(current, int | float) and isinstance(wanted, int | float):
-        # The client reads whole numbers as floats, whose 53 bits round large ones.
+        # The client reads integers as floats, which have 53 bits: large integers are rounded.
         return float(current) == float(wanted)
     return current == wanted or str(current) == str(wanted)

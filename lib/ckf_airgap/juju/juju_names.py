@@ -1,8 +1,8 @@
 """The grammars of names in Juju, each matched in linear time.
 
-An accepted name cannot be a flag of a command, leave a directory or end a line. Charms,
-applications, endpoints and storage follow Juju's own rules. For options and resources Juju only
-requires a name that is not empty, so their rule is this project's.
+A valid name cannot be read as a flag of a command, lead out of a directory or end a line. The
+names of charms, applications, endpoints and storage follow Juju's own rules. For options and
+resources Juju only requires a name that is not empty, so their rule is this project's.
 """
 
 import re

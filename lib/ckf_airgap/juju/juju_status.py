@@ -18,9 +18,10 @@ class ModelState:
     Attributes:
         applications: The names of its applications.
         relations: The related applications of each side of a relation.
-        not_active: For each unit and application that is not active, its status in words.
-        starting: The applications with a unit whose agent does not run yet, or runs another
-            revision of the charm.
+        not_active: The status of each unit that is not active, and of each application without
+            a unit.
+        starting: The applications with fewer units than requested, or with a unit whose agent does
+            not run yet or is upgrading to another revision of the charm.
         charms: The charm of each application.
         leaving: The applications that are being removed.
         bases: The base of each application, for example ``ubuntu@22.04``, if Juju shows it.
@@ -60,16 +61,19 @@ def read_state(status: jubilant.Status) -> ModelState:
     }
     return ModelState(
         frozenset(status.apps),
-        {side: frozenset(each.related_app for each in of) for side, of in endpoints.items()},
+        {
+            side: frozenset(relation.related_app for relation in relations)
+            for side, relations in endpoints.items()
+        },
         _not_active(status),
         frozenset(name for name, app in status.apps.items() if _is_starting(app)),
-        {n: DeployedCharm(app.charm_name, app.charm_rev) for n, app in status.apps.items()},
+        {name: DeployedCharm(app.charm_name, app.charm_rev) for name, app in status.apps.items()},
         frozenset(name for name, app in status.apps.items() if app.life in _LEAVING),
         _bases(status),
-        {side: of[0].interface for side, of in endpoints.items() if of},
+        {side: relations[0].interface for side, relations in endpoints.items() if relations},
         {name: app.scale for name, app in status.apps.items()},
         {name: len(app.units) for name, app in status.apps.items()},
-        {name: words for name, app in status.apps.items() if (words := _unsettled(app))},
+        {name: reasons for name, app in status.apps.items() if (reasons := _unsettled(app))},
     )
 
 
@@ -80,26 +84,26 @@ def _not_active(status: jubilant.Status) -> dict[str, str]:
             waiting[name] = f"no unit yet ({application.app_status.message or 'waiting'})"
         for unit, details in application.units.items():
             if details.workload_status.current != "active":
-                waiting[unit] = _words(details.workload_status)
+                waiting[unit] = _status_text(details.workload_status)
     return waiting
 
 
 def _unsettled(application: jubilant.statustypes.AppStatus) -> str:
     """Describe why an application is not settled; an empty text if it is."""
-    words = [
-        f"{unit} is {_words(status)}"
+    reasons = [
+        f"{unit} is {_status_text(status)}"
         for unit, details in application.units.items()
-        for status, calm in ((details.workload_status, "active"), (details.juju_status, "idle"))
-        if status.current != calm
+        for status, settled in ((details.workload_status, "active"), (details.juju_status, "idle"))
+        if status.current != settled
     ]
     if len(application.units) != application.scale:
-        words.insert(0, f"{len(application.units)} of {application.scale} units")
+        reasons.insert(0, f"{len(application.units)} of {application.scale} units")
     if _is_starting(application):
-        words.append("its agents are starting")
-    return "; ".join(words)
+        reasons.append("its agents are starting")
+    return "; ".join(reasons)
 
 
-def _words(status: jubilant.statustypes.StatusInfo) -> str:
+def _status_text(status: jubilant.statustypes.StatusInfo) -> str:
     return f"{status.current}: {status.message}".removesuffix(": ")
 
 

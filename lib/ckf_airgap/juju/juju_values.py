@@ -11,7 +11,7 @@ OptionValue = str | int | float | bool
 class Side:
     """One side of a relation: an application and its endpoint.
 
-    In a topology the endpoint may be empty, which means the only one that fits the other side.
+    In a topology the endpoint may be empty: it is the only endpoint that fits the other side.
     """
 
     application: str
@@ -51,13 +51,13 @@ class LocalApplication:
         name: The application's name.
         file: The ``.charm`` file.
         base: The base to deploy it on, for example ``ubuntu@24.04``; None for the charm's.
-        resources: For each oci-image resource the image's reference, or the path of a file with
-            it and the account to pull it with.
+        resources: For each oci-image resource, the image reference, or the path of a file with
+            the reference and the account to pull with.
         options: The options to set.
         constraints: Juju constraints, for example ``mem=2G cores=2``, or None.
         scale: The number of units.
-        trust: Whether it may use the cluster.
-        storage: Storage constraints by the names of storages, or None.
+        trust: Whether it gets access to the cluster (``juju deploy --trust``).
+        storage: Storage constraints by storage name, or None.
     """
 
     name: str

@@ -37,20 +37,22 @@ class JujuVersion:
         """
         if (found := cls.find(text)) is None:
             raise ConfigurationError(
-                f"--juju-version {text!r} is not a version of Juju", "give it as 3.6.8"
+                f"--juju-version {text!r} is not a version of Juju",
+                "give it as in --juju-version 3.6.8",
             )
         return found
 
     @classmethod
     def of_controller(cls, text: str) -> "JujuVersion":
-        """Read the version that a controller gives.
+        """Read the version that a controller gives as its own.
 
         Raises:
             JujuError: It is invalid.
         """
         if (found := cls.find(text)) is None:
             raise JujuError(
-                f"Juju's version is given as {text!r}, which is none", "see what juju status says"
+                f"the controller gives {text!r} as its version, which is not a version of Juju",
+                "check the version in the output of juju status",
             )
         return found
 

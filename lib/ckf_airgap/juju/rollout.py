@@ -1,14 +1,17 @@
 """Deploys many applications, a few at a time.
 
-Juju sends few requests a second to Kubernetes for a model, and every starting application polls
-through it: deployed a few at a time, all of them run sooner than deployed at once.
+Juju sends only a few requests per second to Kubernetes for each model, and every starting
+application polls through Juju. So all applications run sooner if a few are deployed at a time than
+if all are deployed at once.
 """
 
 import time
 from collections.abc import Callable, Collection, Sequence
 
 AT_ONCE = 2
+"""The default number of applications that may be starting at a time."""
 PATIENCE = 180.0
+"""The default time in seconds after which an application no longer counts as starting."""
 _POLL_SECONDS = 2.0
 
 
@@ -43,10 +46,10 @@ def roll_out(
     since: dict[str, float] = {}
     late: set[str] = set()
     while waiting or since:
-        up = set(since).difference(starting()) if since else set[str]()
-        overdue = {name for name, start in since.items() if clock() - start >= patience} - up
+        running = set(since).difference(starting()) if since else set[str]()
+        overdue = {name for name, start in since.items() if clock() - start >= patience} - running
         late |= overdue
-        since = {name: start for name, start in since.items() if name not in up | overdue}
+        since = {name: start for name, start in since.items() if name not in running | overdue}
         following = waiting[: max(at_once, 1) - len(since)]
         if following:
             deploy(following)

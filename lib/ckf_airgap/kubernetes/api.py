@@ -15,7 +15,9 @@ from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
 
 Resource = TypeVar("Resource")
 
-_OTHER_SERVER = "see that its address is that of the API server, and that no proxy answers instead"
+_WRONG_SERVER = (
+    "check that its address is that of the API server, and that no proxy answers instead"
+)
 
 
 @contextmanager
@@ -23,7 +25,7 @@ def api_errors(task: str) -> Generator[None]:
     """Turn every failure of the client, including unreadable answers, into ClusterError.
 
     Args:
-        task: What is asked for, as it follows "refused to".
+        task: What the API is asked to do: a verb phrase, as it follows "refused to".
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -33,8 +35,8 @@ def api_errors(task: str) -> Generator[None]:
     except AirgapError:
         raise
     except Exception as error:
-        # An answer of any shape ends here: the libraries raise errors of their decoders, of the
-        # standard library's, KeyError for a missing header, RecursionError for deep JSON.
+        # An answer may have any content. So the libraries may raise errors of their decoders or of
+        # the standard library's, KeyError for a missing header, or RecursionError for deep JSON.
         raise _cluster_error(task, error) from error
 
 
@@ -45,11 +47,11 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
         if status == FORBIDDEN:
             cure = f"juju trust {OWN_APPLICATION} --scope=cluster"
         elif status == UNAUTHORIZED:
-            cure = "see that the account and its token are valid"
+            cure = "check that the account and its token are valid"
         elif isinstance(error, ApiError):
             cure = "try again"
         else:
-            cure = _OTHER_SERVER
+            cure = _WRONG_SERVER
         return ClusterError(
             f"the Kubernetes API refused to {task} ({error_reason(refusal)})",
             cure,
@@ -65,14 +67,14 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
             f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
         )
     return ClusterError(
-        f"what was asked to {task} did not answer as the Kubernetes API does "
+        f"the server that was asked to {task} did not answer as the Kubernetes API does "
         f"({type(error).__name__}: {detail})",
-        _OTHER_SERVER,
+        _WRONG_SERVER,
     )
 
 
 def _proxy() -> Proxy | None:
-    """Return the proxy that the client of a pod takes to its own cluster's API; None without."""
+    """Return the proxy in the environment for the API of the pod's own cluster; None for none."""
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     settings = {
         option: os.environ.get(name) or os.environ.get(name.lower())
@@ -82,7 +84,7 @@ def _proxy() -> Proxy | None:
 
 
 def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
-    """Find the error response behind an exception, which may come from reading its body."""
+    """Find the error response behind an exception: reading its body may have raised another."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, httpx2.HTTPStatusError):
         found = found.__context__
@@ -90,7 +92,7 @@ def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:
 
 
 def error_status(error: BaseException) -> int | None:
-    """Return the status of an error response, whatever its body is."""
+    """Return the status code of an error response, whatever its body is; None without one."""
     refusal = _refusal(error)
     if refusal is None:
         return None
@@ -104,17 +106,17 @@ def error_status(error: BaseException) -> int | None:
 def error_reason(refusal: httpx2.HTTPStatusError) -> str:
     """Return the message of a response: Kubernetes names the missing permission."""
     message = refusal.status.message if isinstance(refusal, ApiError) else None
-    # The error's own text ends in the address of a page on the internet.
+    # The text of the exception itself would end with the address of a page on the internet.
     return message or f"{refusal.response.status_code} {refusal.response.reason_phrase}".strip()
 
 
 def api_client() -> Any:
     """Return lightkube's client, whose own types are only partly known to the type checker."""
-    # No proxy stands before the cluster that the charm runs in, whatever the model's settings say:
-    # the library's HTTP client knows no networks in NO_PROXY, which Juju's other programs do.
+    # Never use a proxy for the charm's own cluster, whatever the model's settings are: the
+    # library's HTTP client ignores networks in NO_PROXY, which Juju's other programs respect.
     return lightkube.Client(lightkube.KubeConfig.from_env(), trust_env=False)
 
 
 def list_resources(kind: type[Resource], **selection: object) -> Iterable[Resource]:
-    """List what there is of a kind, with the arguments of lightkube's ``Client.list``."""
+    """List the resources of a kind; takes the arguments of lightkube's ``Client.list``."""
     return cast(Iterable[Resource], api_client().list(kind, **selection))

@@ -40,7 +40,7 @@ PULL_FAILURES = frozenset(
         "ImageInspectError",
     }
 )
-"""Why a container waits whose image cannot be pulled."""
+"""The reasons for which a container waits if its image cannot be pulled."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class RunningImage:
         container: The container's name.
         image: The reference in the pod.
         pull_failure: Why it cannot be pulled, or an empty string.
-        is_outdated: Whether its StatefulSet has another revision of the pod. Only looked up if an
-            image cannot be pulled.
+        is_outdated: Whether the pod has an earlier revision than its StatefulSet; False unless an
+            image in its namespace cannot be pulled.
         digest: The digest of the manifest or the config that the node reports; empty if it reports
             none.
-        note: The cure for an image from elsewhere, or an empty string.
+        note: Why the image does not come from the registry, and the fix, or an empty string.
     """
 
     namespace: str
@@ -140,7 +140,7 @@ class ClusterFacts:
 
 
 def describe() -> ClusterFacts:
-    """Return nodes, version and default storage class of the cluster.
+    """Return the nodes and the default storage class of the cluster.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -200,7 +200,7 @@ def deployments(namespace: str) -> frozenset[str]:
 
 
 def podspec_applications(namespace: str) -> frozenset[str]:
-    """List the applications whose charm is of the podspec kind in a model's namespace.
+    """List the applications with podspec charms in a model's namespace.
 
     Raises:
         ClusterError: The Kubernetes API cannot be used.
@@ -218,7 +218,7 @@ def running_images(namespaces: Iterable[str]) -> list[RunningImage]:
     """List the image of every container in namespaces, including init and ephemeral containers.
 
     Args:
-        namespaces: The namespaces; missing ones have none.
+        namespaces: The namespaces; one that does not exist has no containers.
 
     Returns:
         One entry for each container of each pod.

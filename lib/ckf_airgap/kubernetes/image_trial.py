@@ -1,4 +1,4 @@
-"""Pods that try out whether nodes pull some images; nothing of the images is run."""
+"""Pods that test whether nodes can pull images; no process of an image is started."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -23,22 +23,23 @@ _LABELS = {
     "app.kubernetes.io/managed-by": "ckf-airgap",
     "app.kubernetes.io/component": "image-trial",
 }
-# A file that no image has: the container ends where it would begin, after its image was pulled.
+# A file that no image has: the node pulls the image, and then fails to start the container.
 _COMMAND = "/ckf-airgap-starts-nothing"
 _NOBODY = 65534
 _POLL_SECONDS = 2
-# How long a failed pull may turn out well yet: a node limits how many it begins at a time.
+# How long a failed pull may still succeed: a node limits how many pulls it starts at a time, and
+# retries the others.
 _PATIENCE_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class TriedImage:
-    """An image that a node was to pull.
+    """The result of the pull of one image on one node.
 
     Attributes:
-        node: The node.
-        image: The reference.
-        problem: Why the node does not have what was expected; empty where it does.
+        node: The name of the node.
+        image: The image reference.
+        problem: Why the node did not pull the expected image; empty if it did.
     """
 
     node: str
@@ -61,36 +62,37 @@ def try_images(
     """Have each node pull some images, with one pod on each, which is removed afterwards.
 
     Args:
-        namespace: Where to make the pods.
+        namespace: The namespace for the pods.
         nodes: The names of the nodes.
-        expected: The digest of the manifest that each image reference is to stand for.
-        timeout: For how many seconds to wait at most.
-        clock: Gives the time in seconds.
-        sleep: Waits for some seconds.
+        expected: For each image reference, the digest of the manifest that nodes should pull.
+        timeout: The maximum time to wait, in seconds.
+        clock: Returns the time in seconds.
+        sleep: Sleeps for a number of seconds.
 
     Returns:
-        What has become of each image on each node.
+        The result for each image on each node.
 
     Raises:
         ClusterError: The Kubernetes API fails.
     """
-    # What a killed run has left would be taken for what this one makes.
+    # An earlier run that was killed may have left pods.
     _remove(namespace)
     try:
         pods = {_create(namespace, node, list(expected), timeout): node for node in nodes}
         began = clock()
         while True:
-            seen = [each for each in running_images([namespace]) if each.pod in pods]
+            seen = [image for image in running_images([namespace]) if image.pod in pods]
             waited = clock() - began
             is_decided = len(seen) == len(pods) * len(expected) and all(
-                each.digest or (each.pull_failure and waited >= _PATIENCE_SECONDS) for each in seen
+                image.digest or (image.pull_failure and waited >= _PATIENCE_SECONDS)
+                for image in seen
             )
             if is_decided or waited >= timeout:
                 break
             sleep(_POLL_SECONDS)
     finally:
         _remove(namespace)
-    found = {(pods[each.pod], each.image): each for each in seen}
+    found = {(pods[image.pod], image.image): image for image in seen}
     return tuple(
         TriedImage(node, image, _problem(found.get((node, image)), digest, timeout))
         for node in nodes
@@ -108,7 +110,7 @@ def _problem(seen: RunningImage | None, digest: str, timeout: float) -> str:
 
 
 def _create(namespace: str, node: str, images: Collection[str], timeout: float) -> str:
-    """Make the pod of a node; gives its name."""
+    """Create the pod on a node; return its name."""
     security = SecurityContext(
         allowPrivilegeEscalation=False,
         capabilities=Capabilities(drop=["ALL"]),
@@ -122,7 +124,7 @@ def _create(namespace: str, node: str, images: Collection[str], timeout: float) 
         Container(
             name=f"image-{number}",
             image=image,
-            # What the node has from elsewhere must not count.
+            # An image that the node already has from elsewhere must not count.
             imagePullPolicy="Always",
             command=[_COMMAND],
             securityContext=security,
@@ -143,16 +145,16 @@ def _create(namespace: str, node: str, images: Collection[str], timeout: float) 
         automountServiceAccountToken=False,
         enableServiceLinks=False,
         terminationGracePeriodSeconds=0,
-        # Where nobody removes it any more, it ends.
+        # If this process is killed, Kubernetes ends the pod.
         activeDeadlineSeconds=int(timeout) + 60,
     )
-    with api_errors(f"make a pod in {namespace}"):
-        made = api_client().create(Pod(metadata=metadata, spec=spec))
-        return str(made.metadata.name)
+    with api_errors(f"create a pod in {namespace}"):
+        created = api_client().create(Pod(metadata=metadata, spec=spec))
+        return str(created.metadata.name)
 
 
 def _remove(namespace: str) -> None:
-    """Remove every pod of this module."""
+    """Remove all pods in a namespace that this module created."""
     with api_errors(f"remove pods in {namespace}"):
         for pod in list_resources(Pod, namespace=namespace, labels=_LABELS):
             if pod.metadata and pod.metadata.name:

@@ -21,7 +21,7 @@ _ENDED = ("Succeeded", "Failed")
 _ENDED_JOBS = ("Complete", "Failed")
 _FORBIDDEN_CURE = "give the kubeconfig of an account that may list these in all namespaces"
 # Resources that may create pods later, even without a replica now.
-_MAKERS: tuple[type, ...] = (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob)
+_POD_CREATORS: tuple[type, ...] = (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def images_in_use(client: Any) -> list[UsedImage]:
         ClusterError: The Kubernetes API cannot be used.
     """
     found: list[UsedImage] = []
-    for kind in (Pod, *_MAKERS):
+    for kind in (Pod, *_POD_CREATORS):
         try:
             with api_errors(f"list {kind.__name__}s"):
                 items = cast(Iterable[Any], client.list(kind, namespace=ALL_NS))
@@ -105,12 +105,12 @@ def _images(kind: str, item: Any) -> Iterator[UsedImage]:
     if kind != "Pod":
         source = item.spec.jobTemplate.spec if kind == "CronJob" else item.spec
         template = source.template if source else None
-        if template and not (kind in _OVER and _OVER[kind](item)):
-            yield from (UsedImage(user, image) for image in _named(template.spec))
+        if template and not (kind in _IS_FINISHED and _IS_FINISHED[kind](item)):
+            yield from (UsedImage(user, image) for image in _image_references(template.spec))
         return
     if item.status and item.status.phase in _ENDED:
         return
-    yield from (UsedImage(user, image) for image in _named(item.spec))
+    yield from (UsedImage(user, image) for image in _image_references(item.spec))
     for status in _statuses(item.status):
         image_id = (status.imageID or "").rpartition("//")[2]
         digest = image_id.rpartition("@")[2]
@@ -122,23 +122,28 @@ def _images(kind: str, item: Any) -> Iterator[UsedImage]:
 
 def _has_ended(job: Any) -> bool:
     conditions = (job.status.conditions if job.status else None) or ()
-    return any(each.type in _ENDED_JOBS and each.status == "True" for each in conditions)
+    return any(
+        condition.type in _ENDED_JOBS and condition.status == "True" for condition in conditions
+    )
 
 
 def _is_earlier_revision(replica_set: Any) -> bool:
     return replica_set.spec.replicas == 0 and bool(replica_set.metadata.ownerReferences)
 
 
-# Which resources of a kind create no more pods.
-_OVER: dict[str, Callable[[Any], bool]] = {"Job": _has_ended, "ReplicaSet": _is_earlier_revision}
+# Whether a resource of a kind creates no more pods.
+_IS_FINISHED: dict[str, Callable[[Any], bool]] = {
+    "Job": _has_ended,
+    "ReplicaSet": _is_earlier_revision,
+}
 
 
-def _named(spec: Any) -> Iterator[str]:
+def _image_references(spec: Any) -> Iterator[str]:
     """List the images in the specification of a pod."""
     for container in _containers(spec):
         yield container.image or ""
     for volume in (spec.volumes if spec else None) or ():
-        # Only newer models of lightkube have it.
+        # Only newer versions of lightkube know image volumes.
         if source := getattr(volume, "image", None):
             yield source.reference or ""
 

@@ -55,8 +55,8 @@ class PullSecretChanges:
 
     Attributes:
         namespaces: The number of users' namespaces.
-        changes: A sentence for each change.
-        problems: A sentence for each change that failed, with its fix.
+        changes: A line for each change.
+        problems: A line for each namespace where a change failed, with the fix.
         postponed: The number of namespaces left for the next call.
     """
 
@@ -188,10 +188,10 @@ class _State:
             if metadata.name == SECRET_NAME:
                 data = cast(dict[str, str], cast(Any, secret).data or {})
                 secrets[metadata.namespace or ""] = data.get(_SECRET_KEY, "")
-        for each in list_resources(ServiceAccount, namespace=ALL_NS):
-            metadata = _metadata(each)
+        for account in list_resources(ServiceAccount, namespace=ALL_NS):
+            metadata = _metadata(account)
             if metadata.name in SERVICE_ACCOUNTS:
-                accounts[metadata.namespace or ""][metadata.name] = _names(each)
+                accounts[metadata.namespace or ""][metadata.name] = _pull_secrets(account)
         if pods:
             not_started = {"status.phase": "Pending"}
             for pod in list_resources(Pod, namespace=ALL_NS, fields=not_started):
@@ -221,8 +221,8 @@ def _metadata(resource: Any) -> ObjectMeta:
     return resource.metadata or ObjectMeta()
 
 
-def _names(account: ServiceAccount) -> list[str]:
-    return [each.name for each in account.imagePullSecrets or () if each.name]
+def _pull_secrets(account: ServiceAccount) -> list[str]:
+    return [secret.name for secret in account.imagePullSecrets or () if secret.name]
 
 
 def _would_get_secret(pod: Pod) -> bool:
@@ -246,11 +246,11 @@ def _waits_for_image(pod: Pod, host: str) -> bool:
         return False
     statuses = (*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ()))
     return any(
-        each.state is not None
-        and each.state.waiting is not None
-        and each.state.waiting.reason in PULL_FAILURES
-        and registry_host(each.image) == host
-        for each in statuses
+        status.state is not None
+        and status.state.waiting is not None
+        and status.state.waiting.reason in PULL_FAILURES
+        and registry_host(status.image) == host
+        for status in statuses
     )
 
 
@@ -303,12 +303,12 @@ def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
     """
     for _ in range(_ATTEMPTS):
         account: ServiceAccount = client.get(ServiceAccount, name, namespace=namespace)
-        names = [each for each in _names(account) if each != SECRET_NAME]
+        secrets = [secret for secret in _pull_secrets(account) if secret != SECRET_NAME]
         if add:
-            names.append(SECRET_NAME)
+            secrets.append(SECRET_NAME)
         patch = {
             "metadata": {"resourceVersion": _metadata(account).resourceVersion},
-            "imagePullSecrets": [{"name": each} for each in names],
+            "imagePullSecrets": [{"name": secret} for secret in secrets],
         }
         try:
             client.patch(
@@ -326,7 +326,7 @@ def _edit_account(client: Any, namespace: str, name: str, *, add: bool) -> None:
 def _collect_errors(problems: list[str], namespace: str) -> Generator[None]:
     """Collect errors that concern one namespace; raise all others.
 
-    Not found is ignored: a namespace may be deleted at any time.
+    The status 404 is ignored: a namespace may be deleted at any time.
     """
     try:
         yield

@@ -24,7 +24,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_images import is_juju_image
 from ckf_airgap.planning.image_finder import ImageFinder
 
-# No report contains the name of the registry.
+# A placeholder, because the report does not depend on the registry.
 _REGISTRY = RegistryLocation("REGISTRY")
 
 

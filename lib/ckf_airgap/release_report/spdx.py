@@ -1,8 +1,9 @@
 """Writes an SPDX document for each image with the program syft, from the archive alone.
 
-syft reads an image as an OCI image layout in a directory. While the archive is read, each layout
-is made from its layers in the directory for temporary files, and removed after syft has read it.
-For archives of ``ckf-airgap pack``, the disk has only the layers that later images still need.
+syft reads an image from an OCI image layout in a directory. While the archive is read, its layers
+are stored in a temporary directory. Each complete image gets a layout there, which is removed
+after syft has read it. In archives of ``ckf-airgap pack``, each layer is removed as soon as no
+later image needs it.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ from ckf_airgap.images.naming import MemberNames
 PROGRAM = "syft"
 _LONGEST_STEM = 200
 _DIGITS = 12
-# syft reads only files, so it gets no proxy and no password of a key.
+# syft reads only local files, so it gets no proxy settings and no password of a signing key.
 _ENVIRONMENT = ("HOME", "PATH", "TMPDIR")
 
 
@@ -106,10 +107,10 @@ def write_spdx(
     program = os.path.abspath(program)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as place:
+        with tempfile.TemporaryDirectory(prefix="ckf-airgap-") as directory:
             readings = Readings(source.name)
             while True:
-                sink = _LayoutSink(names, Path(place), _Syft(program, folder, say))
+                sink = _LayoutSink(names, Path(directory), _Syft(program, folder, say))
                 with open_archive(source) as archive:
                     if read_into(sink, sink.builder, source, archive, readings, architecture):
                         break
@@ -147,12 +148,12 @@ class _Syft:
         self.say(f"{PROGRAM} reads {name}")
         document = layout.with_suffix(".spdx.json")
         with removed_on_exit(document):
-            said = self._run(layout, name, image.image_id, document)
+            message = self._run(layout, name, image.image_id, document)
             if document.exists():
                 with new_file(path) as target, document.open("rb") as source:
                     shutil.copyfileobj(source, target)
                 return
-        problem = f"{PROGRAM} cannot read {name} ({said or 'it wrote nothing'})"
+        problem = f"{PROGRAM} cannot read {name} ({message or 'it printed no error'})"
         cure = (
             f"copy the image out of the archive (skopeo copy), and run {PROGRAM} on the copy; the "
             "files of the report other than SPDX are complete"
@@ -160,10 +161,10 @@ class _Syft:
         self.errors.append(ArtifactError(problem, cure))
 
     def _run(self, layout: Path, name: str, image_id: str, document: Path) -> str:
-        """Run syft; return the end of its errors. There is no document if it fails."""
+        """Run syft; return the end of its error output. If it fails, it leaves no document."""
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"SYFT_CHECK_FOR_APP_UPDATE": "false", "TMPDIR": tempfile.gettempdir()}
-        done = subprocess.run(
+        process = subprocess.run(
             [
                 *(self._program, "scan", "--quiet", f"oci-dir:{layout}"),
                 *(f"--source-name={name}", f"--source-version={image_id}"),
@@ -176,9 +177,9 @@ class _Syft:
             stderr=subprocess.PIPE,
             check=False,
         )
-        if done.returncode:
+        if process.returncode:
             document.unlink(missing_ok=True)
-        return done.stderr.decode(errors="replace").strip()[-300:]
+        return process.stderr.decode(errors="replace").strip()[-300:]
 
 
 class _LayoutSink:
@@ -198,15 +199,16 @@ class _LayoutSink:
         self.syft = syft
         self._folder = folder
         self._count = 0
-        # The images that come before their layers, and the number of them that need each layer.
+        # The images whose manifests were read before their layers, and how many of these images
+        # need each layer.
         self._is_packed = False
         self._announced: set[str] = set()
         self._awaited: Counter[str] = Counter()
         # Place and file of each layer whose images are not known yet.
-        self._others: list[tuple[str, Path]] = []
+        self._unassigned: list[tuple[str, Path]] = []
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Note that all images come before their layers (``packing.assembly``)."""
+        """Note that in a layout all manifests come before the layers (``packing.assembly``)."""
         self._is_packed = True
 
     def has_nested(self, archive: NestedArchive) -> bool:
@@ -215,11 +217,11 @@ class _LayoutSink:
 
     def finished_nested(self, archive: NestedArchive) -> None:
         """Remove the layers of a nested archive whose images are complete."""
-        while self._others and self._others[-1][0].startswith(f"{archive.place}/"):
-            self._others.pop()[1].unlink()
+        while self._unassigned and self._unassigned[-1][0].startswith(f"{archive.place}/"):
+            self._unassigned.pop()[1].unlink()
 
     def needs_layers(self, image: ReadImage[_StoredLayer]) -> bool:
-        """Count an image that needs layers that are not read yet."""
+        """Count an image for each of its layers, none of which is read yet."""
         if image.key not in self._announced:
             self._announced.add(image.key)
             self._awaited.update(_digests(image))
@@ -238,7 +240,7 @@ class _LayoutSink:
             file.seek(0)
             compression = compression_of(file.read(LONGEST_MAGIC))
         if self._awaited[layer.digest or ""] == 0:
-            self._others.append((layer.place, path))
+            self._unassigned.append((layer.place, path))
         return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size, compression)
 
     def left_out(self, digest: str) -> _StoredLayer:
@@ -275,8 +277,8 @@ class _LayoutSink:
     def _layout(self, image: ReadImage[_StoredLayer]) -> Generator[Path]:
         """Make a layout with one image (OCI Image Specification, "Image Layout")."""
         manifest = image.manifest.content if image.manifest else _manifest(image)
-        with tempfile.TemporaryDirectory(prefix="image-", dir=self._folder) as place:
-            layout = Path(place)
+        with tempfile.TemporaryDirectory(prefix="image-", dir=self._folder) as directory:
+            layout = Path(directory)
             blobs = layout / "blobs" / "sha256"
             blobs.mkdir(parents=True)
             for layer in image.layers:

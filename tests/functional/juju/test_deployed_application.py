@@ -147,7 +147,7 @@ def test_no_name_is_taken_for_a_flag(
 ) -> None:
     application = charms.planned(name=name)
     for ask in (model.deploy_application, model.refresh_application, model.update_options):
-        with pytest.raises(ConfigurationError, match="no name that Juju takes"):
+        with pytest.raises(ConfigurationError, match="is not a valid name of a Juju"):
             ask(application)
     assert juju.api.calls == []
 

@@ -41,7 +41,7 @@ from tests.unit.juju.fake_juju import NO_STATE, RELATION, FakeJuju, app, planned
             JujuError,
             ["juju refused: something new of two lines: ", "run the action again"],
         ),
-        ("", JujuError, ["it failed without a word"]),
+        ("", JujuError, ["the client printed no error"]),
     ],
 )
 def test_each_failure_is_told_with_its_cure(
@@ -138,7 +138,7 @@ def test_a_failure_is_told_without_what_stands_before_it(
 
 def test_an_empty_document_is_no_reason(fake: FakeJuju, model: JujuModel) -> None:
     fake.answer("status", "{}\n", status=1)
-    with pytest.raises(JujuError, match="juju refused: it failed without a word"):
+    with pytest.raises(JujuError, match="juju refused: the client printed no error"):
         model.state()
     fake.answer("status", "{}\n", "ERROR model airgap:admin/x not found\n", status=1)
     with pytest.raises(JujuError, match="juju refused: model airgap:admin/x not found"):
@@ -171,7 +171,7 @@ def test_an_answer_that_cannot_be_read_is_one_error(
         "show-model": lambda: model.access,
         "controller-config": model.agent_images,
     }
-    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+    with pytest.raises(ConfigurationError, match="the output of the juju client cannot be read"):
         ask[command]()
 
 
@@ -193,7 +193,7 @@ def test_applications_of_another_shape_are_one_error(
     applications: object, fake: FakeJuju, model: JujuModel
 ) -> None:
     fake.answer("status", _status_with(applications))
-    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+    with pytest.raises(ConfigurationError, match="the output of the juju client cannot be read"):
         model.state()
 
 
@@ -203,7 +203,7 @@ def test_an_answer_that_is_not_utf_8_is_one_error(
     client = tmp_path / "latin"
     client.write_text("#!/bin/sh\nprintf '\\351\\377'\n")
     client.chmod(0o755)
-    with pytest.raises(ConfigurationError, match="what the juju client answers cannot be read"):
+    with pytest.raises(ConfigurationError, match="the output of the juju client cannot be read"):
         login(client=client)
 
 
@@ -222,6 +222,6 @@ def test_no_name_is_taken_for_a_flag(name: str, fake: FakeJuju, model: JujuModel
         lambda: model.relate((RELATION[0], Side(name, "e")), NO_STATE),
     ]
     for method in methods:
-        with pytest.raises(ConfigurationError, match="no name that Juju takes"):
+        with pytest.raises(ConfigurationError, match="is not a valid name of a Juju"):
             method()
     assert fake.commands == []
