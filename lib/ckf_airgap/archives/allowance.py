@@ -1,12 +1,20 @@
 """Limits the memory for reading an archive."""
 
-from ckf_airgap.errors import ArtifactError
+from ckf_airgap.errors import AirgapError
 
 # For an archive and all archives nested in it. A docker save archive of 500 images has 500 configs
 # of about 20 kB each, which are kept until the manifest.json at its end.
 _MOST_BYTES = 64 * 1024 * 1024
 # Python's overhead for an entry, in bytes.
 _PER_ENTRY = 400
+
+
+class ArchiveLimitError(AirgapError):
+    """An archive exceeds a limit.
+
+    Not an ``ArtifactError``: the code that reports one damaged image and goes on with the next
+    must not catch it. ``ImageReader`` turns it into one for the whole archive.
+    """
 
 
 class Allowance:
@@ -28,12 +36,12 @@ class Allowance:
             The bytes to release later.
 
         Raises:
-            ArtifactError: The limit is exceeded.
+            ArchiveLimitError: The limit is exceeded.
         """
         size += _PER_ENTRY
         self._reserved += size
         if self._reserved > self._limit:
-            raise ArtifactError(
+            raise ArchiveLimitError(
                 f"the list of files and JSON documents in {archive} needs more than "
                 f"{self._limit >> 20} MiB of memory",
                 "split it into several archives, and push one after the other",

@@ -154,6 +154,9 @@ class DockerImages(Generic[Layer]):
 
     def _of_wanted_platforms(self, found: list[FoundImage[Layer]]) -> Iterator[FoundImage[Layer]]:
         """Leave out an image of another CPU architecture if a wanted one has the same names."""
+        if not self._architecture:
+            yield from found
+            return
         available = {
             item.image.names for item in found if item.image.architecture == self._architecture
         }

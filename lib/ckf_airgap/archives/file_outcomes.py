@@ -130,6 +130,8 @@ class FileOutcomes(Generic[Layer]):
         if file.is_tar:
             return file.what or NO_IMAGES, _CURE
         if file.what and (is_archive_name(file.path) or _OTHER_ARCHIVE.search(file.path)):
+            if not file.is_plain:
+                return file.what, ""
             return f"{file.what}, not a tar archive", _CURE_COMPRESSION
         return file.what or "not an archive of images", ""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Generic
 
-from ckf_airgap.archives.allowance import Allowance
+from ckf_airgap.archives.allowance import Allowance, ArchiveLimitError
 from ckf_airgap.archives.byte_stream import (
     COPY_AGAIN,
     READ_SIZE,
@@ -159,11 +159,17 @@ class ImageReader(Generic[Layer]):
         return {**self._reading.roles, **self.wrong} if self.wrong else {}
 
     def _walk(self, scope: ImageScope[Layer], stream: ByteStream) -> None:
-        """Read one archive to its end; raise ArtifactError if it is damaged."""
+        """Read one archive to its end.
+
+        Raises:
+            ArtifactError: It is damaged, or exceeds a limit.
+        """
         try:
             for number, member in enumerate(read_members(stream, scope.at.label)):
                 self._add(scope, member, f"{scope.at.place}{number}")
             scope.finish()
+        except ArchiveLimitError as error:
+            raise ArtifactError(error.problem, error.cure) from error
         finally:
             scope.close()
         self._hints += scope.hints[: _MOST_HINTS - len(self._hints)]

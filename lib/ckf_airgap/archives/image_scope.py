@@ -134,7 +134,7 @@ class ImageScope(Scope[Layer]):
         """Record a file; it replaces an earlier file with the same path.
 
         Raises:
-            ArtifactError: The memory limit is exceeded.
+            ArchiveLimitError: The memory limit is exceeded.
         """
         self.reserve(file.path, file.what)
         earlier = self.files.get(file.path)
@@ -153,7 +153,7 @@ class ImageScope(Scope[Layer]):
         otherwise.
 
         Raises:
-            ArtifactError: The memory limit is exceeded, or the images list too many layers.
+            ArchiveLimitError: The memory limit is exceeded, or the images list too many layers.
         """
         name, directory = posixpath.basename(file.path), posixpath.dirname(file.path)
         digest = blob_digest(file.path)
@@ -319,13 +319,13 @@ class ImageScope(Scope[Layer]):
 
     def _layout_image(self, entry: LayoutEntry, candidate: Candidate) -> ReadImage[Layer]:
         manifest, details = candidate.manifest, candidate.details
-        holder = self.at.holder or entry.directory
+        member = self.at.holder or entry.directory or self.at.label
         is_single = self._layouts.counts[entry.directory] == 1
         name = candidate.descriptor.name or entry.descriptors[0].name
         return ReadImage[Layer](
             key=f"{self.at.place}#{manifest.digest}#{name}",
-            member=holder or self.at.label,
-            file_name=without_ending(holder) if is_single else "",
+            member=member,
+            file_name=without_ending(member) if is_single else "",
             names=(name,) if name else (),
             config=self.contents.get(manifest.config.digest, b""),
             image_id=manifest.config.digest,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ckf_airgap.archives.allowance import ArchiveLimitError
 from ckf_airgap.archives.image_config import ImageConfig, read_config
 from ckf_airgap.archives.oci_layout import (
     INDEX,
@@ -82,7 +83,7 @@ class _Documents:
         """Return the manifest or index of a descriptor; None if the archive lacks it.
 
         Raises:
-            TooManyLayersError: All manifests together list too many layers.
+            ArchiveLimitError: All manifests together list too many layers.
             ArtifactError: The document is damaged.
         """
         content = self.contents.get(descriptor.digest)
@@ -96,7 +97,7 @@ class _Documents:
         found = self.manifests.get(descriptor.digest, parse)
         self.layers += len(found.layers) if isinstance(found, OciManifest) else len(found)
         if self.layers > _MOST_LAYERS:
-            raise TooManyLayersError(
+            raise ArchiveLimitError(
                 f"the images list more than {_MOST_LAYERS:,} layers together, which is too many",
                 REPACK,
             )
@@ -110,10 +111,6 @@ class _Documents:
             return read_config(content, image, REPACK)
 
         return self.configs.get(digest, parse)
-
-
-class TooManyLayersError(ArtifactError):
-    """The images of an archive list too many layers; the whole archive is refused."""
 
 
 def require_digest(content: bytes, digest: str, what: str) -> None:
@@ -192,7 +189,7 @@ class LayoutImages:
         entries that may stand for several manifests are left out.
 
         Raises:
-            TooManyLayersError: All manifests together list too many layers.
+            ArchiveLimitError: All manifests together list too many layers.
         """
         for entry in entries:
             if len(entry.descriptors) > 1:
@@ -200,8 +197,6 @@ class LayoutImages:
                 continue
             try:
                 found = self._candidate(entry.descriptors[0])
-            except TooManyLayersError:
-                raise
             except ArtifactError:
                 # ``choose`` reports it.
                 continue
@@ -284,13 +279,16 @@ class LayoutImages:
             try:
                 found = self._documents.read(descriptor)
                 if isinstance(found, list):
-                    if depth < _DEEPEST_INDEX:
-                        inner = [_named(nested, descriptor) for nested in found]
-                        yield from self._candidates(inner, problems, depth + 1)
+                    if depth >= _DEEPEST_INDEX:
+                        raise ArtifactError(
+                            f"{descriptor.label} is an index nested {depth} levels deep, which is "
+                            "too many",
+                            REPACK,
+                        )
+                    inner = [_named(nested, descriptor) for nested in found]
+                    yield from self._candidates(inner, problems, depth + 1)
                     continue
                 candidate = self._candidate(descriptor)
-            except TooManyLayersError:
-                raise
             except ArtifactError as error:
                 problems.append(without_traceback(error))
                 continue

@@ -121,7 +121,7 @@ class Scope(Generic[Layer]):
         """Reserve memory for texts that stay until the end of this archive.
 
         Raises:
-            ArtifactError: The limit is exceeded.
+            ArchiveLimitError: The limit is exceeded.
         """
         self._reserved += self._allowance.reserve(sum(map(len, texts)), self.at.label)
 

@@ -268,6 +268,7 @@ def _open_own(path: Path, flags: int) -> IO[bytes]:
 
 def _not_own(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is not a regular file of the current user, and is not touched",
+        f"{path} is not a regular file of the current user, or has several hard links; "
+        "it is not touched",
         "remove it, or give another file (on a workstation, with --state FILE)",
     )
