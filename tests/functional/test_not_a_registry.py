@@ -92,7 +92,7 @@ def test_a_registry_without_tls(authority: Authority) -> None:
     with web_server(None) as host:
         error = check(host, authority)
     assert "does not speak TLS" in error.problem
-    assert "HTTPS (plain HTTP does not do): juju config ckf-airgap registry=" in error.cure
+    assert "HTTPS (plain HTTP does not work): juju config ckf-airgap registry=" in error.cure
     assert "on a workstation --registry" in error.cure
     assert "not trusted" not in error.problem
 

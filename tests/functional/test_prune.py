@@ -371,7 +371,7 @@ def test_a_record_in_the_place_of_an_archive(one: PruneCase) -> None:
         ("manifests/1.7", ProxyAnswer(200, b"{}", {"Docker-Content-Digest": DIGEST}), "wrong"),
         ("manifests/1.7", ProxyAnswer(200, b" " * 5_000_000), "wrong content"),
         ("manifests/1.7", 403, "forbids this account to read"),
-        ("tags/list", 401, "wants some: for reading"),
+        ("tags/list", 401, "requires some: for reading"),
         ("tags/list", 403, "forbids this account to read"),
         ("tags/list", ProxyAnswer(200, b"<html>"), "has no tags"),
     ],

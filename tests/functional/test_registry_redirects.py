@@ -138,7 +138,7 @@ def test_blobs_and_manifests_in_the_clear(
         refer = _Referring(307, f"HTTP://{plain}", (kind,))
         with proxy(shared_registry, authority, refer) as host:
             case = Front(shared_registry, tmp_path, capsys, host)
-            case.error(f"HTTP://{plain}/v2/{case.place}/kubeflow/", "no address over HTTPS")
+            case.error(f"HTTP://{plain}/v2/{case.place}/kubeflow/", "not an HTTPS address")
             assert heard == []
             # It looks no manifest up; after blobs it goes there, and fails at what answers.
             assert kind == "manifests" or not case.skopeo_pushes(KFAM)

@@ -81,7 +81,7 @@ def test_a_registry_with_an_account(ready: Operator, testbed: Testbed | None) ->
         pytest.skip("this site has no second registry")
     registry = testbed.authenticated_registry
     ready.configure(registry=f"{registry.host}/ckf")
-    assert "refused the credentials, or wants some" in _failure(ready, "push-images")
+    assert "refused the credentials, or requires some" in _failure(ready, "push-images")
     assert registry.username and registry.password
     ready.give_secret(
         "registry-credentials", {"username": registry.username, "password": registry.password}

@@ -197,7 +197,11 @@ def test_a_file_is_fetched(answers: Answers, pauses: list[tuple[int, str | None]
         (_Response.of(404), 1, "answers 404"),
         (_Response.of(503), 5, "answers 503"),
         (_Response.of(302, Location="?x"), 6, "too many redirects"),
-        (_Response.of(302, Location="http://x/y?z"), 1, "not given over HTTPS, but at http://x/y"),
+        (
+            _Response.of(302, Location="http://x/y?z"),
+            1,
+            "not served over HTTPS, but at http://x/y",
+        ),
         (_Response.of(302, Location="https://[::1"), 1, "cannot be fetched"),
         (ProtocolError("gone"), 5, "cannot be fetched"),
         (SSLError("no"), 1, "cannot be fetched"),
@@ -215,6 +219,6 @@ def test_a_file_that_cannot_be_had(
 
 def test_a_file_in_the_clear(answers: Answers) -> None:
     asked = answers(_Response.of(200))
-    with pytest.raises(DownloadError, match="not given over HTTPS"):
+    with pytest.raises(DownloadError, match="not served over HTTPS"):
         small_files.fetch("http://x/here", None, largest=7)
     assert asked == []

@@ -1,6 +1,6 @@
 """Auth files: where ``skopeo login`` and ``docker login`` store accounts.
 
-The format is described in containers-auth.json(5), and for docker's file under ``docker login``.
+The format is described in containers-auth.json(5), and in docker's reference for ``docker login``.
 """
 
 import errno
@@ -20,12 +20,12 @@ from ckf_airgap.files.untrusted_json import parse_object
 from ckf_airgap.images.registry_location import RegistryLocation
 
 LARGEST_FILE = 1024 * 1024
-"""The largest auth file, in bytes."""
+"""The maximum size of an auth file, in bytes."""
 
-_VARIABLE = "REGISTRY_AUTH_FILE"
+_FILE_VARIABLE = "REGISTRY_AUTH_FILE"
 _LOGIN_AGAIN = "skopeo login --authfile FILE HOST, and give that file with --authfile"
 _KEY = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/]*)(?P<path>.*)", re.DOTALL | re.IGNORECASE)
-# Old versions of docker login stored the address of the registry's API.
+# Old versions of docker login stored keys with such a path, the registry's API.
 _API_VERSIONS = ("v1", "v2")
 _ACCOUNT_FIELDS = ("auth", "username", "password", "identitytoken")
 
@@ -33,22 +33,23 @@ _ACCOUNT_FIELDS = ("auth", "username", "password", "identitytoken")
 def read_auth_file(
     path: Path | None, location: RegistryLocation, report: Callable[[str], None] = lambda _: None
 ) -> Credentials | None:
-    """Find the account for a registry that ``skopeo login`` or ``docker login`` stored.
+    """Find the account that ``skopeo login`` or ``docker login`` stored for a registry.
 
     A credential helper for the registry takes precedence, then the entry with the longest path,
     then the credential store for all registries.
 
     Args:
-        path: The file; None for the default files of these tools, searched in order.
+        path: The file; None for the default files of these tools, searched in their order.
         location: The registry prefix.
-        report: Called with a line of text if there are accounts, but none for this registry.
+        report: Called with a line of text if ``path`` or default files with accounts have none for
+            this registry.
 
     Returns:
         The account, or None if no file has one for this registry.
 
     Raises:
-        ConfigurationError: A file is not readable, or its entry for this registry is not an
-            account with a password.
+        ConfigurationError: A file is not readable, its entry for this registry is not an account
+            with a password, or its credential helper fails.
     """
     searched: list[str] = []
     for candidate in [path] if path else _default_paths():
@@ -60,7 +61,8 @@ def read_auth_file(
             return credentials
         if path or file.has_accounts:
             searched.append(file.description(location))
-        if str(candidate) == os.environ.get(_VARIABLE):
+        # If the file that this variable names exists, no other file is searched.
+        if str(candidate) == os.environ.get(_FILE_VARIABLE):
             break
     if searched:
         have = "has" if len(searched) == 1 else "have"
@@ -73,7 +75,7 @@ def _default_paths() -> list[Path]:
     """List the files that the tools search, in their order."""
     environment = os.environ
     home = Path(environment.get("HOME", "/"))
-    named = environment.get(_VARIABLE)
+    named = environment.get(_FILE_VARIABLE)
     runtime = environment.get("XDG_RUNTIME_DIR")
     paths = [
         *([Path(named)] if named else []),
@@ -91,8 +93,8 @@ class _AuthFile:
     Attributes:
         path: The file.
         entries: Accounts, by registry or registry prefix.
-        helpers: Names of credential helpers, by registry.
-        store: The name of the helper for all other registries.
+        helpers: The names of credential helpers, by registry.
+        store: The name of the credential helper for all other registries, if there is one.
     """
 
     path: Path
@@ -118,7 +120,7 @@ class _AuthFile:
         return ask_helper(store, location.host, self.path) if store else None
 
     def description(self, location: RegistryLocation) -> str:
-        """Name the file, and the helper that it has for a registry."""
+        """Return the path of the file, with the helper that it names for a registry."""
         helper = self._helper(location) or self._store(location)
         return f"{self.path} ({helper_program(helper, self.path)})" if helper else str(self.path)
 
@@ -131,7 +133,7 @@ class _AuthFile:
         return None if self._helper_keys(location) else self.store
 
     def _helper_keys(self, location: RegistryLocation) -> list[str]:
-        # Helpers are for whole registries.
+        # A helper is for a whole registry, whatever the path.
         return _matching(self.helpers, RegistryLocation(location.host))
 
 
@@ -180,7 +182,7 @@ def _matching(keys: Iterable[str], location: RegistryLocation) -> list[str]:
 
 
 def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None:
-    """Rank a match by the length of the key's path, then by its form; None for no match."""
+    """Rank a key by the length of its path, then by its form; None if it does not match."""
     match = _KEY.fullmatch(key)
     if match is None or match["host"].lower() != location.host.lower():
         return None
@@ -190,12 +192,12 @@ def _rank(key: str, location: RegistryLocation) -> tuple[int, bool, bool] | None
         return 0, True, not has_scheme
     if f"{location.path}/".startswith(f"{path}/"):
         return path.count("/") + 1, True, not has_scheme
-    # The tools use only the host of an address.
+    # Of a key with a scheme, the tools use only the host.
     return (0, False, not has_scheme) if has_scheme or path in _API_VERSIONS else None
 
 
 def _is_filled(entry: object) -> bool:
-    """Return whether an entry has an account; an empty one says that a helper stores it."""
+    """Return whether an entry has an account. If it is empty, a helper stores the account."""
     if isinstance(entry, dict):
         fields = cast(dict[str, Any], entry)
         return any(fields.get(name) for name in _ACCOUNT_FIELDS)
@@ -219,7 +221,10 @@ def _account_in(entry: object, path: Path) -> Credentials:
 
 
 def _decoded(auth: object) -> Credentials | None:
-    """Decode base64 of ``user:password``; ignore line breaks, as the tools do."""
+    """Decode base64 of ``user:password``; None if it is something else.
+
+    Line breaks are ignored, as by the tools.
+    """
     if not isinstance(auth, str):
         return None
     try:

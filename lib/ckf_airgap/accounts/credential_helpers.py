@@ -1,6 +1,6 @@
 """Credential helpers: programs that store passwords for docker and skopeo.
 
-The protocol is described under "Credential helper protocol" of ``docker login``:
+The protocol is described in docker's reference for ``docker login``, "Credential helper protocol":
 ``docker-credential-NAME get`` reads the registry from its standard input and writes the account
 to its standard output.
 """
@@ -20,12 +20,12 @@ from ckf_airgap.errors import ArtifactError, ConfigurationError
 from ckf_airgap.files.untrusted_json import parse_object
 
 TIMEOUT_SECONDS = 60.0
-"""The time for an answer: somebody may have to unlock the password store."""
+"""How long to wait for an answer: somebody may have to unlock the password store."""
 LARGEST_ANSWER = 64 * 1024
-"""The largest answer of a helper, in bytes."""
+"""The maximum size of a helper's answer, in bytes."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
-# What a helper writes, besides failing, if it has no account for a registry.
+# The output of a helper that fails because it has no account for a registry.
 _NOT_FOUND = b"credentials not found in native keychain"
 # The user name of a secret that is not a password.
 _IDENTITY_TOKEN = "<token>"  # noqa: S105
@@ -61,48 +61,49 @@ def ask_helper(
         name: The helper's name in the auth file.
         host: The registry, with its port.
         origin: The auth file.
-        timeout_seconds: The time for the answer.
+        timeout_seconds: How long to wait for the answer.
 
     Returns:
         The account, or None if the helper has none for this registry.
 
     Raises:
-        ConfigurationError: It cannot be run, fails, or does not answer with an account.
+        ConfigurationError: The name is invalid, or the helper cannot be run, fails, or does not
+            answer with an account.
     """
     program = helper_program(name, origin)
-    who = f"{program}, which {origin} names for {host},"
+    subject = f"{program}, which {origin} names for {host},"
     try:
         status, answer = _run(program, host, timeout_seconds)
     except TimeoutError:
-        problem = f"{who} has not answered within {timeout_seconds:g} s"
+        problem = f"{subject} has not answered within {timeout_seconds:g} s"
         raise ConfigurationError(problem, _try_docker_login(host)) from None
     except OSError as error:
         raise ConfigurationError(
-            f"{who} cannot be run ({error.strerror})",
+            f"{subject} cannot be run ({error.strerror})",
             f"install it in a directory of PATH, or: {_OTHER_FILE}",
         ) from error
     if status and _NOT_FOUND in answer:
         return None
     if status:
-        how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-        raise ConfigurationError(f"{who} has failed ({how})", _try_docker_login(host))
-    return _account_in(answer, who, host)
+        ending = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
+        raise ConfigurationError(f"{subject} has failed ({ending})", _try_docker_login(host))
+    return _account_in(answer, subject, host)
 
 
-def _account_in(answer: bytes, who: str, host: str) -> Credentials | None:
+def _account_in(answer: bytes, subject: str, host: str) -> Credentials | None:
     document: dict[str, Any] = {}
     if len(answer) <= LARGEST_ANSWER:
         with suppress(ArtifactError):
-            document = parse_object(answer, who, "")
+            document = parse_object(answer, subject, "")
     username = document.get("Username")
     if username == _IDENTITY_TOKEN:
         raise ConfigurationError(
-            f"{who} has an identity token, which is not supported",
+            f"{subject} has an identity token, which is not supported",
             f"use an account with a password: {_OTHER_FILE}",
         )
     credentials = Credentials.checked(username, document.get("Secret"))
     if credentials is None:
-        problem = f"{who} does not answer with a user name and a password"
+        problem = f"{subject} does not answer with a user name and a password"
         raise ConfigurationError(problem, _try_docker_login(host))
     return credentials
 
@@ -115,8 +116,8 @@ def _run(program: str, host: str, timeout_seconds: float) -> tuple[int, bytes]:
     """Run a helper; return its exit status and at most ``LARGEST_ANSWER + 1`` bytes of output.
 
     Raises:
-        TimeoutError: It takes too long.
-        OSError: It cannot be run.
+        TimeoutError: The helper takes too long.
+        OSError: The helper cannot be run.
     """
     deadline = time.monotonic() + timeout_seconds
     with subprocess.Popen(
@@ -130,14 +131,14 @@ def _run(program: str, host: str, timeout_seconds: float) -> tuple[int, bytes]:
         try:
             answer = _exchange(process, host.encode(), deadline)
             if len(answer) > LARGEST_ANSWER:
-                # It may wait forever for a reader of the rest.
+                # The helper may wait forever for a reader of the rest.
                 return 0, answer
             return process.wait(max(0.0, deadline - time.monotonic())), answer
         except subprocess.TimeoutExpired:
             raise TimeoutError from None
         finally:
             if process.returncode is None:
-                # Its child processes, too.
+                # Kill its child processes, too.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
 

@@ -15,7 +15,7 @@ class Credentials:
 
     @classmethod
     def checked(cls, username: object, password: object) -> "Credentials | None":
-        """Make an account from values of unknown type; None if no registry could accept it."""
+        """Make an account from values of any type; None if no registry could accept it."""
         if not (isinstance(username, str) and isinstance(password, str)):
             return None
         try:

@@ -1,1 +1,1 @@
-"""The configuration by which container runtimes find original image names in the registry."""
+"""The configuration by which container runtimes find images by original names in the registry."""

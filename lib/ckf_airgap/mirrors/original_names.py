@@ -1,4 +1,4 @@
-"""The original names of an archive's images, and which of them the registry answers to."""
+"""The original names of an archive's images, and which of them the registry can serve."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,31 +37,32 @@ class OriginalNames:
         wanted: Iterable[ImageReference],
         location: RegistryLocation,
     ) -> "OriginalNames":
-        """Find them.
+        """Find the original names.
 
         Args:
-            inventory: The archive.
-            wanted: The images that the charms take.
+            inventory: The content of the archive.
+            wanted: The images that the charms use. They give the original names of images whose
+                names in the archive do not contain the registry.
             location: The registry prefix.
         """
         names = [name for image in inventory.images for name in image.names]
         paths = mirror_paths(names, wanted, location.host)
-        told = {image_path(name) for name in paths}
+        known = {image_path(name) for name in paths}
         unknown = (name for name in names if mirror_path(name) is None)
         return cls(
-            location, paths, tuple(name for name in unknown if image_path(name) not in told)
+            location, paths, tuple(name for name in unknown if image_path(name) not in known)
         )
 
     def require_some(self) -> None:
-        """Refuse an archive without any.
+        """Raise an error if there is no original name.
 
         Raises:
-            ArtifactError: There is nothing that a mirror could be for.
+            ArtifactError: There is none, so a mirror would serve no image.
         """
         if not self.paths:
             raise ArtifactError(
                 "no image of the archive has a name with its original registry",
-                "give the charms that take the images with --charms",
+                "give the charms that use the images with --charms",
             )
 
     @property
@@ -70,21 +71,21 @@ class OriginalNames:
         return tuple(sorted({mirrored_host(path) for path in self.paths.values()}))
 
     def lacking(self, client: RegistryClient) -> dict[ImageReference, str]:
-        """Ask the registry for each name as a mirror does.
+        """Look each name up in the registry, as a container runtime does with a mirror.
 
         Args:
             client: The registry.
 
         Returns:
-            For each name that it does not answer to, why not.
+            The names that the registry cannot serve, each with the reason.
 
         Raises:
             RegistryError: The registry fails.
         """
         with concurrent_requests() as map_requests:
             problems = map_requests(partial(self._problem, client), self.paths)
-            found = zip(self.paths, problems, strict=True)
-            return {name: problem for name, problem in found if problem}
+            by_name = zip(self.paths, problems, strict=True)
+            return {name: problem for name, problem in by_name if problem}
 
     def _problem(self, client: RegistryClient, name: ImageReference) -> str:
         path = self.paths[name]
@@ -95,12 +96,12 @@ class OriginalNames:
             return ""
         if name.digest and client.manifest_digest(repository, path.tag):
             return (
-                "a runtime asks for it by its digest, which the archive has not kept: it has only "
-                f"{self.location.reference(path)}"
+                "a runtime asks for it by its digest, which the archive has not kept: the "
+                f"registry has only {self.location.reference(path)}"
             )
         return f"the registry has no {self.location.reference(path)}: push the archive again"
 
 
 def mirrored_host(path: ImagePath) -> str:
-    """Return the original registry of an image, from where mirrors find it."""
+    """Return the original registry of an image from the path at which mirrors find it."""
     return path.repository.partition("/")[0]

@@ -19,9 +19,9 @@ from ckf_airgap.images.registry_location import RegistryLocation
 
 _CA = "ca.crt"
 _RANCHER_CA = "ckf-airgap-ca.crt"
-_NAME = "ckf-airgap"
-# The characters of host names, repository URLs and file names. None is special in a quoted TOML
-# string.
+_MIRROR_SET_NAME = "ckf-airgap"
+# The characters of host names, repository URLs and file names. No such character is special in a
+# quoted TOML string.
 _TOML_SAFE = re.compile(r"[A-Za-z0-9.:/_\[\]-]+")
 
 
@@ -40,7 +40,7 @@ class MirrorSettings:
     ca: str | None
 
     def repository(self, host: str) -> str:
-        """Return the path in the registry under which an original registry is mirrored."""
+        """Return the path in the registry below which the images of an original registry are."""
         return f"{self.location.path}/{host}".lstrip("/")
 
 
@@ -52,7 +52,7 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
         settings: The input.
 
     Returns:
-        The content of each file, by its path below the directory of the runtime. None contains
+        The content of each file, by its path below the directory of the runtime. No file contains
         credentials.
     """
     for host in settings.hosts:
@@ -126,7 +126,7 @@ def _openshift(settings: MirrorSettings) -> dict[str, str]:
         {
             "apiVersion": "config.openshift.io/v1",
             "kind": kind,
-            "metadata": {"name": _NAME},
+            "metadata": {"name": _MIRROR_SET_NAME},
             "spec": {key: mirrors},
         }
         for kind, key in (

@@ -1,4 +1,4 @@
-"""Checked HTTPS addresses, and addresses in messages without secrets."""
+"""HTTPS addresses: checked before use, and without secrets in messages."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -40,7 +40,7 @@ class Address:
         return cls(url, Origin(parts.hostname, port))
 
     def resolve(self, reference: str) -> "Address":
-        """Resolve the ``Location`` of an answer from this address (RFC 9110, section 10.2.2).
+        """Resolve the ``Location`` of a response from this address (RFC 9110, section 10.2.2).
 
         Raises:
             ValueError: As for ``parse``.

@@ -53,21 +53,22 @@ QUICK_ANSWER = urllib3.Timeout(connect=10, read=60)
 # A registry may process a large blob before it answers.
 SLOW_ANSWER = urllib3.Timeout(connect=10, read=300)
 """The same timeouts for a request with a body."""
-# A body that delivers fewer bytes in so many seconds is too slow.
+# A body is too slow if fewer than _LEAST_PROGRESS bytes of it arrive in _SECONDS_FOR_A_PIECE.
 _LEAST_PROGRESS = 16 * 1024
 _SECONDS_FOR_A_PIECE = 60.0
+# The number of attempts that may time out.
 _SLOW_ATTEMPTS = 3
 _ENDLESS = "the answer does not end"
 _PIECE = 256 * 1024
 _SENT_AT_ONCE = 64 * 1024
-# It logs complete URLs, which may contain tokens, and tracebacks for malformed headers.
+# urllib3 logs complete URLs, which may contain tokens, and tracebacks for malformed headers.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
-# The sockets of answers, which urllib3 does not expose.
+# The sockets of responses, which urllib3 does not expose.
 _sockets: "WeakKeyDictionary[urllib3.BaseHTTPResponse, socket.socket]" = WeakKeyDictionary()
 
 
 class Cause(Enum):
-    """Why a request got no answer."""
+    """Why a request got no response."""
 
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
@@ -96,16 +97,16 @@ CERTIFICATE_FAILURES = {
         "use the name in its certificate, or give it a certificate for this name",
     ),
 }
-"""The problem and the cure for each failure of a certificate."""
+"""The problem and the cure for each cause that concerns a certificate."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that got no answer.
+    """The failure of a request that got no response.
 
     Attributes:
         cause: The kind of failure.
-        detail: The error message.
+        detail: The message of the error that urllib3 raised.
     """
 
     cause: Cause
@@ -171,14 +172,15 @@ class Attempts:
 def retry(
     send: Callable[[], urllib3.BaseHTTPResponse], count: int = ATTEMPTS
 ) -> urllib3.BaseHTTPResponse:
-    """Send a request until its answer is not transient, or no attempts are left.
+    """Send a request until its response is not transient, or no attempts are left.
 
     Args:
         send: Sends the request once.
-        count: The most attempts.
+        count: The maximum number of attempts.
 
     Raises:
-        HTTPError: The last attempt got no answer.
+        HTTPError: The last attempt got no response, or one failed in a way that a retry does not
+            change.
     """
     attempts = Attempts(count)
     while True:
@@ -198,7 +200,7 @@ def retry(
 
 @contextmanager
 def _time_limit(connected: socket.socket, seconds: float) -> Generator[threading.Event]:
-    """Yield an event; after a time, set it and shut the connection down."""
+    """Yield an event; after ``seconds``, set it and shut the connection down."""
     expired = threading.Event()
 
     def end() -> None:
@@ -222,7 +224,7 @@ class HTTPSConnection(_HTTPSConnection):
 
     def request(self, *args: Any, **more: Any) -> None:
         """Send a request."""
-        # The timeout for sending. urllib3 sets the one for the response afterwards.
+        # The timeout for sending. Afterwards, urllib3 sets the timeout for the response.
         self.timeout = _SECONDS_FOR_A_PIECE
         super().request(*args, **more)
 
@@ -263,7 +265,7 @@ class _Pool(urllib3.HTTPSConnectionPool):
 
 
 class Connections:
-    """Connection pools for HTTPS, through the proxy that the environment names for an address."""
+    """Pools of HTTPS connections, direct or through the proxies that the environment sets."""
 
     def __init__(self, ca: str | None, *, count: int = 1) -> None:
         """Create the pools; certificates are always verified.
@@ -292,7 +294,7 @@ class Connections:
 
         Raises:
             ConfigurationError: ``HTTPS_PROXY`` is not the address of a proxy.
-            HTTPError: No answer came.
+            HTTPError: No response came.
         """
         proxy = proxy_for(url, os.environ)
         if proxy not in self._managers:
@@ -301,18 +303,18 @@ class Connections:
         return self._managers[proxy].request(method, url, **more)
 
     def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
-        more: dict[str, Any] = {
+        options: dict[str, Any] = {
             "maxsize": self._count,
             "ssl_context": self._context,
             "retries": False,
             "timeout": SLOW_ANSWER,
         }
         if proxy is None:
-            manager = urllib3.PoolManager(**more)
+            manager = urllib3.PoolManager(**options)
         else:
             # The proxy sees no more than the host's name (RFC 9110, section 9.3.6, "CONNECT").
             account = urllib3.make_headers(proxy_basic_auth=proxy.account or None)
-            manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **more)
+            manager = urllib3.ProxyManager(proxy.url, proxy_headers=account, **options)
         # No pool for http: nothing is sent in the clear.
         pools: dict[str, type[urllib3.HTTPConnectionPool] | type[_Pool]] = {"https": _Pool}
         manager.pool_classes_by_scheme = pools
@@ -320,7 +322,7 @@ class Connections:
 
 
 def proxy_note(url: str) -> str:
-    """Return " through the proxy ..." for a message, or "" if an address needs no proxy."""
+    """Return " through the proxy ..." for a message, or "" if no proxy is used for an address."""
     proxy = proxy_for(url, os.environ)
     return f" through the proxy {proxy}" if proxy else ""
 
@@ -329,7 +331,7 @@ def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     """Read a body from its start, in pieces, without decoding it.
 
     Raises:
-        HTTPError: It breaks off, or arrives too slowly.
+        HTTPError: The body breaks off, or arrives too slowly.
     """
     since, received = time.monotonic(), 0
     while data := _piece(response):
@@ -368,7 +370,7 @@ def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
     """Read at most ``largest`` bytes of a body from its start, and release the connection.
 
     Raises:
-        HTTPError: It breaks off, or arrives too slowly.
+        HTTPError: The body breaks off, or arrives too slowly.
     """
     body = bytearray()
     for piece in pieces(response):
@@ -380,7 +382,7 @@ def read_body(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
 
 
 def release(response: urllib3.BaseHTTPResponse) -> None:
-    """Return a connection to the pool if the body was read to the end, else close it."""
+    """Return the connection to the pool if the body was read to the end, otherwise close it."""
     if response.closed:
         response.release_conn()
     else:
@@ -397,8 +399,8 @@ def pause(failures: int, retry_after: str | None = None) -> None:
 
     Args:
         failures: How many attempts failed before the current one.
-        retry_after: The answer's ``Retry-After`` (RFC 9110, section 10.2.3); only a number of
-            seconds is used.
+        retry_after: The header ``Retry-After`` of the response (RFC 9110, section 10.2.3). Only a
+            number of seconds is used, not a date.
     """
     if retry_after and retry_after.isdecimal():
         time.sleep(min(float(retry_after), _LONGEST_RETRY_AFTER) + random.uniform(0, 1))  # noqa: S311

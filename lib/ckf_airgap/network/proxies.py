@@ -15,10 +15,10 @@ NO_PROXY_CURE = (
     "to reach it directly, add its host to NO_PROXY; for a charm, to no-proxy or juju-no-proxy "
     "of the model (juju model-config)"
 )
-"""The cure if a proxy does not reach a host inside the air gap."""
+"""The cure if a host inside the air gap cannot be reached through the proxy."""
 
-_PROXY = ("HTTPS_PROXY", "https_proxy", "JUJU_CHARM_HTTPS_PROXY")
-_EXCEPTIONS = ("NO_PROXY", "no_proxy", "JUJU_CHARM_NO_PROXY")
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "JUJU_CHARM_HTTPS_PROXY")
+_EXCEPTION_VARIABLES = ("NO_PROXY", "no_proxy", "JUJU_CHARM_NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
         ConfigurationError: ``HTTPS_PROXY`` is not the address of an HTTP or HTTPS proxy.
     """
     text, exceptions = (
-        next(filter(None, map(environment.get, names)), "") for names in (_PROXY, _EXCEPTIONS)
+        next(filter(None, map(environment.get, names)), "")
+        for names in (_PROXY_VARIABLES, _EXCEPTION_VARIABLES)
     )
     parts = urlsplit(url)
     if not text or _is_excepted(parts.hostname or "", parts.port or 443, exceptions):
@@ -68,7 +69,7 @@ def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) ->
             of lightkube (httpx) ignores them.
 
     Raises:
-        ConfigurationError: ``https-proxy`` is not the address of a proxy.
+        ConfigurationError: ``https-proxy`` is not the address of an HTTP or HTTPS proxy.
     """
     entries = str(settings.get("no-proxy") or "").split(",")
     exceptions = ",".join(entry for entry in entries if networks or "/" not in entry)
@@ -106,6 +107,7 @@ def _is_excepted(host: str, port: int, exceptions: str) -> bool:
 def _matches(
     entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int
 ) -> bool:
+    """Return whether an entry of ``NO_PROXY`` is for a host, which may be an IP address."""
     if entry == "*":
         return True
     if address and "/" in entry:

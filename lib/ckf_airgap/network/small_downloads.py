@@ -19,10 +19,11 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
     Args:
         url: Its address.
         ca: PEM certificates of CAs to trust besides those of the system.
-        largest: The most bytes that it may have.
+        largest: The maximum size of the file, in bytes.
 
     Raises:
-        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is not a proxy.
+        ConfigurationError: ``ca`` is not a PEM certificate, or ``HTTPS_PROXY`` is not the
+            address of a proxy.
         DownloadError: The file cannot be fetched, or is too large.
     """
     cure = "check the address, and that its server can be reached"
@@ -34,7 +35,7 @@ def fetch(url: str, ca: str | None, *, largest: int) -> bytes:
         except ValueError:
             shown = without_query(target)
             raise DownloadError(
-                name, f"is not given over HTTPS, but at {shown}", "give the file"
+                name, f"is not served over HTTPS, but at {shown}", "download it, and give its path"
             ) from None
         try:
             response, content = _get(connections, address, largest + 1)

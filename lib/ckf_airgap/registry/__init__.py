@@ -1,1 +1,1 @@
-"""The registry: its HTTP API (OCI Distribution Specification v1.1), and why it refuses."""
+"""The registry: its HTTP API (OCI Distribution Specification v1.1), and its errors."""

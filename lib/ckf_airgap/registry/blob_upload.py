@@ -2,8 +2,8 @@
 
 After a POST that opens the upload, a small blob is sent in one PUT. A larger one is streamed in
 one PATCH, as Docker does, which costs a registry about half as much as chunks; or it is sent in
-chunks, one PATCH each, which can be sent again if the connection breaks. A PUT commits it. A
-method that the registry does not support is not tried again.
+chunks, one PATCH each, which can be sent again if the connection breaks. A PUT commits the blob.
+A method that the registry does not support is not tried again.
 """
 
 import hashlib
@@ -22,9 +22,11 @@ from ckf_airgap.registry.connection import Answer, RegistryConnection
 from ckf_airgap.registry.registry_errors import is_out_of_space
 
 CHUNK_SIZE = 4 * 1024 * 1024
-"""The bytes kept in memory, to send them again if a connection breaks."""
+"""The minimum size of a chunk, in bytes; only the last may be smaller. A chunk is kept in memory,
+to be sent again if the connection breaks.
+"""
 # The responses of a registry, or of a proxy in front of it, to an unsupported method.
-_NOT_THIS_WAY = (400, 405, 411, 413, 415, 416, 501)
+_UNSUPPORTED = (400, 405, 411, 413, 415, 416, 501)
 _ANY_STATUS = tuple(range(200, 600))
 # The responses if the state of an upload is unknown, or cannot be requested.
 _NO_STATE = (400, 404, 405, 416, 501)
@@ -42,7 +44,7 @@ class BlobUpload:
 
     Args:
         connection: The registry.
-        has_blob: Returns whether a repository has the blob of a digest.
+        has_blob: Returns whether a repository (first argument) has the blob of a digest.
     """
 
     def __init__(
@@ -67,14 +69,15 @@ class BlobUpload:
             repository: The repository to send it to.
             pieces: Its bytes.
             before_commit: Called with the blob just before the registry commits it.
-            in_chunks: Whether to prefer chunks for a large blob. If the registry does not support
-                what is preferred, the other is used.
+            in_chunks: Whether to prefer chunks to a stream for a large blob. If the registry turns
+                out not to support the preferred method, the upload fails, and later calls use the
+                other one.
 
         Returns:
             The blob, whose digest the registry has confirmed.
 
         Raises:
-            UploadLostError: The upload failed and cannot be resumed.
+            UploadLostError: The upload failed and cannot be resumed: send the blob again.
         """
         rest = iter(pieces)
         first = _chunk(rest)
@@ -84,10 +87,10 @@ class BlobUpload:
             return self._send_at_once(repository, first, blob)
         location = self._open(repository)
         if self._takes_chunks and (in_chunks or not self._takes_streams):
-            content = _Hashed(chain([first], iter(lambda: _chunk(rest), b"")))
+            content = _HashedPieces(chain([first], iter(lambda: _chunk(rest), b"")))
             location = self._send_chunks(repository, location, content)
         else:
-            content = _Hashed(chain([first], rest))
+            content = _HashedPieces(chain([first], rest))
             location = self._send_stream(repository, location, content)
         before_commit(content.blob)
         return self._close(repository, location, content.blob)
@@ -98,7 +101,11 @@ class BlobUpload:
         self.give_up(self._connection.request("POST", path, expected=(202,)))
 
     def give_up(self, opened: Answer) -> None:
-        """Cancel an upload. A registry that does not support DELETE lets it expire."""
+        """Cancel an upload. A registry that does not support DELETE lets it expire.
+
+        Args:
+            opened: The response that opened the upload.
+        """
         with suppress(RegistryError):
             location = self._location(opened)
             self._connection.request("DELETE", location, expected=_ANY_STATUS, attempts=1)
@@ -116,13 +123,13 @@ class BlobUpload:
             expected=(200, 201, 204, 404),
             about=_path(repository),
         )
-        # 404: unknown, also after the response to a first PUT was lost.
+        # 404: unknown upload. An earlier PUT may have committed it, and its response was lost.
         if answer.status == 404 and not self._has_blob(repository, blob.digest):
             raise self._lost(self._connection.words(answer))
         return blob
 
     def _send_at_once(self, repository: str, data: bytes, blob: Blob) -> Blob:
-        """Send a blob that is in memory, from its start at each attempt."""
+        """Send a blob that is in memory; each attempt sends all of it."""
         attempts = Attempts()
         while True:
             answer = None
@@ -148,10 +155,12 @@ class BlobUpload:
             if self._has_blob(repository, blob.digest):
                 return blob
 
-    def _send_stream(self, repository: str, location: Address, content: "_Hashed") -> Address:
+    def _send_stream(
+        self, repository: str, location: Address, content: "_HashedPieces"
+    ) -> Address:
         """Send a blob of unknown length in one request."""
-        # Another thread may learn meanwhile that this method is not supported.
-        is_tried = self._takes_streams
+        # Another thread may find out in the meantime that this method is not supported.
+        seemed_supported = self._takes_streams
         try:
             answer = self._connection.send(
                 "PATCH",
@@ -166,7 +175,7 @@ class BlobUpload:
             raise self._lost(f" ({self._connection.shown(str(error))})") from error
         if answer.status in (202, 204) and content.is_at_end:
             return self._location(answer)
-        if is_tried and _is_not_this_way(answer):
+        if seemed_supported and _is_unsupported(answer):
             self._takes_streams = False
         elif answer.is_transient:
             https.pause(0, answer.asked_pause)
@@ -174,7 +183,9 @@ class BlobUpload:
             raise self._connection.refused("PATCH", answer, _path(repository))
         raise self._lost(self._connection.words(answer))
 
-    def _send_chunks(self, repository: str, location: Address, content: "_Hashed") -> Address:
+    def _send_chunks(
+        self, repository: str, location: Address, content: "_HashedPieces"
+    ) -> Address:
         for chunk in content:
             offset = content.size - len(chunk)
             try:
@@ -192,15 +203,15 @@ class BlobUpload:
         """Send one chunk; if the connection breaks, resume where the registry stopped."""
         sent = 0
         attempts = Attempts()
-        is_tried = self._takes_chunks
+        seemed_supported = self._takes_chunks
         while True:
             answer = None
-            place = f"{offset + sent}-{offset + len(chunk) - 1}"
+            content_range = f"{offset + sent}-{offset + len(chunk) - 1}"
             try:
                 answer = self._connection.send(
                     "PATCH",
                     location,
-                    headers={"Content-Type": OCTETS, "Content-Range": place},
+                    headers={"Content-Type": OCTETS, "Content-Range": content_range},
                     body=chunk[sent:],
                     about=_path(repository),
                 )
@@ -211,10 +222,10 @@ class BlobUpload:
                     return self._location(answer)
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
                 is_first = not (sent or attempts.failures)
-                if is_first and is_tried and _is_not_this_way(answer):
+                if is_first and seemed_supported and _is_unsupported(answer):
                     self._takes_chunks = False
                     is_lost = True
-                # Bytes that had already arrived are out of order when sent again.
+                # 416: the bytes had already arrived, so they are out of order when sent again.
                 if is_lost or (attempts.failures and answer.status == 416):
                     raise self._lost(self._connection.words(answer))
                 if not answer.is_transient or attempts.is_last:
@@ -239,12 +250,12 @@ class BlobUpload:
     def _lost(self, detail: str) -> UploadLostError:
         return UploadLostError(
             f"registry {self._connection.host} cancelled an upload that was interrupted{detail}",
-            "see that the connection to it is reliable, then run it again: it continues",
+            "check that the connection to it is reliable, then run it again: it continues",
         )
 
 
-class _Hashed:
-    """The pieces of a blob, hashed and counted while they are iterated, which works once."""
+class _HashedPieces:
+    """Hashes and counts the pieces of a blob while they are iterated, which works only once."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -286,16 +297,16 @@ def _with_digest(location: Address, blob: Blob) -> Address:
 
 
 def _received(answer: Answer) -> int:
-    """Read the number of bytes that have arrived from ``Range: 0-N``."""
+    """Read from the header ``Range: 0-N`` how many bytes have arrived."""
     _, _, last = answer.headers.get("Range", "").partition("-")
     # Registries write 0-0 for an empty upload.
     is_number = last.isdecimal() and last.isascii() and len(last) <= _MOST_DIGITS
     return int(last) + 1 if is_number and last != "0" else 0
 
 
-def _is_not_this_way(answer: Answer) -> bool:
-    """Return whether another method of sending may work."""
-    return answer.status in _NOT_THIS_WAY and not is_out_of_space(answer.status, answer.body)
+def _is_unsupported(answer: Answer) -> bool:
+    """Return whether a method of sending is not supported, so that another may work."""
+    return answer.status in _UNSUPPORTED and not is_out_of_space(answer.status, answer.body)
 
 
 def _is_unknown_upload(body: bytes) -> bool:

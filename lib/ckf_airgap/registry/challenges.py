@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-# Each is matched at one offset, in time linear in the match (sections 5.6 and 11.2).
+# The grammar of RFC 9110, sections 5.6 and 11.2. Each pattern is matched at one offset, in time
+# linear in the length of the match.
 _SEPARATORS = re.compile(r"[\s,]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _EQUALS = re.compile(r"\s*=\s*")
@@ -23,7 +24,8 @@ class Challenge:
 
     Attributes:
         scheme: For example ``bearer``, in lower case.
-        parameters: Its parameters, by their names in lower case; the first of each name.
+        parameters: Its parameters, by their names in lower case. If a name is repeated, the first
+            value counts.
     """
 
     scheme: str
@@ -37,7 +39,7 @@ def read_challenges(values: Iterable[str]) -> list[Challenge]:
         values: The values of its fields ``WWW-Authenticate``.
 
     Returns:
-        The challenges in order; of a malformed field, those before the error.
+        The challenges in order. Of a malformed field, only those before the error.
     """
     return [challenge for value in values for challenge in _read(value)]
 
@@ -62,14 +64,14 @@ def _read(value: str) -> Iterator[Challenge]:
         if scheme:
             yield Challenge(scheme, parameters)
         scheme, parameters = name[0].lower(), {}
-        # A token in place of parameters, as in Negotiate: not supported here.
+        # Skip a token68 in place of parameters, as in Negotiate: such schemes are not supported.
         at = _end(_TOKEN68.match(value, name.end()), name.end())
     if scheme:
         yield Challenge(scheme, parameters)
 
 
 def _parameter(value: str, at: int) -> tuple[str, int] | None:
-    """Read the value of a parameter; return it and its end."""
+    """Read the value of a parameter; return it and its end, or None if it is malformed."""
     if quoted := _QUOTED.match(value, at):
         return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
     if bare := _NAME.match(value, at):

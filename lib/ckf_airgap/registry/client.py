@@ -31,13 +31,14 @@ from ckf_airgap.registry.registry_errors import (
 )
 
 _FEW_ATTEMPTS = 4
-# Try to mount from at most so many repositories; stop after so many failed mounts in a row.
+# The number of repositories from which to try to mount one blob.
 _MOUNT_SOURCES = 4
+# After this many failed mounts in a row, no more are tried.
 _MOST_FAILED_MOUNTS = 20
 _MANIFEST_TYPES = f"{DOCKER_MANIFEST}, {OCI_MANIFEST}"
 _ALL_MANIFEST_TYPES = f"{_MANIFEST_TYPES}, {DOCKER_INDEX}, {OCI_INDEX}"
-# Responses that can mean an unsupported media type: 415, or those of registries that try to parse
-# the manifest and do not find a field.
+# Responses that can mean an unsupported media type: 415, or others from registries that try to
+# parse the manifest and do not find a field.
 _TYPE_REFUSED = (400, 406, 415, 422)
 _STORED = (200, 201, 202)
 # Responses that may mean that the tag is immutable.
@@ -52,7 +53,7 @@ class SourceBlobMissingError(UploadLostError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest to publish.
+    """A manifest or an index.
 
     Attributes:
         media_type: Its media type.
@@ -84,15 +85,16 @@ class Published:
 class RegistryClient:
     """One registry.
 
-    Every method raises RegistryError if the registry fails, or refuses and does not return the
-    refusal. Requests are retried a few times after transient failures (connection lost, 429,
-    5xx), with exponential backoff and jitter.
+    Every method raises RegistryError if the registry fails. If the registry refuses a request, a
+    method raises RegistryError unless its return value tells the refusal. Requests are retried a
+    few times after transient failures (connection lost, 429, 5xx), with exponential backoff and
+    jitter.
     """
 
     def __init__(
         self, host: str, *, ca: str | None = None, credentials: Credentials | None = None
     ) -> None:
-        """Prepare the connection; nothing is sent yet.
+        """Store the arguments; nothing is sent yet.
 
         Args:
             host: ``host[:port]``. Always HTTPS.
@@ -145,10 +147,10 @@ class RegistryClient:
         return answer.status in (200, 404)
 
     def manifest_digest(self, repository: str, tag: str) -> str | None:
-        """Look up a tag.
+        """Look up a manifest by tag or digest.
 
         Returns:
-            The digest of its manifest, or None if there is no such tag.
+            The digest of the manifest, or None if there is no such tag or digest.
         """
         path = f"/v2/{repository}/manifests/{tag}"
         headers = {"Accept": _MANIFEST_TYPES}
@@ -162,7 +164,7 @@ class RegistryClient:
         return from_header or sha256_of(answer.body)
 
     def repositories(self) -> tuple[tuple[str, ...], str]:
-        """List all repositories, or give the reason why not (``listings.list_repositories``)."""
+        """List all repositories, or say why that is impossible; see ``list_repositories``."""
         return list_repositories(self._connection)
 
     def tags(self, repository: str) -> tuple[str, ...]:
@@ -196,10 +198,10 @@ class RegistryClient:
         return answer.body if answer.status == 200 and len(answer.body) < LARGEST_BODY else None
 
     def stored_manifest(self, repository: str, reference: str) -> Manifest | None:
-        """Read the manifest or the index of a tag or a digest.
+        """Read a manifest or an index by tag or digest.
 
         Returns:
-            Its media type and its bytes; None if there is nothing.
+            The manifest or the index; None if it does not exist.
 
         Raises:
             UnreadableError: It is damaged, or larger than ``LARGEST_BODY``.
@@ -211,19 +213,19 @@ class RegistryClient:
             return None
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
         manifest = Manifest(media_type, answer.body)
-        asked = reference if is_digest(reference) else None
-        told = asked or _digest_in(answer.headers.get("Docker-Content-Digest"))
-        # A body that was cut has another digest as well.
-        if manifest.digest != (told or manifest.digest) or len(answer.body) >= LARGEST_BODY:
-            raise self._wrong_content(repository, told or reference)
+        requested = reference if is_digest(reference) else None
+        expected = requested or _digest_in(answer.headers.get("Docker-Content-Digest"))
+        # A truncated body has a wrong digest, too. Without an expected one, only its size tells.
+        if manifest.digest != (expected or manifest.digest) or len(answer.body) >= LARGEST_BODY:
+            raise self._wrong_content(repository, expected or reference)
         return manifest
 
     def delete_manifest(self, repository: str, digest: str) -> None:
-        """Delete a manifest with all of its tags (``deletion.delete_manifest``)."""
+        """Delete a manifest with all of its tags; see ``deletion.delete_manifest``."""
         delete_manifest(self._connection, repository, digest)
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete a tag alone; return whether the registry supports that."""
+        """Delete a tag but not its manifest; return whether the registry supports that."""
         return delete_tag(self._connection, repository, tag)
 
     def restore(self, repository: str, reference: str, manifest: Manifest) -> None:
@@ -250,14 +252,14 @@ class RegistryClient:
             repository: The repository to send it to.
             pieces: Its bytes.
             before_commit: Called with the blob just before the registry commits it.
-            in_chunks: Whether to send a large blob in chunks, which can be sent again if the
+            in_chunks: Whether to prefer chunks for a large blob: they can be sent again if the
                 connection breaks.
 
         Returns:
             The blob, whose digest the registry has confirmed.
 
         Raises:
-            UploadLostError: The upload failed and cannot be resumed.
+            UploadLostError: The upload failed and cannot be resumed: upload the blob again.
         """
         return self._upload.send(repository, pieces, before_commit, in_chunks=in_chunks)
 
@@ -268,28 +270,29 @@ class RegistryClient:
 
         Args:
             blob: The blob.
-            sources: Repositories that have it, or have had it.
+            sources: Repositories that have the blob, or had it.
             target: The repository to copy it to.
             mounts: Whether to try to mount it.
 
         Raises:
             SourceBlobMissingError: None of the sources has the blob any longer.
+            UnreadableError: A source returned other content than the blob.
             UploadLostError: The download or the upload broke off.
         """
-        may_be_there = target in sources
-        if may_be_there and self.has_blob(target, blob.digest):
+        target_may_have_it = target in sources
+        if target_may_have_it and self.has_blob(target, blob.digest):
             return
         if mounts and any(
             self.mount_blob(blob, source, target) for source in sources[:_MOUNT_SOURCES]
         ):
             return
-        if not may_be_there and self.has_blob(target, blob.digest):
+        if not target_may_have_it and self.has_blob(target, blob.digest):
             return
         for source in sources:
             try:
                 pieces = self._download(source, blob)
                 copied = self.upload_blob(target, pieces, in_chunks=True)
-            except _NotThereError:
+            except _NotDownloadableError:
                 continue
             if copied == blob:
                 return
@@ -312,13 +315,15 @@ class RegistryClient:
 
         Raises:
             MissingBlobError: The registry lacks a blob of the image.
-            RefusedError: It accepts none of the manifests, or the tag is immutable and points to
-                another image.
+            RefusedError: The registry accepts none of the manifests, or the tag is immutable and
+                points to another image.
         """
         present = self.manifest_digest(repository, tag)
         if present and present in {manifest.digest for manifest in manifests}:
             return Published(present, is_new=False)
-        candidates = [each for each in manifests if each.media_type not in self._refused_types]
+        candidates = [
+            manifest for manifest in manifests if manifest.media_type not in self._refused_types
+        ]
         refusal: RegistryError | None = None
         for manifest in candidates or manifests:
             refusal = self._put(repository, tag, manifest, present)
@@ -360,7 +365,11 @@ class RegistryClient:
     def _require_stored(
         self, repository: str, tag: str, digest: str, look_up: Callable[[str, str], str | None]
     ) -> None:
-        """Read back the manifest that the registry confirmed."""
+        """Read back the manifest that the registry confirmed.
+
+        Raises:
+            RegistryError: The registry returns another manifest or none.
+        """
         attempts = Attempts(_FEW_ATTEMPTS)
         # With several servers on shared storage, one may not yet see what another has stored.
         while (stored := look_up(repository, tag)) != digest:
@@ -382,6 +391,9 @@ class RegistryClient:
 
         Returns:
             Whether the blob was mounted; False after an error. Many registries never mount.
+
+        Raises:
+            NoSpaceError: The registry is out of space.
         """
         if source == target or self._failed_mounts >= _MOST_FAILED_MOUNTS:
             return False
@@ -415,10 +427,10 @@ class RegistryClient:
             while True:
                 with self._connection.stream(path) as (answer, pieces):
                     if answer.status == 200:
-                        yield from self._checked_pieces(pieces, repository, blob)
+                        yield from self._limited_pieces(pieces, repository, blob)
                         return
                     if not answer.is_transient:
-                        raise _NotThereError
+                        raise _NotDownloadableError
                     if attempts.is_last:
                         raise self._connection.refused("GET", answer, path)
                 attempts.wait(answer.asked_pause)
@@ -429,9 +441,10 @@ class RegistryClient:
                 "check the network connection, then push again",
             ) from error
 
-    def _checked_pieces(
+    def _limited_pieces(
         self, pieces: Iterator[bytes], repository: str, blob: Blob
     ) -> Iterator[bytes]:
+        """Yield the pieces; raise UnreadableError if there are more bytes than the blob has."""
         size = 0
         for piece in pieces:
             yield piece
@@ -440,7 +453,7 @@ class RegistryClient:
                 raise self._wrong_content(repository, blob.digest)
 
 
-class _NotThereError(Exception):
+class _NotDownloadableError(Exception):
     """A blob cannot be downloaded from a repository."""
 
 

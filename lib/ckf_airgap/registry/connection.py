@@ -20,21 +20,22 @@ from ckf_airgap.registry.challenges import read_challenges
 from ckf_airgap.registry.registry_errors import RefusedError
 
 LARGEST_BODY = 4 * 1024 * 1024
-"""The maximum size of a response that is read, in bytes: no manifest is larger."""
+"""How much of a response is read, in bytes: no manifest is larger."""
 LARGEST_DOCUMENT = 1024 * 1024
 """The maximum size of other JSON documents, in bytes: parsed, they take some 30 times the memory.
 """
-# More than the threads that send at a time.
+# More connections than there are threads that send at the same time.
 _CONNECTIONS = 12
 _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/(?P<reference>[^/]*)(?:/.*)?", re.DOTALL
 )
-_READING = ("GET", "HEAD")
-_PUSHING = "pull,push"
-_DELETING = "pull,delete"
-_TASKS = {_PUSHING: "pushing to", _DELETING: "deleting in"}
-_LIST = "/tags/list"
-_CATALOG = "registry:catalog:*"
+_READING_METHODS = ("GET", "HEAD")
+# The actions of token scopes, and their names in messages.
+_PUSH_ACTIONS = "pull,push"
+_DELETE_ACTIONS = "pull,delete"
+_TASK_OF_ACTIONS = {_PUSH_ACTIONS: "pushing to", _DELETE_ACTIONS: "deleting in"}
+_TAG_LIST = "/tags/list"
+_CATALOG_SCOPE = "registry:catalog:*"
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class Answer:
 
     @property
     def asked_pause(self) -> str | None:
-        """The ``Retry-After`` of the response: seconds or a date; None without one."""
+        """The header ``Retry-After`` of the response, seconds or a date; None if it has none."""
         return self.headers.get("Retry-After")
 
 
-class _NoAnswerThereError(HTTPError):
+class _RedirectTargetError(HTTPError):
     """No response came from the target of a redirect."""
 
     def __init__(self, address: Address, error: HTTPError) -> None:
@@ -78,7 +79,8 @@ class _NoAnswerThereError(HTTPError):
 class RegistryConnection:
     """One registry, always over HTTPS.
 
-    Every method raises RegistryError if the registry fails, unless it documents HTTPError.
+    Every method that sends a request raises RegistryError if the registry fails. ``send`` and
+    ``stream`` raise HTTPError if no response comes; ``give_up`` turns it into a RegistryError.
     """
 
     def __init__(self, host: str, *, ca: str | None, credentials: Credentials | None) -> None:
@@ -108,7 +110,8 @@ class RegistryConnection:
 
         Args:
             answer: The response.
-            what: What the registry did, for the message about a response without an address.
+            what: What the registry did, for example ``opened an upload``; for the message about a
+                response without an address.
 
         Raises:
             RegistryError: The response names no address, or one that is not HTTPS.
@@ -129,8 +132,8 @@ class RegistryConnection:
         except ValueError:
             place = self.shown(without_query(location))
             raise RegistryError(
-                f"registry {self.host} refers to {place!r}, where nothing is sent: it is no "
-                "address over HTTPS",
+                f"registry {self.host} refers to {place!r}, where nothing is sent because it is "
+                "not an HTTPS address",
                 refusals.ADDRESS_CURE,
             ) from None
 
@@ -151,14 +154,15 @@ class RegistryConnection:
         Args:
             method: The method.
             path: A path of the API, or an address that the registry gave.
-            expected: The statuses of responses to return; others raise an error.
-            headers: More headers than those of every request.
+            expected: The statuses of responses to return; any other raises an error.
+            headers: Headers in addition to those of every request.
             body: The body.
             anonymous: Whether to leave the account out.
             attempts: The maximum number of attempts.
-            about: The path of the API to which an address belongs, which names the repository.
+            about: If ``path`` is an address, the path of the API that it was given for: it names
+                the repository.
         """
-        patience = Attempts(attempts)
+        attempts_made = Attempts(attempts)
         while True:
             answer = None
             try:
@@ -166,13 +170,13 @@ class RegistryConnection:
                     method, path, headers=headers, body=body, anonymous=anonymous, about=about
                 )
             except HTTPError as error:
-                self.give_up(error, patience, path)
+                self.give_up(error, attempts_made, path)
             else:
                 if answer.status in expected:
                     return answer
-                if not answer.is_transient or patience.is_last:
+                if not answer.is_transient or attempts_made.is_last:
                     raise self.refused(method, answer, about or path)
-            patience.wait(answer and answer.asked_pause)
+            attempts_made.wait(answer and answer.asked_pause)
 
     def send(
         self,
@@ -184,12 +188,13 @@ class RegistryConnection:
         anonymous: bool = False,
         about: str = "",
     ) -> Answer:
-        """Send a request, and again with credentials after a challenge.
+        """Send a request; after a challenge, send it again with credentials.
 
         The arguments are those of ``request``; a body in pieces can be sent only once.
 
         Raises:
             HTTPError: No response came.
+            RegistryError: No token was given, or a redirect cannot be followed.
         """
         sent = self._sent(method, path, headers, body, anonymous=anonymous, about=about)
         with sent as (address, response):
@@ -199,11 +204,12 @@ class RegistryConnection:
 
     @contextmanager
     def stream(self, path: str) -> Generator[tuple[Answer, Iterator[bytes]]]:
-        """Read a large body; return the head of the response and the pieces.
+        """Send a GET for a large body; yield the response without its body, and the body's pieces.
 
         Raises:
-            HTTPError: No response came, or the body ends early, which iterating over the pieces
-                raises.
+            HTTPError: No response came. Iterating over the pieces raises it if the body is cut
+                off.
+            RegistryError: As for ``send``.
         """
         with self._sent("GET", path) as (address, response):
             answer = Answer(response.status, response.headers, address)
@@ -225,7 +231,7 @@ class RegistryConnection:
             path: The path of the request.
             server: The address of the token server, if the request went there.
         """
-        if isinstance(error, _NoAnswerThereError):
+        if isinstance(error, _RedirectTargetError):
             path, error = error.address, error.error
         failure = https.Failure.of(error)
         failure = replace(failure, detail=self.shown(failure.detail))
@@ -236,9 +242,9 @@ class RegistryConnection:
         is_unknown = is_elsewhere and origin not in self._reached
         if is_over or (is_unknown and attempts.failures):
             elsewhere = self.shown(str(path) if is_elsewhere else without_query(server))
-            asked = path.url if isinstance(path, Address) else server or self._base.url
-            way = https.proxy_note(asked)
-            raise refusals.failed(self.host, failure, elsewhere, way) from error
+            url = path.url if isinstance(path, Address) else server or self._base.url
+            proxy = https.proxy_note(url)
+            raise refusals.failed(self.host, failure, elsewhere, proxy) from error
 
     def refused(
         self, method: str, answer: Answer, path: str | Address, *, present: str = ""
@@ -249,30 +255,31 @@ class RegistryConnection:
             method: The method of the request.
             answer: The response.
             path: The path of the request.
-            present: The digest that the tag of the request has now; empty if there is no such tag.
+            present: The digest that the tag of the request points to now; empty if unknown or if
+                there is no such tag.
         """
-        asked = unquote(urlsplit(path.url if isinstance(path, Address) else path).path)
-        match = _REPOSITORY.fullmatch(asked)
+        api_path = unquote(urlsplit(path.url if isinstance(path, Address) else path).path)
+        match = _REPOSITORY.fullmatch(api_path)
         request = refusals.Request(
             self.host,
             method,
             match["name"] if match else "",
-            match["reference"] if match and "/manifests/" in asked else "",
+            match["reference"] if match and "/manifests/" in api_path else "",
             present,
             "" if answer.address.origin == self._base.origin else self.shown(str(answer.address)),
-            is_listing=asked.endswith(_LIST),
+            is_listing=api_path.endswith(_TAG_LIST),
         )
         return refusals.refusal(request, answer.status, answer.body, self.words(answer))
 
     def words(self, answer: Answer) -> str:
-        """Return the registry's own message in brackets; empty if it contains a secret."""
+        """Return the registry's own message in parentheses; empty if it contains a secret."""
         words = refusals.words_in(answer.body)
         if not words or self._authentication.tells_secret(words):
             return ""
         return f" ({words})"
 
     def shown(self, text: str) -> str:
-        """Return a server's text for a message, or nothing if it contains a secret."""
+        """Return a server's text for a message, shortened; if it has a secret, only a note."""
         return self._authentication.shown(text)
 
     @contextmanager
@@ -286,21 +293,21 @@ class RegistryConnection:
         anonymous: bool = False,
         about: str = "",
     ) -> Generator[tuple[Address, urllib3.BaseHTTPResponse]]:
-        """Send a request, and follow redirects (RFC 9110, section 15.4)."""
+        """Send a request, and follow the redirects of GET and HEAD (RFC 9110, section 15.4)."""
         address = path if isinstance(path, Address) else self.address(path)
         authentication = self._anonymous if anonymous else self._authentication
         scopes = _scopes(method, about or address.url, is_anonymous=anonymous)
-        for number in range(https.MOST_REDIRECTS + 1):
+        for redirects in range(https.MOST_REDIRECTS + 1):
             # Other addresses, such as storage, get no credentials.
-            shown = authentication if address.origin == self._base.origin else None
+            allowed = authentication if address.origin == self._base.origin else None
             try:
-                response = self._ask(method, address, headers, body, shown, scopes)
+                response = self._ask(method, address, headers, body, allowed, scopes)
             except HTTPError as error:
-                if not number:
+                if not redirects:
                     raise
-                raise _NoAnswerThereError(address, error) from error
+                raise _RedirectTargetError(address, error) from error
             try:
-                is_redirect = method in _READING and response.status in https.REDIRECTS
+                is_redirect = method in _READING_METHODS and response.status in https.REDIRECTS
                 if not is_redirect:
                     yield address, response
                     return
@@ -311,7 +318,7 @@ class RegistryConnection:
                 https.release(response)
         raise RegistryError(
             f"registry {self.host} redirects without end",
-            "look into the configuration of the registry, or of the proxy in front of it",
+            "check the configuration of the registry, or of the proxy in front of it",
         )
 
     def _ask(
@@ -326,12 +333,12 @@ class RegistryConnection:
         # A body in pieces cannot be sent a second time.
         tries = 2 if body is None or isinstance(body, bytes) else 1
         # The request that closes an upload has no body, but may take the registry a long time.
-        is_quick = method in (*_READING, "DELETE")
+        is_quick = method in (*_READING_METHODS, "DELETE")
         while True:
             tries -= 1
             authorization = None
             if authentication:
-                is_listing = address.url.endswith(_LIST)
+                is_listing = address.url.endswith(_TAG_LIST)
                 authorization = _header(authentication, scopes, is_listing=is_listing)
             own_headers = dict(https.HEADERS)
             if authorization:
@@ -359,28 +366,28 @@ class RegistryConnection:
             https.read_body(response, LARGEST_BODY)
 
     def _fetch(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Send a request to the token server, and follow redirects."""
-        patience = Attempts()
+        """Send a request to the token server; retry it, and follow redirects."""
+        attempts = Attempts()
         while True:
-            asked = None
+            retry_after = None
             try:
-                status, body, asked = self._fetch_once(url, headers)
+                status, body, retry_after = self._fetch_once(url, headers)
             except HTTPError as error:
-                self.give_up(error, patience, server=url)
+                self.give_up(error, attempts, server=url)
             else:
-                if not https.is_transient(status) or patience.is_last:
+                if not https.is_transient(status) or attempts.is_last:
                     return status, body
-            patience.wait(asked)
+            attempts.wait(retry_after)
 
     def _fetch_once(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
         try:
             first = address = Address.parse(url)
             for _ in range(https.MOST_REDIRECTS + 1):
-                shown = headers if address.origin == first.origin else {}
+                allowed = headers if address.origin == first.origin else {}
                 response = self._connections.request(
                     "GET",
                     address.url,
-                    headers={**https.HEADERS, **shown},
+                    headers={**https.HEADERS, **allowed},
                     preload_content=False,
                     redirect=False,
                     timeout=https.QUICK_ANSWER,
@@ -395,7 +402,7 @@ class RegistryConnection:
             problem = "redirects to an address that is not HTTPS"
         raise RegistryError(
             f"the token server of registry {self.host} {problem}",
-            "look into the configuration of its token service (realm)",
+            "check the configuration of its token service (realm)",
         )
 
 
@@ -405,17 +412,18 @@ def _header(
     """Return the authorization header of a request.
 
     Raises:
-        RefusedError: The token server refuses a token for a repository.
-        CredentialsError: It refuses any other token.
-        RegistryError: It fails.
+        RefusedError: The token server refuses a token for pushing to, deleting in or listing a
+            repository.
+        CredentialsError: The token server refuses any other token.
+        RegistryError: The token server fails.
     """
     try:
         return authentication.header(scopes)
     except CredentialsError as error:
         _, repository, actions = scopes[0].split(":") if scopes else ("", "", "")
-        if actions not in _TASKS:
+        if actions not in _TASK_OF_ACTIONS:
             raise
-        task = "reading" if is_listing else _TASKS[actions]
+        task = "reading" if is_listing else _TASK_OF_ACTIONS[actions]
         cure = READING_CURE if is_listing else error.cure
         raise RefusedError(f"{error.problem}: for {task} {repository}", cure) from error
 
@@ -424,12 +432,12 @@ def _scopes(method: str, url: str, *, is_anonymous: bool) -> tuple[str, ...]:
     """Return the token scopes of a request ("Token Scope Documentation")."""
     parts = urlsplit(url)
     if parts.path == "/v2/_catalog":
-        return (_CATALOG,)
+        return (_CATALOG_SCOPE,)
     match = _REPOSITORY.fullmatch(parts.path)
     if match is None:
         return ()
     is_deletion = method == "DELETE" and "/manifests/" in parts.path
-    actions = "pull" if is_anonymous else _DELETING if is_deletion else _PUSHING
+    actions = "pull" if is_anonymous else _DELETE_ACTIONS if is_deletion else _PUSH_ACTIONS
     sources = parse_qs(parts.query).get("from", [])
     return (
         f"repository:{match['name']}:{actions}",

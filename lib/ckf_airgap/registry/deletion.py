@@ -34,7 +34,7 @@ def delete_tag(connection: RegistryConnection, repository: str, tag: str) -> boo
         tag: The tag.
 
     Returns:
-        Whether the registry supports that.
+        Whether the registry supports that. If so, the tag is gone.
 
     Raises:
         DeletionDisabledError: The registry does not allow deletion.
@@ -59,11 +59,11 @@ def restore_manifest(
         connection: The registry.
         repository: The repository.
         reference: The digest or the tag.
-        media_type: Its media type.
-        content: Its bytes.
+        media_type: The manifest's media type.
+        content: The manifest's bytes.
 
     Raises:
-        RegistryError: The registry fails or refuses it.
+        RegistryError: The registry fails or refuses the manifest.
     """
     connection.request(
         "PUT",

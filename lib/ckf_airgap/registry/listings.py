@@ -11,13 +11,13 @@ from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.connection import LARGEST_DOCUMENT, Answer, RegistryConnection
 from ckf_airgap.registry.registry_errors import UnreadableError
 
-# More than any registry of releases has: a limit for pages that never end.
+# More names than any registry of releases has. Limits a list whose pages never end.
 _MOST_NAMES = 200_000
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-# RFC 8288: the address of the next page.
+# The address of the next page, in the header Link (RFC 8288).
 _NEXT = re.compile(r'<([^>]*)>[^,]*;\s*rel="?next"?')
-# The registry has no catalog, or the account may not read it.
-_NO_CATALOG = (401, 403, 404, 405, 501)
+# Responses that mean: there is no such list, or the account may not read it.
+_NO_LIST = (401, 403, 404, 405, 501)
 
 
 def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], str]:
@@ -30,7 +30,7 @@ def list_repositories(connection: RegistryConnection) -> tuple[tuple[str, ...], 
         The names, and the reason why there is no catalog. At least one of the two is empty.
 
     Raises:
-        RegistryError: The registry fails, or its catalog cannot be read.
+        RegistryError: The registry fails, or its catalog is damaged or too long.
     """
     try:
         return _listed(connection, "/v2/_catalog", "repositories", is_repository), ""
@@ -51,7 +51,7 @@ def list_tags(connection: RegistryConnection, repository: str) -> tuple[str, ...
         Its tags; empty if there is no such repository.
 
     Raises:
-        RegistryError: The registry fails or refuses, or its list cannot be read.
+        RegistryError: The registry fails or refuses, or its list is damaged or too long.
     """
     path = f"/v2/{repository}/tags/list"
     try:
@@ -63,6 +63,8 @@ def list_tags(connection: RegistryConnection, repository: str) -> tuple[str, ...
 
 
 class _NoListError(Exception):
+    """The registry has no such list, or refuses to return it."""
+
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
@@ -72,12 +74,12 @@ class _NoListError(Exception):
 def _listed(
     connection: RegistryConnection, path: str, key: str, is_name: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    # Request no page size: some registries cut the list at that size without a link to the next
-    # page.
+    # Do not request a page size: some registries then cut the list at that size, without a link to
+    # the next page.
     found: dict[str, None] = {}
     next_path = path
     while next_path:
-        answer = connection.request("GET", next_path, expected=(200, *_NO_CATALOG))
+        answer = connection.request("GET", next_path, expected=(200, *_NO_LIST))
         if answer.status != 200:
             raise _NoListError(answer)
         before = len(found)
@@ -107,7 +109,7 @@ def _next_page(answer: Answer, path: str) -> str:
     if not found:
         return ""
     parts = urlsplit(urljoin(path, found[1]))
-    # The connection has already refused addresses without HTTPS.
+    # Scheme and host are dropped: the connection sends every path to this registry, over HTTPS.
     return f"{parts.path}?{parts.query}" if parts.path.startswith("/v2/") else ""
 
 

@@ -15,19 +15,19 @@ from ckf_airgap.registry.authentication import (
     CredentialsError,
 )
 
-# In words, or as the distribution project's registry writes errno(3) 28 and 122.
+# In words, or as the distribution project's registry writes ENOSPC (28) and EDQUOT (122).
 _FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
-_LONGEST_WORDS = 300
-_TOO_LARGE_TO_BE_WORDS = 64 * 1024
+_LONGEST_MESSAGE = 300
+_LARGEST_ERROR_BODY = 64 * 1024
 _IMMUTABLE = re.compile(r"immutable|overwrit|already exists|cannot be (?:changed|updated)", re.I)
 
 
 class RefusedError(RegistryError):
-    """The registry refuses something in one repository; others may work."""
+    """The registry refuses something in one repository; other repositories may work."""
 
 
 class UnreadableError(RegistryError):
-    """An answer about one repository is damaged or too large; others may work."""
+    """A response about one repository is damaged or too large; other repositories may work."""
 
 
 class TagTakenError(RefusedError):
@@ -55,9 +55,9 @@ class Request:
         method: The method of the request.
         repository: The repository of the request; empty if it has none.
         tag: The tag or the digest of a manifest, or empty.
-        present: The digest of the manifest of the tag, or empty.
+        present: The digest that the tag points to now; empty if unknown or if there is none.
         elsewhere: The address that answered, if it is not the registry; otherwise empty.
-        is_listing: Whether it was to list the tags of the repository.
+        is_listing: Whether the request lists the tags of the repository.
     """
 
     host: str
@@ -76,12 +76,12 @@ class Request:
 
     @property
     def is_reading(self) -> bool:
-        """Whether it was to read a manifest or a list of tags."""
+        """Whether the request reads a manifest or a list of tags."""
         return self.method == "GET" and (bool(self.tag) or self.is_listing)
 
     @property
     def is_deletion(self) -> bool:
-        """Whether it was to delete a manifest or a tag."""
+        """Whether the request deletes a manifest or a tag."""
         return self.method == "DELETE" and bool(self.tag)
 
 
@@ -92,10 +92,10 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         request: The request.
         status: The status of the response.
         body: The body of the response.
-        words: The registry's own message in brackets, if it may be shown.
+        words: The registry's own message in parentheses; empty if it must not be shown.
 
     Returns:
-        The error; RefusedError if it concerns only the repository.
+        The error; RefusedError if it concerns only the repository of the request.
     """
     registry = f"registry {request.host}"
     if request.elsewhere:
@@ -110,11 +110,13 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
     if b"BLOB_UNKNOWN" in body and request.method == "PUT":
         return MissingBlobError(f"{registry} {_LOST_BLOB[0]}{words}", _LOST_BLOB[1])
     if not request.repository:
-        problem, cure = _GENERAL.get(status, (f"answered {status} to {request.method}", _LOG))
+        problem, cure = _REGISTRY_PROBLEMS.get(
+            status, (f"answered {status} to {request.method}", _LOG)
+        )
         kind = CredentialsError if status == 401 else RegistryError
         return kind(f"{registry} {problem}{words}", cure)
     if request.tag and request.method == "PUT" and _is_taken(request, status, words):
-        present = f", which stands for {request.present}" if request.present else ""
+        present = f", which points to {request.present}" if request.present else ""
         return TagTakenError(
             f"{registry} does not let the tag {request.place} be changed{present}: it is "
             f"immutable{words}",
@@ -122,7 +124,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         )
     if request.is_deletion and (status in (405, 501) or b"UNSUPPORTED" in body):
         return DeletionDisabledError(f"{registry} {_NO_DELETION[0]}{words}", _NO_DELETION[1])
-    known = _known(request).get(status)
+    known = _problems(request).get(status)
     if known is None:
         problem = f"answered {status} to {request.method} for {request.place}"
         kind = RegistryError if status >= 500 else RefusedError
@@ -132,14 +134,15 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
     return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
 
 
-def _known(request: Request) -> Mapping[int, tuple[str, str]]:
+def _problems(request: Request) -> Mapping[int, tuple[str, str]]:
+    """Return the problem and the cure for each status."""
     if request.is_deletion:
-        return _OF_A_DELETION
-    return {**_OF_A_REPOSITORY, **_OF_A_READING} if request.is_reading else _OF_A_REPOSITORY
+        return _DELETION_PROBLEMS
+    return {**_PUSH_PROBLEMS, **_READ_PROBLEMS} if request.is_reading else _PUSH_PROBLEMS
 
 
 def wrong_content(host: str, repository: str, digest: str) -> UnreadableError:
-    """Return the error for content with another digest, or of more bytes than are read.
+    """Return the error for content that has a wrong digest, or is larger than what is read.
 
     Args:
         host: The registry.
@@ -159,9 +162,9 @@ def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = ""
         host: The registry.
         failure: The failure.
         elsewhere: The address of the request, if it is not the registry; otherwise empty.
-        way: The proxy of the request, in words; otherwise empty.
+        way: `` through the proxy ...``, from ``https.proxy_note``; empty without a proxy.
     """
-    problem, cure = _FAILURES[failure.cause]
+    problem, cure = _FAILURE_PROBLEMS[failure.cause]
     if way:
         cure = NO_PROXY_CURE
     elif elsewhere and failure.cause not in https.CERTIFICATE_FAILURES:
@@ -182,9 +185,9 @@ def words_in(body: bytes) -> str:
         body: The body of the response, of any content.
 
     Returns:
-        One line of at most ``_LONGEST_WORDS`` characters; empty if there is no message.
+        One line of at most ``_LONGEST_MESSAGE`` characters; empty if there is no message.
     """
-    if len(body) > _TOO_LARGE_TO_BE_WORDS:
+    if len(body) > _LARGEST_ERROR_BODY:
         return ""
     try:
         first = cast(dict[str, Any], json.loads(body)["errors"][0])
@@ -192,14 +195,17 @@ def words_in(body: bytes) -> str:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return ""
     text = " ".join(str(part) for part in parts)
-    return printable(" ".join(text.split()))[:_LONGEST_WORDS]
+    return printable(" ".join(text.split()))[:_LONGEST_MESSAGE]
 
 
 def _full(status: int, body: bytes) -> tuple[str, str] | None:
-    """Return the error for a full disk or a quota, which registries report in several ways."""
+    """Return the problem and the cure if a disk is full or a quota used up, otherwise None.
+
+    Registries report this in several ways.
+    """
     if status < 400 or status in _NOT_FOR_SPACE:
         return None
-    start = body[:_TOO_LARGE_TO_BE_WORDS].lower()
+    start = body[:_LARGEST_ERROR_BODY].lower()
     if _FULL_DISK.search(start):
         return _NO_SPACE
     return _NO_QUOTA if b"quota" in start else None
@@ -213,19 +219,19 @@ def _is_taken(request: Request, status: int, words: str) -> bool:
 
 
 ADDRESS_CURE = (
-    "let the registry, or the proxy in front of it, give addresses of the name and the port that "
-    "clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
+    "configure the registry, or the proxy in front of it, to return addresses with the host name "
+    "and the port that clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
 )
-"""What to do about an address that a registry gives."""
-# Messages may contain "quota" for another reason: of requests, or in a name.
+"""The cure for an address in a response that clients cannot use."""
+# Their messages may contain "quota" for another reason: a quota of requests, or a name.
 _NOT_FOR_SPACE = (401, 404, 429)
 _LOG = "look into the registry's log, then run it again"
 _TAG_CURE = (
-    "push under another path (the option registry), delete the tag, or let the registry allow it "
-    "to be changed"
+    "push under another path (the option registry), delete the tag, or make the tag mutable in "
+    "the registry"
 )
 _LOCKED_CURE = (
-    "see in the registry whether the project or the repository is locked, archived or being "
+    "check in the registry whether the project or the repository is locked, archived or being "
     "cleaned up, then run it again"
 )
 _NO_SPACE = ("has no space left", "make space in its storage, then run it again")
@@ -235,23 +241,23 @@ _NO_QUOTA = (
 )
 _LOST_BLOB = (
     "has lost a blob that it had confirmed",
-    "look at its disk, which may be full, and at its log; then run it again: it continues",
+    "check the registry's disk, which may be full, and its log; then run it again: it continues",
 )
 _RATE = ("limits the rate of requests", "wait, then run it again: it continues")
 _NOT_A_REGISTRY = (
     "is not a registry (API v2) at this address",
     "check the host and the path of the option registry",
 )
-_GENERAL = {
-    401: ("refused the credentials, or wants some", CREDENTIALS_CURE),
+_REGISTRY_PROBLEMS = {
+    401: ("refused the credentials, or requires some", CREDENTIALS_CURE),
     403: ("forbids this account to use it", CREDENTIALS_CURE),
     404: _NOT_A_REGISTRY,
     429: _RATE,
     507: _NO_SPACE,
 }
-_OF_A_REPOSITORY = {
+_PUSH_PROBLEMS = {
     401: (
-        "refused the credentials, or wants some: for pushing to {place}",
+        "refused the credentials, or requires some: for pushing to {place}",
         CREDENTIALS_CURE,
     ),
     403: ("forbids this account to push to {place}", CREDENTIALS_CURE),
@@ -261,7 +267,8 @@ _OF_A_REPOSITORY = {
         "or each repository, to be made first",
     ),
     405: (
-        "does not accept pushes, for example to {place}: it is read-only, or a cache of another",
+        "does not accept pushes, for example to {place}: it is read-only, or a cache of another "
+        "registry",
         "switch its read-only mode off, or give a registry that accepts pushes",
     ),
     409: ("does not let {place} be changed", _LOCKED_CURE),
@@ -270,47 +277,48 @@ _OF_A_REPOSITORY = {
         "takes no upload of this size to {place}",
         "raise the limit of the registry, or of the proxy in front of it, then run it again",
     ),
-    415: ("does not take the media type of {place}", _LOG),
+    415: ("does not accept the media type of {place}", _LOG),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
     507: _NO_SPACE,
 }
-_OF_A_READING = {
-    401: ("refused the credentials, or wants some: for reading {place}", READING_CURE),
+_READ_PROBLEMS = {
+    401: ("refused the credentials, or requires some: for reading {place}", READING_CURE),
     403: ("forbids this account to read {place}", READING_CURE),
     405: ("does not let {place} be read", _LOG),
 }
 _NO_DELETION = (
     "does not delete anything",
-    "let it, and switch its read-only mode off (Distribution: start it with "
-    "REGISTRY_STORAGE_DELETE_ENABLED=true), then run it again; its garbage collection frees the "
-    "space afterwards",
+    "allow deletion in the registry, and switch its read-only mode off (Distribution: start it "
+    "with REGISTRY_STORAGE_DELETE_ENABLED=true), then run it again; the registry's garbage "
+    "collection frees the space afterwards",
 )
 _DELETING_CURE = "give an account that may delete, then run it again"
-_OF_A_DELETION = {
-    401: ("refused the credentials, or wants some: for deleting {place}", _DELETING_CURE),
+_DELETION_PROBLEMS = {
+    401: ("refused the credentials, or requires some: for deleting {place}", _DELETING_CURE),
     403: ("forbids this account to delete {place}", _DELETING_CURE),
     409: ("does not let {place} be deleted", _LOCKED_CURE),
     412: ("does not let {place} be deleted: it is immutable", _LOCKED_CURE),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
 }
-_FAILURES = {
+_FAILURE_PROBLEMS = {
     **https.CERTIFICATE_FAILURES,
     https.Cause.NO_TLS: (
         "does not speak TLS as expected",
-        "give the port at which it serves HTTPS (plain HTTP does not do): juju config "
+        "give the port at which it serves HTTPS (plain HTTP does not work): juju config "
         f"{OWN_APPLICATION} registry=...; on a workstation --registry",
     ),
     https.Cause.UNKNOWN_NAME: (
         "has a name that cannot be resolved",
-        f"correct it (juju config {OWN_APPLICATION} registry=...) or add it to the cluster's DNS",
+        f"correct the name (juju config {OWN_APPLICATION} registry=...) or add it to the "
+        "cluster's DNS",
     ),
     https.Cause.UNREACHABLE: (
         "cannot be reached",
-        "see that it runs and that the cluster can reach it, then run it again",
+        "check that it runs and that the cluster can reach it, then run it again",
     ),
     https.Cause.SLOW: (
         "does not answer in time",
-        "see whether it is overloaded, or a proxy in front of it delays requests; then run it "
+        "check whether it is overloaded, or a proxy in front of it delays requests; then run it "
         "again: it continues",
     ),
 }
