@@ -160,7 +160,7 @@ def test_a_registry_that_takes_no_further_repositories(
     assert answer.status == 0, answer.said
     assert len(answer.document["pushed"]) == len(many)
     assert "and 57 more" in answer.error
-    assert "what is deployed does not need it" in answer.error
+    assert "what is deployed does not need them" in answer.error
     # It is not tried for each of them.
     assert len({path.split("/")[4] for path in asked}) < 30
 

@@ -97,7 +97,7 @@ def test_tokens_that_expire_in_the_middle(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ckf_airgap.push.progress._TELL_SECONDS", 0)
+    monkeypatch.setattr("ckf_airgap.push.progress._REPORT_SECONDS", 0)
     client = client_of(registry)
     tokens = client._connection._authentication._tokens  # pyright: ignore[reportPrivateUsage]
 

@@ -1,1 +1,1 @@
-"""Deletes images that no kept archive contains from the registry."""
+"""Deletes from the registry the images that no kept archive contains."""

@@ -1,6 +1,6 @@
 """The repositories and tags below the registry prefix that a push of an archive writes.
 
-Each image has two: its own path, and the name under which mirrors find it.
+Each image has two names there: its own path, and its full original name, which mirrors use.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,8 +26,8 @@ class ArchiveNames:
         label: The archive, for messages.
         names: The names of its images and artifacts.
         unnamed: The members whose images have no name in the archive. Charms may name them.
-        based_on: The names of the images of earlier releases that have the layers that the
-            archive leaves out. A push of the archive needs them.
+        based_on: If the archive is a difference: the names of images of earlier releases that have
+            the layers that it leaves out. A push of the archive needs these images.
     """
 
     label: str
@@ -43,8 +43,8 @@ class ArchiveNames:
 
         Args:
             label: The archive, for messages.
-            record: The archive's record; None if it has none. Its names are added to those of
-                the inventory.
+            record: The archive's record; None if it has none. The names in the record are added to
+                those in the inventory.
             inventory: The content of the archive; None if only the record is available.
 
         Returns:
@@ -59,7 +59,7 @@ class ArchiveNames:
         return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed), tuple(based_on))
 
     def require_told(self, charms: Sequence[CharmImages]) -> None:
-        """Require the charms that names below the prefix depend on.
+        """Require that the given charms determine all names of the images below the prefix.
 
         Args:
             charms: The images of each archive of charms.
@@ -68,11 +68,11 @@ class ArchiveNames:
             ConfigurationError: Names depend on charms that are not given.
         """
         named = {member for member, _ in self._named_by(charms)}
-        told = {image_path(image) for each in charms for image in each}
+        charm_paths = {image_path(image) for images in charms for image in images}
         retagged = (name for name in self.names if mirror_path(name) is None)
         unclear = [
             *(member for member in self.unnamed if member not in named),
-            *(str(name) for name in retagged if image_path(name) not in told),
+            *(str(name) for name in retagged if image_path(name) not in charm_paths),
         ]
         if unclear:
             raise ConfigurationError(
@@ -87,8 +87,8 @@ class ArchiveNames:
         """List the paths below the prefix that a push with any of the charms writes.
 
         Args:
-            charms: The images of each archive of charms. Each archive may have been pushed with
-                the images separately.
+            charms: The images of each archive of charms. The archive of images may have been
+                pushed several times, each time with one of them.
             location: The registry prefix.
 
         Returns:
@@ -96,12 +96,13 @@ class ArchiveNames:
         """
         by_charms = (name for _, name in self._named_by(charms))
         names = [*self.names, *by_charms, *self.based_on]
-        wanted = [image for each in charms for image in each]
+        wanted = [image for images in charms for image in images]
         return frozenset(
             (*map(image_path, names), *mirror_paths(names, wanted, location.host).values())
         )
 
     def _named_by(self, charms: Sequence[CharmImages]) -> Iterable[tuple[str, ImageReference]]:
+        """List the unnamed members that are named after images of charms, with these images."""
         for wanted in charms:
             member_names = MemberNames(wanted)
             for member in self.unnamed:
@@ -129,4 +130,4 @@ def kept_tags(paths: Iterable[ImagePath], location: RegistryLocation) -> dict[st
         # A push skips repositories whose names are too long.
         if not location.length_problem(path):
             tags.setdefault(location.repository(path), set()).add(path.tag)
-    return {repository: frozenset(each) for repository, each in tags.items()}
+    return {repository: frozenset(found) for repository, found in tags.items()}

@@ -1,4 +1,4 @@
-"""Decides what to delete: manifests and tags that are not kept or related to a kept manifest."""
+"""Decides what to delete: manifests and tags that are neither kept nor related to kept ones."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ class UsedImages:
     Attributes:
         tags: What uses each tag, by full repository name and tag.
         digests: What uses each digest of a manifest or a config.
-        pulled: The digests among them that each repository may contain, by its full name.
+        pulled: Those of the digests that each repository may contain, by its full name.
     """
 
     tags: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
@@ -34,7 +34,7 @@ class Removal:
 
     Attributes:
         digest: Its digest.
-        tags: All of its tags; empty for a manifest without one, deleted with the index that lists
+        tags: All of its tags; empty for a manifest that is deleted because a deleted index lists
             it.
     """
 
@@ -60,7 +60,7 @@ class RepositoryPlan:
         removals: The manifests to delete, each index before the manifests that it lists.
         shared: The tags to delete whose manifests are kept, with their digests.
         staying: The kept tags, with their digests.
-        manifests: The digests of the kept manifests, each after the manifests that it refers to.
+        manifests: The digests of the kept manifests; each comes after those that it refers to.
         in_use: The tags that are kept only because the cluster uses them, with what uses each.
     """
 
@@ -102,7 +102,7 @@ class PrunePlan:
 def known_references(
     kept: Mapping[str, Collection[str]], used: UsedImages
 ) -> dict[str, frozenset[str]]:
-    """Collect the tags and digests that are kept if a repository has them, listed or not.
+    """Collect the tags and digests to keep in each repository, even if it does not list them.
 
     Args:
         kept: The tags of the kept archives, by full repository name.
@@ -112,12 +112,12 @@ def known_references(
         The tags and digests, by full repository name.
     """
     found: dict[str, set[str]] = {}
-    for references in (kept, used.pulled):
-        for repository, each in references.items():
-            found.setdefault(repository, set()).update(each)
+    for by_repository in (kept, used.pulled):
+        for repository, references in by_repository.items():
+            found.setdefault(repository, set()).update(references)
     for repository, tag in used.tags:
         found.setdefault(repository, set()).add(tag)
-    return {repository: frozenset(each) for repository, each in found.items()}
+    return {repository: frozenset(references) for repository, references in found.items()}
 
 
 def make_plan(
@@ -161,7 +161,8 @@ def plan_repository(
     """Decide what to delete in one repository.
 
     A manifest is kept if a kept tag points to it, if the cluster uses it, or if it is related to a
-    kept manifest: it lists that one, is listed by it, is its subject, or is attached to it.
+    kept manifest: it lists the kept manifest, is listed by it, is its subject, or is attached to
+    it.
 
     Args:
         repository: The repository.
@@ -175,34 +176,34 @@ def plan_repository(
     users = {tag: user for tag in tags if (user := _user(repository, tag, used))}
     staying = {tag for tag in tags if tag in kept or tag in users}
     # The cluster may use a manifest without a tag, such as one platform of a tagged index. Keep
-    # both.
+    # the manifest and the index.
     roots = {*(tags[tag] for tag in staying), *used.digests}
-    roots |= {digest for digest, each in manifests.items() if _digest_user(each, used)}
-    relatives = _relatives(repository)
-    protected = _reached(roots, relatives)
+    roots |= {digest for digest, manifest in manifests.items() if _digest_user(manifest, used)}
+    protected = _reached(roots, _relatives(repository))
     # Keep the tags of attachments to kept manifests, whichever tool made them.
     staying |= {
         tag for tag, digest in tags.items() if digest in protected and _ATTACHED.fullmatch(tag)
     }
-    others: dict[str, list[str]] = {}
+    tags_to_delete: dict[str, list[str]] = {}
     for tag, digest in tags.items():
         if tag not in staying:
-            others.setdefault(digest, []).append(tag)
-    gone = _listed_by(others.keys() - protected, manifests) - protected
+            tags_to_delete.setdefault(digest, []).append(tag)
+    removed = _with_listed(tags_to_delete.keys() - protected, manifests) - protected
     return RepositoryPlan(
         repository.name,
         tuple(
-            Removal(digest, tuple(sorted(others.get(digest, ()))))
-            for digest in _in_order(gone, manifests)
+            Removal(digest, tuple(sorted(tags_to_delete.get(digest, ()))))
+            for digest in _in_order(removed, manifests)
         ),
         {tag: tags[tag] for tag in sorted(tags) if tag not in staying and tags[tag] in protected},
         {tag: tags[tag] for tag in sorted(staying)},
-        tuple(reversed(list(_in_order(manifests.keys() - gone, manifests)))),
+        tuple(reversed(list(_in_order(manifests.keys() - removed, manifests)))),
         {tag: user for tag, user in users.items() if tag not in kept},
     )
 
 
 def _user(repository: Repository, tag: str, used: UsedImages) -> str:
+    """Return what uses a tag or its manifest in the cluster; empty if nothing does."""
     found = used.tags.get((repository.name, tag))
     return found or _digest_user(repository.manifests[repository.tags[tag]], used)
 
@@ -230,6 +231,7 @@ def _relatives(repository: Repository) -> dict[str, set[str]]:
 
 
 def _reached(roots: Iterable[str], relatives: Mapping[str, Collection[str]]) -> set[str]:
+    """Add to some digests their relatives, the relatives of those, and so on."""
     reached: set[str] = set()
     rest = list(roots)
     while rest:
@@ -240,14 +242,14 @@ def _reached(roots: Iterable[str], relatives: Mapping[str, Collection[str]]) -> 
     return reached
 
 
-def _listed_by(digests: Iterable[str], manifests: Mapping[str, StoredManifest]) -> set[str]:
-    """Add the manifests that indexes list, if the repository has them."""
+def _with_listed(digests: Iterable[str], manifests: Mapping[str, StoredManifest]) -> set[str]:
+    """Add the manifests that indexes among them list, if the repository has these."""
     children = {digest: manifest.children for digest, manifest in manifests.items()}
     return _reached(digests, children) & manifests.keys()
 
 
 def _in_order(digests: Collection[str], manifests: Mapping[str, StoredManifest]) -> Iterable[str]:
-    """Sort manifests: one that refers to another comes first.
+    """Sort manifests: each comes before those that it refers to.
 
     Some registries refuse to delete a manifest while another refers to it.
     """

@@ -16,7 +16,8 @@ class RemovalResult:
 
     Attributes:
         deleted: The deleted references: ``REPOSITORY:TAG``, or ``REPOSITORY@DIGEST`` without tags.
-        left: The reason for each reference or repository that was not deleted.
+        left: The references that were not deleted, and the repositories in which nothing was
+            deleted, each with the reason.
         tags_left: The references whose manifests are kept, and whose tags the registry cannot
             delete alone.
     """
@@ -46,11 +47,11 @@ def carry_out(
     result = RemovalResult()
     for repository in plan.repositories:
         if not repository.is_empty:
-            _Repository(client, repository, result, on_deleted).carry_out()
+            _RepositoryRemoval(client, repository, result, on_deleted).carry_out()
     return result
 
 
-class _Repository:
+class _RepositoryRemoval:
     def __init__(
         self,
         client: RegistryClient,
@@ -66,9 +67,9 @@ class _Repository:
     def carry_out(self) -> None:
         """Delete what the plan of the repository lists."""
         name = self._plan.name
-        expected = {**{each: each for each in self._plan.manifests}, **self._plan.staying}
-        kept = {each: self._client.stored_manifest(name, each) for each in expected}
-        found = {reference: each.digest for reference, each in kept.items() if each}
+        expected = {**{digest: digest for digest in self._plan.manifests}, **self._plan.staying}
+        kept = {reference: self._client.stored_manifest(name, reference) for reference in expected}
+        found = {reference: manifest.digest for reference, manifest in kept.items() if manifest}
         if found != expected or self._has_more_tags():
             self._result.left[name] = "its tags changed after prune had read them: run prune again"
             return
@@ -85,7 +86,7 @@ class _Repository:
         removed = (tag for removal in plan.removals for tag in removal.tags)
         known = {*plan.staying, *plan.shared, *removed}
         new = (tag for tag in self._client.tags(plan.name) if tag not in known)
-        # The plan does not have tags without a manifest.
+        # The plan leaves out listed tags without a manifest.
         return any(self._client.stored_manifest(plan.name, tag) for tag in new)
 
     def _remove(self, removal: Removal) -> None:
@@ -122,6 +123,7 @@ class _Repository:
             self._client.delete_manifest(name, removal.digest)
 
     def _remove_tag(self, tag: str, digest: str) -> None:
+        """Delete a tag of a manifest that is kept."""
         image = f"{self._plan.name}:{tag}"
         if not self._has(tag, digest):
             self._result.left[image] = "it changed after prune had read it: run prune again"
@@ -149,10 +151,10 @@ class _Repository:
         """Restore kept manifests and tags that the registry has deleted.
 
         Args:
-            kept: What each kept digest and tag stands for, in the order to restore them.
+            kept: The manifest of each kept digest and tag, in the order to restore them.
 
         Raises:
-            RegistryError: The registry had deleted some.
+            RegistryError: Some had to be restored, or the registry fails.
         """
         name, lost = self._plan.name, list[str]()
         for reference, manifest in kept.items():

@@ -1,4 +1,4 @@
-"""The content of the repositories below the prefix: tags, manifests, and their references."""
+"""Reads the repositories below the prefix: tags, manifests, and what these refer to."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class StoredManifest:
     Attributes:
         digest: Its own digest.
         children: The manifests that an index lists.
-        subject: The manifest that it is attached to, for example as a signature; empty for none.
+        subject: The manifest that it is attached to, for example as a signature; empty if none.
         config: The config of an image; empty for an index.
         blobs: The sizes of the config and the layers, in bytes, by digest.
     """
@@ -40,13 +40,13 @@ class StoredManifest:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository.
+    """The content of a repository.
 
     Attributes:
         name: Its full name, without the host.
         tags: The digest that each tag points to.
-        manifests: The manifests of the tags, those that were asked for by digest, and those
-            that indexes list, by digest.
+        manifests: By digest: the manifests of the tags, those that were requested by digest, and
+            those that indexes list.
         problem: Why its content cannot be read, or None.
     """
 
@@ -72,7 +72,7 @@ def read_repositories(
     Args:
         client: The registry.
         names: The repositories.
-        known: The tags and digests of each repository to read even if it does not list them.
+        known: For each repository, tags and digests to read even if it does not list them.
         on_step: Called after each repository.
 
     Returns:
@@ -98,11 +98,12 @@ def read_repository(client: RegistryClient, name: str, known: Collection[str] = 
     Args:
         client: The registry.
         name: The repository.
-        known: Its tags and digests to read even if it does not list them: the list of tags may
-            be old or cut, and has no digests.
+        known: Tags and digests to read even if it does not list them: the list of tags may be
+            outdated or incomplete, and has no digests.
 
     Returns:
-        The repository; with a problem if the registry refuses to show it or it is damaged.
+        The repository. If the registry refuses to show it, or its content is damaged, it has a
+        ``problem`` and no tags and manifests.
 
     Raises:
         RegistryError: The registry fails.
@@ -124,14 +125,19 @@ def read_repository(client: RegistryClient, name: str, known: Collection[str] = 
 def _add(
     client: RegistryClient, name: str, stored: Manifest, manifests: dict[str, StoredManifest]
 ) -> None:
-    """Add a manifest and, level by level, those that it lists."""
+    """Add a manifest and, level by level, those that it lists.
+
+    Raises:
+        ArtifactError: One of them is damaged, or there are too many.
+    """
     level = [stored]
     while level:
         digests: dict[str, None] = {}
-        for each in level:
-            if each.digest not in manifests:
-                manifests[each.digest] = parse_manifest(each.content, f"{name}@{each.digest}")
-                digests |= dict.fromkeys(manifests[each.digest].children)
+        for manifest in level:
+            digest = manifest.digest
+            if digest not in manifests:
+                manifests[digest] = parse_manifest(manifest.content, f"{name}@{digest}")
+                digests |= dict.fromkeys(manifests[digest].children)
         if len(manifests) + len(digests) > _MOST_MANIFESTS:
             raise ArtifactError(f"{name} has too many manifests", _UNREADABLE_CURE)
         # An index may list manifests that its repository does not have.
@@ -185,6 +191,6 @@ def _digest(descriptor: object) -> str:
 
 
 def _blobs(descriptors: Iterable[object]) -> Iterable[tuple[str, int]]:
-    for each in descriptors:
-        size = member_of({"it": each}, "it").get("size")
-        yield _digest(each), size if isinstance(size, int) else 0
+    for descriptor in descriptors:
+        size = member_of({"it": descriptor}, "it").get("size")
+        yield _digest(descriptor), size if isinstance(size, int) else 0

@@ -1,4 +1,4 @@
-"""Finds the images that a cluster uses in the registry."""
+"""Finds the tags and digests in the registry that a cluster may use."""
 
 from collections.abc import Iterable
 
@@ -20,24 +20,26 @@ def used_images(images: Iterable[UsedImage], location: RegistryLocation) -> Used
         location: The registry prefix.
 
     Returns:
-        The tags and digests, with their users.
+        The tags and digests, with the resources that use them.
     """
     tags: dict[tuple[str, str], str] = {}
     digests: dict[str, str] = {}
     pulled: dict[str, set[str]] = {}
-    for each in images:
-        reference = ImageReference.parse(each.image)
-        named = (each.digest, (reference and reference.digest) or "", each.image)
-        known = [digest for digest in named if is_digest(digest)]
+    for image in images:
+        reference = ImageReference.parse(image.image)
+        candidates = (image.digest, (reference and reference.digest) or "", image.image)
+        known = [digest for digest in candidates if is_digest(digest)]
         for digest in known:
-            digests.setdefault(digest, each.user)
-        for repository, tag in _places(reference, location) if reference else ():
-            tags.setdefault((repository, tag), each.user)
+            digests.setdefault(digest, image.user)
+        for repository, tag in _possible_tags(reference, location) if reference else ():
+            tags.setdefault((repository, tag), image.user)
             pulled.setdefault(repository, set()).update(known)
     return UsedImages(tags, digests, pulled)
 
 
-def _places(reference: ImageReference, location: RegistryLocation) -> Iterable[tuple[str, str]]:
+def _possible_tags(
+    reference: ImageReference, location: RegistryLocation
+) -> Iterable[tuple[str, str]]:
     """List the repositories and tags that a reference may point to."""
     _, upstream = reference.upstream
     yield upstream.repository, upstream.tag

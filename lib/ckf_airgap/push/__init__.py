@@ -1,1 +1,1 @@
-"""The push: images.tar.gz into the registry, as a stream."""
+"""Pushes images.tar.gz into the registry, as a stream."""

@@ -40,15 +40,17 @@ def possible_manifests(
 ) -> list[Manifest]:
     """List the possible manifests of an image, the preferred one first.
 
-    First comes its manifest in the archive, if its blobs are stored unchanged. Then Docker's
-    (Image Manifest Version 2, Schema 2), which most registries accept; and OCI's (Image
-    Specification, "Image Manifest"), which has media types for layers that are not gzip.
+    The first is the image's own manifest in the archive, if its blobs are stored unchanged. Then
+    come a Docker manifest (Image Manifest Version 2, Schema 2), which most registries accept, and
+    an OCI manifest (Image Specification, "Image Manifest"), which has media types for layers that
+    are not compressed with gzip. An artifact has only its own manifest.
 
     Args:
         config: The image's config.
         layers: Its layers as stored, base layer first.
         own: Its manifest in the archive, or None.
-        keeps_own: Whether no other manifest will do.
+        keeps_own: Whether its manifest in the archive comes first in any case: its blobs are those
+            of an OCI layout, which are always stored unchanged.
 
     Returns:
         One or more, of different media types.
@@ -57,7 +59,7 @@ def possible_manifests(
     manifests: list[Manifest] = []
     if own and (keeps_own or stored == [Blob(each.digest, each.size) for each in own.layers]):
         manifests.append(Manifest(own.media_type, own.content))
-    # These cannot express the type of an artifact.
+    # New manifests cannot express the type of an artifact.
     if own is None or not own.artifact_type:
         manifests += [
             _make_manifest(config, layers, types)
@@ -96,7 +98,7 @@ def registry_manifest(client: RegistryClient, repository: str, version: str) -> 
         version: A tag or a digest.
 
     Returns:
-        The manifest; None if there is none, or an index in its place.
+        The manifest; None if there is none, if it is too large, or if it is an index.
 
     Raises:
         ArtifactError: It is damaged.
@@ -129,11 +131,11 @@ def registry_image(client: RegistryClient, repository: str, version: str) -> Reg
         version: A tag or a digest.
 
     Returns:
-        The image; None if there is none, or an index, an artifact or an image whose manifest and
-        config do not have the same number of layers in its place.
+        The image; None if there is none, if it is an index or an artifact, or if its manifest and
+        its config list different numbers of layers.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: Its manifest or its config is damaged.
         RegistryError: The registry fails.
     """
     manifest = registry_manifest(client, repository, version)

@@ -1,4 +1,4 @@
-"""What has become of each image of a push: pushed, damaged, refused by the registry, or lost."""
+"""The outcome of each image of a push: in the registry, damaged, or refused by the registry."""
 
 from dataclasses import dataclass, field
 
@@ -9,15 +9,15 @@ from ckf_airgap.registry.registry_errors import RefusedError
 
 @dataclass
 class Outcomes:
-    """The outcome of the images so far, however often the archive is read.
+    """The outcomes of the images so far, over all passes over the archive.
 
     Attributes:
-        references: The new references.
+        references: The references that the push created or moved, in order.
         present: The number of images that the registry had already.
-        done: The images that are in the registry, by their keys.
-        damaged: An error for each image that turned out to be damaged when it was sent.
-        refused: An error for each image that the registry refuses.
-        lost: Why an image has to be read again.
+        done: The keys of the images that are in the registry, or have no name to push them under.
+        damaged: By key: an error for each image that turned out to be damaged when it was sent.
+        refused: By key: an error for each image that the registry refuses.
+        lost: Why an image has to be read again; None if this pass has lost none.
     """
 
     references: dict[str, None] = field(default_factory=dict[str, None])

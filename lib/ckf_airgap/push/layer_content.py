@@ -35,9 +35,11 @@ class HashedLayer:
     """The content of a layer, hashed while it is read.
 
     Attributes:
-        stored_as: Its compression in the registry; that of the archive if it has any there.
-        is_compressed_here: Whether the push compresses it, because the archive does not.
-        diff_id: The digest of the uncompressed content, after it has been read to its end.
+        stored_as: Its compression in the registry: as in the archive, or gzip if it is
+            uncompressed there.
+        is_compressed_here: Whether the push compresses it, because it is uncompressed in the
+            archive.
+        diff_id: The digest of the uncompressed content; empty until it has been read to its end.
     """
 
     def __init__(self, path: str, content: FileStream) -> None:
@@ -49,23 +51,23 @@ class HashedLayer:
         """
         self._path = path
         self._content = content
-        self._kept_as = compression_of(content.head)
-        self.is_compressed_here = self._kept_as is Compression.NONE
-        self.stored_as = Compression.GZIP if self.is_compressed_here else self._kept_as
+        self._archived_as = compression_of(content.head)
+        self.is_compressed_here = self._archived_as is Compression.NONE
+        self.stored_as = Compression.GZIP if self.is_compressed_here else self._archived_as
         self.diff_id = ""
 
     def stored_pieces(self, compressors: Executor) -> Iterator[Piece]:
         """Return the layer as it will be stored, in pieces of at most a few megabytes.
 
         Args:
-            compressors: The threads that compress it, if it is not compressed.
+            compressors: The threads that compress it, if it is uncompressed in the archive.
 
         Raises:
-            ArtifactError: It is damaged.
+            ArtifactError: The layer is damaged; raised while the pieces are iterated.
         """
         if self.is_compressed_here:
             return self._compress(compressors)
-        return self._keep(make_decoder(self._kept_as))
+        return self._pass_on(make_decoder(self._archived_as))
 
     def _compress(self, compressors: Executor) -> Iterator[Piece]:
         digest = hashlib.sha256()
@@ -82,7 +84,7 @@ class HashedLayer:
         yield member.trailer
         self.diff_id = f"sha256:{digest.hexdigest()}"
 
-    def _keep(self, decoder: Decoder) -> Iterator[Piece]:
+    def _pass_on(self, decoder: Decoder) -> Iterator[Piece]:
         """Return the bytes unchanged, and decode them for the diff ID."""
         digest = hashlib.sha256()
         try:

@@ -1,9 +1,9 @@
 """Divides a layer into the parts of its blob: segments of the archive, and content to compress.
 
-A layer that is uncompressed in a gzip archive is a part of the archive's content. The segments
-within it are reused unchanged, and the content between them is compressed. A segment refers back
-to the 32 KiB before it (``archives.segments``), so these must belong to the layer too. The parts
-in sequence are the blocks of one gzip member.
+An uncompressed layer of a gzip archive is a part of the archive's decoded content. The archive's
+segments within the layer are reused unchanged, and the content between them is compressed. A
+segment refers back to the 32 KiB before it (``archives.segments``), so these must belong to the
+layer too. The parts in sequence are the blocks of one gzip member.
 """
 
 from collections import deque
@@ -15,9 +15,9 @@ from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, 
 # Blocks of this size are compressed independently, so that several cores can work on one layer.
 # The digest of the blob depends on it.
 _BLOCK_SIZE = 1024 * 1024
-# The minimum content of the layer before its first segment. The head of a layer is read before the
-# file is known to be one, which may discard segments that end in it.
-_BEFORE_FIRST = max(WINDOW_SIZE, HEAD_SIZE)
+# The minimum content of the layer before its first segment. The head of a file is read before the
+# file is known to be a layer, which may discard segments that end in the head.
+_BEFORE_FIRST_SEGMENT = max(WINDOW_SIZE, HEAD_SIZE)
 
 Content = list[memoryview]
 """Content to be compressed, in pieces."""
@@ -36,10 +36,10 @@ class LayerParts:
             position: Its start in the decoded archive; None if there are no segments.
         """
         self._tape = position.tape if position else None
-        self._begin = position.offset if position else 0
+        self._layer_start = position.offset if position else 0
         # The content that is not in a part yet, and its start and end.
         self._content: deque[memoryview] = deque()
-        self._start = self._end = self._begin
+        self._start = self._end = self._layer_start
 
     def add(self, data: bytes) -> Iterator[Content | Segment]:
         """Add content of the layer, in order.
@@ -52,10 +52,10 @@ class LayerParts:
         """
         self._content.append(memoryview(data))
         self._end += len(data)
-        # Segments that are still to come may begin this far back.
+        # A later segment may begin this far before the end: do not compress that content yet.
         reach = LONGEST_SEGMENT if self._tape else 0
         for segment in self._tape.pop_until(self._end) if self._tape else ():
-            if segment.start >= max(self._start, self._begin + _BEFORE_FIRST):
+            if segment.start >= max(self._start, self._layer_start + _BEFORE_FIRST_SEGMENT):
                 yield from self._compressed(segment.start)
                 self._remove(segment.end - segment.start)
                 yield segment
@@ -63,7 +63,7 @@ class LayerParts:
             yield self._remove(_BLOCK_SIZE)
 
     def finish(self) -> Iterator[Content | Segment]:
-        """Return the rest of the parts."""
+        """Return the last parts, after all content was added."""
         return self._compressed(self._end)
 
     def _compressed(self, end: int) -> Iterator[Content]:
@@ -71,7 +71,7 @@ class LayerParts:
             yield self._remove(min(_BLOCK_SIZE, end - self._start))
 
     def _remove(self, size: int) -> Content:
-        """Remove content from the start of what there is."""
+        """Remove and return the first ``size`` bytes that are not in a part yet."""
         self._start += size
         removed: Content = []
         while size:

@@ -1,4 +1,4 @@
-"""Uploads each layer once, even if many images use it, and recognises layers uploaded before."""
+"""Uploads each layer once, even if many images use it, and recognizes layers uploaded before."""
 
 import re
 import threading
@@ -20,8 +20,8 @@ from ckf_airgap.registry.blob_upload import UploadLostError
 from ckf_airgap.registry.client import RegistryClient, SourceBlobMissingError
 from ckf_airgap.registry.registry_errors import RefusedError
 
-# How many recorded repositories to check for a known layer, besides that of its image.
-_MOST_PLACES = 4
+# How many of a known layer's recorded repositories to check, besides that of its image.
+_MOST_REPOSITORIES = 4
 _IDENTIFIER = re.compile(r"[0-9a-f]{32,64}")
 
 
@@ -36,10 +36,10 @@ class LayerUpload:
         diff_id: Its diff ID, if this push has compressed it; otherwise empty.
         arrival: Resolves to the stored layer when the upload is complete.
         repository: The repository it is uploaded to; empty if the registry already had it.
-        place: Its position in the archive (``LayerFile.place``); empty if it was recognised by its
-            name alone, or is left out.
-        is_confirmed: Whether its content has been checked against the digest in its path or the
-            diff ID in a config, by this push or an earlier one.
+        place: Its position in the archive (``LayerFile.place``); empty if it was recognized by its
+            name alone, or if the archive leaves it out.
+        is_confirmed: Whether this push or an earlier one has checked its content against the
+            digest in its path or the diff ID in a config.
         is_last_resort: Whether it is sent to a repository that has refused pushes, because there
             is no other.
     """
@@ -76,9 +76,9 @@ class LayerUploads:
         # (repository, blob digest) of each blob that this push has seen in the registry.
         self._verified: set[tuple[str, str]] = set()
         # The digests of blobs to read again, because their diff ID was never computed.
-        self._to_be_read: set[str] = set()
+        self._to_read_again: set[str] = set()
         self._lock = threading.Lock()
-        self._arrived: set[str] = set()
+        self._arrived_digests: set[str] = set()
         # The layers that the archive leaves out, by the digest that would name their file.
         self._left_out: dict[str, StoredLayer] = {}
         self.arrived_bytes = 0
@@ -86,21 +86,24 @@ class LayerUploads:
     @property
     def arrived_contents(self) -> int:
         """The number of distinct layers uploaded; one that is uploaded again counts once."""
-        return len(self._arrived)
+        return len(self._arrived_digests)
 
     def find(self, layer: LayerFile, repository: str | None) -> LayerUpload | None:
         """Find a layer that need not be sent: the registry has it, or it is being uploaded.
 
         Args:
             layer: The layer.
-            repository: The repository of its image, if known. A blob that the journal lacks is
-                looked up in this repository.
+            repository: The repository of its image, if known. A blob that is not in the journal
+                is looked up in this repository.
 
         Returns:
             The layer, stored or being uploaded; None if it has to be sent.
+
+        Raises:
+            RegistryError: The registry fails.
         """
         name = self._name(layer)
-        # Before the journal: a layer is added to the journal before it leaves this map.
+        # Look here before the journal: a layer is in the journal before it is removed here.
         if name and (under_way := self._under_way.get((layer.role, name))):
             return under_way
         if layer.role is Role.LAYER and (same := self._by_diff_id.get(layer.digest or "")):
@@ -113,13 +116,13 @@ class LayerUploads:
         if not known and layer.role is Role.BLOB and layer.digest and repository:
             known = self._look_up(layer, layer.digest, repository)
         if known:
-            found = _arrived(layer.path, name, known, layer.place)
+            found = _finished_upload(layer.path, name, known, layer.place)
             if name:
                 self._under_way[layer.role, name] = found
             return found
         named = self._state.layer_named(name) if name and not layer.digest else None
         if named and layer.role is Role.LAYER and self._is_anywhere(named, repository):
-            return _arrived(layer.path, name, named, "")
+            return _finished_upload(layer.path, name, named, "")
         return None
 
     def send(
@@ -134,20 +137,24 @@ class LayerUploads:
             compressors: The threads that compress it. Compressed layers, and blobs of OCI layouts,
                 are sent unchanged.
 
+        Returns:
+            The layer. Its ``arrival`` raises ArtifactError if it does not match the digest in its
+            path, and RegistryError or StorageError if the upload fails.
+
         Raises:
             ArtifactError: Its content is damaged.
         """
         content = None if layer.role is Role.BLOB else HashedLayer(layer.path, layer.content)
 
         def before_commit(blob: Blob) -> None:
-            # Recorded before the registry commits it: if this push is killed in between, the next
-            # one checks whether the registry has it.
+            # Record the layer before the registry commits it: if this push is killed in between,
+            # the next one checks whether the registry has the layer.
             self._state.add_layer(_stored(layer, content, blob), layer.place, [repository])
 
         def arrive(blob: Blob) -> StoredLayer:
             self._verified.add((repository, blob.digest))
             with self._lock:
-                self._arrived.add(blob.digest)
+                self._arrived_digests.add(blob.digest)
                 self.arrived_bytes += blob.size
             return _stored(layer, content, blob)
 
@@ -168,7 +175,7 @@ class LayerUploads:
 
         Args:
             found: Each layer and a repository that has it, by the digest that would name its file
-                in the archive.
+                in the archive (``find_left_out``).
         """
         for digest, (layer, repository) in found.items():
             self._left_out[digest] = layer
@@ -176,13 +183,13 @@ class LayerUploads:
             self._state.add_repository(layer.blob.digest, repository)
 
     def left_out(self, digest: str) -> LayerUpload:
-        """Return a layer that a difference leaves out (``rely_on``).
+        """Return a layer that a difference leaves out.
 
         Raises:
-            ArtifactError: ``rely_on`` did not get it.
+            ArtifactError: The layer was not registered with ``rely_on``.
         """
         if layer := self._left_out.get(digest):
-            return _arrived(digest, None, layer, "")
+            return _finished_upload(digest, None, layer, "")
         raise ArtifactError(
             f"the archive leaves out the layer {digest}, which its ckf-airgap.json does not list",
             "give the unchanged archive of ckf-airgap pack",
@@ -199,12 +206,12 @@ class LayerUploads:
 
         Raises:
             ArtifactError: The diff ID differs: the layer is damaged.
-            UploadLostError: The image must be read again: two different layers share this name,
-                or the layer is a blob whose diff ID is unknown.
+            UploadLostError: The image must be read again: two different layers share a name, or
+                the layer is a blob whose diff ID is unknown.
         """
         stored = upload.arrival.result()
         if not stored.diff_id:
-            self._to_be_read.add(stored.blob.digest)
+            self._to_read_again.add(stored.blob.digest)
             self.forget(upload)
             raise UploadLostError(
                 f"layer {upload.path} is in the registry, but its diff ID is unknown",
@@ -234,8 +241,8 @@ class LayerUploads:
         Args:
             layer: The layer.
             repository: The repository.
-            mounts: Whether to try a cross-repository mount, and to skip a layer that this push has
-                already seen there.
+            mounts: Whether to try a cross-repository mount, and to do nothing if this push has
+                already seen the layer there.
 
         Raises:
             UploadLostError: The registry has lost it, or copying it failed: the image has to be
@@ -256,12 +263,12 @@ class LayerUploads:
         self._state.add_repository(digest, repository)
 
     def begin(self) -> None:
-        """Start another pass over the archive: forget all uploads of the previous one."""
+        """Start a pass over the archive: forget the uploads of the previous pass."""
         self._under_way.clear()
         self._by_diff_id.clear()
 
     def forget(self, upload: LayerUpload) -> None:
-        """Forget an upload: the next layer of its name is looked up in the journal, or sent."""
+        """Forget an upload: the next layer with its name is looked up in the journal, or sent."""
         if self._by_diff_id.get(upload.diff_id) is upload:
             del self._by_diff_id[upload.diff_id]
         if upload.name:
@@ -270,6 +277,7 @@ class LayerUploads:
                     del self._under_way[role, upload.name]
 
     def _name(self, layer: LayerFile) -> str | None:
+        """Return the name of a layer; None if it has none, or several layers share it."""
         name = shared_name(layer)
         return None if name and self._state.is_ambiguous(name) else name
 
@@ -287,21 +295,21 @@ class LayerUploads:
 
     def _unread_blob(self, digest: str | None) -> StoredLayer | None:
         """Find a stored blob without a diff ID; only images of OCI layouts can use it."""
-        if digest is None or digest in self._to_be_read:
+        if digest is None or digest in self._to_read_again:
             return None
         found = self._state.blob(digest)
         return found if found and not found.diff_id else None
 
     def _is_anywhere(self, layer: StoredLayer, repository: str | None) -> bool:
-        """Return whether a repository, or one that the journal lists for a layer, has it."""
+        """Return whether a layer is in the given repository, or in one that the journal lists."""
         digest = layer.blob.digest
-        known = self._state.repositories(digest)
-        if any((each, digest) in self._verified for each in known):
+        recorded = self._state.repositories(digest)
+        if any((each, digest) in self._verified for each in recorded):
             return True
-        places = dict.fromkeys((repository, *known[:_MOST_PLACES]))
-        return any(place and self._is_there(place, digest) for place in places)
+        candidates = dict.fromkeys((repository, *recorded[:_MOST_REPOSITORIES]))
+        return any(each and self._is_in(each, digest) for each in candidates)
 
-    def _is_there(self, repository: str, digest: str) -> bool:
+    def _is_in(self, repository: str, digest: str) -> bool:
         if (repository, digest) in self._verified:
             return True
         try:
@@ -316,7 +324,8 @@ class LayerUploads:
         return is_there
 
     def _look_up(self, layer: LayerFile, digest: str, repository: str) -> StoredLayer | None:
-        if not self._is_there(repository, digest):
+        """Return a blob that is in a repository, and record it; None if it is not there."""
+        if not self._is_in(repository, digest):
             return None
         found = _stored(layer, None, Blob(digest, layer.size))
         self._state.add_layer(found, layer.place, [repository])
@@ -324,7 +333,7 @@ class LayerUploads:
 
 
 def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> StoredLayer:
-    """Describe a stored layer; raise ArtifactError if the digest in its path is wrong."""
+    """Describe a stored layer; raise ArtifactError if it does not match the digest in its path."""
     if content:
         source = content.diff_id if content.is_compressed_here else blob.digest
         stored = StoredLayer(blob, source, content.diff_id, content.stored_as)
@@ -337,7 +346,8 @@ def _stored(layer: LayerFile, content: HashedLayer | None, blob: Blob) -> Stored
     return stored
 
 
-def _arrived(path: str, name: str | None, layer: StoredLayer, place: str) -> LayerUpload:
+def _finished_upload(path: str, name: str | None, layer: StoredLayer, place: str) -> LayerUpload:
+    """Return the finished upload of a layer that the registry already has."""
     arrival: Future[StoredLayer] = Future()
     arrival.set_result(layer)
     return LayerUpload(path, name, arrival, is_confirmed=True, place=place)

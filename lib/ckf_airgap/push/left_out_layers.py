@@ -1,9 +1,9 @@
-"""Finds the layers that a difference leaves out in the registry, before anything is sent.
+"""Finds in the registry the layers that a difference leaves out, before anything is sent.
 
 For each of these layers, the record of the difference lists an image of an earlier release that
-has it. Layers of an OCI image layout are found by the digests of their blobs. Layers of
-``docker save`` archives may have another digest in the registry, depending on their compression:
-they are found by their diff IDs, through the manifest and the config of an image in the registry.
+has it. Layers of an OCI image layout are found by the digests of their blobs. The blobs of layers
+of ``docker save`` archives have digests that depend on their compression, so these layers are
+found by their diff IDs, through the manifest and the config of an image in the registry.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,11 +21,11 @@ from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.concurrent_requests import concurrent_requests
 from ckf_airgap.registry.registry_errors import RefusedError
 
-# The maximum number of images in which a layer is searched.
+# The maximum number of images in which to search for a layer.
 _MOST_IMAGES = 8
 
-Place = tuple[StoredLayer, str]
-"""A layer, and a repository that has it."""
+FoundLayer = tuple[StoredLayer, str]
+"""A layer in the registry, and a repository that has it."""
 
 
 def find_left_out(
@@ -34,7 +34,7 @@ def find_left_out(
     manifest: PackManifest,
     archive: str,
     on_step: Callable[[], None] = lambda: None,
-) -> dict[str, Place]:
+) -> dict[str, FoundLayer]:
     """Find the layers that an archive leaves out.
 
     Args:
@@ -45,36 +45,36 @@ def find_left_out(
         on_step: Called regularly.
 
     Returns:
-        The layers, by the digests that their files would have in the archive.
+        The layers, by the digests that would name their files in the archive.
 
     Raises:
-        RegistryError: The registry fails, or lacks some layers. The message then lists these, and
-            what to push first.
+        RegistryError: The registry fails, or lacks some of the layers. In the latter case, the
+            message lists these, and what to push first.
     """
-    wanted = manifest.left_out
-    images: dict[str, dict[str, None]] = {digest: {} for digest in wanted}
+    left_out = manifest.left_out
+    images: dict[str, dict[str, None]] = {digest: {} for digest in left_out}
     # The image of the earlier release usually still has the layer. If its tag has moved, the new
-    # image may have it from an interrupted push.
+    # image may have the layer from an interrupted push.
     for image in manifest.images:
         for layer in image.layers:
             if layer.found_in:
                 images[manifest.file_digest(layer)] |= {image.name: None, layer.found_in: None}
-    search = _Search(client, location, by_content=manifest.layout == "docker")
-    found: dict[str, Place] = {}
+    search = _Search(client, location, by_diff_id=manifest.layout == "docker")
+    found: dict[str, FoundLayer] = {}
     with concurrent_requests() as map_requests:
-        places = map_requests(search.find, wanted.values(), images.values())
-        for digest, place in zip(wanted, places, strict=True):
+        results = map_requests(search.find, left_out.values(), images.values())
+        for digest, result in zip(left_out, results, strict=True):
             on_step()
-            if place:
-                found[digest] = place
-    lacking = [digest for digest in wanted if digest not in found]
-    if lacking:
-        first, *others = manifest.stands_on
-        before = f" (and before it {listed(others, separator=', ')})" if others else ""
-        layers = listed([f"{digest} of {next(iter(images[digest]))}" for digest in lacking])
+            if result:
+                found[digest] = result
+    missing = [digest for digest in left_out if digest not in found]
+    if missing:
+        first, *earlier = manifest.stands_on
+        before = f" (and before it {listed(earlier, separator=', ')})" if earlier else ""
+        layers = listed([f"{digest} of {next(iter(images[digest]))}" for digest in missing])
         raise RegistryError(
-            f"{archive} leaves out {len(wanted)} layers, and the registry lacks {len(lacking)} of "
-            f"them below {location}: {layers}",
+            f"{archive} leaves out {len(left_out)} layers, and the registry lacks "
+            f"{len(missing)} of them below {location}: {layers}",
             f"first push the archive that it is based on, whose id is {first}{before}; ckf-airgap "
             "inspect shows the id of an archive",
         )
@@ -82,18 +82,23 @@ def find_left_out(
 
 
 class _Search:
-    """Searches layers in a registry; several threads may use it."""
+    """Searches for layers in a registry; several threads may use it."""
 
     def __init__(
-        self, client: RegistryClient, location: RegistryLocation, *, by_content: bool
+        self, client: RegistryClient, location: RegistryLocation, *, by_diff_id: bool
     ) -> None:
         self._client = client
         self._location = location
-        self._by_content = by_content
+        self._by_diff_id = by_diff_id
         self._images: dict[tuple[str, str], RegistryImage | None] = {}
 
-    def find(self, layer: PackedLayer, names: Iterable[str]) -> Place | None:
-        """Return a layer from the first of several images that has it; None if none has it."""
+    def find(self, layer: PackedLayer, names: Iterable[str]) -> FoundLayer | None:
+        """Find a layer in the first of the named images that has it; None if none has it.
+
+        Raises:
+            RegistryError: The registry fails, or refuses to show one of the images, and no other
+                has the layer.
+        """
         refusal: RefusedError | None = None
         references = filter(None, map(ImageReference.parse, list(names)[:_MOST_IMAGES]))
         for path in dict.fromkeys(map(image_path, references)):
@@ -110,19 +115,20 @@ class _Search:
         return None
 
     def _find_in(self, repository: str, tag: str, layer: PackedLayer) -> StoredLayer | None:
-        if self._by_content:
+        if self._by_diff_id:
             image = self._image(repository, tag)
             layers = image.layers if image else ()
         else:
             compression = compression_named(layer.media_type)
             layers = (StoredLayer.unread(Blob(layer.digest, layer.size), compression),)
         for stored in layers:
-            is_same = not self._by_content or stored.diff_id == layer.diff_id
+            is_same = not self._by_diff_id or stored.diff_id == layer.diff_id
             if is_same and self._client.has_blob(repository, stored.blob.digest):
                 return stored
         return None
 
     def _image(self, repository: str, tag: str) -> RegistryImage | None:
+        """Read an image once; None if it does not exist or is damaged."""
         key = repository, tag
         if key not in self._images:
             try:

@@ -1,4 +1,4 @@
-"""Reads ahead in the archive for the first name, if a push must know one before it begins."""
+"""Reads ahead in the archive for the first image name, if a push needs one before it begins."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from ckf_airgap.push.recall import has_images, recall
 
 @dataclass(frozen=True)
 class LookAhead:
-    """Reads ahead in the archive if something must be known early.
+    """Reads ahead in the archive for the names of its images.
 
     Attributes:
         archive: The archive.
         names: Names the images that have no name in the archive.
         location: The registry prefix.
         architecture: The CPU architecture to choose if there are several; empty for any.
-        meter: Shows that the push is alive.
+        meter: Reports the progress, so that the push does not seem to hang.
     """
 
     archive: Source
@@ -42,7 +42,7 @@ class LookAhead:
         return next(iter(self._tags(refused)), None)
 
     def _tags(self, refused: Collection[str]) -> dict[str, set[str]]:
-        """Find repositories of the archive and their tags, without the given ones."""
+        """Find the first repositories of the archive and their tags, without the refused ones."""
         paths = first_paths(
             self.archive,
             self.names,
@@ -59,9 +59,9 @@ class LookAhead:
         return tags
 
     def recall(self, target: Target) -> None:
-        """Look up which parts of the archive the registry has, if any."""
+        """Look up which layers of the archive the registry has, if it has any of its images."""
         known = self._tags(())
-        # So that it is not looked up again.
+        # If the archive has no usable names, do not look for them again.
         target.destinations.is_exhausted = not known
         for repository in list(known)[:1]:
             target.destinations.add(repository)
@@ -70,7 +70,7 @@ class LookAhead:
 
 
 class _FoundError(Exception):
-    """Stops the search: the images were found."""
+    """Stops the search: paths were found."""
 
     def __init__(self, paths: Sequence[ImagePath]) -> None:
         super().__init__(paths)
@@ -78,22 +78,22 @@ class _FoundError(Exception):
 
 
 class _FirstImage(ListingSink):
-    """A sink that stops at the first image that has a path not among the given ones."""
+    """A sink that stops at the first image that has a usable path."""
 
     def __init__(
         self,
         names: MemberNames,
-        is_meant: Callable[[ImagePath], bool],
+        is_usable: Callable[[ImagePath], bool],
         on_step: Callable[[], None],
     ) -> None:
         super().__init__(names)
         self._names = names
-        self._is_meant = is_meant
+        self._is_usable = is_usable
         self._on_step = on_step
 
     def pack_manifest(self, manifest: PackManifest) -> None:
         references = (ImageReference.parse(image.name) for image in manifest.images)
-        self._look_at([image_path(reference) for reference in references if reference])
+        self._stop_at([image_path(reference) for reference in references if reference])
 
     def needs_layers(self, image: ReadImage[Any]) -> bool:
         self.image(image)
@@ -101,45 +101,46 @@ class _FirstImage(ListingSink):
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
         self._on_step()
-        # The push sends it there too, so nothing after it needs to be read.
+        # The push sends the layer to the repository of this name, too: read no further.
         if image is None and (guess := self._names.find(layer.holder)):
-            self._look_at([image_path(guess)])
+            self._stop_at([image_path(guess)])
         return super().layer(layer, image)
 
     def image(self, image: ReadImage[Any]) -> None:
-        self._look_at(self.builder.describe(image).paths)
+        self._stop_at(self.builder.describe(image).paths)
 
-    def _look_at(self, paths: Iterable[ImagePath]) -> None:
-        meant = tuple(filter(self._is_meant, paths))
-        if meant:
-            raise _FoundError(meant)
+    def _stop_at(self, paths: Iterable[ImagePath]) -> None:
+        found = tuple(filter(self._is_usable, paths))
+        if found:
+            raise _FoundError(found)
 
 
 def first_paths(
     source: Source,
     names: MemberNames,
-    is_meant: Callable[[ImagePath], bool],
+    is_usable: Callable[[ImagePath], bool],
     *,
     architecture: str,
     on_step: Callable[[], None],
 ) -> Sequence[ImagePath]:
-    """Look ahead in an archive for the paths of the first image that has any.
+    """Look ahead in an archive for the paths of the first image that has a usable one.
 
-    Archives packed by this project, and most layouts, begin with the names of their images; in
-    others, a file may be named after a wanted image. Otherwise the first image is read to its end.
+    Archives packed by this project, and most OCI layouts, begin with the names of their images. In
+    other archives, a file may be named after a wanted image. Otherwise the first image is read to
+    its end.
 
     Args:
         source: The archive.
         names: Names the images by the files that contain them.
-        is_meant: Returns whether a path counts.
+        is_usable: Returns whether a path is usable; the others are ignored.
         architecture: The CPU architecture to choose if there are several; empty for any.
         on_step: Called regularly.
 
     Returns:
-        The paths of the first image, or of all images if the archive begins with their names;
-        none if no image has any, or the archive is damaged before it.
+        The usable paths of the first image that has any; of all images if the archive begins with
+        their names. Empty if no image has any, or the archive is damaged before the first.
     """
-    sink = _FirstImage(names, is_meant, on_step)
+    sink = _FirstImage(names, is_usable, on_step)
     try:
         with open_archive(source) as archive:
             read_into(sink, sink.builder, source, archive, Readings(source.name), architecture)

@@ -1,6 +1,7 @@
-"""The second name of each image: the one by which a mirror of its original registry finds it.
+"""Gives each pushed image a second name: the full original name, which mirrors ask for.
 
-The registry mounts the layers there, so that nothing is sent again, and stores them once.
+The registry mounts the layers into the repository of that name: nothing is sent again, and each
+layer is stored once.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,19 +17,19 @@ from ckf_airgap.push.push_records import PushedImage
 from ckf_airgap.registry.client import Manifest, RegistryClient
 from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
-# So many names are refused, and none is taken, before the rest is not tried any more.
+# After so many refused names, if none was accepted, the rest is not tried.
 _MOST_REFUSALS = 8
-_SHOWN = 3
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """An image that is to have a second name.
+    """An image, and the second name to give to it.
 
     Attributes:
-        source: Where it stands.
+        source: The path under which it was pushed.
         digest: The digest of its manifest.
-        target: The path by which mirrors find it.
+        target: The path at which mirrors find it.
     """
 
     source: ImagePath
@@ -43,25 +44,25 @@ def publish_mirror_names(
     wanted: Iterable[ImageReference],
     on_step: Callable[[], None] = lambda: None,
 ) -> tuple[str, ...]:
-    """Give pushed images the names by which mirrors find them, those that lack them.
+    """Give pushed images the names by which mirrors find them, unless they have these already.
 
     Args:
         client: The registry.
-        location: The prefix.
+        location: The registry prefix.
         images: The images of the archive, as they were pushed.
-        wanted: The images that the charms take, by their original names.
-        on_step: Called now and then.
+        wanted: The images that the charms use, by their original names.
+        on_step: Called regularly.
 
     Returns:
-        What the operator should know, a line each: which images have no such name, and why.
-        Nothing that is deployed depends on it.
+        Lines for the operator: which images did not get such a name, and why. Empty if all have
+        it. Nothing that is deployed depends on these names, so a refusal is no error.
     """
     copies = list(_copies(location, images, wanted))
     problems: dict[ImagePath, str] = {}
-    taken = 0
+    accepted = 0
 
     def publish(copy: _Copy) -> str:
-        if len(problems) >= _MOST_REFUSALS and not taken:
+        if len(problems) >= _MOST_REFUSALS and not accepted:
             return next(iter(problems.values()))
         try:
             return _publish(client, location, copy)
@@ -74,15 +75,15 @@ def publish_mirror_names(
             if problem:
                 problems[copy.target] = problem
             else:
-                taken += 1
+                accepted += 1
     if not problems:
         return ()
-    shown = ", ".join(map(location.reference, list(problems)[:_SHOWN]))
-    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    shown = ", ".join(map(location.reference, list(problems)[:_MOST_SHOWN]))
+    more = f" and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
     causes = list(dict.fromkeys(problems.values()))
     return (
-        f"nodes with a mirror configuration do not find {shown}{more}, which the registry does "
-        f"not take as a second name ({causes[0]}); what is deployed does not need it",
+        f"the registry does not accept the second name of some images ({causes[0]}): nodes with a "
+        f"mirror configuration cannot pull {shown}{more}; what is deployed does not need them",
     )
 
 
@@ -97,14 +98,19 @@ def _copies(
     copies: dict[ImagePath, _Copy] = {}
     for name, target in mirror_paths(names, wanted, location.host).items():
         source = image_path(name)
-        # One original name has one image: of two, the first in the archive has it.
+        # If two images have the same original name, the first in the archive gets it.
         if source != target and target not in digests:
             copies.setdefault(target, _Copy(source, digests[source], target))
     return copies.values()
 
 
 def _publish(client: RegistryClient, location: RegistryLocation, copy: _Copy) -> str:
-    """Give an image its second name; return why that is not possible, or an empty string."""
+    """Give an image its second name; return why that failed, or an empty string.
+
+    Raises:
+        ArtifactError: The manifest in the registry is damaged.
+        RegistryError: The registry fails or refuses.
+    """
     if problem := location.length_problem(copy.target):
         return problem
     source, target = map(location.repository, (copy.source, copy.target))
@@ -112,7 +118,7 @@ def _publish(client: RegistryClient, location: RegistryLocation, copy: _Copy) ->
         return ""
     manifest = registry_manifest(client, source, copy.digest)
     if manifest is None or sha256_of(manifest.content) != copy.digest:
-        return f"the registry does not give the manifest {copy.digest} of {source}"
+        return f"the registry does not return the manifest {copy.digest} of {source}"
     for blob in (manifest.config, *manifest.layers):
         is_there = client.mount_blob(Blob(blob.digest, blob.size), source, target)
         if not is_there and not client.has_blob(target, blob.digest):

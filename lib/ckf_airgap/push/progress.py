@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# The time over which the rate is measured, and between two reports.
-_WINDOW_SECONDS = 60.0
-_TELL_SECONDS = 0.5
+# The period over which the rate is measured, and the minimum time between two reports.
+_RATE_SECONDS = 60.0
+_REPORT_SECONDS = 0.5
 _MINUTE = 60
 _HOUR = 3600
 
@@ -18,8 +18,9 @@ class Progress:
     """The progress of a push.
 
     Attributes:
-        images: The number of images in the registry.
-        finished: The references made since the last report.
+        images: How many images are done: the new references, and the images that the registry had
+            already.
+        finished: The references created or moved since the last report.
         read_bytes: The bytes of the (compressed) archive that were read.
         archive_bytes: The size of the (compressed) archive.
         sent_bytes: The bytes sent to the registry.
@@ -53,21 +54,21 @@ class Progress:
 class Meter:
     """Counts the work of several threads, and reports it in the thread that reads the archive."""
 
-    def __init__(self, archive_bytes: int, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, archive_bytes: int, on_report: Callable[[Progress], None]) -> None:
         """Start counting.
 
         Args:
             archive_bytes: The size of the (compressed) archive.
-            tell: Called with the progress.
+            on_report: Called with the progress.
         """
         self._archive_bytes = archive_bytes
-        self._tell = tell
+        self._on_report = on_report
         self._lock = threading.Lock()
         self._images = 0
         self._finished: list[str] = []
         self._read = 0
         self._sent = 0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def read(self, position: int) -> None:
@@ -80,40 +81,40 @@ class Meter:
             self._sent += size
 
     def finished(self, references: list[str]) -> None:
-        """Record new images in the registry; from any thread."""
+        """Record new references in the registry; from any thread."""
         with self._lock:
             self._images += len(references)
             self._finished += references
 
     def present(self, count: int) -> None:
-        """Record images that the registry had before."""
+        """Record images that the registry had already; from any thread."""
         with self._lock:
             self._images += count
 
     def tick(self, *, now: bool = False) -> None:
-        """Report the progress, unless the last report was a moment ago.
+        """Report the progress, unless the last report was less than half a second ago.
 
         Args:
             now: Whether to report in any case.
         """
         time_now = time.monotonic()
-        if not now and time_now - self._told_at < _TELL_SECONDS:
+        if not now and time_now - self._reported_at < _REPORT_SECONDS:
             return
-        self._told_at = time_now
+        self._reported_at = time_now
         with self._lock:
             finished, self._finished = tuple(self._finished), []
             images, sent = self._images, self._sent
         progress = Progress(
             images, finished, self._read, self._archive_bytes, sent, self._rate(time_now)
         )
-        self._tell(progress)
+        self._on_report(progress)
 
     def _rate(self, now: float) -> float:
         self._samples.append((now, self._read))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_SECONDS:
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_SECONDS:
             self._samples.popleft()
         then, position = self._samples[0]
-        # A further pass over the archive goes backwards.
+        # When the archive is read again, the position goes back.
         return max(0.0, (self._read - position) / (now - then)) if now > then else 0.0
 
 

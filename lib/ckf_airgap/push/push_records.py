@@ -42,11 +42,12 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """An image of the archive that is in the registry.
+    """A finished image of the archive: it is in the registry, or has no name to push it under.
 
     Attributes:
         image: The image.
-        manifests: The digest of its manifest under each path of its own.
+        manifests: The digest of its manifest under each path that it owns; empty if it owns none,
+            because it has no name or repeats an earlier image of the archive.
     """
 
     image: ArchivedImage
@@ -60,13 +61,15 @@ class Known:
     Attributes:
         archive: The archive to which images and places belong.
         layers: The layers in the registry, by the digest of their blobs.
-        compressed: Those that the push compressed, by the digest of the uncompressed layer.
-        repositories: The repositories that have a blob, in the order in which they got it.
-        names: The digest of the blob for each name that identifies a layer in several archives.
+        compressed: The layers that the push compressed, by the digest of the uncompressed layer.
+        repositories: The repositories that have a blob, in the order in which they got it, by the
+            digest of the blob.
+        names: The digest of the blob for each name that identifies a layer in several archives;
+            empty if the name is ambiguous.
         places: The digest of the blob for each location in the archive.
         images: The finished images, by their keys in the archive.
-        nested: The images of each finished nested archive.
-        passed_over: The other files of the archive.
+        nested: The keys of the images of each finished nested archive.
+        passed_over: The files of the archive that are not pushed.
         is_complete: Whether the archive was read to its end.
     """
 
@@ -90,7 +93,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
     version: str
 
     def apply(self, known: Known) -> None:
-        """Forget images and places of another archive."""
+        """Forget the images and places of the previous archive."""
         known.archive = self.version
         known.places.clear()
         known.images.clear()
@@ -125,7 +128,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
     def apply(self, known: Known) -> None:
         """Remember it."""
         if not is_repository(self.repository):
-            raise ValueError("no repository")
+            raise ValueError("not a repository name")
         known.repositories.setdefault(_checked(self.digest), {})[self.repository] = None
 
 
@@ -153,7 +156,7 @@ class NameRecord(msgspec.Struct, frozen=True, tag="name"):
 
 
 class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
-    """An image in the registry, with repository, tag and digest of each of its manifests."""
+    """A finished image, with the repository, tag and digest of each of its manifests."""
 
     key: str
     image: ArchivedImage
@@ -175,7 +178,7 @@ class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
 
 
 class NestedRecord(msgspec.Struct, frozen=True, tag="nested"):
-    """A nested archive whose images are all in the registry."""
+    """A nested archive whose images are all finished."""
 
     archive: NestedArchive
     images: tuple[str, ...]
@@ -230,5 +233,5 @@ def write_record(record: Record) -> dict[str, Any]:
 
 def _checked(digest: str) -> str:
     if not is_digest(digest):
-        raise ValueError("no digest")
+        raise ValueError("not a digest")
     return digest

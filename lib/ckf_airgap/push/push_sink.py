@@ -37,7 +37,7 @@ _MOST_REFUSALS = 5
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What runs in parallel with reading the archive."""
+    """What works in parallel with reading the archive."""
 
     uploads: Uploads
     compressors: ThreadPoolExecutor
@@ -51,7 +51,8 @@ class Taken:
 
     Attributes:
         upload: The layer in the registry, or on its way there.
-        is_own: Whether it comes from this very file, not from another of the same name.
+        is_own: Whether it comes from the file that the sink received, not from another file with
+            the same name.
         is_left_out: Whether a difference leaves it out, because the registry has it.
     """
 
@@ -60,25 +61,31 @@ class Taken:
     is_left_out: bool = False
 
     def arrived(self, repositories: Collection[str]) -> StoredLayer:
-        """Wait until the registry has it.
+        """Wait until the registry has the layer.
 
         Args:
             repositories: The repositories of its image.
 
+        Returns:
+            The stored layer.
+
         Raises:
             ArtifactError: It is damaged.
-            RefusedError: The registry refuses it there.
-            UploadLostError: It has to be read again.
+            RefusedError: The registry refuses it in the repositories of its image.
+            UploadLostError: The image has to be read again: the layer was lost, was refused in the
+                repository of another image, or was sent from a file of a damaged image.
+            RegistryError: The registry fails.
+            StorageError: The journal cannot be written.
         """
         error = self.upload.arrival.exception() if self.upload.is_sent else None
         is_elsewhere = self.upload.repository not in repositories
         if isinstance(error, RefusedError) and is_elsewhere and not self.upload.is_last_resort:
             raise UploadLostError(error.problem, error.cure)
         is_damaged = isinstance(error, ArtifactError)
-        is_doubtful = is_damaged or (error is None and not self.upload.is_confirmed)
-        if is_doubtful and self.upload.is_sent and not self.is_own:
+        may_be_damaged = is_damaged or (error is None and not self.upload.is_confirmed)
+        if may_be_damaged and self.upload.is_sent and not self.is_own:
             raise UploadLostError(
-                f"layer {self.upload.path} came with a damaged image first",
+                f"layer {self.upload.path} was first read from a damaged image",
                 "save the damaged image again",
             )
         return self.upload.arrival.result()
@@ -93,18 +100,20 @@ class PushSink:
         """Prepare for one reading of the archive.
 
         Args:
-            target: Where to.
-            outcomes: What has become of the images in earlier readings; is added to.
-            pipeline: What sends, compresses and tags.
+            target: The target of the push.
+            outcomes: The outcomes of the images in earlier readings; this reading adds to them.
+            pipeline: Sends, compresses and tags.
         """
         self._target = target
         self._outcomes = outcomes
         self._pipeline = pipeline
-        self._given: list[str] = []
+        # The keys of the images received, in the order of the archive.
+        self._keys: list[str] = []
         self._listed: dict[str, ArchivedImage] = {}
-        # How many images, and files passed over, there were before each nested archive.
-        self._begun: dict[str, tuple[int, int]] = {}
-        # The images whose config is in a repository: an image may have thousands of tags.
+        # By place: how many images and skipped files were received before each nested archive.
+        self._received_before: dict[str, tuple[int, int]] = {}
+        # (repository, image key) of each config that is in its repository, so that it is looked up
+        # once: an image may have thousands of tags.
         self._configs: set[tuple[str, str]] = set()
         self.builder = InventoryBuilder(target.member_names)
 
@@ -112,8 +121,8 @@ class PushSink:
         """Ignore the record of the archive; the inventory compares it."""
 
     def has_nested(self, archive: NestedArchive) -> bool:
-        """Return whether the journal has a nested archive, and the registry its images."""
-        self._begun[archive.place] = len(self._given), len(self.builder.passed_over)
+        """Return whether a nested archive is in the journal, and its images in the registry."""
+        self._received_before[archive.place] = len(self._keys), len(self.builder.passed_over)
         known = self._target.state.images
         keys = self._target.state.images_of(archive)
         if keys is None or any(key not in known for key in keys):
@@ -124,40 +133,40 @@ class PushSink:
             return False
         for key in keys:
             self.builder.add(known[key].image)
-        self._given += keys
+        self._keys += keys
         self._pipeline.meter.tick()
         return True
 
     def finished_nested(self, archive: NestedArchive) -> None:
         """Record a nested archive once all of its images are in the registry."""
-        images, files = self._begun.get(archive.place, (0, 0))
-        keys = self._given[images:]
+        images, files = self._received_before.get(archive.place, (0, 0))
+        keys = self._keys[images:]
         if any(
             entry.may_be_image or entry.is_warning for entry in self.builder.passed_over[files:]
         ):
-            # Report these in every run.
+            # These files are reported in every run, so the archive must be read in every run.
             return
 
-        def remember() -> None:
+        def record() -> None:
             if all(key in self._outcomes.done for key in keys):
                 self._target.state.add_nested(archive, keys)
 
-        self._pipeline.finisher.add(remember)
+        self._pipeline.finisher.add(record)
         self._pipeline.meter.tick()
 
     def needs_layers(self, image: ReadImage[Taken]) -> bool:
-        """Return whether the layers of an image are to be sent; if not, list the image."""
+        """Return whether the layers of an image must be sent; if not, list the image."""
         listed = self.builder.describe(image)
         if listed.names and not self._is_pushed(image.key, listed):
             return True
         self.builder.add(listed)
-        self._given.append(image.key)
+        self._keys.append(image.key)
         if not listed.names and image.key not in self._target.state.images:
             self._done(image.key, PushedImage(listed, {}), [])
         return False
 
     def layer(self, layer: LayerFile, image: ReadImage[Taken] | None) -> Taken:
-        """Send a layer, unless the registry has it, it is on its way, or it has no repository."""
+        """Send a layer, unless it is in the registry, being uploaded, or without a repository."""
         self._pipeline.finisher.raise_failure()
         repository = self._repository(layer, image)
         found = self._target.layers.find(layer, repository)
@@ -166,9 +175,9 @@ class PushSink:
         if image is None:
             repository = repository or self._target.destinations.any()
         if repository is None:
-            return Taken(_nowhere(layer), is_own=True)
+            return Taken(_without_repository(layer), is_own=True)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
-        # As it is now: while the layer is sent, another image may be refused there.
+        # Determine this first: while the layer is sent, the repository may refuse another image.
         is_last_resort = repository in self._target.destinations.refused
         upload = self._target.layers.send(layer, repository, uploads, compressors)
         upload.is_last_resort = is_last_resort
@@ -182,19 +191,19 @@ class PushSink:
     def image(self, image: ReadImage[Taken]) -> None:
         """Tag an image once its layers are complete and correct."""
         listed = self.builder.describe(image)
-        own = self.builder.add(listed)
+        owned = self.builder.add(listed)
         self._listed[image.key] = listed
-        self._given.append(image.key)
+        self._keys.append(image.key)
         if self._outcomes.has(image.key):
             return
         if self._is_pushed(image.key, listed):
             return
         self._pipeline.finisher.raise_failure()
-        self._pipeline.finisher.add(lambda: self._finish(image, listed, own))
+        self._pipeline.finisher.add(lambda: self._finish(image, listed, owned))
         self._pipeline.meter.tick()
 
     def damaged(self, file: str, error: ArtifactError) -> None:
-        """List damage."""
+        """List an error."""
         self.builder.damaged.append(error)
 
     def passed_over(self, entry: PassedOver) -> None:
@@ -205,24 +214,24 @@ class PushSink:
         """Ignore the outcome of files: ``read_inventory`` reports it."""
 
     def inventory(self) -> Inventory:
-        """Return the inventory, without the images that turned out to be damaged."""
+        """Return the inventory; images that turned out to be damaged are only in ``damaged``."""
         found = self.builder.build()
         errors = self._outcomes.damaged
-        gone = {id(listed) for key, listed in self._listed.items() if key in errors}
+        damaged = {id(listed) for key, listed in self._listed.items() if key in errors}
         return replace(
             found,
-            images=tuple(image for image in found.images if id(image) not in gone),
-            artifacts=tuple(image for image in found.artifacts if id(image) not in gone),
+            images=tuple(image for image in found.images if id(image) not in damaged),
+            artifacts=tuple(image for image in found.artifacts if id(image) not in damaged),
             damaged=(*found.damaged, *errors.values()),
         )
 
     def _is_pushed(self, key: str, image: ArchivedImage) -> bool:
-        """Return whether an image was pushed before under its present names."""
+        """Return whether the journal has an image with its present names, and the registry too."""
         known = self._target.state.images.get(key)
         return bool(known and known.image == image and self._is_present(key, known))
 
     def _is_present(self, key: str, pushed: PushedImage) -> bool:
-        """Return whether an image that was pushed before is still in the registry."""
+        """Return whether an image that is in the journal is still in the registry."""
         if key in self._outcomes.done:
             return True
         if not self._target.is_there(pushed):
@@ -234,26 +243,26 @@ class PushSink:
         return True
 
     def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
-        """Return the repository of a layer, by its image or else by the name of its archive."""
+        """Choose the repository of a layer by its image, or else by the name of its archive."""
         destinations = self._target.destinations
         guess = None if image else self._target.member_names.find(layer.holder)
         paths = self.builder.describe(image).paths if image else ()
         repositories = self._target.repositories([image_path(guess)] if guess else paths)
-        taking = [each for each in repositories if each not in destinations.refused]
+        accepting = [each for each in repositories if each not in destinations.refused]
         if image:
             for repository in repositories:
                 destinations.add(repository)
-            # If none of them accepts it, the image is refused.
-            taking = taking or repositories
-        return taking[0] if taking else None
+            # If none of them accepts the layer, the image is refused.
+            accepting = accepting or repositories
+        return accepting[0] if accepting else None
 
     def _finish(
-        self, image: ReadImage[Taken], listed: ArchivedImage, own: Sequence[ImagePath]
+        self, image: ReadImage[Taken], listed: ArchivedImage, owned: Sequence[ImagePath]
     ) -> None:
         """Publish an image; runs in the thread that finishes images in order."""
         repositories = self._target.repositories(listed.paths)
         try:
-            self._require_short(own)
+            self._require_short(owned)
             stored = [taken.arrived(repositories) for taken in image.layers]
             if not image.keeps_manifest:
                 for taken, diff_id in zip(image.layers, image.diff_ids, strict=True):
@@ -264,10 +273,10 @@ class PushSink:
                 image.manifest,
                 keeps_own=image.keeps_manifest,
             )
-            published, refusal = self._publish_all(manifests, image, stored, own)
+            published, refusal = self._publish_all(manifests, image, stored, owned)
         except ArtifactError as error:
-            is_told = image.member in error.problem
-            problem = error.problem if is_told else f"{image.member}: {error.problem}"
+            names_member = image.member in error.problem
+            problem = error.problem if names_member else f"{image.member}: {error.problem}"
             self._outcomes.damaged[image.key] = ArtifactError(problem, error.cure)
         except RefusedError as error:
             self._refuse(image, repositories, error)
@@ -276,7 +285,7 @@ class PushSink:
         else:
             new = [path for path, each in published.items() if each.is_new]
             if refusal:
-                self._tell([self._target.location.reference(path) for path in new])
+                self._report([self._target.location.reference(path) for path in new])
                 self._refuse(image, repositories, refusal)
                 return
             manifests_by_path = {path: each.digest for path, each in published.items()}
@@ -294,7 +303,7 @@ class PushSink:
     def _refuse(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
     ) -> None:
-        """Continue without an image that the registry refuses, unless it refuses all."""
+        """Continue without a refused image; raise if several were refused and none accepted."""
         self._outcomes.refused[image.key] = RefusedError(
             f"{image.label} is not pushed: {error.problem}", error.cure
         )
@@ -306,9 +315,9 @@ class PushSink:
     def _lose(
         self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
     ) -> None:
-        """Read an image again after the rest."""
+        """Note that an image has to be read again, in another pass over the archive."""
         if not repositories:
-            # It is not pushed.
+            # The image has no name, so it is not pushed.
             self._done(image.key, PushedImage(self._listed[image.key], {}), [])
             return
         self._outcomes.lost = error
@@ -320,22 +329,23 @@ class PushSink:
             self._target.destinations.add(repository)
 
     def _done(self, key: str, pushed: PushedImage, new: Sequence[ImagePath]) -> None:
-        # An image whose path another image owns is tried again: the path may be free by then.
+        """Record and report a finished image; ``new`` are its paths whose tag was set or moved."""
+        # If another image owns one of its paths, the next push tries again: the path may be free.
         if self.builder.is_undisputed(pushed.image):
             self._target.state.add_image(key, pushed)
             self._outcomes.done.add(key)
-        before = map(self._target.location.reference, pushed.manifests)
-        if any(reference in self._outcomes.references for reference in before):
+        references = map(self._target.location.reference, pushed.manifests)
+        if any(reference in self._outcomes.references for reference in references):
             # Already reported in an earlier pass.
             return
         if pushed.manifests and not new:
             self._outcomes.present += 1
             self._pipeline.meter.present(1)
             return
-        self._tell([self._target.location.reference(path) for path in new])
+        self._report([self._target.location.reference(path) for path in new])
 
-    def _tell(self, references: Sequence[str]) -> None:
-        """Report new tags, once even if the archive is read again."""
+    def _report(self, references: Sequence[str]) -> None:
+        """Report new tags; each is reported once, even if the archive is read again."""
         fresh = [each for each in references if each not in self._outcomes.references]
         self._outcomes.references.update(dict.fromkeys(fresh))
         self._pipeline.meter.finished(fresh)
@@ -347,10 +357,14 @@ class PushSink:
         layers: Sequence[StoredLayer],
         paths: Sequence[ImagePath],
     ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
-        """Publish an image under each of its paths; return why one of them failed, or None."""
+        """Publish an image under each of its paths.
+
+        Returns:
+            What was published under each path, and the first refusal; None if there is none.
+        """
         published: dict[ImagePath, Published] = {}
         refusal: RefusedError | None = None
-        # The tag may have this image with layers that were compressed differently: leave it.
+        # The tag may point to this image with layers that were compressed differently: leave it.
         may_be_there = all(taken.is_left_out for taken in image.layers)
         for path in paths:
             try:
@@ -365,7 +379,7 @@ class PushSink:
         return published, refusal
 
     def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
-        """Return what a tag has if it is the same image with all its layers, or None."""
+        """Return the manifest of a tag if it is the same image with all its layers, or None."""
         if image.keeps_manifest:
             return None
         repository = self._target.location.repository(path)
@@ -380,21 +394,22 @@ class PushSink:
         layers: Sequence[StoredLayer],
         path: ImagePath,
     ) -> Published:
-        """Bring an image's blobs into its repository, then tag it."""
+        """Copy an image's blobs into its repository, then tag it."""
         client, repository = self._target.client, self._target.location.repository(path)
         # An image may have the same layer twice.
         blobs: Mapping[str, StoredLayer] = {layer.blob.digest: layer for layer in layers}
         try:
-            self._bring(blobs.values(), image, repository, mounts=True)
+            self._copy_blobs(blobs.values(), image, repository, mounts=True)
             published = client.publish(repository, path.tag, manifests)
         except MissingBlobError:
-            # The registry said that it has them all.
-            self._bring(blobs.values(), image, repository, mounts=False)
+            # The registry lacks a blob that it had confirmed: look up all of them again, and copy
+            # them without mounts.
+            self._copy_blobs(blobs.values(), image, repository, mounts=False)
             published = client.publish(repository, path.tag, manifests)
         self._target.destinations.add(repository)
         return published
 
-    def _bring(
+    def _copy_blobs(
         self,
         layers: Collection[StoredLayer],
         image: ReadImage[Taken],
@@ -411,8 +426,8 @@ class PushSink:
         self._configs.add((repository, image.key))
 
 
-def _nowhere(layer: LayerFile) -> LayerUpload:
-    """Skip a layer until a repository is known for it."""
+def _without_repository(layer: LayerFile) -> LayerUpload:
+    """Return the failed upload of a layer for which no repository is known yet."""
     arrival: Future[StoredLayer] = Future()
     arrival.set_exception(
         UploadLostError(f"no image with a name was found for the layer {layer.path}", RESAVE)

@@ -32,7 +32,11 @@ _FORMAT = 6
 class PushState:
     """The state of the push of one archive into one registry.
 
-    Layers outlive their archive: the next release has most of them.
+    Layers stay in the journal when the archive changes: the next release has most of them. Every
+    method that records something raises StorageError if the journal cannot be written.
+
+    Attributes:
+        notice: A line for the operator if a part of the journal is ignored; otherwise empty.
     """
 
     def __init__(self, path: Path, registry: str, archive: str, *, key: bytes = b"") -> None:
@@ -40,28 +44,29 @@ class PushState:
 
         Args:
             path: The file. It need not exist; its directory must.
-            registry: Identifies the registry prefix. Records of another one are discarded, which
-                only makes the push send more.
-            archive: Identifies the archive. Of another one, only the layers are used.
+            registry: Identifies the registry prefix. The journal of another prefix is ignored,
+                and replaced by the first record; the push then only sends more.
+            archive: Identifies the archive. From the journal of another archive, only the layers
+                are used.
             key: The key of the journal's seals.
 
         Raises:
-            ConfigurationError: The path is something other than a regular file of this user.
+            ConfigurationError: The path is not a regular file of this user.
         """
         self._known = Known()
-        head = {"format": _FORMAT, "registry": registry}
-        self._journal = Journal(path, head, self._take, "what has been pushed", key=key)
+        header = {"format": _FORMAT, "registry": registry}
+        self._journal = Journal(path, header, self._apply, "what has been pushed", key=key)
         self._lock = threading.Lock()
         self.notice = ""
         if self._journal.problem:
-            rest = "the rest of it counts" if self._known.layers else "it is begun anew"
-            self.notice = f"{path}: {self._journal.problem}; {rest}"
+            effect = "the part before it is used" if self._known.layers else "it is started anew"
+            self.notice = f"{path}: {self._journal.problem}; {effect}"
         # Written with the first record of this archive: reading alone changes nothing.
         self._unwritten_archive = archive if archive != self._known.archive else None
         if self._unwritten_archive is not None:
             ArchiveRecord(archive).apply(self._known)
-        # Layers that this push adds do not count: when they arrive depends on timing.
-        self._of_content = {
+        # Without the layers that this push adds: when they arrive depends on timing.
+        self._gzip_by_diff_id = {
             layer.diff_id: layer
             for layer in self._known.layers.values()
             if layer.diff_id and layer.compression is Compression.GZIP
@@ -69,17 +74,17 @@ class PushState:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the archive has been read to its end without damage."""
+        """Whether the archive has been read to its end, without damage and conflicts."""
         return self._known.is_complete
 
     @property
     def has_layers(self) -> bool:
-        """Whether any layer is known, of this archive or of another."""
+        """Whether the journal has any layer, of this archive or of another."""
         return bool(self._known.layers)
 
     @property
     def inventory(self) -> Inventory:
-        """The content of the archive, as far as it was read."""
+        """The finished images and the skipped files of the archive."""
         listed = [pushed.image for pushed in self._known.images.values()]
         return Inventory(
             tuple(image for image in listed if not image.artifact_type),
@@ -93,19 +98,19 @@ class PushState:
         return self._known.images
 
     def images_of(self, nested: NestedArchive) -> Sequence[str] | None:
-        """Return the images of a nested archive; None if it is not finished."""
+        """Return the keys of the images of a nested archive; None if it is not finished."""
         return self._known.nested.get(nested)
 
     def layer_of(self, digest: str) -> StoredLayer | None:
-        """Find a layer of known content by its digest in the archive.
+        """Find a layer whose content was decoded, by its digest in the archive.
 
-        Archives can have the same content with another compression. The blob that an earlier push
-        stored serves them all.
+        Archives can have the same content with different compressions. The blob that an earlier
+        push stored is used for all of them.
         """
         found = self._known.compressed.get(digest) or self._known.layers.get(digest)
         if found and found.diff_id and found.compression is not Compression.NONE:
             return found
-        before = self._of_content.get(digest)
+        before = self._gzip_by_diff_id.get(digest)
         return before if before and before.blob.digest in self._known.layers else None
 
     def blob(self, digest: str) -> StoredLayer | None:
@@ -121,12 +126,12 @@ class PushState:
         return self._known.layers.get(self._known.names.get(name, ""))
 
     def is_ambiguous(self, name: str) -> bool:
-        """Return whether a name is known to stand for several layers."""
+        """Return whether several layers are known to have the same name."""
         return self._known.names.get(name) == ""
 
     def repositories(self, digest: str) -> Sequence[str]:
         """List the repositories that have the blob of a layer, the latest first."""
-        # Copied in one step: other threads may add some.
+        # Copied in one step: other threads may add repositories.
         return tuple(self._known.repositories.get(digest, {}))[::-1]
 
     def add_layer(self, layer: StoredLayer, place: str, repositories: Iterable[str]) -> None:
@@ -145,24 +150,24 @@ class PushState:
         self._add(LostRecord(digest))
 
     def add_name(self, name: str, layer: StoredLayer) -> None:
-        """Record the name of a layer, for the first layer that has it."""
+        """Record the name of a layer, unless the name is recorded already."""
         if name not in self._known.names:
             self._add(NameRecord(name, layer.blob.digest))
 
     def forget_name(self, name: str) -> None:
-        """Forget a name that stands for several layers."""
+        """Record that a name is ambiguous: several layers have it."""
         self._add(NameRecord(name, ""))
 
     def add_image(self, key: str, pushed: PushedImage) -> None:
-        """Record that an image is in the registry."""
+        """Record that an image is finished."""
         self._add(ImageRecord.of(key, pushed))
 
     def add_nested(self, nested: NestedArchive, images: Sequence[str]) -> None:
-        """Record that all images of a nested archive are in the registry."""
+        """Record that all images of a nested archive are finished."""
         self._add(NestedRecord(nested, tuple(images)))
 
     def complete(self, passed_over: Sequence[PassedOver]) -> None:
-        """Record that the archive contains no more than this."""
+        """Record that the archive was read to its end, and which of its files are not pushed."""
         if not self._known.is_complete:
             self._add(CompleteRecord(tuple(passed_over)))
 
@@ -177,5 +182,5 @@ class PushState:
                 self._unwritten_archive = None
         self._journal.add(write_record(record))
 
-    def _take(self, document: Mapping[str, Any]) -> None:
+    def _apply(self, document: Mapping[str, Any]) -> None:
         read_record(document).apply(self._known)

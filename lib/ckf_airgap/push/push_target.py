@@ -23,10 +23,10 @@ class Target:
     Attributes:
         client: The registry.
         location: The registry prefix of the images.
-        state: What was pushed there before.
+        state: What this push and earlier ones have pushed there.
         member_names: Names the images that have no names in the archive.
         layers: Finds and sends layers.
-        destinations: Chooses the repositories of layers.
+        destinations: Chooses repositories for layers whose image is not known yet.
     """
 
     client: RegistryClient
@@ -42,7 +42,7 @@ class Target:
         return list(dict.fromkeys(map(self.location.repository, fit)))
 
     def is_there(self, pushed: PushedImage) -> bool:
-        """Return whether the registry has an image under all of its paths."""
+        """Return whether the registry still has a pushed image under all of its paths."""
         try:
             return all(
                 self.client.manifest_digest(self.location.repository(path), path.tag) == digest
@@ -53,6 +53,6 @@ class Target:
             return False
 
     def is_named_otherwise(self, image: ArchivedImage) -> bool:
-        """Return whether an image that had no name has one now."""
+        """Return whether an image was recorded without a name, and a wanted image names it now."""
         member = without_ending(image.member)
         return not image.names and self.member_names.find(member) is not None

@@ -1,10 +1,10 @@
-"""The push: images.tar.gz into the registry, as a stream, nothing unpacked to disk.
+"""Pushes images.tar.gz into the registry as a stream; nothing is unpacked to disk.
 
 Each layer is read, hashed, compressed and uploaded once, in pieces. Its image is often known only
 at the end of the archive, so the layer goes to the repository that the file name suggests, or to
 that of another image, and is mounted into the right one afterwards. An image gets its manifest and
-its tag only after each of its layers was found to have the digest in its config or, in an OCI
-layout, in its manifest.
+its tag only after each of its layers was checked against the digest in the image's config or, in
+an OCI layout, in its manifest.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,7 +35,7 @@ from ckf_airgap.push.uploads import Finisher, Uploads
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.concurrent_requests import concurrent_requests
 
-# The push ends after so many further passes in a row that bring nothing new into the registry.
+# The push ends after so many passes in a row over the archive without progress.
 _FRUITLESS_PASSES = 4
 
 
@@ -45,7 +45,7 @@ class PushResult:
 
     Attributes:
         inventory: The content of the archive.
-        pushed: The new references, in order.
+        pushed: The references that were created or moved, in order.
         present: The number of images that the registry had already.
         uploaded_bytes: The size of the layers that were sent.
         notices: Further lines for the operator.
@@ -78,7 +78,8 @@ class ImagePusher:
             client: The registry.
             location: The registry prefix of the images.
             state_file: The journal. Its directory must exist.
-            on_progress: Called in the calling thread, at most twice a second and after each pass.
+            on_progress: Called in the thread that calls ``push``, at most twice a second and after
+                each pass over the archive.
             architecture: The CPU architecture to choose if an image has several; empty for any.
             key: The key of the journal's seals (``journal.sealing_key``).
             for_mirrors: Whether images also get the names by which mirrors find them.
@@ -101,17 +102,18 @@ class ImagePusher:
 
         Args:
             archive: images.tar.gz.
-            wanted: The images that the charms use: they name images that have no name.
+            wanted: The images that the charms use; they name images that the archive does not.
             signed: The record that all images must agree with, if its signature was checked.
 
         Returns:
             The result. Damaged members are listed in its inventory; the rest is pushed.
 
         Raises:
-            ArtifactError: The archive itself is damaged or ends in the middle.
-            RegistryError: The registry fails, and the next push continues; or the archive is a
-                difference, and the registry lacks layers that it leaves out: nothing is sent; or
-                the registry refuses some images, after the others were pushed.
+            ArtifactError: The archive itself cannot be read, is damaged or incomplete, or does not
+                match ``signed``.
+            RegistryError: The registry fails (the next push continues), lacks layers that a
+                difference leaves out (nothing is sent), or refuses some images (the others are
+                pushed).
             StorageError: The journal cannot be written.
             ConfigurationError: The journal is not a regular file of this user.
         """
@@ -153,7 +155,12 @@ class ImagePusher:
             state.close()
 
     def known_inventory(self, archive: Source) -> Inventory | None:
-        """Return the inventory of an earlier complete push of this archive, if there was one."""
+        """Return the inventory of an earlier complete push of this archive, if there was one.
+
+        Raises:
+            ArtifactError: The archive cannot be opened.
+            ConfigurationError: The journal is not a regular file of this user.
+        """
         state = self._load_state(archive)
         return state.inventory if state.is_complete else None
 
@@ -163,7 +170,7 @@ class ImagePusher:
 
 
 def _is_all_there(target: Target) -> bool:
-    """Return whether the registry still has everything in the state under wanted names."""
+    """Return whether the registry still has all images of the state, under their present names."""
     images = list(target.state.images.values())
     if any(target.is_named_otherwise(pushed.image) for pushed in images):
         return False
@@ -172,7 +179,7 @@ def _is_all_there(target: Target) -> bool:
 
 
 class _Run:
-    """One push: reads the archive, and reads it again because a stream cannot go back."""
+    """One push: reads the archive, and reads it again for images that were lost on the way."""
 
     def __init__(
         self,
@@ -191,7 +198,7 @@ class _Run:
         self._readings = Readings(archive.name)
 
     def push(self) -> PushResult:
-        """Read the archive until every image has an outcome, or passes bring no progress."""
+        """Read the archive until every image has an outcome, or passes make no progress."""
         inventory = self._read(in_chunks=False)
         fruitless = 0
         while self._outcomes.lost and fruitless < _FRUITLESS_PASSES:
@@ -213,11 +220,12 @@ class _Run:
 
     @property
     def _progress(self) -> int:
+        """A number that grows as long as passes over the archive make progress."""
         refused = len(self._target.destinations.refused)
         return self._target.layers.arrived_contents + len(self._outcomes) + refused
 
     def _read(self, *, in_chunks: bool) -> Inventory:
-        """Read the archive, and read it again if files were taken for something else."""
+        """Read the archive, and read it again if files were read in the wrong role."""
         while True:
             # Images that this pass lost may arrive in the next one.
             self._outcomes.lost = None
@@ -230,6 +238,9 @@ class _Run:
 
         Five things run in parallel: decoding the archive; finding and hashing layers; compressing
         them; sending them; and tagging the images whose layers have arrived.
+
+        Returns:
+            The sink, and whether all files were read in the right role.
         """
         archive, meter = self._archive, self._meter
         with (

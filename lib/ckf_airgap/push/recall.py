@@ -1,10 +1,10 @@
 """Finds the layers of earlier pushes through the images in the registry, without a journal.
 
-A journal does not outlive its pod, and another workstation has none. But the images are there: a
-manifest lists the blobs of the layers, and its config, whose digest is checked, lists their diff
-IDs. For layers that the push compresses, only manifests that it wrote itself count. An archive has
-the diff IDs of its layers only at the end of each image, so it is read once more for them, and
-only if the registry has any of its images.
+A new pod or another workstation has no journal of earlier pushes. But the registry has their
+images: a manifest lists the blobs of the layers, and its config, whose digest is checked, lists
+their diff IDs. For layers that are uncompressed in the archive, only manifests as a push writes
+them are used. An archive often has the diff IDs of its layers only at its end, so it is read once
+more for them, and only if the registry has any of its images.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,19 +27,20 @@ from ckf_airgap.push.push_target import Target
 from ckf_airgap.registry.client import RegistryClient
 from ckf_airgap.registry.concurrent_requests import RequestMap, concurrent_requests
 
-# The number of latest tags of a repository: the previous release is among them.
-_MOST_TAGS = 4
+# The number of other tags of a repository to look up, the last listed ones: usually, the previous
+# release is among them.
+_MOST_OTHER_TAGS = 4
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The location of a layer in the archive.
+class _ArchivedLayer:
+    """A layer in the archive.
 
     Attributes:
-        place: Identifies the file within the archive.
-        digest: The digest that its path claims, or None.
-        size: Its size there, in bytes.
-        compression: Its compression there.
+        place: Identifies its file in the archive; see ``LayerFile``.
+        digest: The digest in its path, or None.
+        size: Its size in the archive, in bytes.
+        compression: Its compression in the archive.
     """
 
     place: str
@@ -55,49 +56,50 @@ class _Image:
     Attributes:
         config: The digest of its config.
         paths: Its paths in the registry.
-        places: The locations of its layers, by the digests of their content.
+        layers: Its layers, by diff ID.
     """
 
     config: str
     paths: tuple[ImagePath, ...]
-    places: Mapping[str, _Place]
+    layers: Mapping[str, _ArchivedLayer]
 
 
 class _Survey(ListingSink):
-    """A sink that records the location of each layer of each image.
+    """A sink that records the layers of each image.
 
     Attributes:
-        images: The images that are not of layouts.
-        blobs: The locations of the layers of layouts, each with a path of an image that has it,
-            by their digests.
+        images: The images that are not in OCI layouts.
+        blobs: The layers of images in OCI layouts, each with a path of such an image, by digest.
     """
 
     def __init__(self, names: MemberNames, on_step: Callable[[], None]) -> None:
         super().__init__(names)
         self._on_step = on_step
         self.images: list[_Image] = []
-        self.blobs: dict[str, tuple[_Place, ImagePath]] = {}
+        self.blobs: dict[str, tuple[_ArchivedLayer, ImagePath]] = {}
 
     def layer(self, layer: LayerFile, image: ReadImage[Any] | None) -> Any:
         self._on_step()
-        return _Place(layer.place, layer.digest, layer.size, compression_of(layer.content.head))
+        return _ArchivedLayer(
+            layer.place, layer.digest, layer.size, compression_of(layer.content.head)
+        )
 
     def left_out(self, digest: str) -> Any:
-        # It is looked for at another place.
+        # ``find_left_out`` has found it.
         return False
 
     def image(self, image: ReadImage[Any]) -> None:
         paths = self.builder.describe(image).paths
         if not image.keeps_manifest and len(image.layers) != len(image.diff_ids):
-            # Files that were taken for something else are sent.
+            # Some files were not read as layers: the push sends them.
             return
         if not image.keeps_manifest:
             layers = zip(image.diff_ids, image.layers, strict=True)
-            places = {diff_id: place for diff_id, place in layers if place}
-            self.images.append(_Image(image.image_id, paths, places))
+            found = {diff_id: layer for diff_id, layer in layers if layer}
+            self.images.append(_Image(image.image_id, paths, found))
         elif paths:
-            known = (place for place in image.layers if place and place.digest)
-            self.blobs |= {place.digest: (place, paths[0]) for place in known}
+            blobs = (layer for layer in image.layers if layer and layer.digest)
+            self.blobs |= {layer.digest: (layer, paths[0]) for layer in blobs}
 
 
 def recall(
@@ -116,57 +118,59 @@ def recall(
         with open_archive(source) as archive:
             read_into(survey, survey.builder, source, archive, Readings(source.name), architecture)
     except ArtifactError:
-        # The push reports it; everything before the damage is useful.
+        # The push reports the damage. What was read before it is used.
         pass
     with concurrent_requests() as map_requests:
-        places = _Places(target, map_requests, on_step)
-        places.recall_layers(survey.images)
-        places.recall_blobs(survey.blobs)
+        lookup = _Lookup(target, map_requests, on_step)
+        lookup.recall_layers(survey.images)
+        lookup.recall_blobs(survey.blobs)
 
 
 @dataclass(frozen=True)
-class _Places:
-    """The repositories of the archive's images, several of them looked up at a time."""
+class _Lookup:
+    """Looks up layers in the repositories of the archive's images, several at a time."""
 
     target: Target
     map_requests: RequestMap
     on_step: Callable[[], None]
 
     def recall_layers(self, images: Sequence[_Image]) -> None:
-        """Record the layers of images in the registry that this project pushed."""
+        """Record the layers of images that are not in OCI layouts, if the registry has them."""
         tags: dict[str, set[str]] = {}
         for path in dict.fromkeys(path for image in images for path in image.paths):
             for repository in self.target.repositories([path]):
                 tags.setdefault(repository, set()).add(path.tag)
-        # By the digest of the layer in the archive; of images that are there already (by their
-        # config), and of all.
+        # By (digest of the config of an image with the layer, diff ID, digest in the archive).
+        # Each layer also has a key with an empty config digest, for all other images.
         stored: dict[tuple[str, str, str], StoredLayer] = {}
         holders: dict[str, dict[str, None]] = {}
-        wanted = {diff_id for image in images for diff_id in image.places}
+        wanted = {diff_id for image in images for diff_id in image.layers}
         found = self.map_requests(self._layers_in, tags, tags.values())
         for repository, layers in zip(tags, found, strict=True):
             self.on_step()
             for config, layer in layers:
-                # Only layouts can use an uncompressed blob.
-                is_plain = layer.compression is Compression.NONE
-                if layer.diff_id in wanted and not is_plain:
-                    for image in (config, ""):
-                        stored.setdefault((image, layer.diff_id, layer.source), layer)
+                # Only images in OCI layouts can use an uncompressed blob.
+                is_uncompressed = layer.compression is Compression.NONE
+                if layer.diff_id in wanted and not is_uncompressed:
+                    for image_config in (config, ""):
+                        stored.setdefault((image_config, layer.diff_id, layer.source), layer)
                     holders.setdefault(layer.blob.digest, {})[repository] = None
         added: set[str] = set()
         for image in images:
-            for diff_id, place in image.places.items():
-                is_plain = place.compression is Compression.NONE
-                key = diff_id, diff_id if is_plain else place.digest or ""
-                layer = stored.get((image.config, *key)) or stored.get(("", *key))
+            for diff_id, archived in image.layers.items():
+                is_uncompressed = archived.compression is Compression.NONE
+                digest = diff_id if is_uncompressed else archived.digest or ""
+                layer = stored.get((image.config, diff_id, digest)) or stored.get(
+                    ("", diff_id, digest)
+                )
                 # A manifest may state another compression than the blob has.
-                is_same = layer and (is_plain or layer.compression is place.compression)
-                if layer and is_same and place.place not in added:
-                    added.add(place.place)
-                    self.target.state.add_layer(layer, place.place, holders[layer.blob.digest])
+                is_same = layer and (is_uncompressed or layer.compression is archived.compression)
+                if layer and is_same and archived.place not in added:
+                    added.add(archived.place)
+                    self.target.state.add_layer(layer, archived.place, holders[layer.blob.digest])
 
-    def recall_blobs(self, blobs: Mapping[str, tuple[_Place, ImagePath]]) -> None:
-        """Record the layers that are stored unchanged and exist."""
+    def recall_blobs(self, blobs: Mapping[str, tuple[_ArchivedLayer, ImagePath]]) -> None:
+        """Record the layers of images in OCI layouts, if the registry has them."""
         state = self.target.state
         paths = [path for _, path in blobs.values()]
         holders = self.map_requests(self._holder, blobs, paths)
@@ -175,12 +179,12 @@ class _Places:
             if repository and state.blob(digest):
                 state.add_repository(digest, repository)
             elif repository:
-                place = blobs[digest][0]
-                blob = StoredLayer.unread(Blob(digest, place.size), place.compression)
-                state.add_layer(blob, place.place, [repository])
+                archived = blobs[digest][0]
+                blob = StoredLayer.unread(Blob(digest, archived.size), archived.compression)
+                state.add_layer(blob, archived.place, [repository])
 
     def _holder(self, digest: str, path: ImagePath) -> str | None:
-        """Return the repository of an image if it has a blob."""
+        """Return the repository of a path if it has a blob; None if not, or after an error."""
         try:
             for repository in self.target.repositories([path]):
                 if self.target.client.has_blob(repository, digest):
@@ -190,15 +194,16 @@ class _Places:
         return None
 
     def _layers_in(self, repository: str, tags: set[str]) -> list["_Found"]:
-        """List the layers of images in a repository: of the given tags and the latest others."""
+        """List the layers of images in a repository: those of the given tags and a few others."""
         found: list[_Found] = []
         try:
-            there = _tags(self.target.client, repository, tags)
-            others = [tag for tag in there if tag not in tags]
-            for tag in [*(tag for tag in there if tag in tags), *others[: -_MOST_TAGS - 1 : -1]]:
+            listed = _tags(self.target.client, repository, tags)
+            others = [tag for tag in listed if tag not in tags]
+            last_others = others[: -_MOST_OTHER_TAGS - 1 : -1]
+            for tag in [*(tag for tag in listed if tag in tags), *last_others]:
                 found += _layers_of(self.target.client, repository, tag)
         except (RegistryError, ArtifactError):
-            # Layers that cannot be looked up are sent, which reports the cause.
+            # The push sends layers that cannot be looked up, and reports the cause.
             pass
         return found
 
@@ -209,7 +214,8 @@ def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -
     Args:
         client: The registry.
         repository: The repository.
-        tags: Its tags in the archive, which are looked up if the registry lists none.
+        tags: Its tags in the archive, which are looked up if the registry lists no tags because
+            it fails or refuses.
     """
     try:
         return bool(client.tags(repository))
@@ -222,32 +228,34 @@ def has_images(client: RegistryClient, repository: str, tags: Collection[str]) -
 
 
 def _tags(client: RegistryClient, repository: str, known: Collection[str]) -> list[str]:
-    """List the tags of a repository; if the registry refuses that, the given ones."""
+    """List the tags of a repository; if the registry does not list them, the known ones."""
     try:
         return list(client.tags(repository))
     except RegistryError:
         return sorted(known)
 
 
+# The digest of the config of an image, and one of its layers.
 _Found = tuple[str, StoredLayer]
 
 
 def _layers_of(client: RegistryClient, repository: str, tag: str) -> Sequence[_Found]:
-    """List the layers of an image with their possible blobs and the image's config."""
+    """List the layers of an image, each under every digest that it may have in an archive."""
     image = registry_image(client, repository, tag)
     if image is None:
         return ()
-    manifest, as_they_are = image.manifest, image.layers
-    identity = manifest.config.digest
-    config_blob = Blob(identity, manifest.config.size)
-    ours = possible_manifests(config_blob, as_they_are, None, keeps_own=False)
-    if manifest.content not in (each.content for each in ours):
-        # Other tools compress differently, and the result of a push must not depend on what was
-        # there before. A layer that is compressed in the archive is the same blob everywhere.
-        return [(identity, layer) for layer in as_they_are]
+    manifest, unchanged = image.manifest, image.layers
+    config = manifest.config.digest
+    config_blob = Blob(config, manifest.config.size)
+    pushed = possible_manifests(config_blob, unchanged, None, keeps_own=False)
+    if manifest.content not in (each.content for each in pushed):
+        # Another tool has pushed it. Other tools compress differently, and the result of a push
+        # must not depend on what the registry had before. But a layer that is compressed in the
+        # archive is stored unchanged, whatever pushes it.
+        return [(config, layer) for layer in unchanged]
     compressed = [
         replace(layer, source=layer.diff_id)
-        for layer in as_they_are
+        for layer in unchanged
         if layer.compression is Compression.GZIP
     ]
-    return [(identity, layer) for layer in (*as_they_are, *compressed)]
+    return [(config, layer) for layer in (*unchanged, *compressed)]

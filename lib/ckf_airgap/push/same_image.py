@@ -1,7 +1,7 @@
-"""Finds out whether a tag already is the same image, with other blobs for the same layers.
+"""Finds out whether a tag already points to the same image, perhaps with other blobs.
 
-Blobs depend on the archive that they come from: another archive of the same images may give other
-blobs for the same layers, and so another manifest for the same image.
+The blobs of layers depend on the archive that they come from: another archive of the same image
+may result in other blobs, and so in another manifest.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ckf_airgap.registry.client import Published, RegistryClient
 def present_image(
     client: RegistryClient, repository: str, tag: str, config: str, diff_ids: Sequence[str]
 ) -> Published | None:
-    """Find the manifest of a tag if it is the given image, whatever its blobs are.
+    """Find the manifest of a tag if it is the given image, whatever the blobs of its layers are.
 
     Args:
         client: The registry.
@@ -25,8 +25,8 @@ def present_image(
         diff_ids: The digests of the uncompressed layers.
 
     Returns:
-        The manifest, if it has this config, as many layers, and all its blobs exist; otherwise
-        None.
+        The manifest, if it has this config and this number of layers, and all its blobs exist;
+        otherwise None.
 
     Raises:
         RegistryError: The registry fails.

@@ -14,13 +14,14 @@ from ckf_airgap.registry.client import RegistryClient
 
 # The number of blobs sent at a time, and of pieces of each that wait to be sent. With the size of
 # a piece they limit the memory of a push.
-_WORKERS = 3
-_PIECES_AHEAD = 4
-_MEMBERS_AHEAD = 3
+_BLOBS_AT_ONCE = 3
+_MOST_WAITING_PIECES = 4
+# The number of tasks that the finisher has accepted and not finished.
+_MOST_UNFINISHED = 3
 _WAIT_SECONDS = 0.5
 
 Arrived = TypeVar("Arrived")
-_Waiting = queue.Queue[Piece | Exception | None]
+_PieceQueue = queue.Queue[Piece | Exception | None]
 
 
 class Uploads:
@@ -40,13 +41,14 @@ class Uploads:
             client: The registry.
             in_chunks: Whether to send in chunks, which can be sent again if a connection breaks.
             on_sent: Called with the size of each piece that is sent, in the sending thread.
-            on_step: Called for each piece, and regularly while one waits.
+            on_step: Called in the thread that calls ``send``: for each piece, and regularly while
+                a piece waits.
         """
         self._client = client
         self._in_chunks = in_chunks
         self._on_sent = on_sent
         self._on_step = on_step
-        self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="upload")
+        self._executor = ThreadPoolExecutor(_BLOBS_AT_ONCE, thread_name_prefix="upload")
 
     def __enter__(self) -> "Uploads":
         return self
@@ -65,24 +67,25 @@ class Uploads:
 
         Args:
             repository: The repository to send it to.
-            pieces: Its bytes; iterated in the calling thread, no faster than they are sent.
+            pieces: Its bytes; iterated in the calling thread, at most a few pieces ahead of the
+                sending thread.
             before_commit: Called with the blob just before the registry commits it, in another
                 thread; an exception cancels the upload.
             arrive: Called with the committed blob, in another thread.
 
         Returns:
-            The result of ``arrive``, or the failure.
+            The result of ``arrive``, or the error of the upload.
 
         Raises:
             Exception: Iterating the pieces failed; nothing is stored.
         """
-        waiting: _Waiting = queue.Queue(_PIECES_AHEAD)
+        waiting: _PieceQueue = queue.Queue(_MOST_WAITING_PIECES)
         future = self._executor.submit(self._upload, repository, waiting, before_commit, arrive)
         try:
             for piece in pieces:
                 if not self._hand_over(waiting, piece, future):
                     return future
-        # An interrupt, too, must not leave the other thread waiting for more.
+        # Whatever the error (an interrupt, too), the sending thread must not wait for more pieces.
         except BaseException as error:
             stop = error if isinstance(error, Exception) else RuntimeError("interrupted")
             self._hand_over(waiting, stop, future)
@@ -93,11 +96,11 @@ class Uploads:
     def _upload(
         self,
         repository: str,
-        waiting: _Waiting,
+        waiting: _PieceQueue,
         before_commit: Callable[[Blob], None],
         arrive: Callable[[Blob], Arrived],
     ) -> Arrived:
-        pieces = self._taken(waiting)
+        pieces = self._pieces_in(waiting)
         try:
             return arrive(
                 self._client.upload_blob(
@@ -106,11 +109,12 @@ class Uploads:
             )
         except AirgapError as error:
             failure = without_traceback(error)
-        # Many errors may be kept, each with this frame: release the pieces.
+        # Many errors may be stored, each with this frame: release the pieces.
         del pieces, waiting
         raise failure
 
-    def _taken(self, waiting: _Waiting) -> Iterator[bytes]:
+    def _pieces_in(self, waiting: _PieceQueue) -> Iterator[bytes]:
+        """Return the pieces of a queue, until its end or the error in it."""
         while (item := waiting.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -119,9 +123,9 @@ class Uploads:
             yield data
 
     def _hand_over(
-        self, waiting: _Waiting, item: Piece | Exception | None, future: Future[Any]
+        self, waiting: _PieceQueue, item: Piece | Exception | None, future: Future[Any]
     ) -> bool:
-        """Pass a piece to the sending thread; return whether it still accepts pieces."""
+        """Pass a piece, an error or the end to the sending thread; return whether it took it."""
         while not future.done():
             self._on_step()
             try:
@@ -133,17 +137,17 @@ class Uploads:
 
 
 class Finisher:
-    """Finishes members of the archive in order, in one thread."""
+    """Runs tasks, such as finishing an image, in order in one thread."""
 
     def __init__(self, on_wait: Callable[[], None] = lambda: None) -> None:
         """Prepare.
 
         Args:
-            on_wait: Called regularly while a member waits for those before it.
+            on_wait: Called regularly while ``add`` or the end of the block waits for tasks.
         """
         self._on_wait = on_wait
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="finish")
-        self._free = threading.Semaphore(_MEMBERS_AHEAD)
+        self._free = threading.Semaphore(_MOST_UNFINISHED)
         self._failure: Exception | None = None
 
     def __enter__(self) -> "Finisher":
@@ -164,26 +168,26 @@ class Finisher:
         self._executor.shutdown()
         self.raise_failure()
 
-    def add(self, finish: Callable[[], None]) -> None:
-        """Finish a member after those before it.
+    def add(self, task: Callable[[], None]) -> None:
+        """Run a task after those before it; wait first if too many are unfinished.
 
         Args:
-            finish: Finishes it. An exception stops the finisher.
+            task: The task. After an exception in it, later tasks are not run.
         """
         while not self._free.acquire(timeout=_WAIT_SECONDS):
             self._on_wait()
-        self._executor.submit(self._finish, finish)
+        self._executor.submit(self._run, task)
 
     def raise_failure(self) -> None:
-        """Raise the exception that stopped the finisher, if any."""
+        """Raise the exception of the task that failed, if any."""
         if self._failure:
             raise self._failure
 
-    def _finish(self, finish: Callable[[], None]) -> None:
+    def _run(self, task: Callable[[], None]) -> None:
         try:
             if self._failure is None:
-                finish()
-        # The reading thread raises it.
+                task()
+        # ``raise_failure`` raises it in the reading thread.
         except Exception as error:
             self._failure = error
         finally:
