@@ -110,7 +110,9 @@ def without_traceback(error: _Error) -> _Error:
 
     A traceback keeps the local variables of its frames alive, such as documents of megabytes.
     """
-    return type(error)(error.problem, error.cure)
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    return copied
 
 
 class ConfigurationError(AirgapError):

@@ -323,29 +323,6 @@ def test_an_api_that_does_not_answer_is_told(failure: Exception, fake: FakeClien
         running_images(["ns"])
 
 
-@pytest.mark.parametrize(
-    ("exceptions", "told"),
-    [
-        ("127.0.0.1", " through the proxy http://proxy.corp:3128"),
-        ("127.0.0.1,10.152.183.0/24", " through the proxy http://proxy.corp:3128"),
-        ("127.0.0.1,10.152.183.1", ""),
-    ],
-)
-def test_an_api_behind_a_proxy_is_told_with_the_exception_that_it_needs(
-    exceptions: str, told: str, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Juju gives the model's options to the hooks, and its HTTP client knows no networks."""
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.152.183.1")
-    monkeypatch.setenv("HTTPS_PROXY", "http://ann:secret@proxy.corp:3128")
-    monkeypatch.setenv("NO_PROXY", exceptions)
-    fake.failure = httpx2.ProxyError("502 Bad Gateway")
-    with pytest.raises(ClusterError) as raised:
-        running_images(["ns"])
-    problem = f"the Kubernetes API cannot be reached{told} (502 Bad Gateway)"
-    assert raised.value.problem == problem
-    assert ("juju model-config" in raised.value.cure) is bool(told)
-
-
 def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def configuration() -> None:
         raise ConfigError("no configuration found")

@@ -1,7 +1,7 @@
 """Verifies that units are active, images come from the registry, and options are as planned."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ckf_airgap.deployment.deployer import Deployer
@@ -28,6 +28,7 @@ class Verification:
     Attributes:
         host: Host and port of the registry.
         namespaces: The namespaces whose containers were checked.
+        charm_namespaces: Those of them that options of charms name.
         not_active: Unit or application -> its status, for each that is not active.
         images: The origins of the containers' images.
         not_as_planned: A line for each charm or option in Juju that differs from the plan.
@@ -53,6 +54,7 @@ class Verification:
     mirrors: MirrorTrial | None = None
     gives_pull_secrets: bool = False
     without_pull_secret: tuple[str, ...] = ()
+    charm_namespaces: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:
@@ -159,7 +161,8 @@ def verify(
         more = f" and {len(waiting) - _SHOWN_UNITS} more" if len(waiting) > _SHOWN_UNITS else ""
         report(f"waiting for {shown}{more}")
         sleep(_POLL_SECONDS)
-    namespaces = _namespaces(model, state, model_name)
+    charm_namespaces = _charm_namespaces(model, state)
+    namespaces = namespaces_of_kubeflow(model_name, charm_namespaces)
     deadline = clock() + min(timeout, _REPLACEMENT_SECONDS)
     agent_images = model.agent_images()
     while True:
@@ -202,16 +205,28 @@ def verify(
         mirrors=trial,
         gives_pull_secrets=gives_pull_secrets,
         without_pull_secret=tuple(namespaces_without_pull_secret() if wants_account else ()),
+        charm_namespaces=charm_namespaces,
     )
 
 
-def _namespaces(model: JujuModel, state: ModelState, model_name: str) -> tuple[str, ...]:
-    """List the namespaces of Kubeflow: its model's, Knative's, and those of user profiles."""
-    own = [
+def namespaces_of_kubeflow(model_name: str, charm_namespaces: Iterable[str]) -> tuple[str, ...]:
+    """List the namespaces of Kubeflow: its model's, Knative's, and those of user profiles.
+
+    Args:
+        model_name: The model's name, which is also its namespace.
+        charm_namespaces: The namespaces that options of charms name.
+
+    Raises:
+        ClusterError: The Kubernetes API fails.
+    """
+    found = [*charm_namespaces, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
+    return tuple(dict.fromkeys([model_name, *found]))
+
+
+def _charm_namespaces(model: JujuModel, state: ModelState) -> tuple[str, ...]:
+    return tuple(
         str(namespace)
         for application, charm in sorted(state.charms.items())
         if charm.name in charms_with_namespaces()
         and (namespace := model.option_values(application).get("namespace"))
-    ]
-    found = [*own, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
-    return tuple(dict.fromkeys([model_name, *found]))
+    )

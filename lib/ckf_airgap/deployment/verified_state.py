@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from ckf_airgap.deployment.verification import Verification
+from ckf_airgap.deployment.verification import Verification, namespaces_of_kubeflow
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_values import OptionValue
 from ckf_airgap.kubernetes import cluster
@@ -20,11 +20,13 @@ class VerifiedState(msgspec.Struct, frozen=True):
         agent_images: The repository of Juju's own images, if they do not come from the internet.
         mirrored: The images that a mirror served (``RunningImage.content``).
         options: Application -> its options that name images, with digests of their values.
+        namespaces: The namespaces that options of charms name.
     """
 
     agent_images: str | None = None
     mirrored: tuple[str, ...] = ()
     options: dict[str, dict[str, str]] = {}
+    namespaces: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, verification: Verification) -> "VerifiedState":
@@ -36,6 +38,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
                 application: {name: _digest(value) for name, value in options.items()}
                 for application, options in verification.image_options.items()
             },
+            verification.charm_namespaces,
         )
 
     @classmethod
@@ -69,8 +72,7 @@ class VerifiedState(msgspec.Struct, frozen=True):
             JujuError: Juju fails.
         """
         changes: list[str] = []
-        namespaces = [model_name, *cluster.knative_namespaces(), *cluster.profile_namespaces()]
-        images = cluster.running_images(dict.fromkeys(namespaces))
+        images = cluster.running_images(namespaces_of_kubeflow(model_name, self.namespaces))
         foreign = cluster.report_images(images, host, self.agent_images).foreign
         count = sum(image.content not in self.mirrored for image in foreign)
         if count:

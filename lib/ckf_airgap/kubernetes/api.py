@@ -1,6 +1,5 @@
 """The client of the Kubernetes API, and its errors."""
 
-import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from http.client import FORBIDDEN, UNAUTHORIZED
@@ -11,7 +10,6 @@ import lightkube
 from lightkube.core.exceptions import ApiError, ConfigError
 
 from ckf_airgap.errors import OWN_APPLICATION, AirgapError, ClusterError
-from ckf_airgap.network.proxies import NO_PROXY_CURE, Proxy, model_proxy
 
 Resource = TypeVar("Resource")
 
@@ -58,29 +56,14 @@ def _cluster_error(task: str, error: Exception) -> ClusterError:
         )
     detail = str(error) or type(error).__name__
     if isinstance(error, (ConfigError, httpx2.HTTPError, OSError)):
-        if proxy := _proxy():
-            return ClusterError(
-                f"the Kubernetes API cannot be reached through the proxy {proxy} ({detail})",
-                NO_PROXY_CURE,
-            )
         return ClusterError(
-            f"the Kubernetes API cannot be reached ({detail})", "see that the cluster is healthy"
+            f"the Kubernetes API cannot be reached ({detail})", "check that the cluster is healthy"
         )
     return ClusterError(
         f"the server that was asked to {task} did not answer as the Kubernetes API does "
         f"({type(error).__name__}: {detail})",
         _WRONG_SERVER,
     )
-
-
-def _proxy() -> Proxy | None:
-    """Return the proxy in the environment for the API of the pod's own cluster; None for none."""
-    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    settings = {
-        option: os.environ.get(name) or os.environ.get(name.lower())
-        for option, name in (("https-proxy", "HTTPS_PROXY"), ("no-proxy", "NO_PROXY"))
-    }
-    return model_proxy(settings, host, networks=False) if host else None
 
 
 def _refusal(error: BaseException) -> httpx2.HTTPStatusError | None:

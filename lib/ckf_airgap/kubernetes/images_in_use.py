@@ -14,7 +14,7 @@ from lightkube.resources.core_v1 import Pod
 
 from ckf_airgap.errors import ClusterError, ConfigurationError
 from ckf_airgap.images.oci import is_digest
-from ckf_airgap.kubernetes.api import api_errors
+from ckf_airgap.kubernetes.api import FORBIDDEN, api_errors, error_status
 
 # Pods that have ended no longer need their images.
 _ENDED = ("Succeeded", "Failed")
@@ -96,7 +96,9 @@ def images_in_use(client: Any) -> list[UsedImage]:
                 items = cast(Iterable[Any], client.list(kind, namespace=ALL_NS))
                 found += [image for item in items for image in _images(kind.__name__, item)]
         except ClusterError as error:
-            raise ClusterError(error.problem, _FORBIDDEN_CURE) from error
+            if error.__cause__ and error_status(error.__cause__) == FORBIDDEN:
+                raise ClusterError(error.problem, _FORBIDDEN_CURE) from error
+            raise
     return found
 
 

@@ -1,5 +1,6 @@
 """Carries out a plan, and checks that the registry still has the kept tags and manifests."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -94,9 +95,12 @@ class _RepositoryRemoval:
         try:
             self._delete(removal)
         except RefusedError as error:
-            self._result.left |= dict.fromkeys(images, str(error))
-        else:
-            self._note(images)
+            # Some of the tags may have been deleted.
+            left = [tag for tag in removal.tags if self._has(tag, removal.digest)]
+            remaining = dataclasses.replace(removal, tags=tuple(left)).images(self._plan.name)
+            self._result.left |= dict.fromkeys(remaining, str(error))
+            images = tuple(image for image in images if image not in remaining)
+        self._note(images)
 
     def _delete(self, removal: Removal) -> None:
         """Delete a manifest and its tags.

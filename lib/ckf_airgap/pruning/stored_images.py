@@ -193,4 +193,5 @@ def _digest(descriptor: object) -> str:
 def _blobs(descriptors: Iterable[object]) -> Iterable[tuple[str, int]]:
     for descriptor in descriptors:
         size = member_of({"it": descriptor}, "it").get("size")
-        yield _digest(descriptor), size if isinstance(size, int) else 0
+        is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
+        yield _digest(descriptor), size if is_size else 0

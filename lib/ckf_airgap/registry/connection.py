@@ -380,6 +380,7 @@ class RegistryConnection:
             attempts.wait(retry_after)
 
     def _fetch_once(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
+        address: Address | None = None
         try:
             first = address = Address.parse(url)
             for _ in range(https.MOST_REDIRECTS + 1):
@@ -399,7 +400,8 @@ class RegistryConnection:
                 address = address.resolve(target)
             problem = "redirects without end"
         except ValueError:
-            problem = "redirects to an address that is not HTTPS"
+            verb = "redirects to" if address else "has"
+            problem = f"{verb} an address that is not HTTPS, or contains an account"
         raise RegistryError(
             f"the token server of registry {self.host} {problem}",
             "check the configuration of its token service (realm)",

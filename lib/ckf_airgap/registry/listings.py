@@ -84,7 +84,7 @@ def _listed(
             raise _NoListError(answer)
         before = len(found)
         found |= dict.fromkeys(filter(is_name, _names(connection, answer, path, key)))
-        next_path = _next_page(answer, next_path)
+        next_path = _next_page(connection, answer, path, next_path)
         if next_path and (len(found) == before or len(found) > _MOST_NAMES):
             raise _unreadable(connection, path, "does not end")
     return tuple(found)
@@ -103,14 +103,28 @@ def _names(connection: RegistryConnection, answer: Answer, path: str, key: str) 
     return (name for name in cast(list[object], listed) if isinstance(name, str))
 
 
-def _next_page(answer: Answer, path: str) -> str:
-    """Return the path of the next page, always on this registry; empty after the last page."""
+def _next_page(connection: RegistryConnection, answer: Answer, path: str, page: str) -> str:
+    """Return the path of the next page, always on this registry; empty after the last page.
+
+    Args:
+        connection: The registry.
+        answer: The present page.
+        path: The path of the first page.
+        page: The path of the present page.
+    """
     found = _NEXT.search(answer.headers.get("Link") or "")
     if not found:
         return ""
-    parts = urlsplit(urljoin(path, found[1]))
-    # Scheme and host are dropped: the connection sends every path to this registry, over HTTPS.
-    return f"{parts.path}?{parts.query}" if parts.path.startswith("/v2/") else ""
+    try:
+        parts = urlsplit(urljoin(page, found[1]))
+        # The connection sends every path to this registry, over HTTPS.
+        next_page = f"{parts.path}?{parts.query}"
+        connection.address(next_page)
+    except ValueError:
+        next_page = ""
+    if not next_page.startswith("/v2/"):
+        raise _unreadable(connection, path, "names no next page of the registry's API in its Link")
+    return next_page
 
 
 def _unreadable(connection: RegistryConnection, path: str, problem: str) -> UnreadableError:

@@ -183,7 +183,8 @@ class Walker:
             sleep=self._sleep,
         )
         if late:
-            names = ", ".join(in_words(step) for _, step in _chosen(by_name, sorted(late)))
+            chosen = _chosen(by_name, sorted(late, key=int))
+            names = ", ".join(in_words(step) for _, step in chosen)
             self._report_line(f"no agent yet, continuing: {names}")
         return changes
 
