@@ -1,6 +1,7 @@
 """charms.tar.gz: the ``.charm`` files of a release."""
 
 import dataclasses
+import errno
 import hashlib
 import os
 import re
@@ -215,7 +216,9 @@ def _write(member: TarMember, path: Path) -> _Written:
                 digest.update(data)
                 file.write(data)
     except OSError as error:
-        raise _no_space(member, str(error.strerror)) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_space(member, str(error.strerror)) from error
+        raise disk_error(path.parent, error) from error
     return _Written(member.name, path, digest.hexdigest())
 
 
@@ -235,7 +238,10 @@ def _read(written: Sequence[_Written]) -> list[CharmFile | UnreadableCharm]:
             found[file.path] = UnreadableCharm.of(file.path, file.member, error, budget)
             continue
         path = file.path.with_name(f"{charm.name}_{file.digest[:7]}.charm")
-        os.replace(file.path, path)
+        try:
+            os.replace(file.path, path)
+        except OSError as error:
+            raise disk_error(path, error) from error
         found[file.path] = dataclasses.replace(charm, path=path)
     return [found[file.path] for file in written]
 
@@ -251,4 +257,7 @@ def _remove_others(folder: Path, charms: Iterable[CharmFile]) -> None:
     kept = {charm.path for charm in charms}
     for path in folder.glob("*.charm"):
         if path not in kept:
-            path.unlink()
+            try:
+                path.unlink()
+            except OSError as error:
+                raise disk_error(path, error) from error

@@ -34,7 +34,7 @@ class CharmReference:
         """
         parts = text.rstrip("/").split("/")
         if text.startswith(("ch:", "cs:", "local:")):
-            match = re.fullmatch(r"(.*?)(?:-([0-9]{1,9}))?", parts[-1].rpartition(":")[2])
+            match = re.fullmatch(r"(.*?)(?:-([0-9]{1,18}))?", parts[-1].rpartition(":")[2])
             name, revision = match.groups() if match else (parts[-1], None)
             # Revisions of the old charm store, cs:, differ from those of Charmhub.
             is_charmhub = text.startswith("ch:")

@@ -77,7 +77,7 @@ class FixedImages:
         charm: str,
         options: Collection[str],
         code: Collection[str] | None,
-        option_overrides: Mapping[str, object] = MappingProxyType({}),
+        given_options: Mapping[str, object] = MappingProxyType({}),
     ) -> bool:
         """Return whether a charm uses these images.
 
@@ -85,12 +85,12 @@ class FixedImages:
             charm: Its name.
             options: The names of its options.
             code: Which of ``code_marks`` are in its code; None if it has no ``src/charm.py``.
-            option_overrides: The options that the operator sets.
+            given_options: The options that the operator sets.
         """
         return (
             self.charm == charm
             and self.unless_option not in options
-            and all(option_overrides.get(option) for option in self.if_options)
+            and all(given_options.get(option) for option in self.if_options)
             and self._is_of(code)
         )
 

@@ -12,7 +12,7 @@ from ckf_airgap.juju.juju_values import Relation
 from ckf_airgap.planning.bundle_reader import BundleReader
 from ckf_airgap.planning.bundle_text import bundle_documents
 from ckf_airgap.planning.nearest_names import to_choose_from
-from ckf_airgap.planning.topology import Topology
+from ckf_airgap.planning.topology import Topology, TopologyApplication
 
 
 def read_bundle(text: str) -> Topology:
@@ -47,17 +47,19 @@ def _read_first(text: str) -> Topology:
     reader = _bundle_reader()
     document = reader.document(text)
     base = reader.default_base(document)
-    applications = tuple(
-        dataclasses.replace(item, expected_by="the bundle has it", base=item.base or base)
-        for name, body in reader.applications(document).items()
-        if body is not None
-        for item in (reader.application(name, body),)
-    )
-    if not applications:
+    bodies = reader.applications(document)
+    if not bodies:
         raise reader.error("names no applications")
+    applications: list[TopologyApplication] = []
+    for name, body in bodies.items():
+        if body is None:
+            raise reader.error(f"has the application {name} without a charm")
+        item = reader.application(name, body)
+        item = dataclasses.replace(item, expected_by="the bundle has it", base=item.base or base)
+        applications.append(item)
     relations = reader.relations(document)
     topology = Topology(
-        applications,
+        tuple(applications),
         relations,
         demanded=frozenset(relations),
         remote=frozenset(reader.remote_applications(document)),
@@ -95,6 +97,7 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
     document = reader.document(text)
     applications = {item.name: item for item in topology.applications}
     removed: set[str] = set()
+    base = reader.default_base(document) or topology.default_base
     for name, body in reader.applications(document).items():
         if name not in applications:
             if body is None or "charm" not in body:
@@ -102,7 +105,7 @@ def _changed(topology: Topology, text: str, reader: BundleReader) -> Topology:
                     f"names the unknown application {name}; known are: "
                     f"{to_choose_from(name, applications)}"
                 )
-            applications[name] = reader.added(name, body, topology.default_base)
+            applications[name] = reader.added(name, body, base)
         if body is None:
             removed.add(name)
             del applications[name]

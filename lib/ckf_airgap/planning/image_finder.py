@@ -202,7 +202,7 @@ class ImageFinder:
         return FoundOptions(texts, frozenset(missing))
 
     def report_fixed(
-        self, application: str, charm: CharmFile, option_overrides: Mapping[str, object]
+        self, application: str, charm: CharmFile, given_options: Mapping[str, object]
     ) -> tuple[str, ...]:
         """Warn of the images in a charm's code, which no option can change.
 
@@ -211,14 +211,14 @@ class ImageFinder:
         Args:
             application: The application.
             charm: Its charm.
-            option_overrides: The options that the operator sets.
+            given_options: The options that the operator sets.
 
         Returns:
             The required images that are missing.
         """
         lacking: list[str] = []
         for fixed in load_unlisted_images().fixed:
-            if not fixed.concerns(charm.name, charm.options, charm.code, option_overrides):
+            if not fixed.concerns(charm.name, charm.options, charm.code, given_options):
                 continue
             for image in fixed.images:
                 if fixed.is_required and not self._find(image, application):

@@ -286,7 +286,7 @@ def _planned(
     _require_known(item, charm)
     resources = finder.resources(item.name, charm, item.resource_overrides)
     images = finder.options(item.name, charm, item.given_options)
-    fixed = finder.report_fixed(item.name, charm, item.option_overrides)
+    fixed = finder.report_fixed(item.name, charm, item.given_options)
     return PlannedApplication(
         name=item.name,
         charm=item.charm,
