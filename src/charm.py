@@ -124,7 +124,7 @@ class CkfAirgapCharm(ops.CharmBase):
             reporter.progress("pushing images")
             result = self._release(reporter).push(reporter.pushing)
             event.set_results(action_results.of_push(result))
-            if lost := result.inventory.perhaps_lost:
+            if lost := result.inventory.possible_images:
                 event.fail(f"{lost[0].problem}: {lost[0].cure}")
 
     def _on_render_bundle(self, event: ops.ActionEvent) -> None:

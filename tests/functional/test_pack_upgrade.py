@@ -67,7 +67,7 @@ def versions(folder: Path) -> tuple[list[str], list[str]]:
     def tags(charms: Iterable[CharmFile]) -> list[str]:
         return [str(version_of(charm)) for charm in charms if charm.name == "istio-pilot"]
 
-    return tags(unpacked.charms), tags(unpacked.between)
+    return tags(unpacked.charms), tags(unpacked.intermediate)
 
 
 @pytest.mark.parametrize("start", ["1.8", "bundle"])

@@ -67,7 +67,7 @@ class _Referring:
 
     Attributes:
         place: Where they are: the start of an address, or nothing for the registry itself.
-        asked: What was referred there: a method, and blobs or manifests.
+        asked: What was location_in there: a method, and blobs or manifests.
     """
 
     def __init__(self, status: int, place: str, kinds: tuple[str, ...]) -> None:

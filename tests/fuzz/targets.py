@@ -71,13 +71,13 @@ def member_segments(data: bytes) -> None:
     with mock.patch.multiple(
         segments, _SHORTEST_SEGMENT=1, _MARKER_DISTANCE=0, _STORED_DISTANCE=0
     ):
-        tape = segments.Tape()
+        segment_queue = segments.SegmentQueue()
         plain = _decoded(GzipDecoder(), data)
-        assert _decoded(GzipDecoder(tape), data) == plain
-        pieces = segments.Tape()
+        assert _decoded(GzipDecoder(segment_queue), data) == plain
+        pieces = segments.SegmentQueue()
         half = len(data) // 2
         assert _decoded(GzipDecoder(pieces), data[:half], data[half:]) == plain
-    found = tape.pop_until(tape.decoded)
+    found = segment_queue.pop_until(segment_queue.decoded)
     if plain is None:
         return
     assert list(map(_spread, pieces.pop_until(pieces.decoded))) == list(map(_spread, found))

@@ -17,7 +17,7 @@ from ckf_airgap.archives.gzip_codec import (
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImageReference
-from ckf_airgap.packing.assembly import LayerPart, Part, Text, assemble, member_names
+from ckf_airgap.packing.assembly import LayerPart, Part, PlainPart, assemble, member_names
 from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
@@ -71,7 +71,7 @@ def write(parts: list[Part], layers: Layers) -> bytes:
     """Put the parts together as the pack does."""
     output = b""
     for part in parts:
-        if isinstance(part, Text):
+        if isinstance(part, PlainPart):
             data = padded_member(part.content, part.length)
         elif part.is_stored:
             blob = layers.blobs[part.layer.blob.digest]
@@ -196,7 +196,7 @@ def test_layers_of_many_gibibytes_have_a_place() -> None:
     assert [p.length for p in parts] == [
         p.length for p in assemble("docker", images, manifest(*images), {})
     ]
-    (text,) = [p for p in parts if isinstance(p, Text) and b"manifest.json" in p.content]
+    (text,) = [p for p in parts if isinstance(p, PlainPart) and b"manifest.json" in p.content]
     start = text.content.index(b"a-large-1.tar")
     outer = tarfile.TarInfo.frombuf(text.content[start : start + 512], "utf-8", "strict")
     assert outer.size > 20 * GIBIBYTE

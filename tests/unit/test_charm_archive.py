@@ -110,7 +110,7 @@ def test_of_several_versions_the_newest_counts_and_the_others_are_between(
     write_archive(archive, [pilots[0], versioned("a", "3.0.0"), *pilots[1:]])
     unpacked = unpack_charms(FileSource(archive), folder)
     assert [charm.label for charm in unpacked.charms] == ["a_3.0.0.charm", "pilot_1.11.0.charm"]
-    assert [charm.label for charm in unpacked.between] == [
+    assert [charm.label for charm in unpacked.intermediate] == [
         "pilot_1.9.2.charm",
         "pilot_1.10.1.charm",
     ]

@@ -94,7 +94,7 @@ def test_what_is_not_compressed_stays_as_it_is() -> None:
     pieces = list(decoder.decode(bytes(3 * MOST_DECODED + 1)))
     assert [len(piece) for piece in pieces] == [MOST_DECODED] * 3 + [1]
     assert decoder.is_complete
-    assert not decoder.garbage
+    assert not decoder.has_trailing_data
 
 
 BEHIND = {b"": False, bytes(1): False, bytes(5000): False, b"\n": True, bytes(3) + b"x": True}
@@ -129,7 +129,7 @@ def test_members_are_read_however_they_are_cut(
         assert all(0 < len(piece) <= most for piece in pieces)
         assert b"".join(pieces) == b"".join(contents)
         assert decoder.is_complete
-        assert decoder.garbage == BEHIND[behind]
+        assert decoder.has_trailing_data == BEHIND[behind]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=12), st.binary(max_size=3000))
@@ -137,7 +137,7 @@ def test_garbage_ends_the_decoding(cuts: list[int], behind: bytes) -> None:
     decoder = GzipDecoder()
     data = gzipped(b"content") + b"garbage" + behind + gzipped(b"more")
     assert decode(decoder, cut(data, cuts)) == b"content"
-    assert decoder.garbage
+    assert decoder.has_trailing_data
     assert decoder.is_complete
 
 
@@ -150,7 +150,7 @@ def test_members_end_only_where_they_end(compression: Compression) -> None:
         with closing(make_decoder(compression)) as decoder:
             decode(decoder, [data[:size]])
             assert decoder.is_complete == (size in complete), size
-            assert not decoder.garbage
+            assert not decoder.has_trailing_data
 
 
 def test_zstd_frames_that_hold_no_data_are_passed_over() -> None:
@@ -309,7 +309,7 @@ def opened(path: Path, data: bytes) -> tuple[bytes, bool]:
         content = b""
         while piece := stream.read(1000):
             content += piece
-        return content, stream.garbage
+        return content, stream.has_trailing_data
 
 
 @pytest.mark.parametrize("make", [bytes, gzipped, zstandard_frame, pzstd_frames])
@@ -357,7 +357,7 @@ def test_a_member_is_decoded_as_it_is_read(compression: Compression) -> None:
         assert rest == content[301:]
         assert stream.skip(5) == 0
         assert stream.read(5) == b""
-        assert stream.garbage
+        assert stream.has_trailing_data
 
 
 @BOTH

@@ -170,7 +170,7 @@ def test_every_file_is_accounted_for_once_and_no_image_is_lost(
     whole = paths(name for part in parts if part.is_damaged for name in part.images)
     assert sound <= found <= sound + whole
     assert len(inventory.damaged) == sum(part.is_damaged for part in parts)
-    assert len(inventory.perhaps_lost) == sum(part.may_be_lost for part in parts)
+    assert len(inventory.possible_images) == sum(part.may_be_lost for part in parts)
     assert inventory.conflicts == ()
     assert set(accounts.values()) == {1}
     outer = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
+from ckf_airgap.deployment.mirrored_images import separate_mirrored
 from ckf_airgap.errors import RegistryError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.kubernetes.cluster import ImageReport, RunningImage, report_images
@@ -29,7 +29,7 @@ def sorted_out(
         ("ckf/docker.io/team/notebook", PUSHED): PUSHED,
     }
     report = report_images(images, LOCATION.host)
-    return sort_out_mirrored(
+    return separate_mirrored(
         report, charms, location, lambda repository, tag: held.get((repository, tag))
     )
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_told_is_no_all_clear() -> None:
         raise RegistryError("it does not answer", "start it")
 
     report = report_images([running(ZTUNNEL, PUSHED)], LOCATION.host)
-    (found,) = sort_out_mirrored(report, CHARMS, LOCATION, fail).foreign
+    (found,) = separate_mirrored(report, CHARMS, LOCATION, fail).foreign
     assert f"could not check whether {LOCATION} has it (it does not answer)" in found.note
 
 
@@ -124,7 +124,7 @@ def test_the_registry_is_asked_once_for_an_image() -> None:
         return PUSHED
 
     images = [running(ZTUNNEL, PUSHED)] * 3 + [running("a/b", PUSHED)]
-    sort_out_mirrored(report_images(images, LOCATION.host), CHARMS, LOCATION, digest)
+    separate_mirrored(report_images(images, LOCATION.host), CHARMS, LOCATION, digest)
     assert asked == [
         ("ckf/docker.io/ubuntu/istio-ztunnel", "1.29-24.04_stable"),
         ("ckf/docker.io/a/b", "latest"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.parts import find_archive
 from ckf_airgap.errors import ConfigurationError, StorageError
-from ckf_airgap.packing.part_files import PartFiles, parse_size, with_room
+from ckf_airgap.packing.part_files import PartFiles, parse_size, with_archive_size
 from ckf_airgap.packing.publication import Publication
 from tests.support.kills import KilledError, kill_after
 
@@ -98,7 +98,7 @@ def test_there_is_room_for_the_starts_of_all_parts(size: int, part_size: int) ->
         return size + len(said.encode())
 
     try:
-        made = with_room(MANIFEST, part_size, size_of)
+        made = with_archive_size(MANIFEST, part_size, size_of)
     except ConfigurationError as error:
         assert "the maximum is" in error.problem
         assert size_of(MANIFEST) + 999 * 100 > 999 * part_size
@@ -109,18 +109,20 @@ def test_there_is_room_for_the_starts_of_all_parts(size: int, part_size: int) ->
     assert len(made.part_starts) == count - 1
     # Where each begins is known later, and takes as much.
     starts = tuple("f" * 64 for _ in made.part_starts)
-    known = with_room(dataclasses.replace(MANIFEST, part_starts=starts), part_size, size_of)
+    known = with_archive_size(
+        dataclasses.replace(MANIFEST, part_starts=starts), part_size, size_of
+    )
     assert known == dataclasses.replace(made, part_starts=starts)
 
 
 def test_parts_that_are_too_many_or_too_small(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="the maximum is 999") as raised:
-        with_room(MANIFEST, 1000, lambda _: 10_000_000)
+        with_archive_size(MANIFEST, 1000, lambda _: 10_000_000)
     assert "10,011B" in raised.value.cure
     with pytest.raises(ConfigurationError, match=r"too small for x\.tar") as raised:
-        PartFiles(tmp_path / "x.tar", 10_000, 100).require_room(101)
+        PartFiles(tmp_path / "x.tar", 10_000, 100).require_record_fits(101)
     assert "101B" in raised.value.cure
-    PartFiles(tmp_path / "x.tar", 100, 100).require_room(101)
+    PartFiles(tmp_path / "x.tar", 100, 100).require_record_fits(101)
 
 
 class TestPublication:
@@ -146,7 +148,7 @@ class TestPublication:
                     tar.addfile(member, io.BytesIO(text))
             return output.getvalue()
 
-        said = with_room(said, part_size, lambda manifest: len(made(manifest)))
+        said = with_archive_size(said, part_size, lambda manifest: len(made(manifest)))
         names: list[str] = []
         for archive in ("charms.tar.gz", "images.tar.gz"):
             files = PartFiles(self.partial / archive, said.archive_size, part_size)

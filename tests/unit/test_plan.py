@@ -561,14 +561,14 @@ def test_older_charms_are_planned_for_an_upgrade_to_go_through(tmp_path: Path) -
     overlay = "applications: {kfp-api: {options: {extra: mine}}}"
     settings = PlanSettings.parse(location=LOCATION, overlay=overlay)
     images = inventory_of(["a/b:1.19", "a/b:1.17"])
-    plan = make_plan([newest], images, settings, between=older)
+    plan = make_plan([newest], images, settings, intermediate=older)
     (item,) = plan.applications
     assert item.options == {"image": f"{PREFIX}/a/b:1.19", "extra": "mine"}
-    first, second = plan.between["kfp-api"]
+    first, second = plan.intermediate["kfp-api"]
     assert (first.file, first.options["image"]) == (older[0].path, f"{PREFIX}/a/b:1.17")
     assert "extra" not in first.options
     assert second.file == older[1].path
     assert [missing.image for missing in plan.missing] == ["a/b:1.18"]
     # No upgrade goes through what lacks its image.
-    assert plan.without_incomplete().between == {"kfp-api": (first,)}
-    assert make_plan([newest], images, settings).between == {}
+    assert plan.without_incomplete().intermediate == {"kfp-api": (first,)}
+    assert make_plan([newest], images, settings).intermediate == {}

@@ -206,6 +206,6 @@ def test_a_blob_that_nobody_looked_into_is_no_layer_of_known_content(path: Path)
 
 def test_a_name_can_be_forgotten(path: Path) -> None:
     state = open_state(path)
-    state.forget_name("0123:7")
+    state.mark_ambiguous("0123:7")
     state.close()
     assert open_state(path).layer_named("0123:7") is None

@@ -16,7 +16,7 @@ from ckf_airgap.archives import segments
 from ckf_airgap.archives.byte_stream import decoded
 from ckf_airgap.archives.decoding import Compression, DecodingError, GzipDecoder
 from ckf_airgap.archives.gzip_codec import GzipMember, compress_block
-from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, Tape
+from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, SegmentQueue
 from ckf_airgap.push.layer_parts import LayerParts
 from tests.support.compressed import gzip_members, gzipped
 from tests.support.flushed import MARKER, flushed, pigz, stored
@@ -85,14 +85,14 @@ def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
 
 
 def decode(pieces: Sequence[bytes]) -> tuple[bytes, list[Segment]]:
-    """Decode with a tape; give what it holds, and its segments."""
-    tape = Tape()
-    decoder = GzipDecoder(tape)
+    """Decode with a segment_queue; give what it holds, and its segments."""
+    segment_queue = SegmentQueue()
+    decoder = GzipDecoder(segment_queue)
     content: list[bytes] = []
     taken: list[Segment] = []
     for piece in pieces:
         content += decoder.decode(piece)
-        taken += tape.pop_until(tape.decoded)
+        taken += segment_queue.pop_until(segment_queue.decoded)
     assert decoder.is_complete
     return b"".join(content), taken
 
@@ -120,7 +120,7 @@ def blob_of(archive: bytes, start: int, end: int, reads: Sequence[int]) -> tuple
     stream = decoded(Pieces(archive, sizes), Compression.GZIP, "an archive", with_segments=True)
     stream.skip(start)
     # As the reader of an archive does before it knows what it has.
-    parts = LayerParts(stream.tape_position)
+    parts = LayerParts(stream.stream_position)
     member = GzipMember()
     output = [member.header]
     count = 0
@@ -190,7 +190,7 @@ def outcome(make: Callable[[], GzipDecoder], pieces: Sequence[bytes]) -> bytes |
         content = b"".join(block for piece in pieces for block in decoder.decode(piece))
     except DecodingError:
         return None
-    return content if decoder.is_complete and not decoder.garbage else None
+    return content if decoder.is_complete and not decoder.has_trailing_data else None
 
 
 @settings(deadline=None, max_examples=150)
@@ -215,7 +215,7 @@ def test_damage_is_found_as_without_segments(
         "end": archive[: len(archive) - 12 + place % 13] + bytes(place % 3),
     }[change]
     pieces = cut(archive, places)
-    assert outcome(lambda: GzipDecoder(Tape()), pieces) == outcome(GzipDecoder, pieces)
+    assert outcome(lambda: GzipDecoder(SegmentQueue()), pieces) == outcome(GzipDecoder, pieces)
 
 
 def test_a_trailer_in_many_pieces_is_read() -> None:
@@ -262,17 +262,17 @@ def test_markers_in_the_content_are_no_places(monkeypatch: pytest.MonkeyPatch) -
     inner = pigz(TEXT * 20, "-b", "32")
     content = inner * 8
     monkeypatch.setattr(segments, "_STORED_DISTANCE", len(content))
-    tape = Tape()
-    decoder = GzipDecoder(tape)
+    segment_queue = SegmentQueue()
+    decoder = GzipDecoder(segment_queue)
     assert b"".join(decoder.decode(stored(content))) == content
-    assert not tape.pop_until(tape.decoded)
-    assert tape.repeated
+    assert not segment_queue.pop_until(segment_queue.decoded)
+    assert segment_queue.repeated
     # Other content is not decoded twice much more often than this.
     monkeypatch.setattr(segments, "_REPEATED_ALWAYS", 0)
-    tape = Tape()
-    decoder = GzipDecoder(tape)
+    segment_queue = SegmentQueue()
+    decoder = GzipDecoder(segment_queue)
     assert b"".join(decoder.decode(stored(content))) == content
-    assert tape.repeated <= len(content) // 8
+    assert segment_queue.repeated <= len(content) // 8
 
 
 def test_segments_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

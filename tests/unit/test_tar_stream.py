@@ -176,7 +176,7 @@ def test_garbage_behind_the_compressed_archive_is_not_read(
     with open_archive(FileSource(path)) as stream:
         assert [member.name for member in read_members(stream, "x")] == ["a"]
         read_end(stream, "x")
-        assert stream.garbage == garbage
+        assert stream.has_trailing_data == garbage
 
 
 def test_an_archive_that_is_incomplete_before_the_garbage_is_told(tmp_path: Path) -> None:

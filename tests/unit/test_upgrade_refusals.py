@@ -33,7 +33,7 @@ def refusal(
     after: Sequence[Charm],
     folder: Path,
     *,
-    between: Sequence[Charm] = (),
+    intermediate: Sequence[Charm] = (),
     permissions: Permissions | None = None,
     **changed: Any,
 ) -> AirgapError:
@@ -42,7 +42,7 @@ def refusal(
     for name, value in changed.items():
         setattr(model, name, value)
     target = target_of(
-        read_charms(after, folder / "after"), read_charms(between, folder / "between")
+        read_charms(after, folder / "after"), read_charms(intermediate, folder / "intermediate")
     )
     with pytest.raises(AirgapError) as caught:
         model.upgrade(target, permissions=permissions)
@@ -77,7 +77,7 @@ def test_a_release_that_was_left_in_the_middle_is_finished_first(tmp_path: Path)
         [istio_pilot("1.22.0"), charm("kfp-api", KFP["1.8"])],
         [istio_pilot("1.24.2"), charm("kfp-api", KFP["1.10"])],
         tmp_path,
-        between=[istio_pilot("1.23.4")],
+        intermediate=[istio_pilot("1.23.4")],
     )
     assert "the model runs Charmed Kubeflow 1.8" in error.problem
 
@@ -93,7 +93,7 @@ def test_a_version_in_between_that_the_archive_lacks(
         [istio_pilot("1.17.3")],
         [istio_pilot("1.20.6")],
         tmp_path,
-        between=[istio_pilot(version) for version in held],
+        intermediate=[istio_pilot(version) for version in held],
     )
     assert error.problem.endswith(f"charms.tar.gz lacks istio-pilot {lacking}")
     first = lacking.partition(",")[0]

@@ -121,7 +121,7 @@ def read_charms(
 
 def target_of(
     charms: Sequence[CharmFile],
-    between: Sequence[CharmFile] = (),
+    intermediate: Sequence[CharmFile] = (),
     *,
     bundle: str = "",
 ) -> UpgradeTarget:
@@ -129,9 +129,9 @@ def target_of(
     settings = PlanSettings.parse(
         location=RegistryLocation.parse("registry.corp:5000/ckf"), bundle=bundle
     )
-    every = [*charms, *between]
+    every = [*charms, *intermediate]
     inventory = inventory_of(str(image) for image in wanted_images(every))
-    plan = make_plan(charms, inventory, settings, between=between)
+    plan = make_plan(charms, inventory, settings, intermediate=intermediate)
     return UpgradeTarget.of_plan(
         plan, every, lambda each: hashlib.sha256(each.path.read_bytes()).hexdigest()
     )
@@ -184,7 +184,7 @@ class SimulatedModel:
             name="kubeflow",
             applications={
                 name: self._running(
-                    name, item, target.applications.get(name), target.between.get(name, ())
+                    name, item, target.applications.get(name), target.intermediate.get(name, ())
                 )
                 for name, item in self.applications.items()
             },
@@ -199,9 +199,9 @@ class SimulatedModel:
         name: str,
         item: _Application,
         target: TargetApplication | None,
-        between: Sequence[TargetApplication],
+        intermediate: Sequence[TargetApplication],
     ) -> RunningApplication:
-        targets = (*((target,) if target else ()), *between)
+        targets = (*((target,) if target else ()), *intermediate)
         same = [each for each in targets if each.digest == item.target.digest]
         planned: Mapping[str, OptionValue] = same[0].planned.options if same else {}
         known = self.knows_charms

@@ -16,7 +16,7 @@ from ckf_airgap.archives.decoding import (
     compression_of,
     make_decoder,
 )
-from ckf_airgap.archives.segments import Tape, TapePosition, tape_position
+from ckf_airgap.archives.segments import SegmentQueue, StreamPosition, stream_position
 from ckf_airgap.archives.sources import Source, StoredStream
 from ckf_airgap.errors import ArtifactError
 
@@ -67,10 +67,10 @@ class FileStream:
 
     Attributes:
         head: The first bytes.
-        garbage: As for ``ArchiveStream``; False, because the data is not compressed.
+        has_trailing_data: As for ``ArchiveStream``; False, because the data is not compressed.
     """
 
-    garbage = False
+    has_trailing_data = False
 
     def __init__(self, head: bytes, rest: ByteStream | None) -> None:
         """Start with ``head``, followed by ``rest`` if it is not None."""
@@ -79,9 +79,9 @@ class FileStream:
         self._rest = rest
 
     @property
-    def tape_position(self) -> TapePosition | None:
-        """The position of the next byte in the decoded stream; None without a tape."""
-        found = tape_position(self._rest)
+    def stream_position(self) -> StreamPosition | None:
+        """The position of the next byte in the decoded stream; None without a segment_queue."""
+        found = stream_position(self._rest)
         return replace(found, offset=found.offset - len(self._unread_head)) if found else None
 
     def read(self, size: int, /) -> bytes:
@@ -104,7 +104,7 @@ class ArchiveStream(ByteStream, Protocol):
     """A decoded archive."""
 
     @property
-    def garbage(self) -> bool:
+    def has_trailing_data(self) -> bool:
         """Whether uncompressed data follows the compressed data; known at the end."""
         ...
 
@@ -116,32 +116,36 @@ class DecodedStream:
     """
 
     def __init__(
-        self, blocks: Generator[bytes], decoder: Decoder, tape: Tape | None = None
+        self, blocks: Generator[bytes], decoder: Decoder, segment_queue: SegmentQueue | None = None
     ) -> None:
         """Start before the first block.
 
         Args:
             blocks: The blocks, none of them empty.
             decoder: Makes the blocks.
-            tape: Receives the decoder's segments; None to record no segments.
+            segment_queue: Receives the decoder's segments; None to record no segments.
         """
         self._blocks = blocks
         self._decoder = decoder
-        self._tape = tape
+        self._segment_queue = segment_queue
         self._block_offset = 0
         self._block = b""
         self._start = 0
         self._failure: BaseException | None = None
 
     @property
-    def garbage(self) -> bool:
+    def has_trailing_data(self) -> bool:
         """Whether uncompressed data follows the compressed data; known at the end."""
-        return self._decoder.garbage
+        return self._decoder.has_trailing_data
 
     @property
-    def tape_position(self) -> TapePosition | None:
-        """The position of the next byte in the decoded stream; None without a tape."""
-        return TapePosition(self._tape, self._block_offset + self._start) if self._tape else None
+    def stream_position(self) -> StreamPosition | None:
+        """The position of the next byte in the decoded stream; None without a segment_queue."""
+        return (
+            StreamPosition(self._segment_queue, self._block_offset + self._start)
+            if self._segment_queue
+            else None
+        )
 
     def read(self, size: int, /) -> bytes:
         """Read between one and ``size`` bytes; none at the end."""
@@ -174,9 +178,9 @@ class DecodedStream:
             raise self._failure
         self._block_offset += len(self._block)
         self._block, self._start = b"", 0
-        if self._tape:
+        if self._segment_queue:
             # Drop the segments that nobody used.
-            self._tape.pop_until(self._block_offset)
+            self._segment_queue.pop_until(self._block_offset)
         try:
             self._block = next(self._blocks, b"")
         except BaseException as error:
@@ -194,27 +198,27 @@ def decoded(
         stream: The stream, for example a member of an archive.
         compression: Its compression.
         name: Its name in messages.
-        with_segments: Whether to record the segments of a gzip stream on a tape.
+        with_segments: Whether to record the segments of a gzip stream on a segment_queue.
 
     Returns:
         The decoded stream, to be closed. ``read`` and ``skip`` raise ArtifactError if it is
         damaged or truncated.
     """
-    tape = Tape() if with_segments and compression is Compression.GZIP else None
-    decoder = make_decoder(compression, tape)
+    segment_queue = SegmentQueue() if with_segments and compression is Compression.GZIP else None
+    decoder = make_decoder(compression, segment_queue)
 
     def pieces() -> Iterator[bytes]:
         while data := stream.read(_PIECE_SIZE):
             yield data
 
-    return DecodedStream(_blocks(pieces(), decoder, name), decoder, tape)
+    return DecodedStream(_blocks(pieces(), decoder, name), decoder, segment_queue)
 
 
 def _blocks(pieces: Iterator[bytes], decoder: Decoder, name: str) -> Generator[bytes]:
     try:
         for data in pieces:
             yield from decoder.decode(data)
-            if decoder.garbage:
+            if decoder.has_trailing_data:
                 break
     except DecodingError as error:
         raise error.as_artifact_error(name, COPY_AGAIN) from error
@@ -293,12 +297,12 @@ def open_archive(
             or more frames (RFC 8878, section 3.1), or not compressed.
         on_read: Called with the position in the source, in bytes, after each read; perhaps in
             another thread.
-        with_segments: Whether to record the segments of a gzip archive on a tape.
+        with_segments: Whether to record the segments of a gzip archive on a segment_queue.
 
     Yields:
         The decoded stream. ``read`` raises ArtifactError for a damaged or truncated archive. If
         uncompressed data follows the compressed data, the stream ends before it, as with the gzip
-        program, and sets ``garbage``.
+        program, and sets ``has_trailing_data``.
 
     Raises:
         ArtifactError: The archive cannot be opened or read, or is empty.
@@ -314,10 +318,12 @@ def open_archive(
             # No decoder: this stream can skip bytes without reading them.
             yield FileStream(head, _ReportingStream(stored, on_read))
             return
-        tape = Tape() if with_segments and compression is Compression.GZIP else None
-        decoder = make_decoder(compression, tape)
+        segment_queue = (
+            SegmentQueue() if with_segments and compression is Compression.GZIP else None
+        )
+        decoder = make_decoder(compression, segment_queue)
         blocks = _blocks(_pieces(head, stored, on_read), decoder, source.name)
-        with closing(DecodedStream(_produce_ahead(blocks), decoder, tape)) as stream:
+        with closing(DecodedStream(_produce_ahead(blocks), decoder, segment_queue)) as stream:
             yield stream
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from backports import zstd
 from isal import igzip_lib
 
-from ckf_airgap.archives.segments import SegmentedMember, Tape
+from ckf_airgap.archives.segments import SegmentedMember, SegmentQueue
 from ckf_airgap.errors import ArtifactError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -149,7 +149,7 @@ class Decoder(Protocol):
         ...
 
     @property
-    def garbage(self) -> bool:
+    def has_trailing_data(self) -> bool:
         """Whether uncompressed data follows the compressed data; it is ignored."""
         ...
 
@@ -173,25 +173,25 @@ class Decoder(Protocol):
         ...
 
 
-def make_decoder(compression: Compression, tape: Tape | None = None) -> Decoder:
+def make_decoder(compression: Compression, segment_queue: SegmentQueue | None = None) -> Decoder:
     """Make the decoder for a compression.
 
     Args:
         compression: The compression; for ``NONE`` the decoder returns its input.
-        tape: Receives the segments of gzip members; None to record no segments.
+        segment_queue: Receives the segments of gzip members; None to record no segments.
     """
     match compression:
         case Compression.NONE:
             return _PlainDecoder()
         case Compression.GZIP:
-            return GzipDecoder(tape)
+            return GzipDecoder(segment_queue)
         case Compression.ZSTD:
             return ZstdDecoder()
 
 
 class _PlainDecoder:
     is_complete = True
-    garbage = False
+    has_trailing_data = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), MOST_DECODED):
@@ -228,11 +228,11 @@ class _MembersDecoder(ABC):
         # The beginning of the next member, if it is still too short to recognize.
         self._head = b""
         self._has_members = False
-        self.garbage = False
+        self.has_trailing_data = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether the data ends with a member, or with padding or garbage after one."""
+        """Whether the data ends with a member, or with padding or other data after one."""
         return self._has_members and self._member is None and not self._head
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -262,7 +262,7 @@ class _MembersDecoder(ABC):
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         start = 0
-        while start < len(data) and not self.garbage:
+        while start < len(data) and not self.has_trailing_data:
             if self._member is None:
                 start += self._padding(data, start)
                 taken = data[start : start + _FIRST_STEP]
@@ -298,7 +298,7 @@ class _MembersDecoder(ABC):
         except _NotAMemberError:
             if not self._has_members:
                 raise DecodingError(f"it does not begin like {self._name}") from None
-            self.garbage = True
+            self.has_trailing_data = True
             return None
         if member is None:
             self._head = piece
@@ -325,17 +325,17 @@ class GzipDecoder(_MembersDecoder):
     _library_errors = (cast(type[Exception], igzip_lib.error), zlib.error)
     _name = "gzip"
 
-    def __init__(self, tape: Tape | None = None) -> None:
+    def __init__(self, segment_queue: SegmentQueue | None = None) -> None:
         super().__init__()
-        self._tape = tape
+        self._segment_queue = segment_queue
 
     def _open(self, head: bytes) -> _Member | None:
         if not head.startswith(GZIP_MAGIC[: len(head)]):
             raise _NotAMemberError
         if len(head) < len(GZIP_MAGIC):
             return None
-        if self._tape:
-            return SegmentedMember(self._tape)
+        if self._segment_queue:
+            return SegmentedMember(self._segment_queue)
         library: Any = igzip_lib
         return library.IgzipDecompressor(library.DECOMP_GZIP)
 

@@ -106,7 +106,7 @@ class DockerImages(Generic[Layer]):
         except ArtifactError:
             document.decide(Verdict.DAMAGED)
             raise
-        member = scope.at.holder or directory or scope.at.label
+        member = scope.at.archive_path or directory or scope.at.label
         image = ReadImage[Layer](
             key=f"{scope.at.place}#{digest}#{' '.join(entry.names)}",
             member=member,

@@ -101,7 +101,7 @@ class ImageReader(Generic[Layer]):
 
     Attributes:
         manifest: The archive's own record (``ckf-airgap.json``), once it was read; None without.
-        wrong: The correct role, by place, of each file that was read in the wrong role.
+        corrected_roles: The correct role, by place, of each file that was read in the wrong role.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class ImageReader(Generic[Layer]):
         self._reading = Reading(sink, architecture, dict(roles or {}), Allowance())
         self._hints: list[PassedOver] = []
         self.manifest: PackManifest | None = None
-        self.wrong: dict[str, Role] = {}
+        self.corrected_roles: dict[str, Role] = {}
 
     def read(self, archive: ByteStream) -> Mapping[str, Role]:
         """Read the archive.
@@ -149,14 +149,14 @@ class ImageReader(Generic[Layer]):
         self._walk(scope, archive)
         read_end(archive, self._name)
         has_any = scope.found or scope.found_inside or self.manifest
-        if not has_any and not self.wrong:
+        if not has_any and not self.corrected_roles:
             hints = listed([f"{skipped.file}: {skipped.reason}" for skipped in self._hints])
             raise ArtifactError(
                 f"{self._name} contains no images: neither docker save archives nor an OCI image "
                 f"layout{'; ' if hints else ''}{hints}",
                 "make it with ckf-airgap pack, or with tar -czf from docker save archives",
             )
-        return {**self._reading.roles, **self.wrong} if self.wrong else {}
+        return {**self._reading.roles, **self.corrected_roles} if self.corrected_roles else {}
 
     def _walk(self, scope: ImageScope[Layer], stream: ByteStream) -> None:
         """Read one archive to its end.
@@ -173,7 +173,7 @@ class ImageReader(Generic[Layer]):
         finally:
             scope.close()
         self._hints += scope.hints[: _MOST_HINTS - len(self._hints)]
-        self.wrong.update(scope.wrong)
+        self.corrected_roles.update(scope.corrected_roles)
 
     def _add(self, scope: ImageScope[Layer], member: TarMember, place: str) -> None:
         path = posixpath.normpath(member.name)
@@ -245,9 +245,9 @@ class ImageReader(Generic[Layer]):
             self._sink.damaged(label, file.error)
             return
         scope.found_inside += inner.found + inner.found_inside
-        inner.is_sound = inner.is_sound and not inner.wrong
+        inner.is_sound = inner.is_sound and not inner.corrected_roles
         scope.is_sound = scope.is_sound and inner.is_sound
-        if not inner.found and not inner.found_inside and not inner.wrong:
+        if not inner.found and not inner.found_inside and not inner.corrected_roles:
             file.verdict = None
             if is_chart(inner):
                 file.reason = "a Helm chart"

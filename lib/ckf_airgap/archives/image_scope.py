@@ -80,7 +80,7 @@ class ImageScope(Scope[Layer]):
     """An archive: collects its files as they are read, and passes its images to the sink.
 
     Attributes:
-        wrong: The correct role, by place, of each file that was read in the wrong role.
+        corrected_roles: The correct role, by place, of each file that was read in the wrong role.
         found: The number of its images and artifacts, damaged ones included.
         found_inside: The same for its nested archives. A nested archive that is skipped or damaged
             counts as one image.
@@ -103,7 +103,7 @@ class ImageScope(Scope[Layer]):
         self._problems: list[ArtifactError] = []
         self._awaited: dict[str, list[_AwaitedImage[Layer]]] = {}
         self._awaited_count = 0
-        self.wrong: dict[str, Role] = {}
+        self.corrected_roles: dict[str, Role] = {}
         self.found = 0
         self.found_inside = 0
         self.is_sound = True
@@ -178,9 +178,11 @@ class ImageScope(Scope[Layer]):
 
     def layer_file(self, file: File[Layer], content: FileStream) -> LayerFile:
         """Describe a file as a layer."""
-        holder = without_ending(self.at.holder or posixpath.dirname(file.path))
+        archive_name = without_ending(self.at.archive_path or posixpath.dirname(file.path))
         digest = blob_digest(file.path)
-        return LayerFile(file.path, holder, file.place, file.size, digest, file.role, content)
+        return LayerFile(
+            file.path, archive_name, file.place, file.size, digest, file.role, content
+        )
 
     def add_layer(self, file: File[Layer], layer: LayerFile) -> None:
         """Pass on a layer that an image may need, and the images that are complete with it."""
@@ -197,8 +199,8 @@ class ImageScope(Scope[Layer]):
     def finish(self) -> None:
         """Pass the remaining images to the sink, and set the outcome of every file.
 
-        If files were read in the wrong role, ``wrong`` is set, and no image or outcome is passed
-        on: the archive is read again.
+        If files were read in the wrong role, ``corrected_roles`` is set, and no image or outcome
+        is passed on: the archive is read again.
 
         Raises:
             ArtifactError: The archive has no images. If it has exactly one problem, that is
@@ -210,8 +212,10 @@ class ImageScope(Scope[Layer]):
             self._check_roles(item)
         has_images = bool(self.found or found)
         outcomes = FileOutcomes(self, self._sink, found.values(), has_images=has_images)
-        self.wrong.update((place, Role.ARCHIVE) for place in outcomes.misread(self._roles))
-        if self.wrong:
+        self.corrected_roles.update(
+            (place, Role.ARCHIVE) for place in outcomes.misread(self._roles)
+        )
+        if self.corrected_roles:
             return
         for item in found.values():
             self._give(item)
@@ -220,7 +224,7 @@ class ImageScope(Scope[Layer]):
         for error in self._problems:
             self.found += 1
             self.is_sound = False
-            self._sink.damaged(self.at.holder or self.at.label, error)
+            self._sink.damaged(self.at.archive_path or self.at.label, error)
         self.hints = outcomes.settle()
         self.found += outcomes.damaged
         self.is_sound = self.is_sound and not outcomes.damaged
@@ -319,7 +323,7 @@ class ImageScope(Scope[Layer]):
 
     def _layout_image(self, entry: LayoutEntry, candidate: Candidate) -> ReadImage[Layer]:
         manifest, details = candidate.manifest, candidate.details
-        member = self.at.holder or entry.directory or self.at.label
+        member = self.at.archive_path or entry.directory or self.at.label
         is_single = self._layouts.counts[entry.directory] == 1
         name = candidate.descriptor.name or entry.descriptors[0].name
         return ReadImage[Layer](
@@ -374,13 +378,13 @@ class ImageScope(Scope[Layer]):
                 content = self.documents[file.path]
                 self._give_layer(file, self._from_memory(file, content), found.image)
             elif file.role is Role.ARCHIVE or (file.role is Role.NOTHING and file.is_tar):
-                self.wrong[file.place] = Role.BLOB if keeps else Role.LAYER
+                self.corrected_roles[file.place] = Role.BLOB if keeps else Role.LAYER
             elif file.error or not self._sink.sends:
                 continue
             elif file.layer is None or (keeps and file.role is Role.LAYER and file.is_plain):
-                self.wrong[file.place] = Role.BLOB if keeps else Role.LAYER
+                self.corrected_roles[file.place] = Role.BLOB if keeps else Role.LAYER
             elif not keeps and file.role is Role.BLOB and not file.is_plain:
-                self.wrong[file.place] = Role.LAYER
+                self.corrected_roles[file.place] = Role.LAYER
 
     def _give(self, found: FoundImage[Layer]) -> None:
         error = next((file.error for file in found.layers if file.error), None)

@@ -66,8 +66,8 @@ class LayerFile:
 
     Attributes:
         path: Its path in the archive that contains it.
-        holder: The base name, without extension, of the nested archive or else of the directory
-            that contains it: tools name these after the image.
+        archive_name: The base name, without extension, of the nested archive or else of the
+            directory that contains it: tools name these after the image.
         place: Identifies it in the whole archive, by member numbers from 0: ``12`` is a member of
             the whole archive, and ``3/12`` is member 12 of the nested archive ``3``.
         size: Its size in the archive, in bytes.
@@ -77,7 +77,7 @@ class LayerFile:
     """
 
     path: str
-    holder: str
+    archive_name: str
     place: str
     size: int
     digest: str | None

@@ -90,14 +90,14 @@ class Inventory:
         return tuple(image for image in self.images if not image.names)
 
     @property
-    def perhaps_lost(self) -> tuple[PassedOver, ...]:
+    def possible_images(self) -> tuple[PassedOver, ...]:
         """The skipped files that may be images."""
         return tuple(entry for entry in self.passed_over if entry.may_be_image)
 
     @property
     def needs_attention(self) -> bool:
         """Whether the operator should check something that is not pushed."""
-        return bool(self.damaged or self.conflicts or self.unnamed or self.perhaps_lost)
+        return bool(self.damaged or self.conflicts or self.unnamed or self.possible_images)
 
     def require_sound(self, archive: str) -> None:
         """Require that no image is damaged or conflicts with another.
@@ -271,7 +271,7 @@ def read_into(
         source.name, source.size, sink, architecture=architecture, roles=readings.roles
     )
     is_settled = readings.settle(reader.read(archive))
-    if archive.garbage:
+    if archive.has_trailing_data:
         reason = "uncompressed data follows its end, and is not read"
         builder.passed_over.append(PassedOver(source.name, reason, is_warning=True))
     if is_settled:

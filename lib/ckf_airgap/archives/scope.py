@@ -61,24 +61,24 @@ class Position:
 
     Attributes:
         label: Its name in messages.
-        holder: Its path in the whole archive; empty for the whole archive.
+        archive_path: Its path in the whole archive; empty for the whole archive.
         place: The prefix of the places of its files; see ``LayerFile``.
         depth: The number of archives around it.
     """
 
     label: str
-    holder: str = ""
+    archive_path: str = ""
     place: str = ""
     depth: int = 0
 
     def inside(self, path: str, place: str) -> "Position":
         """Return the position of a nested archive."""
-        holder = self.named(path)
-        return Position(holder, holder, f"{place}/", self.depth + 1)
+        archive_path = self.named(path)
+        return Position(archive_path, archive_path, f"{place}/", self.depth + 1)
 
     def named(self, path: str) -> str:
         """Return the path of a file in the whole archive."""
-        return f"{self.holder}/{path}" if self.holder else path
+        return f"{self.archive_path}/{path}" if self.archive_path else path
 
 
 class Scope(Generic[Layer]):

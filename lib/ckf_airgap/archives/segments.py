@@ -99,7 +99,7 @@ class Segment:
         return b"".join(self.pieces)
 
 
-class Tape:
+class SegmentQueue:
     """The queue by which the decoder of a stream gives segments to the stream's reader.
 
     Attributes:
@@ -127,35 +127,35 @@ class Tape:
 
 
 @dataclass(frozen=True)
-class TapePosition:
+class StreamPosition:
     """A position in a decoded stream.
 
     Attributes:
-        tape: The segments of the stream.
+        segment_queue: The segments of the stream.
         offset: In bytes from the start of the stream.
     """
 
-    tape: Tape
+    segment_queue: SegmentQueue
     offset: int
 
 
 @runtime_checkable
-class Taped(Protocol):
+class HasStreamPosition(Protocol):
     """A stream over a part of a decoded stream, such as a member of a ``.tar.gz``."""
 
     @property
-    def tape_position(self) -> TapePosition | None:
-        """The position of the next byte in the decoded stream; None without a tape."""
+    def stream_position(self) -> StreamPosition | None:
+        """The position of the next byte in the decoded stream; None without a segment_queue."""
         ...
 
 
-def tape_position(stream: object) -> TapePosition | None:
-    """Return the ``tape_position`` of any stream; None if it has none."""
-    return stream.tape_position if isinstance(stream, Taped) else None
+def stream_position(stream: object) -> StreamPosition | None:
+    """Return the ``stream_position`` of any stream; None if it has none."""
+    return stream.stream_position if isinstance(stream, HasStreamPosition) else None
 
 
 class SegmentedMember:
-    """Decodes one gzip member, and adds its segments to a tape.
+    """Decodes one gzip member, and adds its segments to a segment_queue.
 
     It has the interface of ``igzip_lib.IgzipDecompressor``, and may also raise ``zlib.error``.
 
@@ -164,10 +164,10 @@ class SegmentedMember:
         unused_data: The bytes after its end.
     """
 
-    def __init__(self, tape: Tape) -> None:
-        """Start a member whose segments go to ``tape``."""
-        self._tape = tape
-        self._member_start = tape.decoded
+    def __init__(self, segment_queue: SegmentQueue) -> None:
+        """Start a member whose segments go to ``segment_queue``."""
+        self._segment_queue = segment_queue
+        self._member_start = segment_queue.decoded
         self.eof = False
         self.unused_data = b""
         # The last decoded content, for the next window.
@@ -190,7 +190,7 @@ class SegmentedMember:
         self._may_be_boundary = False
         self._kept: list[memoryview] = []
         self._kept_size = 0
-        self._boundary = tape.decoded
+        self._boundary = segment_queue.decoded
         self._seeks_boundaries = True
 
     @property
@@ -227,7 +227,7 @@ class SegmentedMember:
             self._finish()
         elif self._may_be_boundary and self._decoder.needs_input:
             self._may_be_boundary = False
-            if self._tape.decoded - self._boundary >= _SHORTEST_SEGMENT:
+            if self._segment_queue.decoded - self._boundary >= _SHORTEST_SEGMENT:
                 self._try_boundary()
         return content
 
@@ -300,13 +300,13 @@ class SegmentedMember:
     def _keep(self, part: memoryview) -> None:
         self._kept.append(part)
         self._kept_size += len(part)
-        content = self._tape.decoded - self._boundary
+        content = self._segment_queue.decoded - self._boundary
         if self._kept_size > _MOST_KEPT or content > _MOST_KEPT_CONTENT:
             self._seeks_boundaries = self._may_be_boundary = False
             self._kept.clear()
 
     def _count(self, content: bytes) -> None:
-        self._tape.decoded += len(content)
+        self._segment_queue.decoded += len(content)
         if self._window is not None:
             self._checksum = _zlib.crc32(content, self._checksum)
         if len(content) >= WINDOW_SIZE:
@@ -316,10 +316,10 @@ class SegmentedMember:
 
     def _try_boundary(self) -> None:
         """If this is a boundary, finish the segment before it; if not, restore the decoder."""
-        content = self._tape.decoded - self._boundary
-        size = self._tape.decoded - self._member_start
-        most = _REPEATED_ALWAYS + self._tape.decoded // _REPEATED_SHARE
-        if self._tape.repeated + content > most:
+        content = self._segment_queue.decoded - self._boundary
+        size = self._segment_queue.decoded - self._member_start
+        most = _REPEATED_ALWAYS + self._segment_queue.decoded // _REPEATED_SHARE
+        if self._segment_queue.repeated + content > most:
             return
         if not self._is_between_blocks(size):
             self._restore_decoder(content)
@@ -327,11 +327,13 @@ class SegmentedMember:
         if self._window is None:
             self._checksum = self._first_checksum
         elif content <= LONGEST_SEGMENT and self._kept_size <= content + content // _OVERHEAD:
-            self._tape.add(Segment(self._boundary, self._tape.decoded, tuple(self._kept)))
+            self._segment_queue.add(
+                Segment(self._boundary, self._segment_queue.decoded, tuple(self._kept))
+            )
         ratio = min(1, self._kept_size / content)
         self._to_next_marker = int(_SHORTEST_SEGMENT * ratio * _FREE_SHARE)
         self._window = self._tail[-WINDOW_SIZE:]
-        self._boundary = self._tape.decoded
+        self._boundary = self._segment_queue.decoded
         self._kept, self._kept_size = [], 0
         self._decoder = self._new_decoder()
 
@@ -351,7 +353,7 @@ class SegmentedMember:
 
     def _restore_decoder(self, content: int) -> None:
         """Decode the kept bytes again with a new decoder."""
-        self._tape.repeated += content
+        self._segment_queue.repeated += content
         self._decoder = self._new_decoder()
         for part in self._kept:
             self._decoder.decompress(part, _MOST_DECODED)
@@ -378,7 +380,7 @@ class SegmentedMember:
         self._position += len(part)
         if len(self._trailer) < _TRAILER_SIZE:
             return
-        size = (self._tape.decoded - self._member_start) % 2**32
+        size = (self._segment_queue.decoded - self._member_start) % 2**32
         if self._trailer != struct.pack("<II", self._checksum, size):
             raise zlib.error("Incorrect checksum found")
         self.eof = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream, skip
-from ckf_airgap.archives.segments import TapePosition, tape_position
+from ckf_airgap.archives.segments import StreamPosition, stream_position
 from ckf_airgap.archives.sparse import (
     SparseMap,
     SparseStream,
@@ -121,9 +121,9 @@ class TarMember:
         return wanted
 
     @property
-    def tape_position(self) -> TapePosition | None:
-        """The position of the next byte in the decoded stream; None without a tape."""
-        return tape_position(self._content)
+    def stream_position(self) -> StreamPosition | None:
+        """The position of the next byte in the decoded stream; None without a segment_queue."""
+        return stream_position(self._content)
 
     def finish(self) -> None:
         """Skip the rest of the content, and its padding.

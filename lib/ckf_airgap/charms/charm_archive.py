@@ -42,19 +42,20 @@ class UnpackedCharms:
     Attributes:
         charms: The newest version of each charm, sorted by name.
         unreadable: The ``.charm`` files that cannot be read, in the order of the archive.
-        between: The older versions, through which an upgrade passes, sorted by name and version.
+        intermediate: The older versions, through which an upgrade passes, sorted by name and
+            version.
         digests: The SHA-256 of each file, by its name in the archive.
     """
 
     charms: tuple[CharmFile, ...]
     unreadable: tuple[UnreadableCharm, ...] = ()
-    between: tuple[CharmFile, ...] = ()
+    intermediate: tuple[CharmFile, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def readable(self) -> tuple[CharmFile, ...]:
         """All readable charms, of any version."""
-        return (*self.charms, *self.between)
+        return (*self.charms, *self.intermediate)
 
     @property
     def wanted_images(self) -> tuple[ImageReference, ...]:
@@ -175,7 +176,9 @@ class _Found:
                 f"{self.archive} contains no .charm file",
                 "make it with tar -czf from the .charm files",
             )
-        return UnpackedCharms(self.charms.newest, unreadable, self.charms.between, self.digests)
+        return UnpackedCharms(
+            self.charms.newest, unreadable, self.charms.intermediate, self.digests
+        )
 
 
 def _require_packed(manifest: PackManifest, found: _Found) -> None:

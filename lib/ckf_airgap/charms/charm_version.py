@@ -130,7 +130,7 @@ class CharmVersions:
         return tuple(versions[-1] for versions in self._in_order())
 
     @property
-    def between(self) -> tuple[CharmFile, ...]:
+    def intermediate(self) -> tuple[CharmFile, ...]:
         """The older versions, through which an upgrade passes, sorted by name and version."""
         return tuple(charm for versions in self._in_order() for charm in versions[:-1])
 

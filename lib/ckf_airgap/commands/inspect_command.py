@@ -46,7 +46,7 @@ def _inspect(arguments: argparse.Namespace) -> Answer:
     if arguments.charms:
         document["charms"] = {charm.name: _charm_document(charm) for charm in charms}
         document["charms_between"] = [
-            {"charm": charm.name, **_charm_document(charm)} for charm in unpacked.between
+            {"charm": charm.name, **_charm_document(charm)} for charm in unpacked.intermediate
         ]
         document["upgrades"] = upgrade_starts(unpacked)
         document["unreadable_charms"] = [str(charm.error) for charm in unpacked.unreadable]

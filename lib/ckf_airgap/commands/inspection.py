@@ -90,7 +90,7 @@ def attention(inventory: Inventory) -> Iterator[str]:
         yield f"not pushed: {error}"
     for image in inventory.unnamed:
         yield f"not pushed: {image.description} has no name: {UNNAMED_CURE}"
-    for entry in inventory.perhaps_lost:
+    for entry in inventory.possible_images:
         yield f"not pushed: {entry.file}: {entry.reason}: {entry.cure}"
     for entry in inventory.passed_over:
         if entry.is_warning:
@@ -163,7 +163,7 @@ def _image_tables(inventory: Inventory) -> Iterator[str]:
         *(("no name", image.description, UNNAMED_CURE) for image in inventory.unnamed),
         *(
             ("perhaps an image", f"{entry.file}: {entry.reason}", entry.cure)
-            for entry in inventory.perhaps_lost
+            for entry in inventory.possible_images
         ),
     ]
     if errors:
@@ -182,8 +182,8 @@ def _total_line(inventory: Inventory, archive: str) -> str:
         (len(inventory.damaged), "damaged"),
         (len(inventory.conflicts), "conflicts"),
         (len(inventory.unnamed), "without a name"),
-        (len(inventory.perhaps_lost), "perhaps images"),
-        (len(inventory.passed_over) - len(inventory.perhaps_lost), "passed over"),
+        (len(inventory.possible_images), "perhaps images"),
+        (len(inventory.passed_over) - len(inventory.possible_images), "passed over"),
     )
     totals = ", ".join(f"{count} {noun}" for count, noun in counts if count)
     return f"{archive}: {totals or 'nothing'}\n"

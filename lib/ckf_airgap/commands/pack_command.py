@@ -317,8 +317,8 @@ def _pack(arguments: argparse.Namespace) -> Answer:
                 purpose: list(names) for purpose, names in manifest.user_images.items()
             },
             "upgrade_from": manifest.upgrade_from or None,
-            "upgrade_charms": [charm.file for charm in packed.between.charms],
-            "upgrade_images": [image.name for image in packed.between.images],
+            "upgrade_charms": [charm.file for charm in packed.intermediate.charms],
+            "upgrade_images": [image.name for image in packed.intermediate.images],
             "warnings": list(packed.warnings),
         }
     )

@@ -98,7 +98,9 @@ def _plan(arguments: argparse.Namespace) -> Answer:
     select_charms(unpacked.charms, settings, unpacked.unreadable).require_readable()
     inventory = archive_inventory(arguments, unpacked)
     inventory.require_sound(arguments.images)
-    plan = make_plan(unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between)
+    plan = make_plan(
+        unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.intermediate
+    )
     document = plan_document(plan, settings.location)
     if is_terraform:
         folder = arguments.output or Path(_TERRAFORM)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.archives.inventory import Inventory
-from ckf_airgap.deployment.model_operations import RecordedModel
+from ckf_airgap.deployment.model_operations import RecordingModel
 from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.release import Release
@@ -130,7 +130,7 @@ class Deployer:
         plan = plan.without_incomplete()
         account = self.release.pull_account(plan)
         walk = self._plan_walk(plan, permissions, account, self.model.state())
-        operations = RecordedModel(
+        operations = RecordingModel(
             self.model,
             namespace=self.release.inputs.settings.model,
             files=lambda items: resource_files(items, self._resources, account),

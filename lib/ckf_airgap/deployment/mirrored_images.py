@@ -20,7 +20,7 @@ _IN_CODE = "the code of a charm names it, and no option changes it"
 _UNKNOWN = "it can be compared with the registry only after images.tar.gz was pushed"
 
 
-def sort_out_mirrored(
+def separate_mirrored(
     report: ImageReport,
     charms: Iterable[str],
     location: RegistryLocation | None,

@@ -12,7 +12,7 @@ from ckf_airgap.upgrades.start_and_target import TargetApplication
 from ckf_airgap.upgrades.walker import Condition
 
 
-class RecordedModel:
+class RecordingModel:
     """Changes a model and records the changes: implements ``upgrades.walker.ModelOperations``."""
 
     def __init__(

@@ -273,7 +273,7 @@ class Preflight:
                 f"{image.member} has no name, and no charm uses it",
                 "it is not pushed; if you need it, save it by name (docker save NAME), not by ID",
             )
-        for entry in inventory.perhaps_lost:
+        for entry in inventory.possible_images:
             self._warning("images", entry.problem, entry.cure)
         location = self._release.inputs.settings.location
         for image in (*inventory.images, *inventory.artifacts):

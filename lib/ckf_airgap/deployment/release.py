@@ -158,7 +158,7 @@ class Release:
             self._report(notice)
         for image in result.inventory.unnamed:
             self._report(f"{image.member} has no name, and no charm uses it: not pushed")
-        for entry in result.inventory.perhaps_lost:
+        for entry in result.inventory.possible_images:
             self._report(f"{entry.problem}: {entry.cure}")
         result.inventory.require_sound(self.inputs.images.name)
         return result
@@ -218,7 +218,7 @@ class Release:
         """Plan the deployment from the charms and an inventory."""
         unpacked, settings = self.unpacked_charms, self.inputs.settings
         return make_plan(
-            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.between
+            unpacked.charms, inventory, settings, unpacked.unreadable, unpacked.intermediate
         )
 
     def render(self, plan: Plan, files: Mapping[tuple[str, str], Path] | None = None) -> str:

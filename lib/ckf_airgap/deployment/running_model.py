@@ -150,7 +150,7 @@ def _planned_with_same_charm(
     An interrupted upgrade may have left it at an intermediate charm, without the planned options.
     """
     planned = target.applications.get(name)
-    for each in (*((planned,) if planned else ()), *target.between.get(name, ())):
+    for each in (*((planned,) if planned else ()), *target.intermediate.get(name, ())):
         if each.digest == known.digest if known else version and each.version == version:
             return each.planned
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ckf_airgap.deployment.deployer import Deployer
 from ckf_airgap.deployment.mirror_trial import MirrorTrial, try_mirrors
-from ckf_airgap.deployment.mirrored_images import sort_out_mirrored
+from ckf_airgap.deployment.mirrored_images import separate_mirrored
 from ckf_airgap.errors import ConfigurationError, listed
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
@@ -171,7 +171,7 @@ def verify(
             break
         sleep(_POLL_SECONDS)
     release = deployer.release if deployer else None
-    images = sort_out_mirrored(
+    images = separate_mirrored(
         images,
         (charm.name for charm in state.charms.values()),
         release.inputs.settings.location if release and images.foreign else None,

@@ -19,9 +19,9 @@ from ckf_airgap.archives.gzip_codec import (
 )
 from ckf_airgap.errors import ArtifactError, DownloadError, read_error
 from ckf_airgap.files.journal import Journal
-from ckf_airgap.packing.assembly import LayerPart, Part, Text
+from ckf_airgap.packing.assembly import LayerPart, Part, PlainPart
 from ckf_airgap.packing.part_files import OpenFiles, PartFiles
-from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
+from ckf_airgap.packing.skopeo import BlobReader, Skopeo, digest_mismatch, retried
 
 _AT_ONCE = 4
 _WAIT_SECONDS = 0.5
@@ -83,7 +83,7 @@ class ImageArchiveWriter:
             self._total += part.length
         self._sizes: dict[str, int] = {}
         self.files = PartFiles(path, self._total, part_size)
-        self.files.require_room(parts[0].length)
+        self.files.require_record_fits(parts[0].length)
         journal = path.with_name(f"{path.name}.journal")
         if not self.files.are_there:
             journal.unlink(missing_ok=True)
@@ -170,10 +170,10 @@ class ImageArchiveWriter:
             for offset, part, before in zip(self._offsets, parts, self._parts, strict=True):
                 if part.length != before.length:
                     raise AssertionError
-                if isinstance(part, Text):
+                if isinstance(part, PlainPart):
                     file.write(offset, padded_member(part.content, part.length))
             record = assembled(tuple(file.starts()))[0]
-            if isinstance(record, Text):
+            if isinstance(record, PlainPart):
                 file.write(0, padded_member(record.content, record.length))
             file.flush()
 
@@ -184,7 +184,9 @@ class ImageArchiveWriter:
     def _identity(self) -> str:
         digest = hashlib.sha256()
         for part in self._parts:
-            content = part.content if isinstance(part, Text) else part.layer.blob.digest.encode()
+            content = (
+                part.content if isinstance(part, PlainPart) else part.layer.blob.digest.encode()
+            )
             digest.update(b"%d %d " % (part.length, len(content)) + content)
         return digest.hexdigest()
 
@@ -307,7 +309,7 @@ class LayerWriter:
         return data
 
     def _other_bytes(self) -> DownloadError:
-        return other_bytes(f"layer {self._blob.digest} of {self._part.pull}")
+        return digest_mismatch(f"layer {self._blob.digest} of {self._part.pull}")
 
 
 class _Gunzip:

@@ -25,7 +25,7 @@ from ckf_airgap.archives.minisign import SecretKey
 from ckf_airgap.archives.oci_layout import ORIGINAL_MANIFEST, REFERENCE_NAME
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, SIGNATURE, PackManifest
 from ckf_airgap.images import oci
-from ckf_airgap.packing.part_files import with_room
+from ckf_airgap.packing.part_files import with_archive_size
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -44,7 +44,7 @@ LAYOUTS = ("docker", "oci")
 
 
 @dataclass(frozen=True)
-class Text:
+class PlainPart:
     """A part that is not a layer: tar headers, padding and small files.
 
     Attributes:
@@ -78,7 +78,7 @@ class LayerPart:
         return stored_size(size) if self.is_stored else size
 
 
-Part = Text | LayerPart
+Part = PlainPart | LayerPart
 
 
 def assemble(
@@ -113,17 +113,17 @@ def assemble(
     def size_of(record: PackManifest) -> int:
         return record_part(record, key).length + length
 
-    return [record_part(with_room(manifest, part_size, size_of), key), *parts]
+    return [record_part(with_archive_size(manifest, part_size, size_of), key), *parts]
 
 
-def record_part(manifest: PackManifest, key: SecretKey | None) -> Text:
+def record_part(manifest: PackManifest, key: SecretKey | None) -> PlainPart:
     """Make the start of an archive: its record, and the signature of it.
 
     Args:
         manifest: The record.
         key: Signs the record; None for no signature.
     """
-    text = TextWriter()
+    text = PlainPartWriter()
     content = manifest.encode()
     text.add_file(PACK_MANIFEST, content)
     if key:
@@ -158,7 +158,7 @@ def _docker_parts(
     images: Sequence[RemoteImage], sizes: Mapping[str, int], left_out: Collection[str]
 ) -> Iterator[Part]:
     members = member_names(images)
-    text = TextWriter()
+    text = PlainPartWriter()
     for image in images:
         layers = {layer.diff_id: layer for layer in image.layers if layer.diff_id not in left_out}
         document = [
@@ -168,7 +168,7 @@ def _docker_parts(
                 "Layers": [_blob_path(layer.diff_id) for layer in image.layers],
             }
         ]
-        inner = TextWriter()
+        inner = PlainPartWriter()
         inner.add_file("manifest.json", _json(document))
         inner.add_file(_blob_path(image.image_id), image.config)
         size = len(inner.content) + len(_END)
@@ -190,7 +190,7 @@ def _docker_parts(
 def _oci_parts(
     images: Sequence[RemoteImage], _: Mapping[str, int], left_out: Collection[str]
 ) -> Iterator[Part]:
-    text = TextWriter()
+    text = PlainPartWriter()
     text.add_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
     text.add_file("index.json", _json(_index(images)))
     documents = {oci.sha256_of(manifest): manifest for manifest in map(oci_manifest, images)}
@@ -256,7 +256,7 @@ def _index(images: Iterable[RemoteImage]) -> dict[str, Any]:
     }
 
 
-class TextWriter:
+class PlainPartWriter:
     """Collects tar headers and small files, and makes parts of them."""
 
     def __init__(self) -> None:
@@ -297,9 +297,9 @@ class TextWriter:
         """Add the end of a tar archive."""
         self.add(_END)
 
-    def take(self) -> Text:
+    def take(self) -> PlainPart:
         """Return what was added since the last part as a part, and start the next one."""
-        part = Text(self.content, least_padded_size(self._room))
+        part = PlainPart(self.content, least_padded_size(self._room))
         self.__init__()
         return part
 

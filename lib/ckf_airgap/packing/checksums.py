@@ -46,14 +46,14 @@ def checksum_lines(folder: Path) -> dict[str, str]:
         StorageError: It cannot be read.
     """
     try:
-        return lines_in((folder / CHECKSUMS).read_bytes())
+        return parse_checksums((folder / CHECKSUMS).read_bytes())
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise read_error(folder / CHECKSUMS, error) from error
 
 
-def lines_in(content: bytes) -> dict[str, str]:
+def parse_checksums(content: bytes) -> dict[str, str]:
     """Return the lines of SHA256SUMS by the name in each; other lines by their text."""
     lines = content.decode("utf-8", "replace").splitlines(keepends=True)
     matches = [(line, _LINE.fullmatch(line.rstrip("\n"))) for line in lines]

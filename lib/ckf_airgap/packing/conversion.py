@@ -20,7 +20,7 @@ from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.files.new_files import new_file
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
-from ckf_airgap.packing.skopeo import BlobReader, Skopeo, other_bytes, retried
+from ckf_airgap.packing.skopeo import BlobReader, Skopeo, digest_mismatch, retried
 
 
 def convert_layers(
@@ -110,7 +110,7 @@ def _write(layer: RemoteLayer, pull: str, blobs: BlobReader, path: Path) -> None
                 pass
         name = f"layer {layer.blob.digest} of {pull}"
         if f"sha256:{source.hexdigest()}" != layer.blob.digest:
-            raise other_bytes(name)
+            raise digest_mismatch(name)
         if damage is None and f"sha256:{content.hexdigest()}" != layer.diff_id:
             damage = DecodingError("its content is not what the image's config says")
         if damage is not None:

@@ -32,7 +32,7 @@ from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.directory_lock import locked
 from ckf_airgap.packing.kit import KitContents
 from ckf_airgap.packing.pack_request import PackRequest
-from ckf_airgap.packing.packed import Packed, packed_between
+from ckf_airgap.packing.packed import Packed, intermediate_charms
 from ckf_airgap.packing.packed_charms import (
     CharmDownloads,
     FetchedCharm,
@@ -124,9 +124,9 @@ class Packer:
             versions = _versions(charms)
             manifest, images, warnings = self._look_up(charms, versions, journal)
             added = self._added_images([charm.file for charm in charms])
-            between = packed_between(versions, added, manifest)
-            if between.charms or self._request.upgrade_from:
-                self._steps.say(f"for the upgrade: {between}")
+            intermediate = intermediate_charms(versions, added, manifest)
+            if intermediate.charms or self._request.upgrade_from:
+                self._steps.say(f"for the upgrade: {intermediate}")
             writer = self._prepare(images, manifest)
             packed = Packed(
                 manifest,
@@ -135,7 +135,7 @@ class Packer:
                 writer.layer_bytes,
                 writer.fetched_bytes,
                 warnings,
-                between,
+                intermediate,
             )
             is_there = self._publication.holds(
                 manifest, self._request.part_size, self._request.key
@@ -315,7 +315,9 @@ class Packer:
             tuple(ArchivedImage("", (reference,), "", "") for reference in wanted)
         )
         try:
-            plan = make_plan(charms.newest, inventory, settings, self._unreadable, charms.between)
+            plan = make_plan(
+                charms.newest, inventory, settings, self._unreadable, charms.intermediate
+            )
         except PlanError as error:
             return (error.problem,)
         if not self._request.allow_missing:

@@ -11,7 +11,7 @@ from ckf_airgap.packing.wanted_images import parse_image
 
 
 @dataclass(frozen=True)
-class PackedBetween:
+class IntermediateCharms:
     """The intermediate charms of an upgrade, and the images that only these use.
 
     Attributes:
@@ -43,7 +43,7 @@ class Packed:
         layer_bytes: The bytes of the layers as the registries store them, each counted once.
         fetched_bytes: The bytes of the layers that were already fetched.
         warnings: Warnings for the operator.
-        between: The intermediate charms of an upgrade, and the images that only these use.
+        intermediate: The intermediate charms of an upgrade, and the images that only these use.
     """
 
     manifest: PackManifest
@@ -52,12 +52,12 @@ class Packed:
     layer_bytes: int
     fetched_bytes: int
     warnings: tuple[str, ...]
-    between: PackedBetween
+    intermediate: IntermediateCharms
 
 
-def packed_between(
+def intermediate_charms(
     versions: CharmVersions, added: Sequence[ImageReference], manifest: PackManifest
-) -> PackedBetween:
+) -> IntermediateCharms:
     """Return the intermediate charms of an upgrade, and the images that only these use.
 
     Args:
@@ -65,12 +65,14 @@ def packed_between(
         added: The images that are packed even if no charm uses them.
         manifest: The record of the archives.
     """
-    files = {charm.path.name for charm in versions.between}
+    files = {charm.path.name for charm in versions.intermediate}
     others = {image.upstream for image in (*wanted_images(versions.newest), *added)}
-    only_between = {image.upstream for image in wanted_images(versions.between)} - others
-    return PackedBetween(
+    only_intermediate = {image.upstream for image in wanted_images(versions.intermediate)} - others
+    return IntermediateCharms(
         tuple(charm for charm in manifest.charms if charm.file in files),
         tuple(
-            image for image in manifest.images if parse_image(image.name).upstream in only_between
+            image
+            for image in manifest.images
+            if parse_image(image.name).upstream in only_intermediate
         ),
     )

@@ -24,8 +24,8 @@ from ckf_airgap.errors import (
 from ckf_airgap.files.digests import file_sha256
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.juju.charm_download import CharmOrigin, download_charm
-from ckf_airgap.packing.assembly import Text, TextWriter, record_part
-from ckf_airgap.packing.part_files import PartFiles, with_room
+from ckf_airgap.packing.assembly import PlainPart, PlainPartWriter, record_part
+from ckf_airgap.packing.part_files import PartFiles, with_archive_size
 from ckf_airgap.packing.skopeo import retried
 
 _AT_ONCE = 4
@@ -237,9 +237,9 @@ def write_charm_archive(
     def size_of(record: PackManifest) -> int:
         return sum(map(_length, _parts(charms, record, key)))
 
-    manifest = with_room(manifest, part_size, size_of)
+    manifest = with_archive_size(manifest, part_size, size_of)
     files = PartFiles(path, manifest.archive_size, part_size)
-    files.require_room(_length(next(_parts(charms, manifest, key))))
+    files.require_record_fits(_length(next(_parts(charms, manifest, key))))
     files.remove_others()
     with files.open() as file:
         offset = 0
@@ -253,12 +253,12 @@ def write_charm_archive(
     return files.names
 
 
-def _length(part: Text | FetchedCharm) -> int:
-    return part.length if isinstance(part, Text) else stored_size(part.packed.size)
+def _length(part: PlainPart | FetchedCharm) -> int:
+    return part.length if isinstance(part, PlainPart) else stored_size(part.packed.size)
 
 
-def _encoded(part: Text | FetchedCharm) -> Iterator[bytes]:
-    if isinstance(part, Text):
+def _encoded(part: PlainPart | FetchedCharm) -> Iterator[bytes]:
+    if isinstance(part, PlainPart):
         yield padded_member(part.content, part.length)
     else:
         yield from _stored_charm(part)
@@ -266,9 +266,9 @@ def _encoded(part: Text | FetchedCharm) -> Iterator[bytes]:
 
 def _parts(
     charms: Iterable[FetchedCharm], manifest: PackManifest, key: SecretKey | None
-) -> Iterator[Text | FetchedCharm]:
+) -> Iterator[PlainPart | FetchedCharm]:
     yield record_part(manifest, key)
-    text = TextWriter()
+    text = PlainPartWriter()
     for charm in charms:
         text.add_header(charm.packed.file, charm.packed.size)
         yield text.take()

@@ -46,7 +46,7 @@ def parse_size(text: str, option: str) -> int:
     return size
 
 
-def with_room(
+def with_archive_size(
     manifest: PackManifest, part_size: int, size_of: Callable[[PackManifest], int]
 ) -> PackManifest:
     """Add the archive's size and parts to its record.
@@ -110,7 +110,7 @@ class PartFiles:
         )
         self._paths = [path.with_name(name) for name in self.names]
 
-    def require_room(self, record: int) -> None:
+    def require_record_fits(self, record: int) -> None:
         """Check that the record of the archive fits into its first part.
 
         Args:

@@ -31,7 +31,7 @@ from ckf_airgap.packing.checksums import (
     CHECKSUMS_SIGNATURE,
     checksum_line,
     checksum_lines,
-    lines_in,
+    parse_checksums,
     sha256_of_files,
     write_checksums,
 )
@@ -201,7 +201,7 @@ class Publication:
             key.public.require(content, signature, CHECKSUMS)
         except (OSError, ArtifactError):
             return {}
-        lines = lines_in(content)
+        lines = parse_checksums(content)
         return lines if lines.keys() >= set(self._files) else {}
 
     def _require_own_checksums(self) -> None:

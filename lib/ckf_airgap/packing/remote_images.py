@@ -15,7 +15,7 @@ from ckf_airgap.errors import ArtifactError, DownloadError, disk_error
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images.oci import OCI_MANIFEST, Blob, is_digest, sha256_of
 from ckf_airgap.images.reference import ImageReference
-from ckf_airgap.packing.skopeo import Skopeo, other_bytes, retried
+from ckf_airgap.packing.skopeo import Skopeo, digest_mismatch, retried
 
 _AT_ONCE = 8
 _DEEPEST_INDEX = 3
@@ -184,7 +184,7 @@ class RemoteImages:
         kept = self._kept(digest) if digest else None
         content = kept or self._skopeo.manifest(requested)
         if digest and sha256_of(content) != digest:
-            raise other_bytes(requested)
+            raise digest_mismatch(requested)
         try:
             document = json.loads(content)
         except (ValueError, RecursionError):
@@ -200,7 +200,7 @@ class RemoteImages:
             return kept
         content = retried(lambda: self._read(pull, blob))
         if sha256_of(content) != blob.digest:
-            raise other_bytes(pull)
+            raise digest_mismatch(pull)
         self._keep(content)
         return content
 
@@ -210,7 +210,7 @@ class RemoteImages:
             for piece in blobs.read(pull, blob):
                 content += piece
                 if len(content) > blob.size:
-                    raise other_bytes(pull)
+                    raise digest_mismatch(pull)
         return bytes(content)
 
     def _choose(self, index: dict[str, Any], requested: str) -> str:

@@ -300,7 +300,7 @@ def retried(fetch: Callable[[], Fetched]) -> Fetched:
         attempts.wait()
 
 
-def other_bytes(what: str) -> DownloadError:
+def digest_mismatch(what: str) -> DownloadError:
     """Return the error for content that does not match its digest.
 
     Args:
@@ -364,7 +364,7 @@ def _failure(image: str, message: str) -> DownloadError:
     # The error starts with the image already.
     message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
     if re.search("corrupted blob|does not match digest", message):
-        return other_bytes(image)
+        return digest_mismatch(image)
     for pattern, problem, cure in _CAUSES:
         if re.search(pattern, message, re.IGNORECASE):
             return DownloadError(

@@ -119,7 +119,7 @@ class Plan:
         missing_charms: The needed charms that charms.tar.gz lacks.
         warnings: Warnings for the operator.
         fixed_images: The images in the charms' code, which no option can change.
-        between: Application -> plans with its intermediate charms, through which an upgrade
+        intermediate: Application -> plans with its intermediate charms, through which an upgrade
             passes.
     """
 
@@ -130,7 +130,7 @@ class Plan:
     missing_charms: tuple[MissingCharm, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     fixed_images: tuple[FixedImage, ...] = ()
-    between: Mapping[str, tuple[PlannedApplication, ...]] = field(
+    intermediate: Mapping[str, tuple[PlannedApplication, ...]] = field(
         default_factory=dict[str, tuple[PlannedApplication, ...]]
     )
 
@@ -166,12 +166,12 @@ class Plan:
 
     def without_incomplete(self) -> "Plan":
         """Return the plan without applications that cannot be deployed."""
-        between = {
+        intermediate = {
             name: tuple(item for item in items if not item.lacking)
-            for name, items in self.between.items()
+            for name, items in self.intermediate.items()
         }
         complete = [item.name for item in self.applications if not item.lacking]
-        return dataclasses.replace(self.only(complete), between=between)
+        return dataclasses.replace(self.only(complete), intermediate=intermediate)
 
     def require_complete(self) -> None:
         """Require all charms that the deployment needs, and all images of the charms.
@@ -199,7 +199,7 @@ def make_plan(
     inventory: Inventory,
     settings: PlanSettings,
     unreadable: Sequence[UnreadableCharm] = (),
-    between: Iterable[CharmFile] = (),
+    intermediate: Iterable[CharmFile] = (),
 ) -> Plan:
     """Plan a deployment from the two archives.
 
@@ -208,7 +208,7 @@ def make_plan(
         inventory: The content of images.tar.gz.
         settings: The settings of the operator.
         unreadable: The unreadable charms of charms.tar.gz.
-        between: The intermediate charms, through which an upgrade passes.
+        intermediate: The intermediate charms, through which an upgrade passes.
 
     Returns:
         The plan.
@@ -237,8 +237,8 @@ def make_plan(
         _planned(item, applications[item.name], item.name in excluded, finder, settings)
         for item in deployed
     )
-    older = sorted(between, key=lambda charm: charm.label)
-    intermediate = {
+    older = sorted(intermediate, key=lambda charm: charm.label)
+    planned_intermediate = {
         item.name: tuple(
             _planned(_for_older(item, charm), charm, item.name in excluded, finder, settings)
             for charm in older
@@ -248,7 +248,7 @@ def make_plan(
     }
     return Plan(
         applications=planned,
-        between={name: items for name, items in intermediate.items() if items},
+        intermediate={name: items for name, items in planned_intermediate.items() if items},
         relations=fitting_relations(topology, applications),
         resolved=finder.resolved,
         missing=finder.missing,

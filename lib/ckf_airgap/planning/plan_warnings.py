@@ -53,7 +53,7 @@ def not_pushed(inventory: Inventory) -> Iterator[PlanWarning]:
     cure = "save it by its name (docker save NAME) if it is needed"
     for image in inventory.unnamed:
         yield PlanWarning(f"{image.member} has an image without a name: it is not pushed", cure)
-    for entry in inventory.perhaps_lost:
+    for entry in inventory.possible_images:
         yield PlanWarning(entry.problem, entry.cure)
 
 

@@ -72,7 +72,7 @@ class HashedLayer:
     def _compress(self, compressors: Executor) -> Iterator[Piece]:
         digest = hashlib.sha256()
         member = GzipMember()
-        parts = LayerParts(self._content.tape_position)
+        parts = LayerParts(self._content.stream_position)
         yield member.header
         while data := self._content.read(READ_SIZE):
             digest.update(data)

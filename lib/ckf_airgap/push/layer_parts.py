@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from ckf_airgap.archives.file_content import HEAD_SIZE
-from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, TapePosition
+from ckf_airgap.archives.segments import LONGEST_SEGMENT, WINDOW_SIZE, Segment, StreamPosition
 
 # Blocks of this size are compressed independently, so that several cores can work on one layer.
 # The digest of the blob depends on it.
@@ -29,13 +29,13 @@ class LayerParts:
     The result depends on the bytes of the archive alone, not on how they are read.
     """
 
-    def __init__(self, position: TapePosition | None) -> None:
+    def __init__(self, position: StreamPosition | None) -> None:
         """Begin a layer.
 
         Args:
             position: Its start in the decoded archive; None if there are no segments.
         """
-        self._tape = position.tape if position else None
+        self._segment_queue = position.segment_queue if position else None
         self._layer_start = position.offset if position else 0
         # The content that is not in a part yet, and its start and end.
         self._content: deque[memoryview] = deque()
@@ -53,8 +53,8 @@ class LayerParts:
         self._content.append(memoryview(data))
         self._end += len(data)
         # A later segment may begin this far before the end: do not compress that content yet.
-        reach = LONGEST_SEGMENT if self._tape else 0
-        for segment in self._tape.pop_until(self._end) if self._tape else ():
+        reach = LONGEST_SEGMENT if self._segment_queue else 0
+        for segment in self._segment_queue.pop_until(self._end) if self._segment_queue else ():
             if segment.start >= max(self._start, self._layer_start + _BEFORE_FIRST_SEGMENT):
                 yield from self._compressed(segment.start)
                 self._remove(segment.end - segment.start)

@@ -223,7 +223,7 @@ class LayerUploads:
                 self._state.add_name(upload.name, stored)
             return
         if upload.name and not is_own:
-            self._state.forget_name(upload.name)
+            self._state.mark_ambiguous(upload.name)
             self.forget(upload)
             raise UploadLostError(
                 f"layer {upload.path} has the same ID as another layer with other content",

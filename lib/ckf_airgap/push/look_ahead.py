@@ -102,7 +102,7 @@ class _FirstImage(ListingSink):
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
         self._on_step()
         # The push sends the layer to the repository of this name, too: read no further.
-        if image is None and (guess := self._names.find(layer.holder)):
+        if image is None and (guess := self._names.find(layer.archive_name)):
             self._stop_at([image_path(guess)])
         return super().layer(layer, image)
 

@@ -55,7 +55,7 @@ class PushedImage:
 
 
 @dataclass
-class Known:
+class RecordedState:
     """The state of a push.
 
     Attributes:
@@ -92,7 +92,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, tag="archive"):
 
     version: str
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Forget the images and places of the previous archive."""
         known.archive = self.version
         known.places.clear()
@@ -108,7 +108,7 @@ class LayerRecord(msgspec.Struct, frozen=True, tag="layer"):
     layer: StoredLayer
     place: str
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         layer = self.layer
         for digest in filter(None, (layer.source, layer.diff_id)):
@@ -125,7 +125,7 @@ class CopyRecord(msgspec.Struct, frozen=True, tag="copy"):
     digest: str
     repository: str
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         if not is_repository(self.repository):
             raise ValueError("not a repository name")
@@ -137,7 +137,7 @@ class LostRecord(msgspec.Struct, frozen=True, tag="lost"):
 
     digest: str
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Forget it."""
         if layer := known.layers.pop(self.digest, None):
             known.compressed.pop(layer.source, None)
@@ -150,7 +150,7 @@ class NameRecord(msgspec.Struct, frozen=True, tag="name"):
     name: str
     digest: str
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         known.names[self.name] = _checked(self.digest) if self.digest else ""
 
@@ -169,7 +169,7 @@ class ImageRecord(msgspec.Struct, frozen=True, tag="image"):
         manifests = tuple((path.repository, path.tag, digest) for path, digest in paths)
         return cls(key, pushed.image, manifests)
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         manifests = {
             ImagePath(name, tag): _checked(digest) for name, tag, digest in self.manifests
@@ -183,7 +183,7 @@ class NestedRecord(msgspec.Struct, frozen=True, tag="nested"):
     archive: NestedArchive
     images: tuple[str, ...]
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         known.nested[self.archive] = self.images
 
@@ -193,7 +193,7 @@ class CompleteRecord(msgspec.Struct, frozen=True, tag="complete"):
 
     passed_over: tuple[PassedOver, ...]
 
-    def apply(self, known: Known) -> None:
+    def apply(self, known: RecordedState) -> None:
         """Remember it."""
         known.passed_over = self.passed_over
         known.is_complete = True

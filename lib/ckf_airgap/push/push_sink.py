@@ -46,7 +46,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class Taken:
+class ReceivedLayer:
     """A layer that the sink received.
 
     Attributes:
@@ -154,7 +154,7 @@ class PushSink:
         self._pipeline.finisher.add(record)
         self._pipeline.meter.tick()
 
-    def needs_layers(self, image: ReadImage[Taken]) -> bool:
+    def needs_layers(self, image: ReadImage[ReceivedLayer]) -> bool:
         """Return whether the layers of an image must be sent; if not, list the image."""
         listed = self.builder.describe(image)
         if listed.names and not self._is_pushed(image.key, listed):
@@ -165,30 +165,30 @@ class PushSink:
             self._done(image.key, PushedImage(listed, {}), [])
         return False
 
-    def layer(self, layer: LayerFile, image: ReadImage[Taken] | None) -> Taken:
+    def layer(self, layer: LayerFile, image: ReadImage[ReceivedLayer] | None) -> ReceivedLayer:
         """Send a layer, unless it is in the registry, being uploaded, or without a repository."""
         self._pipeline.finisher.raise_failure()
         repository = self._repository(layer, image)
         found = self._target.layers.find(layer, repository)
         if found:
-            return Taken(found, is_own=found.place == layer.place)
+            return ReceivedLayer(found, is_own=found.place == layer.place)
         if image is None:
             repository = repository or self._target.destinations.any()
         if repository is None:
-            return Taken(_without_repository(layer), is_own=True)
+            return ReceivedLayer(_without_repository(layer), is_own=True)
         uploads, compressors = self._pipeline.uploads, self._pipeline.compressors
         # Determine this first: while the layer is sent, the repository may refuse another image.
         is_last_resort = repository in self._target.destinations.refused
         upload = self._target.layers.send(layer, repository, uploads, compressors)
         upload.is_last_resort = is_last_resort
-        return Taken(upload, is_own=True)
+        return ReceivedLayer(upload, is_own=True)
 
-    def left_out(self, digest: str) -> Taken:
+    def left_out(self, digest: str) -> ReceivedLayer:
         """Return a layer that the archive leaves out and the registry has."""
         upload = self._target.layers.left_out(digest)
-        return Taken(upload, is_own=False, is_left_out=True)
+        return ReceivedLayer(upload, is_own=False, is_left_out=True)
 
-    def image(self, image: ReadImage[Taken]) -> None:
+    def image(self, image: ReadImage[ReceivedLayer]) -> None:
         """Tag an image once its layers are complete and correct."""
         listed = self.builder.describe(image)
         owned = self.builder.add(listed)
@@ -242,10 +242,10 @@ class PushSink:
             self._pipeline.meter.present(1)
         return True
 
-    def _repository(self, layer: LayerFile, image: ReadImage[Taken] | None) -> str | None:
+    def _repository(self, layer: LayerFile, image: ReadImage[ReceivedLayer] | None) -> str | None:
         """Choose the repository of a layer by its image, or else by the name of its archive."""
         destinations = self._target.destinations
-        guess = None if image else self._target.member_names.find(layer.holder)
+        guess = None if image else self._target.member_names.find(layer.archive_name)
         paths = self.builder.describe(image).paths if image else ()
         repositories = self._target.repositories([image_path(guess)] if guess else paths)
         accepting = [each for each in repositories if each not in destinations.refused]
@@ -257,7 +257,7 @@ class PushSink:
         return accepting[0] if accepting else None
 
     def _finish(
-        self, image: ReadImage[Taken], listed: ArchivedImage, owned: Sequence[ImagePath]
+        self, image: ReadImage[ReceivedLayer], listed: ArchivedImage, owned: Sequence[ImagePath]
     ) -> None:
         """Publish an image; runs in the thread that finishes images in order."""
         repositories = self._target.repositories(listed.paths)
@@ -301,7 +301,7 @@ class PushSink:
                 raise RefusedError(problem, SHORTER_PATH)
 
     def _refuse(
-        self, image: ReadImage[Taken], repositories: Sequence[str], error: RefusedError
+        self, image: ReadImage[ReceivedLayer], repositories: Sequence[str], error: RefusedError
     ) -> None:
         """Continue without a refused image; raise if several were refused and none accepted."""
         self._outcomes.refused[image.key] = RefusedError(
@@ -313,7 +313,7 @@ class PushSink:
             raise error
 
     def _lose(
-        self, image: ReadImage[Taken], repositories: Sequence[str], error: UploadLostError
+        self, image: ReadImage[ReceivedLayer], repositories: Sequence[str], error: UploadLostError
     ) -> None:
         """Note that an image has to be read again, in another pass over the archive."""
         if not repositories:
@@ -353,7 +353,7 @@ class PushSink:
     def _publish_all(
         self,
         manifests: Sequence[Manifest],
-        image: ReadImage[Taken],
+        image: ReadImage[ReceivedLayer],
         layers: Sequence[StoredLayer],
         paths: Sequence[ImagePath],
     ) -> tuple[dict[ImagePath, Published], RefusedError | None]:
@@ -378,7 +378,7 @@ class PushSink:
                     refusal = refusal or error
         return published, refusal
 
-    def _present(self, image: ReadImage[Taken], path: ImagePath) -> Published | None:
+    def _present(self, image: ReadImage[ReceivedLayer], path: ImagePath) -> Published | None:
         """Return the manifest of a tag if it is the same image with all its layers, or None."""
         if image.keeps_manifest:
             return None
@@ -390,7 +390,7 @@ class PushSink:
     def _publish(
         self,
         manifests: Sequence[Manifest],
-        image: ReadImage[Taken],
+        image: ReadImage[ReceivedLayer],
         layers: Sequence[StoredLayer],
         path: ImagePath,
     ) -> Published:
@@ -412,7 +412,7 @@ class PushSink:
     def _copy_blobs(
         self,
         layers: Collection[StoredLayer],
-        image: ReadImage[Taken],
+        image: ReadImage[ReceivedLayer],
         repository: str,
         *,
         mounts: bool,

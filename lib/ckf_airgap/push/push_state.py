@@ -14,13 +14,13 @@ from ckf_airgap.push.push_records import (
     CompleteRecord,
     CopyRecord,
     ImageRecord,
-    Known,
     LayerRecord,
     LostRecord,
     NameRecord,
     NestedRecord,
     PushedImage,
     Record,
+    RecordedState,
     StoredLayer,
     read_record,
     write_record,
@@ -53,7 +53,7 @@ class PushState:
         Raises:
             ConfigurationError: The path is not a regular file of this user.
         """
-        self._known = Known()
+        self._known = RecordedState()
         header = {"format": _FORMAT, "registry": registry}
         self._journal = Journal(path, header, self._apply, "what has been pushed", key=key)
         self._lock = threading.Lock()
@@ -154,7 +154,7 @@ class PushState:
         if name not in self._known.names:
             self._add(NameRecord(name, layer.blob.digest))
 
-    def forget_name(self, name: str) -> None:
+    def mark_ambiguous(self, name: str) -> None:
         """Record that a name is ambiguous: several layers have it."""
         self._add(NameRecord(name, ""))
 

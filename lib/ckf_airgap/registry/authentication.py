@@ -124,7 +124,7 @@ class Authentication:
             self._challenge = bearer
             return True
 
-    def tells_secret(self, text: str) -> bool:
+    def contains_secret(self, text: str) -> bool:
         """Return whether a text contains a part of the credentials that were sent.
 
         Args:
@@ -139,7 +139,7 @@ class Authentication:
         """Return a server's text for a message, shortened; if it has a secret, only a note."""
         # Some servers send 64 kB.
         text = text[:_LONGEST_SHOWN]
-        return "(repeats the credentials)" if self.tells_secret(text) else text
+        return "(repeats the credentials)" if self.contains_secret(text) else text
 
     def _secrets(self) -> Iterator[str]:
         if self._credentials and self._basic:

@@ -114,7 +114,7 @@ class BlobUpload:
         return self._location(self._connection.request("POST", _path(repository), expected=(202,)))
 
     def _location(self, answer: Answer) -> Address:
-        return self._connection.referred(answer, "opened an upload")
+        return self._connection.location_in(answer, "opened an upload")
 
     def _close(self, repository: str, location: Address, blob: Blob) -> Blob:
         answer = self._connection.request(
@@ -150,7 +150,7 @@ class BlobUpload:
                 is_lost = answer.status == 404 and _is_unknown_upload(answer.body)
                 if attempts.is_last or not (is_lost or answer.is_transient):
                     raise self._connection.refused("PUT", answer, _path(repository))
-            attempts.wait(answer and answer.asked_pause)
+            attempts.wait(answer and answer.retry_after)
             # The response to a complete upload may have been lost.
             if self._has_blob(repository, blob.digest):
                 return blob
@@ -178,7 +178,7 @@ class BlobUpload:
         if seemed_supported and _is_unsupported(answer):
             self._takes_streams = False
         elif answer.is_transient:
-            https.pause(0, answer.asked_pause)
+            https.pause(0, answer.retry_after)
         elif answer.status not in (202, 401, 404):
             raise self._connection.refused("PATCH", answer, _path(repository))
         raise self._lost(self._connection.words(answer))
@@ -230,7 +230,7 @@ class BlobUpload:
                     raise self._lost(self._connection.words(answer))
                 if not answer.is_transient or attempts.is_last:
                     raise self._connection.refused("PATCH", answer, _path(repository))
-            attempts.wait(answer and answer.asked_pause)
+            attempts.wait(answer and answer.retry_after)
             state = self._connection.request(
                 "GET",
                 location,

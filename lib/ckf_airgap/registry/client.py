@@ -433,7 +433,7 @@ class RegistryClient:
                         raise _NotDownloadableError
                     if attempts.is_last:
                         raise self._connection.refused("GET", answer, path)
-                attempts.wait(answer.asked_pause)
+                attempts.wait(answer.retry_after)
         except HTTPError as error:
             raise UploadLostError(
                 f"registry {self._connection.host} stopped sending {blob.digest} "

@@ -62,7 +62,7 @@ class Answer:
         )
 
     @property
-    def asked_pause(self) -> str | None:
+    def retry_after(self) -> str | None:
         """The header ``Retry-After`` of the response, seconds or a date; None if it has none."""
         return self.headers.get("Retry-After")
 
@@ -105,7 +105,7 @@ class RegistryConnection:
         """Return the address of a path of the API."""
         return self._base.resolve(path)
 
-    def referred(self, answer: Answer, what: str) -> Address:
+    def location_in(self, answer: Answer, what: str) -> Address:
         """Read the ``Location`` of a response.
 
         Args:
@@ -176,7 +176,7 @@ class RegistryConnection:
                     return answer
                 if not answer.is_transient or attempts_made.is_last:
                     raise self.refused(method, answer, about or path)
-            attempts_made.wait(answer and answer.asked_pause)
+            attempts_made.wait(answer and answer.retry_after)
 
     def send(
         self,
@@ -273,8 +273,8 @@ class RegistryConnection:
 
     def words(self, answer: Answer) -> str:
         """Return the registry's own message in parentheses; empty if it contains a secret."""
-        words = refusals.words_in(answer.body)
-        if not words or self._authentication.tells_secret(words):
+        words = refusals.message_in(answer.body)
+        if not words or self._authentication.contains_secret(words):
             return ""
         return f" ({words})"
 
@@ -312,7 +312,7 @@ class RegistryConnection:
                     yield address, response
                     return
                 answer = Answer(response.status, response.headers, address)
-                address = self.referred(answer, "refers to another address")
+                address = self.location_in(answer, "refers to another address")
                 https.read_body(response, LARGEST_DOCUMENT)
             finally:
                 https.release(response)

@@ -178,7 +178,7 @@ def is_out_of_space(status: int, body: bytes) -> bool:
     return _full(status, body) is not None
 
 
-def words_in(body: bytes) -> str:
+def message_in(body: bytes) -> str:
     """Read the registry's error message from a response ("Error Codes" of the specification).
 
     Args:

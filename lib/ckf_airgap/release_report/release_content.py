@@ -192,7 +192,7 @@ def _users(charms: UnpackedCharms, inventory: Inventory) -> dict[str, set[str]]:
     """List the users of each image of the archive, by its reference in the registry."""
     finder = ImageFinder(inventory, _REGISTRY)
     users = [(charm.name, charm) for charm in charms.charms]
-    users += [(_versioned(charm), charm) for charm in charms.between]
+    users += [(_versioned(charm), charm) for charm in charms.intermediate]
     for user, charm in users:
         finder.resources(user, charm, {})
         finder.options(user, charm, {})
@@ -260,7 +260,7 @@ def _charm_entries(charms: UnpackedCharms, record: PackManifest | None) -> Itera
 
     for charm in charms.charms:
         yield entry(charm, charm.name, "")
-    for charm in charms.between:
+    for charm in charms.intermediate:
         yield entry(charm, _versioned(charm), "only for an upgrade")
     for charm in charms.unreadable:
         yield entry(charm, "", "cannot be read")
@@ -278,5 +278,5 @@ def _not_pushed(charms: UnpackedCharms, inventory: Inventory) -> Iterator[str]:
         yield error.problem
     for image in inventory.unnamed:
         yield f"{image.description} has no name"
-    for entry in inventory.perhaps_lost:
+    for entry in inventory.possible_images:
         yield entry.problem

@@ -36,19 +36,19 @@ class Change:
         return self.running.name
 
     @property
-    def is_outdated(self) -> bool:
+    def changes_charm(self) -> bool:
         """Whether its charm changes; an unknown charm counts as changed."""
         return self.running.digest != self.target.digest
 
     @property
-    def is_other_version(self) -> bool:
+    def changes_version(self) -> bool:
         """Whether the version of its workload changes."""
-        return self.is_outdated and self.running.version != self.target.version
+        return self.changes_charm and self.running.version != self.target.version
 
     @property
     def leaves_podspec(self) -> bool:
         """Whether it changes from a podspec to a sidecar charm."""
-        was_podspec = self.is_outdated and bool(self.running.is_podspec)
+        was_podspec = self.changes_charm and bool(self.running.is_podspec)
         return was_podspec and not self.target.charm.is_podspec
 
     @property
@@ -57,7 +57,7 @@ class Change:
         charm, running = self.target.charm, self.running
         if running.charm != charm.name:
             return _OTHER_CHARM.format(charm=charm.name)
-        if not self.is_outdated:
+        if not self.changes_charm:
             return ""
         if running.fixed is None:
             # Podspec and sidecar charms declare the same storage differently: a podspec charm

@@ -157,7 +157,7 @@ class _Planner:
         between, _ = refusals.versions_between(
             rule, change, self._target.between.get(change.name, ())
         )
-        chain = [*between, change.target] if change.is_other_version else []
+        chain = [*between, change.target] if change.changes_version else []
         dependents = [
             dependent
             for dependent in self._changes.of_charm(rule.without_units)
@@ -174,7 +174,7 @@ class _Planner:
                 each.name for each in [*dependents, *([change] if chain else [])]
             ),
         )
-        scaled_down = [each for each in dependents if chain or each.is_other_version]
+        scaled_down = [each for each in dependents if chain or each.changes_version]
         for each in scaled_down:
             if each.running.scale:
                 self._add(phase, steps.ScaleDown(each.name, each.running.scale))
@@ -185,7 +185,7 @@ class _Planner:
                 self._add(phase, steps.WaitGone(each.name, deployment))
         self._refresh_through(change, chain, rule.minutes)
         for each in dependents:
-            if each.is_outdated:
+            if each.changes_charm:
                 self._refresh(phase, each)
         for each in dependents:
             self._scale_up(phase, each, was_down=each in scaled_down)
@@ -193,7 +193,7 @@ class _Planner:
     def _needs_no_units(self, dependent: Change, chain: list[TargetApplication]) -> bool:
         """Return whether an application must be, or still is, scaled to 0 for the upgrade."""
         is_unfinished = dependent.name in self._memory.scales and not dependent.running.scale
-        return bool(chain) or dependent.is_other_version or is_unfinished
+        return bool(chain) or dependent.changes_version or is_unfinished
 
     def _refresh_through(
         self, change: Change, chain: list[TargetApplication], minutes: int
@@ -242,12 +242,12 @@ class _Planner:
     def _plan_rest(self) -> None:
         phase = Phase.REST
         staying = [each for each in self._changes.staying if each.name not in self._done]
-        outdated = [each for each in staying if each.is_outdated]
+        outdated = [each for each in staying if each.changes_charm]
         self._drop_relations(phase, self._changes.broken_by(each.name for each in outdated))
         for each in outdated:
             self._refresh(phase, each)
         # An interrupted walk may have refreshed some of these without setting their options.
-        current = [each for each in self._changes.staying if not each.is_outdated]
+        current = [each for each in self._changes.staying if not each.changes_charm]
         for each in current:
             if each.running.other_images:
                 self._add(phase, steps.AttachImages(each.target, each.running.other_images))

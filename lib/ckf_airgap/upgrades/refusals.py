@@ -94,7 +94,7 @@ def minor_refusals(
 ) -> Iterator[AirgapError]:
     """Refuse version changes that the charm itself would refuse only during the upgrade."""
     name, first, last = change.name, change.running.version, change.target.version
-    if not change.is_outdated:
+    if not change.changes_charm:
         return
     if first is None or last is None:
         which = "the running charm" if first is None else change.target.charm.label
@@ -134,7 +134,7 @@ def kind_refusals(changes: Changes) -> Iterator[AirgapError]:
     names = [
         change.name
         for change in changes.changes.values()
-        if change.is_outdated
+        if change.changes_charm
         and change.running.is_podspec is False
         and change.target.charm.is_podspec
     ]

@@ -134,12 +134,12 @@ class UpgradeTarget:
     Attributes:
         applications: The applications, by name.
         relations: The relations among the applications.
-        between: Application -> its intermediate charms in the archive, unordered.
+        intermediate: Application -> its intermediate charms in the archive, unordered.
     """
 
     applications: Mapping[str, TargetApplication]
     relations: tuple[Relation, ...] = ()
-    between: Mapping[str, tuple[TargetApplication, ...]] = field(
+    intermediate: Mapping[str, tuple[TargetApplication, ...]] = field(
         default_factory=dict[str, tuple[TargetApplication, ...]]
     )
 
@@ -163,7 +163,9 @@ class UpgradeTarget:
         return cls(
             applications={item.name: target(item) for item in plan.applications},
             relations=plan.relations,
-            between={name: tuple(map(target, items)) for name, items in plan.between.items()},
+            intermediate={
+                name: tuple(map(target, items)) for name, items in plan.intermediate.items()
+            },
         )
 
 
