@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import Controller, JujuModel
 from ckf_airgap.planning.bundle_text import LARGEST_BUNDLE
 from ckf_airgap.planning.settings import PlanSettings, read_gateway_type, read_topology
+from ckf_airgap.push.push_state import state_file_beside
 from reporting import UNIT_DISK
 from volume import archive_in, identity_of
 
@@ -158,8 +158,8 @@ class OperatorInputs:
         if isinstance(images, FileSource):
             folder = images.path.parent
             is_kept = any(folder == item.location for item in self._model.storages["artifacts"])
-            if is_kept and os.access(folder, os.W_OK):
-                return images.path.with_name(f"{images.name}.pushed")
+            if is_kept and (beside := state_file_beside(images)):
+                return beside
         return self.folder / "images.pushed"
 
     def login(self) -> JujuModel:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from ckf_airgap.archives.byte_stream import ByteStream
 from ckf_airgap.archives.decoding import Compression, DecodingError, compression_of, make_decoder
+from ckf_airgap.archives.sources import read_up_to
 from ckf_airgap.archives.tar_stream import is_header, other_format, read_members
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT
@@ -120,10 +121,4 @@ def without_ending(path: str) -> str:
 
 def read_head(stream: ByteStream, size: int) -> bytes:
     """Read the first ``HEAD_SIZE`` bytes of a file, or all of a shorter one."""
-    head = b""
-    while len(head) < min(HEAD_SIZE, size):
-        data = stream.read(min(HEAD_SIZE, size) - len(head))
-        if not data:
-            break
-        head += data
-    return head
+    return read_up_to(stream, min(HEAD_SIZE, size))

@@ -9,7 +9,7 @@ from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
 from ckf_airgap.archives.file_content import is_archive_name
 from ckf_airgap.archives.image_sink import ImageSink, Layer, PassedOver, Role, Verdict
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
-from ckf_airgap.archives.scope import File, FoundImage, Scope
+from ckf_airgap.archives.scope import FOLLOW_LINKS, File, FoundImage, Scope
 from ckf_airgap.errors import ArtifactError
 
 NO_IMAGES = "a tar archive without images"
@@ -28,7 +28,6 @@ _OTHER_ARCHIVE = re.compile(
 )
 _CURE = "if it is an image, save it with docker save, and make the archive again"
 _CURE_COMPRESSION = "decompress it, or compress it with gzip or zstd, and make the archive again"
-_CURE_LINK = "make the archive again with the files that the links lead to (tar -h)"
 
 
 class FileOutcomes(Generic[Layer]):
@@ -142,7 +141,7 @@ class FileOutcomes(Generic[Layer]):
         except ArtifactError as error:
             target, reason, cure = "", error.problem, error.cure
         else:
-            reason, cure = f"a link to {target}, which is not in the archive", _CURE_LINK
+            reason, cure = f"a link to {target}, which is not in the archive", FOLLOW_LINKS
         file = scope.files.get(target)
         if file:
             if file.verdict is Verdict.IMAGE and posixpath.basename(path) == LAYER_FILE:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ckf_airgap.errors import ArtifactError, ConfigurationError
 
+NOT_AS_PACKED_CURE = "do not use the archive; get it again from whoever packed it"
 LARGEST_FILE = 8 * 1024
 """The maximum size of a key or signature file, in bytes."""
 _ALGORITHM, _HASHED, _SCRYPT, _PLAIN, _CHECKSUM = b"Ed", b"ED", b"Sc", b"\0\0", b"B2"
@@ -101,8 +102,7 @@ class PublicKey:
             key.verify(global_signature, content_signature + trusted)
         except InvalidSignature as error:
             raise ArtifactError(
-                f"{what} does not match its signature",
-                "do not use it; get it again from whoever packed it",
+                f"{what} does not match its signature", NOT_AS_PACKED_CURE
             ) from error
 
 

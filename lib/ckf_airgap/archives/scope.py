@@ -10,6 +10,7 @@ from ckf_airgap.archives.image_sink import Layer, ReadImage, Role, Verdict
 from ckf_airgap.archives.oci_layout import blob_digest
 from ckf_airgap.errors import ArtifactError
 
+FOLLOW_LINKS = "make the archive again with the files that the links lead to (tar -h)"
 # The longest chain of links that is followed. Tools such as docker and podman write chains of one.
 _MOST_LINKS = 16
 
@@ -150,7 +151,7 @@ class Scope(Generic[Layer]):
             if len(followed) > _MOST_LINKS:
                 raise ArtifactError(
                     f"{self.at.label} has a chain of more than {_MOST_LINKS} links at {path}",
-                    "make the archive again with the files that the links lead to (tar -h)",
+                    FOLLOW_LINKS,
                 )
             target = self.links[target]
         target = self._resolved.get(target, target)

@@ -16,13 +16,11 @@ from ckf_airgap.archives.image_sink import (
     ReadImage,
     Verdict,
 )
-from ckf_airgap.archives.minisign import PublicKey
+from ckf_airgap.archives.minisign import NOT_AS_PACKED_CURE, PublicKey
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, read_record
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.reference import ImageReference
-
-_CURE = "do not use the archive; get it again from whoever packed it"
 
 
 def require_signed(archive: Source, key: PublicKey) -> PackManifest:
@@ -127,5 +125,5 @@ class SignedImages(Generic[Layer]):
             if not signed or not is_same or digest not in (None, signed.digest):
                 raise ArtifactError(
                     f"{image.label} in {self._archive} does not match the signed record",
-                    _CURE,
+                    NOT_AS_PACKED_CURE,
                 )

@@ -93,11 +93,24 @@ def read_at(source: Source, position: int, size: int) -> bytes:
     Raises:
         ArtifactError: It cannot be read.
     """
-    content = b""
     with source.open() as stream:
         stream.skip(position)
-        while len(content) < size and (data := stream.read(size - len(content))):
-            content += data
+        return read_up_to(stream, size)
+
+
+class Readable(Protocol):
+    """A stream whose reads may return fewer bytes than they are asked for."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most ``size`` bytes; none only at the end."""
+        ...
+
+
+def read_up_to(stream: Readable, size: int) -> bytes:
+    """Read ``size`` bytes of a stream, or fewer at its end."""
+    content = stream.read(size)
+    while len(content) < size and (data := stream.read(size - len(content))):
+        content += data
     return content
 
 

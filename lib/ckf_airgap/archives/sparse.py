@@ -186,10 +186,18 @@ def _old_number(block: bytes, at: int, file: str) -> int:
         raise _damaged(file) from error
 
 
-def _number(text: str, file: str) -> int:
+def parse_decimal(text: str) -> int | None:
+    """Parse a number in an extended header (pax); None if it is not a plain decimal number."""
     if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
-        raise _damaged(file)
+        return None
     return int(text)
+
+
+def _number(text: str, file: str) -> int:
+    number = parse_decimal(text)
+    if number is None:
+        raise _damaged(file)
+    return number
 
 
 def _checked(

@@ -12,11 +12,13 @@ from enum import Enum
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, ByteStream, skip
 from ckf_airgap.archives.segments import StreamPosition, stream_position
+from ckf_airgap.archives.sources import read_up_to
 from ckf_airgap.archives.sparse import (
     SparseMap,
     SparseStream,
     is_sparse_key,
     old_sparse_map,
+    parse_decimal,
     pax_pair,
     pax_sparse_map,
     real_name,
@@ -29,7 +31,6 @@ _BLOCK = tarfile.BLOCKSIZE
 _LONGEST_EXTENDED_HEADERS = 1024 * 1024
 _KEPT_KEYS = frozenset({"path", "linkpath", "size"})
 _LONGEST_LENGTH_FIELD = 8
-_MOST_DIGITS = 20
 # PATH_MAX of Linux.
 _LONGEST_NAME = 4096
 # The limit for the headers and names of all members, in bytes, because callers store the names:
@@ -233,22 +234,11 @@ def _kind(header: tarfile.TarInfo) -> MemberKind:
     return MemberKind.DIRECTORY if header.isdir() else MemberKind.OTHER
 
 
-def _read_exactly(source: ByteStream, size: int) -> bytes:
-    """Read ``size`` bytes, or fewer at the end of the stream."""
-    data = source.read(size)
-    while len(data) < size:
-        more = source.read(size - len(data))
-        if not more:
-            break
-        data += more
-    return data
-
-
 def _read_header(
     source: ByteStream, archive: str, is_first: bool
 ) -> tuple[tarfile.TarInfo, bytes] | None:
     """Read the next header; return it with its block, or None at the end marker."""
-    block = _read_exactly(source, _BLOCK)
+    block = read_up_to(source, _BLOCK)
     if is_first and not block:
         raise ArtifactError(f"{archive} is empty", MAKE_AGAIN)
     try:
@@ -290,7 +280,7 @@ class _Extended:
                 MAKE_AGAIN,
             )
         padded = header.size + -header.size % _BLOCK
-        content = _read_exactly(source, padded)
+        content = read_up_to(source, padded)
         if len(content) < padded:
             raise ArtifactError(
                 f"{self.archive} ends in the middle of an extended header", MAKE_AGAIN
@@ -329,9 +319,10 @@ class _Extended:
             raise ArtifactError(f"{self.archive} has a member whose name is too long", MAKE_AGAIN)
         size = self.records.get("size", "")
         if size:
-            if not size.isascii() or not size.isdecimal() or len(size) > _MOST_DIGITS:
+            number = parse_decimal(size)
+            if number is None:
                 raise self._damaged()
-            header.size = int(size)
+            header.size = number
         if header.size < 0:
             raise ArtifactError(
                 f"{self.archive} gives a negative size for {header.name}", MAKE_AGAIN
@@ -343,7 +334,7 @@ class _Extended:
         """Read the map of a sparse file from the archive; None for other files."""
 
         def read_block() -> bytes:
-            return _read_exactly(source, _BLOCK)
+            return read_up_to(source, _BLOCK)
 
         file = f"{header.name} in {self.archive}"
         if header.type == tarfile.GNUTYPE_SPARSE:

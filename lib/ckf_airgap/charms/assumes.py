@@ -68,6 +68,14 @@ class Assumption:
             release_numbers(juju), release_numbers(match["version"])
         )
 
+    def problem(self, juju: str) -> str:
+        """Describe why a controller does not satisfy the requirement; empty if it does.
+
+        Args:
+            juju: The controller's version.
+        """
+        return "" if self.holds(juju) else f"requires {self}, and this is Juju {juju}"
+
     def __str__(self) -> str:
         if not self.parts:
             return self.feature

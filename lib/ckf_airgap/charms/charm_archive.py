@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckf_airgap.archives.byte_stream import READ_SIZE, open_archive
+from ckf_airgap.archives.minisign import NOT_AS_PACKED_CURE
 from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, decode_member
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.archives.tar_stream import MemberKind, TarMember, read_end, read_members
@@ -203,7 +204,7 @@ def _require_signed(signed: PackManifest, written: Sequence[_Written], archive: 
         wrong = sorted({name for name, _ in {*found} ^ {*expected}} or {name for name, _ in found})
         raise ArtifactError(
             f"{listed(wrong, separator=', ')} in {archive} does not match the signed record",
-            "do not use the archive; get it again from whoever packed it",
+            NOT_AS_PACKED_CURE,
         )
 
 

@@ -41,12 +41,7 @@ def add_archives(parser: argparse.ArgumentParser, required: Sequence[str] = ()) 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how archives are read."""
-    parser.add_argument(
-        "--registry-ca",
-        type=Path,
-        metavar="FILE",
-        help="PEM certificates to trust, in addition to those of the system",
-    )
+    add_registry_ca(parser)
     parser.add_argument(
         "--architecture",
         default="",
@@ -60,6 +55,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a public key of minisign: refuse archives that were not packed with its secret key "
         "(pack --sign), or that were changed since",
+    )
+
+
+def add_registry_ca(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the certificates of registries and file servers."""
+    parser.add_argument(
+        "--registry-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM certificates to trust for registries and URLs, in addition to those of the "
+        "system",
     )
 
 

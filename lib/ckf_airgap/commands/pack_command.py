@@ -16,6 +16,8 @@ from ckf_airgap.archives.parts import find_archive
 from ckf_airgap.commands.arguments import (
     LARGEST_TEXT,
     AddParser,
+    add_authfile,
+    add_registry_ca,
     certificates,
     read_charm_archive,
     read_image_archive,
@@ -204,19 +206,8 @@ def define(add_parser: AddParser) -> None:
         metavar="VERSION",
         help="add Juju's own images, for a controller of this version",
     )
-    pack.add_argument(
-        "--authfile",
-        type=Path,
-        metavar="FILE",
-        help="the auth file of skopeo login or docker login (default: the one that they write)",
-    )
-    pack.add_argument(
-        "--registry-ca",
-        type=Path,
-        metavar="FILE",
-        help="PEM certificates to trust for registries and URLs, in addition to those of the "
-        "system",
-    )
+    add_authfile(pack)
+    add_registry_ca(pack)
     pack.add_argument(
         "--juju", default="juju", metavar="PROGRAM", help="the juju client (default: %(default)s)"
     )

@@ -1,7 +1,6 @@
 """``ckf-airgap push``: pushes the images to the registry."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ckf_airgap.accounts.auth_file import read_auth_file
-from ckf_airgap.archives.sources import FileSource, Source
+from ckf_airgap.archives.sources import Source
 from ckf_airgap.commands.arguments import (
     AddParser,
     add_archives,
@@ -28,6 +27,7 @@ from ckf_airgap.errors import StorageError
 from ckf_airgap.files.journal import sealing_key, state_directory
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.progress import Progress
+from ckf_airgap.push.push_state import state_file_beside
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
 
@@ -126,8 +126,8 @@ class _ImageLines:
 
 def _state_file(images: Source) -> Path:
     """Return the path of the journal: beside the archive, or in the user's state directory."""
-    if isinstance(images, FileSource) and os.access(images.path.parent, os.W_OK):
-        return images.path.with_name(f"{images.name}.pushed")
+    if beside := state_file_beside(images):
+        return beside
     folder = state_directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)

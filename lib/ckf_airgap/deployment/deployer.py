@@ -17,7 +17,7 @@ from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
-from ckf_airgap.juju.rollout import AT_ONCE, PATIENCE, roll_out
+from ckf_airgap.juju.rollout import AT_ONCE, NO_AGENT, roll_out
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
@@ -255,7 +255,7 @@ class Deployer:
         waiting = set(new)
         late = roll_out(new, deploy, lambda: self.model.state().starting, at_once=self._at_once)
         if names := ", ".join(sorted(late)):
-            self._report(f"continuing; no agent runs after {PATIENCE:.0f} s: {names}")
+            self._report(f"{NO_AGENT}: {names}")
         return changes
 
     def _announce(self, part: Plan, account: Credentials | None) -> None:

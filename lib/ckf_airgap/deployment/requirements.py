@@ -70,9 +70,9 @@ def unsupported_charms(charms: Iterable[CharmFile], juju: str) -> Iterator[tuple
                 "use a Juju 3 controller or a newer revision of the charm, or leave its "
                 "application out in the overlay",
             )
-        elif not charm.assumes.holds(juju):
+        elif problem := charm.assumes.problem(juju):
             yield (
-                f"{charm.name} requires {charm.assumes}, and this is Juju {juju}",
+                f"{charm.name} {problem}",
                 "use a controller of such a version, or another revision of the charm",
             )
 

@@ -12,6 +12,8 @@ AT_ONCE = 2
 """The default number of applications that may be starting at a time."""
 PATIENCE = 180.0
 """The default time in seconds after which an application no longer counts as starting."""
+NO_AGENT = f"continuing; no agent runs after {PATIENCE:.0f} s"
+"""The start of the message about the applications that ``roll_out`` returns."""
 _POLL_SECONDS = 2.0
 
 

@@ -60,12 +60,14 @@ def runtime_files(runtime: str, settings: MirrorSettings) -> dict[str, str]:
         if "/" in host or not is_repository(host):
             raise AssertionError(host)
     written = RUNTIMES[runtime](settings)
-    readme = files("ckf_airgap.mirrors").joinpath("readme", f"{runtime}.md").read_text()
+    page = f"{_PAGES.get(runtime, runtime)}.md"
+    readme = files("ckf_airgap.mirrors").joinpath("readme", page).read_text()
     # The README is Markdown: no HTML escapes.
     template = jinja2.Environment(  # noqa: S701
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     ).from_string(readme)
     text = template.render(
+        runtime=runtime,
         registry=settings.location.host,
         prefix=str(settings.location),
         hosts=settings.hosts,
@@ -162,6 +164,7 @@ RUNTIMES: Mapping[str, Callable[[MirrorSettings], dict[str, str]]] = {
     "openshift": _openshift,
 }
 """The supported container runtimes, each with the function that writes its files."""
+_PAGES = {"k3s": "rancher", "rke2": "rancher"}
 ALL_RUNTIMES = "all"
 """The choice that means every runtime."""
 

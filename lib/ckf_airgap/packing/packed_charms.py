@@ -203,9 +203,7 @@ def fetched_charm(path: Path, revision: int | None, channel: str | None) -> Fetc
             digest = file_sha256(file)
             size = file.tell()
     except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error.strerror})", "download the charm again"
-        ) from error
+        raise _unreadable(path, error) from error
     return FetchedCharm(charm, PackedCharm(charm.name, path.name, digest, size, revision, channel))
 
 
@@ -287,9 +285,11 @@ def _stored_charm(charm: FetchedCharm) -> Iterator[bytes]:
                 digest.update(data)
                 yield member.add(data)
     except OSError as error:
-        raise ArtifactError(
-            f"{charm.file.path} cannot be read ({error.strerror})", "download the charm again"
-        ) from error
+        raise _unreadable(charm.file.path, error) from error
     if digest.hexdigest() != charm.packed.sha256:
         raise ArtifactError(f"{charm.file.path} was changed while it was packed", "run pack again")
     yield member.finish()
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{path} cannot be read ({error.strerror})", "download the charm again")

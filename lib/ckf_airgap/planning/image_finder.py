@@ -223,11 +223,8 @@ class ImageFinder:
             for image in fixed.images:
                 if fixed.is_required and not self._find(image, application):
                     lacking.append(image)
-                elif not fixed.is_required:
-                    resolution = self._resolver.resolve(image)
-                    if resolution.path and resolution.by is not Match.NAME:
-                        pushed = self._location.reference(resolution.path)
-                        self._users[pushed][application] = None
+                elif not fixed.is_required and (path := self._same_repository(image).path):
+                    self._users[self._location.reference(path)][application] = None
             self._warnings.append(self._fixed_warning(application, fixed))
             self._fixed += [
                 FixedImage(
@@ -348,6 +345,11 @@ class ImageFinder:
             values[unlisted.option] = images
         return is_complete
 
+    def _same_repository(self, image: str) -> Resolution:
+        """Find a fixed image, which nodes request by its own repository."""
+        resolution = self._resolver.resolve(image)
+        return Resolution(image) if resolution.by is Match.NAME else resolution
+
     def _fixed_warning(self, application: str, fixed: FixedImages) -> tuple[str, str]:
         references = list(filter(None, map(ImageReference.parse, fixed.images)))
         registries = dict.fromkeys(reference.components[0] for reference in references)
@@ -357,8 +359,8 @@ class ImageFinder:
             + ", ".join(self._mirror_reference(reference) for reference in references)
         ]
         for reference in references:
-            resolution = self._resolver.resolve(str(reference))
-            if resolution.path is None or resolution.by is Match.NAME:
+            resolution = self._same_repository(str(reference))
+            if resolution.path is None:
                 advice.append(
                     f"images.tar.gz lacks {reference}: pack it with --add-image {reference}"
                 )

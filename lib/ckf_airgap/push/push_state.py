@@ -1,5 +1,6 @@
 """The state of a push, kept in a journal so that the next push continues."""
 
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from ckf_airgap.archives.decoding import Compression
 from ckf_airgap.archives.image_sink import NestedArchive, PassedOver
 from ckf_airgap.archives.inventory import Inventory
+from ckf_airgap.archives.sources import FileSource, Source
 from ckf_airgap.files.journal import Journal
 from ckf_airgap.push.push_records import (
     ArchiveRecord,
@@ -27,6 +29,20 @@ from ckf_airgap.push.push_records import (
 )
 
 _FORMAT = 6
+
+
+def state_file_beside(archive: Source) -> Path | None:
+    """Return the path of the journal beside an archive.
+
+    Args:
+        archive: The archive.
+
+    Returns:
+        The path; None if the archive is not a file, or its directory is not writable.
+    """
+    if isinstance(archive, FileSource) and os.access(archive.path.parent, os.W_OK):
+        return archive.path.with_name(f"{archive.name}.pushed")
+    return None
 
 
 class PushState:

@@ -20,7 +20,7 @@ from ckf_airgap.images.oci import (
 from ckf_airgap.network.https import Attempts
 from ckf_airgap.registry.authentication import CredentialsError
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
-from ckf_airgap.registry.connection import LARGEST_BODY, RegistryConnection
+from ckf_airgap.registry.connection import LARGEST_BODY, STORED, RegistryConnection
 from ckf_airgap.registry.deletion import delete_manifest, delete_tag, restore_manifest
 from ckf_airgap.registry.listings import list_repositories, list_tags
 from ckf_airgap.registry.registry_errors import (
@@ -40,7 +40,6 @@ _ALL_MANIFEST_TYPES = f"{_MANIFEST_TYPES}, {DOCKER_INDEX}, {OCI_INDEX}"
 # Responses that can mean an unsupported media type: 415, or others from registries that try to
 # parse the manifest and do not find a field.
 _TYPE_REFUSED = (400, 406, 415, 422)
-_STORED = (200, 201, 202)
 # Responses that may mean that the tag is immutable.
 _TAG_TAKEN = (403, 409, 412)
 # Anything but 201 means not mounted; 202 means that an upload was opened instead.
@@ -345,11 +344,11 @@ class RegistryClient:
         answer = self._connection.request(
             "PUT",
             path,
-            expected=(*_STORED, *_TYPE_REFUSED, *_TAG_TAKEN),
+            expected=(*STORED, *_TYPE_REFUSED, *_TAG_TAKEN),
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
         )
-        if answer.status in _STORED:
+        if answer.status in STORED:
             self._require_stored(repository, tag, manifest.digest, self.manifest_digest)
             return None
         refusal = self._connection.refused("PUT", answer, path, present=present or "")

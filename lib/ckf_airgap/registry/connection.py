@@ -19,6 +19,8 @@ from ckf_airgap.registry.authentication import READING_CURE, Authentication, Cre
 from ckf_airgap.registry.challenges import read_challenges
 from ckf_airgap.registry.registry_errors import RefusedError
 
+STORED = (200, 201, 202)
+"""The statuses of a response to a stored manifest or blob."""
 LARGEST_BODY = 4 * 1024 * 1024
 """How much of a response is read, in bytes: no manifest is larger."""
 LARGEST_DOCUMENT = 1024 * 1024

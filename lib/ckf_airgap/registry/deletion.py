@@ -1,8 +1,7 @@
 """Deletes manifests and tags (OCI Distribution Specification v1.1, "Deleting"); restores them."""
 
-from ckf_airgap.registry.connection import RegistryConnection
+from ckf_airgap.registry.connection import STORED, RegistryConnection
 
-_STORED = (200, 201, 202)
 # 404: already deleted, perhaps by an attempt whose response was lost.
 _GONE = (200, 202, 204, 404)
 # Responses of registries that cannot delete a tag without its manifest.
@@ -68,7 +67,7 @@ def restore_manifest(
     connection.request(
         "PUT",
         f"/v2/{repository}/manifests/{reference}",
-        expected=_STORED,
+        expected=STORED,
         headers={"Content-Type": media_type},
         body=content,
     )

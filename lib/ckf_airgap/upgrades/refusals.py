@@ -122,11 +122,8 @@ def minor_refusals(
             f"add them to charms.tar.gz ({download}), and their images to images.tar.gz",
         )
     for item in chosen:
-        if not item.charm.assumes.holds(juju):
-            yield JujuError(
-                f"{item.charm.label} requires {item.charm.assumes}, and this is Juju {juju}",
-                "use a controller of such a version",
-            )
+        if problem := item.charm.assumes.problem(juju):
+            yield JujuError(f"{item.charm.label} {problem}", "use a controller of such a version")
 
 
 def kind_refusals(changes: Changes) -> Iterator[AirgapError]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ckf_airgap.errors import JujuError
 from ckf_airgap.juju.juju_values import OptionValue, Relation
-from ckf_airgap.juju.rollout import AT_ONCE, roll_out
+from ckf_airgap.juju.rollout import AT_ONCE, NO_AGENT, roll_out
 from ckf_airgap.upgrades import walk_steps as steps
 from ckf_airgap.upgrades.rendering import in_words
 from ckf_airgap.upgrades.start_and_target import TargetApplication, WalkMemory
@@ -185,7 +185,7 @@ class Walker:
         if late:
             chosen = _chosen(by_name, sorted(late, key=int))
             names = ", ".join(in_words(step) for _, step in chosen)
-            self._report_line(f"no agent yet, continuing: {names}")
+            self._report_line(f"{NO_AGENT}: {names}")
         return changes
 
     def _change(self, step: Step) -> list[str]:
