@@ -44,6 +44,8 @@ CA_CURE = (
 """The cure for a certificate that is not trusted."""
 _LONGEST_PAUSE = 20.0
 _LONGEST_RETRY_AFTER = 120.0
+FEW_ATTEMPTS = 4
+"""The number of attempts of a request that is not worth a long wait."""
 MOST_REDIRECTS = 6
 """The maximum number of redirects that one request follows (RFC 9110, section 15.4)."""
 REDIRECTS = (301, 302, 303, 307, 308)

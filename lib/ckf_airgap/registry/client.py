@@ -1,10 +1,8 @@
 """The registry's HTTP API (OCI Distribution Specification v1.1), as far as it is needed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
-
-from urllib3.exceptions import HTTPError
 
 from ckf_airgap.accounts.credentials import Credentials
 from ckf_airgap.errors import RegistryError
@@ -17,8 +15,9 @@ from ckf_airgap.images.oci import (
     is_digest,
     sha256_of,
 )
-from ckf_airgap.network.https import Attempts
+from ckf_airgap.network.https import FEW_ATTEMPTS, Attempts
 from ckf_airgap.registry.authentication import CredentialsError
+from ckf_airgap.registry.blob_download import NotDownloadableError, download_blob
 from ckf_airgap.registry.blob_upload import BlobUpload, UploadLostError
 from ckf_airgap.registry.connection import LARGEST_BODY, STORED, RegistryConnection
 from ckf_airgap.registry.deletion import delete_manifest, delete_tag, restore_manifest
@@ -30,7 +29,6 @@ from ckf_airgap.registry.registry_errors import (
     wrong_content,
 )
 
-_FEW_ATTEMPTS = 4
 # The number of repositories from which to try to mount one blob.
 _MOUNT_SOURCES = 4
 # After this many failed mounts in a row, no more are tried.
@@ -110,7 +108,7 @@ class RegistryClient:
 
     def check(self) -> None:
         """Check that the registry answers, speaks this API and accepts the credentials."""
-        answer = self._connection.request("GET", "/v2/", expected=(200,), attempts=_FEW_ATTEMPTS)
+        answer = self._connection.request("GET", "/v2/", expected=(200,), attempts=FEW_ATTEMPTS)
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise RegistryError(
                 f"registry {self._connection.host} is not a registry (API v2): it answers with "
@@ -289,9 +287,9 @@ class RegistryClient:
             return
         for source in sources:
             try:
-                pieces = self._download(source, blob)
+                pieces = download_blob(self._connection, source, blob)
                 copied = self.upload_blob(target, pieces, in_chunks=True)
-            except _NotDownloadableError:
+            except NotDownloadableError:
                 continue
             if copied == blob:
                 return
@@ -369,7 +367,7 @@ class RegistryClient:
         Raises:
             RegistryError: The registry returns another manifest or none.
         """
-        attempts = Attempts(_FEW_ATTEMPTS)
+        attempts = Attempts(FEW_ATTEMPTS)
         # With several servers on shared storage, one may not yet see what another has stored.
         while (stored := look_up(repository, tag)) != digest:
             if attempts.is_last:
@@ -401,7 +399,7 @@ class RegistryClient:
         path = f"/v2/{target}/blobs/uploads/?{query}"
         try:
             answer = self._connection.request(
-                "POST", path, expected=_MOUNT_ANSWERS, attempts=_FEW_ATTEMPTS
+                "POST", path, expected=_MOUNT_ANSWERS, attempts=FEW_ATTEMPTS
             )
             if answer.status == 202:
                 self._upload.give_up(answer)
@@ -418,42 +416,6 @@ class RegistryClient:
 
     def _wrong_content(self, repository: str, digest: str) -> RegistryError:
         return wrong_content(self._connection.host, repository, digest)
-
-    def _download(self, repository: str, blob: Blob) -> Iterator[bytes]:
-        path = f"/v2/{repository}/blobs/{blob.digest}"
-        attempts = Attempts(_FEW_ATTEMPTS)
-        try:
-            while True:
-                with self._connection.stream(path) as (answer, pieces):
-                    if answer.status == 200:
-                        yield from self._limited_pieces(pieces, repository, blob)
-                        return
-                    if not answer.is_transient:
-                        raise _NotDownloadableError
-                    if attempts.is_last:
-                        raise self._connection.refused("GET", answer, path)
-                attempts.wait(answer.retry_after)
-        except HTTPError as error:
-            raise UploadLostError(
-                f"registry {self._connection.host} stopped sending {blob.digest} "
-                f"({self._connection.shown(str(error))})",
-                "check the network connection, then push again",
-            ) from error
-
-    def _limited_pieces(
-        self, pieces: Iterator[bytes], repository: str, blob: Blob
-    ) -> Iterator[bytes]:
-        """Yield the pieces; raise UnreadableError if there are more bytes than the blob has."""
-        size = 0
-        for piece in pieces:
-            yield piece
-            size += len(piece)
-            if size > blob.size:
-                raise self._wrong_content(repository, blob.digest)
-
-
-class _NotDownloadableError(Exception):
-    """A blob cannot be downloaded from a repository."""
 
 
 def _digest_in(header: str | None) -> str | None:
