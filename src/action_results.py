@@ -104,7 +104,7 @@ def of_mirrors(
         )
         for runtime, contents in files.items()
     }
-    if sum(map(len, texts.values())) > _LONGEST_DOCUMENT:
+    if sum(len(text.encode()) for text in texts.values()) > _LONGEST_DOCUMENT:
         command = f"ckf-airgap mirrors --images images.tar.gz --registry {names.location}"
         texts = dict.fromkeys(texts, f"too long for a result: run {command} on a workstation")
     return {
@@ -189,13 +189,14 @@ def shortened(text: str, longest: int = _LONGEST_DOCUMENT, see: str = "") -> str
 
     Args:
         text: The text; lines are kept.
-        longest: The maximum number of characters.
+        longest: The maximum size, in bytes.
         see: Where the whole text is shown, if anywhere.
     """
     text = "".join(
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
-    if len(text) <= longest:
+    content = text.encode()
+    if len(content) <= longest:
         return text
     place = f"; see {see}" if see else ""
-    return f"{text[:longest]}\n... cut: too long for Juju{place}"
+    return f"{content[:longest].decode(errors='ignore')}\n... cut: too long for Juju{place}"

@@ -189,11 +189,13 @@ def test_agents_that_come_from_elsewhere(checks: Checks) -> None:
     assert f"ok  juju: Juju's agent images come from other.corp/juju ({images})" in checks.found(
         Level.OK
     )
-    checks.model.agent_images_ = None
-    (warning,) = checks.found(Level.WARNING)
-    assert (
-        "from the internet (docker.io/jujusolutions: jujud-operator:3.6.8, charm-base" in warning
-    )
+    for repository, who in (("", "  juju: "), (None, "as far as this account may see, ")):
+        checks.model.agent_images_ = repository
+        (warning,) = checks.found(Level.WARNING)
+        assert (
+            f"{who}the controller pulls the images of its agents from the internet "
+            "(docker.io/jujusolutions: jujud-operator:3.6.8, charm-base" in warning
+        )
 
 
 def test_storage_without_a_default_class(checks: Checks) -> None:

@@ -49,9 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     use_one_malloc_arena()
     arguments = make_parser().parse_args(argv)
+    status = 0
     try:
         with _terminated_as_interrupted():
             answer: Answer = arguments.run(arguments)
+        status = answer.status
         print_answer(answer.text(arguments.format))
     except AirgapError as error:
         notice(f"error: {error}")
@@ -59,11 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of the output closed it.
         sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
         notice("interrupted")
         return _INTERRUPTED
-    return answer.status
+    return status
 
 
 @contextmanager

@@ -196,10 +196,11 @@ class Preflight:
         juju = JujuVersion.of_controller(version)
         wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
-        if repository is None:
+        if not repository:
+            unknown = "as far as this account may see, " if repository is None else ""
             self._warning(
                 "juju",
-                "the controller pulls the images of its agents from the internet "
+                f"{unknown}the controller pulls the images of its agents from the internet "
                 f"({public}: {', '.join(wanted)})",
                 "configure a mirror for them on the nodes, or bootstrap with "
                 "--config caas-image-repo=HOST/PATH",

@@ -153,8 +153,8 @@ class JujuModel:
 
         Returns:
             The repository that the controller is configured with (``caas-image-repo``), for
-            example ``registry.corp:5000/juju``; None if the images come from the internet, or if
-            the command fails.
+            example ``registry.corp:5000/juju``; empty if the images come from the internet; None
+            if the command fails.
         """
         controller, _, _ = (self._juju.model or "").partition(":")
         with client_errors():
@@ -168,7 +168,7 @@ class JujuModel:
             if text.startswith("{"):
                 # It may contain credentials, which are dropped here.
                 text = str(json.loads(text).get("repository", ""))
-        return None if not text or text.startswith(_PUBLIC_AGENT_IMAGES) else text
+        return "" if text.startswith(_PUBLIC_AGENT_IMAGES) else text
 
     def option_values(self, application: str) -> Mapping[str, OptionValue]:
         """Return the options of an application that have a value."""

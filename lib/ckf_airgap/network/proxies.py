@@ -37,16 +37,19 @@ class Proxy:
         return self.url
 
 
-def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
+def proxy_for(
+    url: str, environment: Mapping[str, str], setting: str = "HTTPS_PROXY"
+) -> Proxy | None:
     """Return the proxy for an HTTPS address, or None for a direct connection.
 
     Args:
         url: The address.
         environment: The environment variables; upper case names take precedence over lower case
             ones, and both over Juju's.
+        setting: The name of the setting with the proxy, for messages.
 
     Raises:
-        ConfigurationError: ``HTTPS_PROXY`` is not the address of an HTTP or HTTPS proxy.
+        ConfigurationError: The proxy is not the address of an HTTP or HTTPS proxy.
     """
     text, exceptions = (
         next(filter(None, map(environment.get, names)), "")
@@ -55,7 +58,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     parts = urlsplit(url)
     if not text or _is_excepted(parts.hostname or "", parts.port or 443, exceptions):
         return None
-    return _parse(text)
+    return _parse(text, setting)
 
 
 def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) -> Proxy | None:
@@ -74,10 +77,14 @@ def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) ->
     entries = str(settings.get("no-proxy") or "").split(",")
     exceptions = ",".join(entry for entry in entries if networks or "/" not in entry)
     proxy = str(settings.get("https-proxy") or "")
-    return proxy_for(f"https://{host}/", {"HTTPS_PROXY": proxy, "NO_PROXY": exceptions})
+    return proxy_for(
+        f"https://{host}/",
+        {"HTTPS_PROXY": proxy, "NO_PROXY": exceptions},
+        "https-proxy of the model",
+    )
 
 
-def _parse(text: str) -> Proxy:
+def _parse(text: str, setting: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -86,7 +93,7 @@ def _parse(text: str) -> Proxy:
     if not is_usable:
         # The message must not repeat what may be a password.
         raise ConfigurationError(
-            "HTTPS_PROXY is not the address of a proxy", "set it as http://HOST:PORT"
+            f"{setting} is not the address of a proxy", "set it as http://HOST:PORT"
         )
     account = ""
     if parts.username is not None:

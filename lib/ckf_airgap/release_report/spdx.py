@@ -33,7 +33,7 @@ from ckf_airgap.archives.image_sink import (
 from ckf_airgap.archives.inventory import ArchivedImage, InventoryBuilder, read_into
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.archives.sources import Source
-from ckf_airgap.errors import ArtifactError, disk_error, join_errors
+from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, join_errors
 from ckf_airgap.files.new_files import new_file
 from ckf_airgap.files.temporary_files import removed_on_exit
 from ckf_airgap.images import oci
@@ -96,8 +96,8 @@ def write_spdx(
     Raises:
         ArtifactError: The archive is damaged, or syft cannot read some images; the message names
             all of them.
-        StorageError: The directory, or the one for temporary files, is full or not writable, or
-            syft cannot be started.
+        StorageError: The directory, or the one for temporary files, is full or not writable.
+        ConfigurationError: syft cannot be started.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -164,19 +164,26 @@ class _Syft:
         """Run syft; return the end of its error output. If it fails, it leaves no document."""
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"SYFT_CHECK_FOR_APP_UPDATE": "false", "TMPDIR": tempfile.gettempdir()}
-        process = subprocess.run(
-            [
-                *(self._program, "scan", "--quiet", f"oci-dir:{layout}"),
-                *(f"--source-name={name}", f"--source-version={image_id}"),
-                *("--output", f"spdx-json={document}"),
-            ],
-            cwd=layout,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        command = [
+            *(self._program, "scan", "--quiet", f"oci-dir:{layout}"),
+            *(f"--source-name={name}", f"--source-version={image_id}"),
+            *("--output", f"spdx-json={document}"),
+        ]
+        try:
+            process = subprocess.run(
+                command,
+                cwd=layout,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._program} cannot be run ({error.strerror})",
+                "install syft again, or remove it to write the report without SPDX documents",
+            ) from error
         if process.returncode:
             document.unlink(missing_ok=True)
         return process.stderr.decode(errors="replace").strip()[-300:]

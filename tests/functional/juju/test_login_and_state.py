@@ -106,17 +106,17 @@ def test_the_state_is_read(model: JujuModel, juju: Model) -> None:
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        (None, None),
+        (None, ""),
         ("registry.corp:5000/juju", "registry.corp:5000/juju"),
         (
             json.dumps({"username": "u", "password": "p", "repository": "registry.corp:5000/j"}),
             "registry.corp:5000/j",
         ),
-        ("ghcr.io/juju", None),
+        ("ghcr.io/juju", ""),
     ],
 )
 def test_where_agents_come_from_is_read(
-    value: str | None, found: str | None, model: JujuModel, juju: Model
+    value: str | None, found: str, model: JujuModel, juju: Model
 ) -> None:
     if value is not None:
         juju.controller_config["caas-image-repo"] = value

@@ -42,13 +42,13 @@ def test_the_state_of_a_model_is_read(fake: FakeJuju, model: JujuModel) -> None:
     [
         ("registry.corp:5000/juju\n", "registry.corp:5000/juju"),
         ('{"serveraddress": "h", "repository": "h:5/juju", "password": "secret"}', "h:5/juju"),
-        ("docker.io/jujusolutions", None),
-        ("ghcr.io/juju", None),
-        ("\n", None),
+        ("docker.io/jujusolutions", ""),
+        ("ghcr.io/juju", ""),
+        ("\n", ""),
     ],
 )
 def test_where_the_agents_images_come_from(
-    answer: str, repository: str | None, fake: FakeJuju, model: JujuModel
+    answer: str, repository: str, fake: FakeJuju, model: JujuModel
 ) -> None:
     fake.answer("controller-config", answer)
     assert model.agent_images() == repository
