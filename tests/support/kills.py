@@ -11,7 +11,7 @@ class KilledError(BaseException):
 
 
 def kill_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    """Let only so many changes in the output directory happen."""
+    """Let only so many files be renamed or removed."""
     replace, unlink = os.replace, Path.unlink
     left = steps
 
@@ -26,7 +26,8 @@ def kill_after(steps: int, patch: pytest.MonkeyPatch) -> None:
         replace(source, target)
 
     def step_and_unlink(path: Path, missing_ok: bool = False) -> None:
-        step()
+        if os.path.lexists(path):
+            step()
         unlink(path, missing_ok)
 
     patch.setattr(os, "replace", step_and_replace)
