@@ -178,17 +178,44 @@ def test_a_release_that_lacks_charms_is_refused_unless_that_is_wanted(
     assert any("dex-auth" in warning for warning in said["warnings"])
 
 
-def test_skopeo_is_there_and_not_too_old(
-    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_charms(Release.builtin(("minio",)), tmp_path / "charms")
-    arguments = ["pack", "--charms", str(tmp_path / "charms"), "--output", str(tmp_path)]
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", str(programs))
-    assert main(arguments) == 2
-    assert "install skopeo" in capsys.readouterr().err
-    (programs / "skopeo").write_text("#!/bin/sh\necho skopeo version 1.4.1\n")
-    (programs / "skopeo").chmod(0o755)
-    assert main(arguments) == 2
-    assert "too old" in capsys.readouterr().err
+class Program:
+    """A stand-in for skopeo, the only program there is."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_charms(Release.builtin(("minio",)), folder / "charms")
+        self._arguments = ["pack", "--charms", str(folder / "charms"), "--output", str(folder)]
+        self._path = folder / "programs" / "skopeo"
+        self._path.parent.mkdir()
+        monkeypatch.setenv("PATH", str(self._path.parent))
+
+    def write(self, script: str) -> None:
+        self._path.write_text(f"#!/bin/sh\n{script}\n")
+        self._path.chmod(0o755)
+
+    def refusal(self, capsys: Captured) -> str:
+        """Pack one charm, which is refused; gives the error."""
+        assert main([*self._arguments, "--allow-missing"]) == 2
+        return capsys.readouterr().err
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(tmp_path, monkeypatch)
+
+
+def test_skopeo_is_there_and_not_too_old(program: Program, capsys: Captured) -> None:
+    assert "install skopeo" in program.refusal(capsys)
+    program.write("echo skopeo version 1.4.1")
+    assert "skopeo version 1.4.1 is too old" in program.refusal(capsys)
+    program.write("echo another program")
+    error = program.refusal(capsys)
+    assert "skopeo --version tells no version: 'another program'" in error
+    assert "install skopeo" in error
+
+
+def test_an_index_for_other_architectures(program: Program, capsys: Captured) -> None:
+    platforms = [{"architecture": "arm64"}, {"os": "linux"}, {"architecture": None}, None]
+    index = {"manifests": [{"platform": each} for each in platforms]}
+    program.write(f"case $1 in --version) echo 1.9 ;; inspect) echo '{json.dumps(index)}' ;; esac")
+    wrong = "does not exist for amd64, only for arm64, an unnamed architecture:"
+    assert wrong in program.refusal(capsys)

@@ -228,6 +228,21 @@ def test_an_interrupt_of_syft_leaves_no_half_document(
     assert list((report / "spdx").iterdir()) == list(temporary.iterdir()) == []
 
 
+def test_a_syft_that_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    program = tmp_path / "programs" / "syft"
+    program.parent.mkdir()
+    program.write_text("#!/no/such/program\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    report = tmp_path / "report"
+    assert main(words_for_several(tmp_path, report)) == 2
+    error = capsys.readouterr().err
+    assert f"error: {program} cannot be run (No such file or directory): install syft" in error
+    assert list((report / "spdx").iterdir()) == []
+
+
 @pytest.mark.usefixtures("syft")
 def test_no_document_is_written_through_a_link(tmp_path: Path) -> None:
     report = tmp_path / "report"

@@ -5,6 +5,9 @@ import hashlib
 import io
 import json
 import tarfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +18,18 @@ from ckf_airgap.archives.gzip_codec import (
     stored_size,
 )
 from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.errors import StorageError
 from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImageReference
+from ckf_airgap.packing.archive_writers import ImageArchiveWriter
 from ckf_airgap.packing.assembly import LayerPart, Part, PlainPart, assemble, member_names
+from ckf_airgap.packing.conversion import convert_layers
 from ckf_airgap.packing.previous_pack import PreviousPack
 from ckf_airgap.packing.remote_images import RemoteImage, RemoteLayer
+from ckf_airgap.packing.skopeo import Skopeo, SkopeoSettings
 
 GIBIBYTE = 1024**3
+NO_SKOPEO = Skopeo(SkopeoSettings("no-such-program"))
 
 
 def digest(content: bytes) -> str:
@@ -202,6 +210,25 @@ def test_layers_of_many_gibibytes_have_a_place() -> None:
     assert outer.size > 20 * GIBIBYTE
     inner = tarfile.TarInfo.frombuf(text.content[-512:], "utf-8", "strict")
     assert inner.size == 20 * GIBIBYTE
+
+
+def test_a_layer_that_was_compressed_before_and_cannot_be_read(tmp_path: Path) -> None:
+    layer = replace(Layers().add(b"x"), media_type="application/vnd.oci.image.layer.v1.tar+zstd")
+    path = tmp_path / f"{layer.blob.digest[7:]}.gz"
+    path.mkdir()
+    with pytest.raises(StorageError, match=f"^{path} cannot be read"):
+        convert_layers([image("a/first:1", layer)], NO_SKOPEO, tmp_path, print)
+
+
+def test_a_compressed_layer_that_cannot_be_read_for_the_archive(tmp_path: Path) -> None:
+    layer = replace(Layers().add(b"x"), path=tmp_path)
+    images = [image("a/first:1", layer)]
+    parts = assemble("docker", images, manifest(*images), {})
+    with (
+        closing(ImageArchiveWriter(tmp_path / "images.tar.gz", parts)) as writer,
+        pytest.raises(StorageError, match=f"^{tmp_path} cannot be read"),
+    ):
+        writer.fetch(NO_SKOPEO, print)
 
 
 def test_members_have_names_of_their_own() -> None:

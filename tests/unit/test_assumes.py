@@ -198,6 +198,12 @@ def test_a_demand_reads_as_a_sentence(metadata: str, text: str) -> None:
     assert str(assumption(metadata)) == text
 
 
+def test_a_controller_that_lacks_something_is_told_what() -> None:
+    demand = assumption("assumes: [k8s-api, juju >= 3.4]")
+    assert not demand.problem("3.4.0")
+    assert demand.problem("3.1.9") == "requires (k8s-api and juju >= 3.4), and this is Juju 3.1.9"
+
+
 @pytest.mark.parametrize(
     "demand", ['"juju >= 4\\0"', '"juju >= \\e[2J"', '"\\ud800"', f'"{"a" * 200}"', '"--help"']
 )

@@ -141,9 +141,9 @@ def test_what_is_not_known_is_told_and_ignored() -> None:
     assert one(topology, "other").scale == 2
 
 
-def test_an_application_without_a_body_is_none_of_the_bundle() -> None:
-    topology = read_bundle("applications:\n  app: {}\n  gone:\n")
-    assert [item.name for item in topology.applications] == ["app"]
+def test_an_application_without_a_body_in_a_bundle_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="has the application gone without a charm"):
+        read_bundle("applications:\n  app: {}\n  gone:\n")
 
 
 def test_an_overlay_changes_what_it_names_and_nothing_else() -> None:
@@ -235,6 +235,18 @@ def test_an_overlay_adds_an_application() -> None:
     assert texts(topology.relations)[2:] == [
         ("mlflow-server:object-storage", "minio:object-storage")
     ]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "base"),
+    [("", "ubuntu@20.04"), ("default-base: ubuntu@24.04", "ubuntu@24.04")],
+)
+def test_an_overlay_has_a_base_of_its_own_for_what_it_adds(overlay: str, base: str) -> None:
+    bundle = "default-base: ubuntu@20.04\napplications: {app: {}}"
+    topology = overlaid(
+        f"{overlay}\napplications: {{app: {{scale: 2}}, new: {{charm: x}}}}", bundle
+    )
+    assert (one(topology, "new").base, one(topology).base) == (base, "ubuntu@20.04")
 
 
 def test_an_overlay_adds_relations_behind_those_that_are_there() -> None:

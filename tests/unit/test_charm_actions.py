@@ -10,6 +10,7 @@ import yaml
 from ops import testing
 
 import charm as charm_module
+from action_results import shortened
 from ckf_airgap.deployment.preflight import Finding, Level, Preflight, PreflightResult
 from ckf_airgap.deployment.release import Release
 from ckf_airgap.errors import ConfigurationError, JujuError, RegistryError
@@ -112,6 +113,13 @@ def test_preflight_names_all_inputs_that_are_missing(unit: Unit, preflight: Fake
     errors = unit.results["errors"]
     for text in ("waiting for registry", "waiting for the resource juju", "gateway-service-type"):
         assert text in errors
+
+
+@pytest.mark.parametrize(("longest", "kept"), [(12, 6), (11, 5), (10, 5)])
+def test_what_is_cut_is_counted_in_bytes(longest: int, kept: int) -> None:
+    text = "\u00e9" * 6
+    cut = "" if kept == 6 else "\n... cut: too long for Juju"
+    assert shortened(text, longest) == text[:kept] + cut
 
 
 def test_a_long_result_is_cut(unit: Unit, core: FakeCore) -> None:

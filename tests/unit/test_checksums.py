@@ -1,12 +1,16 @@
 """SHA256SUMS, as the program that checks it has it."""
 
+import errno
 import hashlib
 import subprocess
+import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from ckf_airgap.errors import StorageError
+from ckf_airgap.packing import checksums
 from ckf_airgap.packing.checksums import (
     CHECKSUMS,
     checksum_line,
@@ -62,6 +66,25 @@ def test_lines_that_are_known(tmp_path: Path) -> None:
     assert (tmp_path / CHECKSUMS).read_text().endswith(line)
 
 
-def test_a_file_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="SHA256SUMS cannot be written"):
-        write_checksums(tmp_path, ["none"])
+@pytest.mark.parametrize("name", ["none", "directory"])
+def test_a_file_that_cannot_be_opened_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(StorageError, match=f"^{tmp_path / name} cannot be read"):
+        write_checksums(tmp_path, ["a", name])
+
+
+def test_a_file_on_a_broken_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: BinaryIO, stopped: threading.Event) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checksums, "file_sha256", fail)
+    (tmp_path / "a").write_text("a")
+    with pytest.raises(StorageError, match=f"^{tmp_path / 'a'} cannot be read"):
+        write_checksums(tmp_path, ["a"])
+
+
+def test_lines_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / CHECKSUMS).mkdir()
+    with pytest.raises(StorageError, match="SHA256SUMS cannot be read"):
+        checksum_lines(tmp_path)

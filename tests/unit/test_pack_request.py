@@ -1,5 +1,6 @@
 """What is to be packed: bundles, channel maps, lists of images."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.charm_download import CharmOrigin
 from ckf_airgap.packing.added_images import images_in
 from ckf_airgap.packing.charm_origins import charms_of_bundle, charms_of_channel_map
+from ckf_airgap.packing.pack_request import PackRequest
 from ckf_airgap.packing.wanted_images import distinct_images, juju_images, parse_image
 from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Release, charm_file
@@ -218,6 +220,13 @@ def test_images_that_are_the_same_count_once() -> None:
 def test_images_that_would_stand_in_one_place_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"would both be team/app:1"):
         distinct_images(references("gcr.io/team/app:1", "quay.io/team/app:1"))
+
+
+def test_another_charmhub_is_another_pack(tmp_path: Path) -> None:
+    public = PackRequest(output=tmp_path)
+    assert dataclasses.replace(public, layout="oci").identity == public.identity
+    own = dataclasses.replace(public, charmhub_url="https://charmhub.corp")
+    assert own.identity != public.identity
 
 
 def test_manifests_that_stand_for_endless_data() -> None:

@@ -480,12 +480,13 @@ def test_an_image_out_of_reach_is_found_by_any_way_to_write_its_name(tmp_path: P
     assert "--add-image docker.io/library/alpine:3.10" in absent.cure
 
 
-def test_the_plugin_of_istio_counts_where_the_operator_uses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["bundle", "overlay"])
+def test_the_plugin_of_istio_counts_where_the_operator_uses_it(place: str, tmp_path: Path) -> None:
     pilot = one_charm(tmp_path, "istio-pilot", "  cni-bin-dir: {}\n  cni-conf-dir: {}\n")
     assert make_plan([pilot], inventory_of([]), SETTINGS).warnings == ()
-    overlay = "applications: {istio-pilot: {options: {cni-bin-dir: /a, cni-conf-dir: /b}}}"
-    (warning,) = make_plan([pilot], inventory_of([]), settings(overlay=overlay)).warnings
-    assert "istio/install-cni" in warning.problem
+    text = "applications: {istio-pilot: {options: {cni-bin-dir: /a, cni-conf-dir: /b}}}"
+    (warning,) = make_plan([pilot], inventory_of([]), settings(**{place: text})).warnings
+    assert "docker.io/istio/install-cni" in warning.problem
 
 
 def test_a_resource_whose_image_nobody_names_bars_its_application(tmp_path: Path) -> None:

@@ -136,6 +136,22 @@ def test_a_page_says_where_the_files_go(runtime: str, ca: str | None) -> None:
             assert last in page
 
 
+@pytest.mark.parametrize(
+    ("runtime", "title", "server"), [("k3s", "k3s", "k3s"), ("rke2", "RKE2", "rke2-server")]
+)
+def test_the_page_of_k3s_and_rke2_names_the_paths_and_services_of_one(
+    runtime: str, title: str, server: str
+) -> None:
+    page = written(runtime)["README.md"]
+    assert page.startswith(f"# Mirrors for {title}\n")
+    assert f"systemctl restart {server}` (an agent: `{runtime}-agent`)" in page
+    assert set(re.findall("/etc/rancher/[^`]*", page)) == {
+        f"/etc/rancher/{runtime}/",
+        f"/etc/rancher/{runtime}/config.yaml",
+    }
+    assert ({"k3s", "rke2"} - {runtime}).pop() not in page.lower()
+
+
 PIECES = st.sampled_from(
     ["docker.io", "..", "/", '"', "\\", "\n", "]", "[", ":", "a", "A", "-", ".", "@", "#", "'"]
 )

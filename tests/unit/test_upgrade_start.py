@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from ckf_airgap.archives.pack_manifest import PackedImage, PackManifest
 from ckf_airgap.charms.charm_file import CharmFile
-from ckf_airgap.charms.charm_version import Version
+from ckf_airgap.charms.charm_version import CharmVersions, Version
 from ckf_airgap.errors import ConfigurationError
+from ckf_airgap.packing.packed import intermediate_charms
 from ckf_airgap.packing.upgrade_start import UpgradeStart
+from ckf_airgap.packing.wanted_images import parse_image
 from tests.unit.upgrade_model import charm, istio_pilot, read_charms
 
 BUNDLE = """
@@ -78,6 +81,21 @@ def test_the_minor_versions_between_are_downloaded(tmp_path: Path) -> None:
     ]
     assert between(start, release(tmp_path / "next", "1.18.0")) == []
     assert between(start, read_charms([charm("minio")], tmp_path / "none")) == []
+
+
+def test_images_that_are_added_too_are_not_those_of_the_charms_between(tmp_path: Path) -> None:
+    versions = CharmVersions("what is packed")
+    for pilot in release(tmp_path, "1.17.3", "1.18.7"):
+        versions.add(pilot)
+    # The charms name docker.io/istio/pilot.
+    packed = [
+        PackedImage(f"istio/pilot:{tag}", "sha256:0", "sha256:0", 1)
+        for tag in ("1.17.3", "1.18.7")
+    ]
+    manifest = PackManifest("docker", "amd64", tuple(packed), ())
+    assert intermediate_charms(versions, (), manifest).images == (packed[0],)
+    added = parse_image("index.docker.io/istio/pilot:1.17.3")
+    assert intermediate_charms(versions, [added], manifest).images == ()
 
 
 def test_only_the_next_release_is_packed(tmp_path: Path) -> None:

@@ -76,18 +76,19 @@ def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
     stopped = threading.Event()
 
     def digest_of(name: str) -> str:
-        with (folder / name).open("rb") as file:
-            return file_sha256(file, stopped)
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                return file_sha256(file, stopped)
+        except OSError as error:
+            raise read_error(path, error) from error
 
-    try:
-        with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:
-            try:
-                return dict(zip(names, executor.map(digest_of, names), strict=True))
-            finally:
-                # After an interrupt, do not read the remaining files.
-                stopped.set()
-    except OSError as error:
-        raise read_error(folder, error) from error
+    with ThreadPoolExecutor(_AT_ONCE, "checksum") as executor:
+        try:
+            return dict(zip(names, executor.map(digest_of, names), strict=True))
+        finally:
+            # After an interrupt, do not read the remaining files.
+            stopped.set()
 
 
 def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = ()) -> None:

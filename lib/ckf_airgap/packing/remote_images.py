@@ -221,7 +221,7 @@ class RemoteImages:
                 platform: dict[str, Any] = entry.get("platform") or {}
                 if platform.get("os") not in ("linux", None):
                     continue
-                available.append(str(platform.get("architecture", "an unnamed architecture")))
+                available.append(str(platform.get("architecture") or "an unnamed architecture"))
                 if available[-1] == self._architecture:
                     return _digest(entry["digest"])
         except (KeyError, TypeError, ValueError, AttributeError):
