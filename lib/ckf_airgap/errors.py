@@ -20,7 +20,8 @@ _MOST_LIST_BYTES = 1_000
 _LEAST_PART_BYTES = 300
 _LEAST_NAMES_BYTES = 100
 _ELLIPSIS = " ... "
-_DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_SPACE_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT))
+_DISK_ERRORS = _SPACE_ERRORS | {errno.EROFS, errno.EIO}
 _Error = TypeVar("_Error", bound="AirgapError")
 
 
@@ -134,9 +135,10 @@ def disk_error(path: Path | str, error: OSError) -> StorageError:
         path: The file or directory, or its description.
         error: The system's error.
     """
+    cure = "make space there" if error.errno in _SPACE_ERRORS else "make it writable"
     return StorageError(
         f"{path} cannot be written ({error.strerror})",
-        "make space there, or give another directory, then run it again: it continues",
+        f"{cure}, or give another directory, then run it again: it continues",
     )
 
 

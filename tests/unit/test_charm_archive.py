@@ -245,16 +245,37 @@ def test_charm_names_do_not_lead_out_of_the_folder(
     assert files_in(tmp_path) == {"charms.tar.gz"}
 
 
-@pytest.mark.parametrize("target", ["/dev/full", "nowhere/at-all"])
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("/dev/full", r"a\.charm cannot be unpacked \(No space left"),
+        ("nowhere/at-all", r"unit/charms cannot be written \(No such file"),
+    ],
+)
 def test_an_unwritable_disk_leaves_nothing_behind(
-    target: str, archive: Path, folder: Path
+    target: str, problem: str, archive: Path, folder: Path
 ) -> None:
     write_archive(archive, [("a.charm", charm_file(Charm("a")))])
     folder.mkdir(parents=True)
     (folder / ".incoming-0").symlink_to(target)
-    with pytest.raises(StorageError, match=r"a\.charm cannot be unpacked"):
+    with pytest.raises(StorageError, match=problem) as raised:
         unpack_charms(FileSource(archive), folder)
+    assert ("make space" in raised.value.cure) == (target == "/dev/full")
     assert not os.listdir(folder)
+
+
+@pytest.mark.parametrize("name", ["a_{digest}.charm", "left-over.charm"])
+def test_a_charm_that_cannot_be_replaced_or_removed_is_told(
+    name: str, archive: Path, folder: Path
+) -> None:
+    content = charm_file(Charm("a"))
+    write_archive(archive, [("a.charm", content)])
+    obstacle = folder / name.format(digest=hashlib.sha256(content).hexdigest()[:7])
+    obstacle.mkdir(parents=True)
+    with pytest.raises(StorageError) as raised:
+        unpack_charms(FileSource(archive), folder)
+    assert raised.value.problem.startswith(f"{obstacle} cannot be written (")
+    assert "make space" not in raised.value.cure
 
 
 def test_an_archive_that_ends_in_the_middle_leaves_nothing_behind(

@@ -1,5 +1,7 @@
 """The messages of errors: of a limited size and printable, whatever they quote."""
 
+import errno
+import os
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ckf_airgap.errors import (
     join_errors,
     listed,
     printable,
+    without_traceback,
 )
 
 # With lone surrogates, which a file name that is not UTF-8 has.
@@ -184,3 +187,29 @@ def test_an_error_of_a_large_text_is_made_at_once() -> None:
 def test_a_disk_that_is_full(place: Path | str) -> None:
     error = disk_error(place, OSError(28, "No space left on device"))
     assert error.problem == f"{place} cannot be written (No space left on device)"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_space_is_the_cure_only_where_it_lacks(code: int) -> None:
+    error = disk_error("/some/where", OSError(code, os.strerror(code)))
+    assert ("make space" in error.cure) == (code in (errno.ENOSPC, errno.EDQUOT))
+    assert "another directory" in error.cure
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ArtifactError("a.tar is damaged", "copy it again"),
+        DownloadError("a.charm", "is gone", "look for it", is_transient=True),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_without_its_traceback_an_error_is_the_same(error: AirgapError) -> None:
+    try:
+        raise error
+    except AirgapError as raised:
+        copied = without_traceback(raised)
+        assert raised.__traceback__
+    assert copied is not error
+    assert copied.__traceback__ is None
+    assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))

@@ -9,12 +9,15 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckf_airgap.archives.allowance import Allowance
 from ckf_airgap.archives.image_sink import Verdict
 from ckf_airgap.archives.inventory import Inventory, read_inventory
 from ckf_airgap.archives.sources import FileSource
+from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.reference import ImageReference
 from tests.support.archive_forms import (
@@ -26,8 +29,19 @@ from tests.support.archive_forms import (
     podman_save,
 )
 from tests.support.compressed import gzipped, pzstd_frames, zstandard_frame
-from tests.support.oci_forms import buildx_layout, oci_layout
-from tests.support.sample_images import NamedImage, sample_image
+from tests.support.oci_forms import (
+    OCI_INDEX,
+    Naming,
+    StoredImage,
+    annotated,
+    buildx_layout,
+    descriptor,
+    documents_last,
+    index_of,
+    layout,
+    oci_layout,
+)
+from tests.support.sample_images import NamedImage, image_of, layer_of, sample_image
 from tests.support.tar_files import Entry, folder, inside, symbolic_link, tar
 
 Forms = dict[str, Callable[[Sequence[NamedImage]], list[Entry]]]
@@ -203,3 +217,96 @@ def test_jib_names_every_config_alike() -> None:
         members.append(Entry(f"service-{number}.tar", tar(jib_tarball([image]))))
     inventory, _ = read(tar(members))
     assert len({image.image_id for image in inventory.images}) == 3
+
+
+THREE = [
+    NamedImage(sample_image("base", word), (f"docker.io/team/{word}:1",))
+    for word in ("one", "two", "three")
+]
+
+
+# The first number is exceeded while the archive is read, the other one at its end.
+@pytest.mark.parametrize("most", [1, 13])
+@pytest.mark.parametrize("order", [list, documents_last], ids=["index first", "index last"])
+def test_too_many_layers_of_all_images_refuse_the_whole_archive(
+    order: Callable[[list[Entry]], list[Entry]], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckf_airgap.archives.layout_images._MOST_LAYERS", most)
+    with pytest.raises(ArtifactError, match=f"list more than {most} layers together"):
+        read(tar(order(oci_layout(THREE))))
+
+
+def test_too_much_memory_for_the_list_of_images_refuses_the_whole_archive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [
+        NamedImage(image_of([layer_of(word)] * 500), (f"docker.io/team/{word}:1",))
+        for word in ("one", "two")
+    ]
+    entries = crane_tarball(images)
+    documents = (entry for entry in entries if not entry.name.endswith(".tar.gz"))
+    # Enough for the documents, and not for the layers that the configs list.
+    limit = sum(len(entry.content) for entry in documents) + 10_000
+    monkeypatch.setattr("ckf_airgap.archives.image_reader.Allowance", lambda: Allowance(limit))
+    with pytest.raises(ArtifactError, match="needs more than 0 MiB of memory"):
+        read(tar(entries))
+
+
+def in_indexes(named: NamedImage, depth: int) -> bytes:
+    """Write a layout of an image in indexes in each other, that of the layout not counted."""
+    stored = StoredImage.of(named.image)
+    described, blobs = stored.descriptor, [stored.manifest, *stored.blobs]
+    for _ in range(depth):
+        blobs.append(index_of([described]))
+        described = descriptor(OCI_INDEX, blobs[-1])
+    names = Naming.FULL.annotations(named.names[0])
+    return tar(layout(index_of([annotated(described, names)]), blobs))
+
+
+def test_an_image_in_too_many_indexes_is_told_as_that() -> None:
+    inventory, _ = read(in_indexes(SURE, 4))
+    assert [image.image_id for image in inventory.images] == [SURE.image.image_id]
+    with pytest.raises(ArtifactError, match="sure:1 is an index nested 4 levels deep"):
+        read(in_indexes(SURE, 5))
+
+
+def test_without_a_wanted_architecture_no_image_is_left_out_for_another() -> None:
+    images = [
+        NamedImage(sample_image("base", word, architecture=architecture), SURE.names)
+        for word, architecture in (("one", "amd64"), ("two", ""))
+    ]
+    inventory, _ = read(tar(old_docker_save(images)))
+    assert [image.architecture for image in inventory.images] == ["amd64", ""]
+    assert inventory.passed_over == ()
+    assert len(inventory.conflicts) == 1
+
+
+def test_compressed_data_without_an_archive_is_told_as_that() -> None:
+    content = tar(
+        [Entry("sure.tar", tar(old_docker_save([SURE]))), Entry("dump.gz", gzipped(b"x"))]
+    )
+    (skipped,) = read(content)[0].passed_over
+    assert (skipped.file, skipped.reason, skipped.cure) == (
+        "dump.gz",
+        "gzip data that contains no tar archive",
+        "",
+    )
+
+
+def test_compressed_data_that_cannot_be_decoded_may_be_an_image() -> None:
+    damaged = gzipped(tar(docker_save([SURE])))[:10] + b"\xff" * 1000
+    content = tar([Entry("sure.tar", tar(old_docker_save([SURE]))), Entry("image.gz", damaged)])
+    (skipped,) = read(content)[0].passed_over
+    assert skipped.reason.startswith("gzip data that cannot be decoded (")
+    assert skipped.may_be_image
+
+
+@pytest.mark.parametrize("form", [docker_save, oci_layout])
+def test_the_only_image_is_named_after_the_file_of_the_archive(
+    form: Callable[[Sequence[NamedImage]], list[Entry]], tmp_path: Path
+) -> None:
+    path = tmp_path / "minio.tar"
+    path.write_bytes(tar(form([NamedImage(SURE.image)])))
+    found: list[str] = []
+    read_inventory(FileSource(path), on_image=lambda _, image: found.append(image.file_name))
+    assert found == ["minio"]

@@ -170,6 +170,12 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_second_hard_link_is_told(path: Path, tmp_path: Path) -> None:
+    os.link(path, tmp_path / "second")
+    with pytest.raises(ConfigurationError, match="has several hard links; it is not touched"):
+        Kept(path)
+
+
 def test_a_link_put_in_its_place_later_is_not_followed(path: Path, tmp_path: Path) -> None:
     kept = Kept(path)
     path.unlink()

@@ -128,6 +128,7 @@ def test_the_charms_of_a_bundle_may_be_files_where_they_are_at_hand() -> None:
     [
         ("ch:minio", CharmOrigin("minio")),
         ("ch:amd64/jammy/minio-57", CharmOrigin("minio", base="ubuntu@22.04", revision=57)),
+        ("ch:minio-1234567890", CharmOrigin("minio", revision=1234567890)),
         ("ch:amd64/mysql-k8s", CharmOrigin("mysql-k8s")),
         # The charm store counted revisions in its own way.
         ("cs:minio-57", CharmOrigin("minio")),

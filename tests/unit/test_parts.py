@@ -217,6 +217,14 @@ def test_a_part_that_ends_while_it_is_read(tmp_path: Path) -> None:
                 pass
 
 
+def test_a_part_that_ends_while_it_is_skipped(tmp_path: Path) -> None:
+    parts = split(tmp_path / "images.tar.gz")
+    with find_archive(parts[0]).open() as stream:
+        parts[1].write_bytes(b"short")
+        with pytest.raises(ArtifactError, match=r"images\.tar\.gz\.002 was truncated"):
+            stream.skip(PART + 10)
+
+
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [

@@ -15,6 +15,8 @@ from ckf_airgap.files.untrusted_json import LARGEST_DOCUMENT
 
 HEAD_SIZE = 64 * 1024
 """How many bytes are examined: enough for the usual extended headers of a first member."""
+NO_TAR_INSIDE = "that contains no tar archive"
+"""Describes compressed data that can be decoded, and so cannot be an image."""
 # The paths of the first member in archives of images, from any tool.
 _IMAGE_MEMBER = re.compile(
     r"manifest\.json|index\.json|oci-layout|repositories|blobs(?:/.*)?|(?:sha256:)?[0-9a-f]{64}"
@@ -94,7 +96,7 @@ def _classify_compressed(head: bytes, compression: Compression) -> FileContent:
         decoder.close()
     first = _first_member(content)
     if first is None:
-        what = f"{compression.value} data that contains no tar archive"
+        what = f"{compression.value} data {NO_TAR_INSIDE}"
         return FileContent(Shape.OTHER, compression, what=what)
     return FileContent(Shape.TAR, compression, first)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic
 
 from ckf_airgap.archives.docker_manifest import LAYER_FILE, MANIFEST, RESAVE
-from ckf_airgap.archives.file_content import is_archive_name
+from ckf_airgap.archives.file_content import NO_TAR_INSIDE, is_archive_name
 from ckf_airgap.archives.image_sink import ImageSink, Layer, PassedOver, Role, Verdict
 from ckf_airgap.archives.oci_layout import INDEX, MARKER, blob_digest
 from ckf_airgap.archives.scope import FOLLOW_LINKS, File, FoundImage, Scope
@@ -130,7 +130,7 @@ class FileOutcomes(Generic[Layer]):
             return file.what or NO_IMAGES, _CURE
         if file.what and (is_archive_name(file.path) or _OTHER_ARCHIVE.search(file.path)):
             if not file.is_plain:
-                return file.what, ""
+                return file.what, "" if file.what.endswith(NO_TAR_INSIDE) else _CURE
             return f"{file.what}, not a tar archive", _CURE_COMPRESSION
         return file.what or "not an archive of images", ""
 
