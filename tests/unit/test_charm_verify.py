@@ -6,6 +6,7 @@ from dataclasses import replace
 import ops
 import pytest
 
+from ckf_airgap.deployment.verified_state import VerifiedState
 from ckf_airgap.errors import ClusterError, JujuError
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
@@ -295,6 +296,16 @@ class TestStatus:
             "juju run ckf-airgap/0 verify"
         )
 
+    def test_what_comes_later_into_the_namespace_of_a_charms_option_is_told(
+        self, unit: Unit, model: FakeJujuModel, running: list[RunningImage]
+    ) -> None:
+        charms = {"serving": DeployedCharm("knative-serving", 3)}
+        model.states = [ModelState(frozenset(charms), {}, {}, frozenset(), charms)]
+        unit.run("verify")
+        running.append(RunningImage("serving-namespace", "x", "x", "docker.io/a:1"))
+        unit.update_status()
+        assert "1 containers have an image from elsewhere since" in unit.status().message
+
     def test_an_option_that_is_changed_later_is_told(
         self, unit: Unit, core: FakeCore, model: FakeJujuModel
     ) -> None:
@@ -342,3 +353,10 @@ class TestStatus:
         monkeypatch.setattr(cluster, "running_images", refuse)
         unit.update_status()
         assert unit.status() == VERIFIED
+
+
+def test_a_state_that_was_stored_without_namespaces_is_read() -> None:
+    text = '{"agent_images":"r/juju","mirrored":["a:1"],"options":{"kfp-api":{"image":"0a"}}}'
+    expected = VerifiedState("r/juju", ("a:1",), {"kfp-api": {"image": "0a"}})
+    assert VerifiedState.read(text) == expected
+    assert expected.namespaces == ()

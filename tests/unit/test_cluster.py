@@ -39,6 +39,7 @@ from ckf_airgap.kubernetes.cluster import (
     report_images,
     running_images,
 )
+from ckf_airgap.kubernetes.images_in_use import images_in_use
 
 HOST = "registry.corp:5000"
 
@@ -321,6 +322,23 @@ def test_an_api_that_does_not_answer_is_told(failure: Exception, fake: FakeClien
     fake.failure = failure
     with pytest.raises(ClusterError, match=rf"cannot be reached \({failure}\)"):
         running_images(["ns"])
+
+
+@pytest.mark.parametrize(
+    ("failure", "cure"),
+    [
+        (api_error(403, "forbidden"), "give the kubeconfig of an account that may list"),
+        (api_error(401, "unknown"), "check that the account and its token are valid"),
+        (httpx2.ConnectError("connection refused"), "check that the cluster is healthy"),
+    ],
+)
+def test_only_what_is_forbidden_asks_for_the_kubeconfig_of_another_account(
+    failure: Exception, cure: str, fake: FakeClient
+) -> None:
+    fake.failure = failure
+    with pytest.raises(ClusterError) as raised:
+        images_in_use(fake)
+    assert raised.value.cure.startswith(cure)
 
 
 def test_no_configuration_of_the_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

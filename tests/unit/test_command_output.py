@@ -1,16 +1,20 @@
 """The command ckf-airgap: a wrong call, and outputs that take less than it prints."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ckf_airgap.archives import byte_stream
 from ckf_airgap.commands.main import main
 from tests.sample_release import Release, SampleRelease, write_release
+from tests.support.tar_files import Entry, tar
 from tests.unit.command_line import plan_arguments
 
 
@@ -83,3 +87,43 @@ def test_an_output_that_is_closed_is_none(builtin: SampleRelease) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def pipe() -> Generator[int]:
+    """A pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> list[str]:
+    """What inspects an archive with a damaged image."""
+    path = tmp_path / "images.tar"
+    path.write_bytes(tar([Entry("broken.tar", b"")]))
+    return ["inspect", "--images", str(path)]
+
+
+def test_an_output_that_nobody_reads_does_not_change_the_status(
+    pipe: int, damaged: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ckf_airgap", *damaged],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stdout=pipe,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_command_that_ends_before_its_answer_has_status_2(
+    pipe: int, damaged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(byte_stream, "_REPORT_SECONDS", 0.0)
+    with open(pipe, "w", buffering=1, closefd=False) as error:
+        monkeypatch.setattr(sys, "stderr", error)
+        assert main(damaged) == 2

@@ -7,11 +7,14 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError, URLSchemeUnknown
 
-from ckf_airgap.errors import DownloadError
+from ckf_airgap.errors import DownloadError, RegistryError
 from ckf_airgap.network import https
 from ckf_airgap.network import small_downloads as small_files
 from ckf_airgap.network.addresses import Address, Origin, without_query
 from ckf_airgap.network.https import Attempts, Cause, Failure
+from ckf_airgap.registry.connection import RegistryConnection
+from ckf_airgap.registry.listings import list_repositories
+from ckf_airgap.registry.registry_errors import UnreadableError
 
 _PLAIN = Failure(Cause.UNREACHABLE, "x")
 _SLOW = Failure(Cause.SLOW, "x")
@@ -222,3 +225,48 @@ def test_a_file_in_the_clear(answers: Answers) -> None:
     with pytest.raises(DownloadError, match="not served over HTTPS"):
         small_files.fetch("http://x/here", None, largest=7)
     assert asked == []
+
+
+@pytest.fixture
+def registry() -> RegistryConnection:
+    return RegistryConnection("registry.corp:5000", ca=None, credentials=None)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://[x",
+        "/v2/_catalog?last=\u00e4",
+        "/v2/_catalog?last=a b",
+        "/catalog?last=a",
+        "https://registry.corp:5000//other/v2/_catalog",
+    ],
+)
+def test_a_list_whose_next_page_is_none_is_refused(
+    page: str, registry: RegistryConnection, answers: Answers
+) -> None:
+    asked = answers(_Response.of(200, b'{"repositories": ["a"]}', Link=f'<{page}>; rel="next"'))
+    message = "the list at /v2/_catalog of registry registry.corp:5000 names no next page"
+    with pytest.raises(UnreadableError, match=message):
+        list_repositories(registry)
+    assert asked == ["GET https://registry.corp:5000/v2/_catalog"]
+
+
+@pytest.mark.parametrize(
+    ("realm", "location", "problem"),
+    [
+        ("https://user@tokens.corp/", "", "has an address that .* contains an account"),
+        ("https://tokens.corp/", "http://tokens.corp/", "redirects to an address that is not H"),
+    ],
+)
+def test_a_token_server_that_is_not_asked(
+    realm: str, location: str, problem: str, registry: RegistryConnection, answers: Answers
+) -> None:
+    asked = answers(
+        _Response.of(401, WWW_Authenticate=f'Bearer realm="{realm}"'),
+        _Response.of(307, Location=location),
+    )
+    message = f"the token server of registry registry.corp:5000 {problem}"
+    with pytest.raises(RegistryError, match=message):
+        registry.request("GET", "/v2/", expected=(200,))
+    assert asked[1:] == ([f"GET {realm}"] if location else [])

@@ -3,7 +3,7 @@
 import pytest
 
 from ckf_airgap.errors import ConfigurationError
-from ckf_airgap.network.proxies import Proxy, proxy_for
+from ckf_airgap.network.proxies import Proxy, model_proxy, proxy_for
 
 PROXY = "http://proxy.corp:3128"
 
@@ -59,3 +59,10 @@ def test_what_is_not_a_proxy(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not the address of a proxy") as error:
         proxy_for("https://x.y/", {"HTTPS_PROXY": text})
     assert "secret" not in str(error.value)
+
+
+def test_what_is_not_a_proxy_of_the_model() -> None:
+    settings = {"https-proxy": "socks5://a:secret@b", "no-proxy": ""}
+    message = "https-proxy of the model is not the address of a proxy"
+    with pytest.raises(ConfigurationError, match=message):
+        model_proxy(settings, "10.152.183.1", networks=True)

@@ -8,6 +8,7 @@ from ckf_airgap.errors import RegistryError
 from ckf_airgap.pruning.prune_plan import PrunePlan, UsedImages, make_plan
 from ckf_airgap.pruning.removal import carry_out
 from ckf_airgap.pruning.stored_images import read_repositories
+from ckf_airgap.registry.registry_errors import RefusedError
 from tests.unit.registry_model import Habits, RegistryModel, index_of, manifest_of
 
 ONE, OTHER = manifest_of("one"), manifest_of("other")
@@ -62,3 +63,35 @@ def test_a_manifest_that_was_lost_after_the_plan_leaves_its_repository_alone() -
     result = carry_out(registry.client, plan, lambda _: None)
     assert (result.deleted, result.left.keys()) == ([], {"ckf/a"})
     assert registry.deletions == []
+
+
+class _Protecting(RegistryModel):
+    """A registry that refuses to delete manifests, and some tags."""
+
+    protected: tuple[str, ...] = ()
+
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        raise RefusedError("it is protected", "ask its owner")
+
+    def delete_tag(self, repository: str, tag: str) -> bool:
+        if tag in self.protected:
+            raise RefusedError("it is protected", "ask its owner")
+        return super().delete_tag(repository, tag)
+
+
+@pytest.mark.parametrize(("protected", "left"), [(("3",), "ckf/a:3"), ((), f"ckf/a@{ONE.digest}")])
+def test_what_is_deleted_before_a_refusal_is_not_left(
+    protected: tuple[str, ...], left: str
+) -> None:
+    registry = _Protecting()
+    registry.protected = protected
+    for tag in ("1", "2", "3"):
+        registry.put("ckf/a", ONE, tag)
+    plan = planned(registry, {"ckf/a": set()})
+    told: list[str] = []
+    result = carry_out(registry.client, plan, told.append)
+    deleted = [f"ckf/a:{tag}" for tag in ("1", "2", "3") if tag not in protected]
+    assert result.deleted == told == deleted
+    assert result.left.keys() == {left}
+    assert "it is protected" in result.left[left]
+    assert tuple(registry.tags_of["ckf/a"]) == protected

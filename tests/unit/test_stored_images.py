@@ -104,3 +104,9 @@ def test_what_is_known_is_read_without_a_list() -> None:
 )
 def test_what_is_below_a_prefix(prefix: str, repository: str, expected: bool) -> None:
     assert is_below(repository, RegistryLocation.parse(prefix)) is expected
+
+
+@pytest.mark.parametrize("size", [-5, True])
+def test_a_size_that_is_none_counts_as_nothing(size: object) -> None:
+    document = {"schemaVersion": 2, "layers": [{"digest": DIGEST, "size": size}]}
+    assert parse_manifest(json.dumps(document).encode(), "it").blobs == {DIGEST: 0}

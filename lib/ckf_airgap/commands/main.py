@@ -16,7 +16,7 @@ from ckf_airgap.commands import (
     prune_command,
     push_command,
 )
-from ckf_airgap.commands.output import Answer, notice, print_answer
+from ckf_airgap.commands.output import Answer, drop_buffer, notice, print_answer
 from ckf_airgap.concurrency import use_one_malloc_arena
 from ckf_airgap.errors import AirgapError
 
@@ -49,22 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     use_one_malloc_arena()
     arguments = make_parser().parse_args(argv)
-    status = 0
     try:
         with _terminated_as_interrupted():
             answer: Answer = arguments.run(arguments)
-        status = answer.status
         print_answer(answer.text(arguments.format))
     except AirgapError as error:
         notice(f"error: {error}")
         return _BAD_INPUT
     except BrokenPipeError:
-        # The reader of the output closed it.
-        sys.stderr.close()
+        # The reader of standard error closed it before the command ended.
+        drop_buffer(sys.stderr)
+        return _BAD_INPUT
     except KeyboardInterrupt:
         notice("interrupted")
         return _INTERRUPTED
-    return status
+    return answer.status
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -57,21 +57,25 @@ class Answer:
 def print_answer(text: str) -> None:
     """Print to standard output; escape characters that its encoding lacks.
 
+    If its reader has closed it, the rest is dropped.
+
     Raises:
         StorageError: It cannot be written.
-        BrokenPipeError: Its reader has closed it.
     """
     shown = text.encode(_encoding(), "backslashreplace").decode(_encoding())
     try:
         print(shown, end="", flush=True)
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        # The rest of the buffer would fail again at the end of the process.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-        raise disk_error("standard output", error) from error
+        drop_buffer(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise disk_error("standard output", error) from error
+
+
+def drop_buffer(stream: TextIO) -> None:
+    """Drop what a stream could not write: it would fail again at the end of the process."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def notice(text: str) -> None:
