@@ -40,7 +40,8 @@ def test_a_failure_is_told_without_what_stands_before_it(tmp_path: Path) -> None
         tmp_path,
         "echo 'Fetching charm minio' >&2; printf 'ERROR no such revision \\351\\n' >&2; exit 1",
     )
-    with pytest.raises(DownloadError, match=r"downloaded \(no such revision .\): see with juju"):
+    problem = r"downloaded \(no such revision .\): check the channel or revision with juju info"
+    with pytest.raises(DownloadError, match=problem):
         download(juju, CharmOrigin("minio", revision=3), tmp_path)
 
 

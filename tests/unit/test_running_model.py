@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ckf_airgap.charms.charm_file import wanted_images
 from ckf_airgap.charms.charm_version import Version
-from ckf_airgap.deployment.record import Deployed, DeploymentRecord
+from ckf_airgap.deployment.record import DeploymentRecord
 from ckf_airgap.deployment.running_model import (
     ClusterState,
     ModelReader,
-    plan_model_walk,
     read_cluster_state,
     running_relations,
 )
 from ckf_airgap.errors import ClusterError
-from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import (
@@ -28,12 +25,8 @@ from ckf_airgap.juju.juju_values import (
 )
 from ckf_airgap.kubernetes import cluster
 from ckf_airgap.kubernetes.cluster import ClusterFacts, Node
-from ckf_airgap.planning.plan import make_plan
-from ckf_airgap.planning.settings import PlanSettings
-from ckf_airgap.upgrades.start_and_target import Permissions, RunningModel, UpgradeTarget
-from ckf_airgap.upgrades.walk_steps import Refresh, Walk
-from tests.unit.artifacts import inventory_of
-from tests.unit.upgrade_model import charm, istio_pilot, read_charms, target_of
+from ckf_airgap.upgrades.start_and_target import RunningModel, UpgradeTarget
+from tests.unit.upgrade_model import istio_pilot, read_charms, target_of
 
 PILOT = "{pilot-image: pilot, global-hub: docker.io/istio, global-tag: 1.17.3}"
 
@@ -197,43 +190,6 @@ def test_a_cluster_that_cannot_be_looked_at_tells_nothing(
     monkeypatch.setattr(cluster, "describe", refuse)
     found = read_cluster_state("kubeflow")
     assert found.problem and found.kubernetes is None
-
-
-def test_only_an_upgrade_with_a_refresh_needs_the_cluster(tmp_path: Path) -> None:
-    charms = read_charms([charm("minio")], tmp_path)
-    location = RegistryLocation.parse("registry.corp:5000/ckf")
-    inventory = inventory_of(str(image) for image in wanted_images(charms))
-    plan = make_plan(charms, inventory, PlanSettings.parse(location=location))
-    deployed = DeployedCharm("minio", 7)
-
-    class Model(FakeModel):
-        def state(self) -> ModelState:
-            return ModelState(frozenset({"minio"}), {}, {}, charms={"minio": deployed})
-
-    class Record(Store):
-        def write(self, content: Mapping[str, str], info: str) -> None:
-            pass
-
-    known, unknown = DeploymentRecord(Record()), DeploymentRecord(Record())
-    known.remember([Deployed(plan.applications[0], deployed, charms[0])], None)
-    refusal = ClusterError("the Kubernetes API refused", "juju trust")
-
-    def walk(record: DeploymentRecord, problem: ClusterError | None = refusal) -> Walk:
-        model = Model()
-        reader = ModelReader(
-            model=model,
-            state=model.state(),
-            record=record,
-            account=None,
-            cluster=ClusterState(problem=problem),
-        )
-        return plan_model_walk(plan, charms, reader, Permissions())
-
-    assert walk(known).steps == ()
-    assert any(isinstance(step, Refresh) for _, step in walk(unknown, None).steps)
-    with pytest.raises(ClusterError) as raised:
-        walk(unknown)
-    assert raised.value is refusal
 
 
 def test_what_runs_is_compared_with_the_plan_for_that_very_charm(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The walk from one release to the next: the documented sequence, and its rest from any point."""
 
+import dataclasses
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,25 @@ def test_what_the_operator_has_scaled_down_stays_so(
     model.pass_time()
     model.upgrade(after, permissions=MAY_LOSE)
     assert model.applications["dex-auth"].scale == 0
+
+
+def test_deployments_that_cannot_be_read_are_waited_for(
+    before: UpgradeTarget, after: UpgradeTarget
+) -> None:
+    """A gateway without units may still have one, from a run that was killed."""
+    model = SimulatedModel(before)
+    model.applications["istio-ingressgateway"].scale = 0
+    model.pass_time()
+
+    def waits(deployments: frozenset[str] | None) -> bool:
+        running = dataclasses.replace(model.running(after), deployments=deployments)
+        walk = plan_walk(running, after, permissions=MAY_LOSE)
+        assert any(isinstance(step, Refresh) for _, step in walk.steps)
+        return walk.needs_cluster
+
+    assert not waits(frozenset())
+    assert waits(frozenset({WORKLOAD}))
+    assert waits(None)
 
 
 def test_istio_pilot_that_is_not_active_is_waited_for_before_anything(

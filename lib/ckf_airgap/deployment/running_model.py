@@ -32,13 +32,13 @@ class ClusterState:
 
     Attributes:
         kubernetes: The Kubernetes version of the oldest node, or None if unknown.
-        deployments: The Deployments in the model's namespace.
+        deployments: The Deployments in the model's namespace; None if unknown.
         podspec: The applications with podspec charms.
         problem: Why the cluster could not be read, or None.
     """
 
     kubernetes: Version | None = None
-    deployments: frozenset[str] = frozenset()
+    deployments: frozenset[str] | None = None
     podspec: frozenset[str] = frozenset()
     problem: ClusterError | None = None
 

@@ -155,7 +155,7 @@ class _Planner:
         """Refresh an application one minor version at a time, with dependents scaled to 0."""
         phase, running = Phase.VERSIONS, change.running
         between, _ = refusals.versions_between(
-            rule, change, self._target.between.get(change.name, ())
+            rule, change, self._target.intermediate.get(change.name, ())
         )
         chain = [*between, change.target] if change.changes_version else []
         dependents = [
@@ -181,7 +181,9 @@ class _Planner:
         for each in scaled_down:
             deployment = rule.deployment_of(each.target.charm.name, _options_of(each.target))
             has_units = each.running.scale or each.running.units
-            if has_units or deployment in self._running.deployments:
+            present = self._running.deployments
+            may_be_there = deployment and (present is None or deployment in present)
+            if has_units or may_be_there:
                 self._add(phase, steps.WaitGone(each.name, deployment))
         self._refresh_through(change, chain, rule.minutes)
         for each in dependents:

@@ -112,7 +112,7 @@ def minor_refusals(
             "attach the archive of a release that follows the one that runs",
         )
         return
-    chosen, missing = versions_between(rule, change, target.between.get(name, ()))
+    chosen, missing = versions_between(rule, change, target.intermediate.get(name, ()))
     if missing:
         versions = ", ".join(".".join(map(str, minor)) for minor in missing)
         download = f"juju download {rule.charm} --channel {rule.channel_of(missing[0])}"

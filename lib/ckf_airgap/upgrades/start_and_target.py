@@ -75,7 +75,7 @@ class RunningModel:
         relations: The relations between different applications.
         juju: The version of Juju, for example ``3.6.25``.
         kubernetes: The version of the oldest node; None if unknown.
-        deployments: The names of the Deployments in its namespace.
+        deployments: The names of the Deployments in its namespace; None if unknown.
     """
 
     name: str
@@ -83,7 +83,7 @@ class RunningModel:
     relations: frozenset[RunningRelation]
     juju: str
     kubernetes: Version | None = None
-    deployments: frozenset[str] = frozenset()
+    deployments: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True)

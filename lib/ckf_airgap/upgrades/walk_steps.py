@@ -347,12 +347,8 @@ class Walk:
 
     @property
     def needs_cluster(self) -> bool:
-        """Whether the Kubernetes API must be readable.
-
-        It shows which applications of unknown charms are podspec charms, which Deployments to wait
-        for, and the version of Kubernetes.
-        """
-        return any(isinstance(step, (Refresh, WaitGone)) for _, step in self.steps)
+        """Whether a step reads the Kubernetes API, to wait for a Deployment."""
+        return any(isinstance(step, WaitGone) and step.deployment for _, step in self.steps)
 
 
 def _pair(relation: Relation) -> str:
