@@ -193,5 +193,6 @@ def _digest(descriptor: object) -> str:
 def _blobs(descriptors: Iterable[object]) -> Iterable[tuple[str, int]]:
     for descriptor in descriptors:
         size = member_of({"it": descriptor}, "it").get("size")
-        is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
-        yield _digest(descriptor), size if is_size else 0
+        if not isinstance(size, int) or isinstance(size, bool):
+            size = 0
+        yield _digest(descriptor), max(0, size)
