@@ -18,8 +18,8 @@ from ckf_airgap.deployment.release import Inputs, Release
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.mirrors.original_names import OriginalNames
+from ckf_airgap.planning.application_images import MissingImage
 from ckf_airgap.planning.charm_selection import CharmSelection, MissingCharm
-from ckf_airgap.planning.image_finder import MissingImage
 from ckf_airgap.planning.plan import Plan, PlannedApplication
 from ckf_airgap.planning.plan_warnings import PlanWarning
 from ckf_airgap.planning.topology import load_topology

@@ -15,7 +15,7 @@ from ckf_airgap.charms.image_options import PlainImageOption
 from ckf_airgap.images.naming import archived_paths, image_path
 from ckf_airgap.images.reference import ImagePath, ImageReference, registry_host
 from ckf_airgap.images.registry_location import RegistryLocation
-from ckf_airgap.planning.image_finder import ImageFinder
+from ckf_airgap.planning.application_images import ApplicationImages
 from ckf_airgap.planning.image_lookup import Match, Resolver
 from tests.sample_release import RETAG_REGISTRY, member_name, retagged_name
 from tests.support.member_names import wanted_by_member_name
@@ -249,7 +249,7 @@ def test_an_image_that_is_archived_as_the_public_script_retags_it_is_found(
 def assert_found(image: Image, held: Inventory, location: RegistryLocation) -> None:
     resolution = Resolver(held).resolve(str(image))
     assert (resolution.by, resolution.path) == (Match.EXACT, image.path)
-    finder = ImageFinder(held, location)
+    finder = ApplicationImages(held, location)
     emitted = location.reference(image_path(image.reference))
     assert finder.resources("app", charm(str(image)), {}) == {"oci-image": emitted}
     assert finder.options("app", charm(str(image)), {}).values == {"image": emitted}

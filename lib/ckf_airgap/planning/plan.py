@@ -10,16 +10,16 @@ from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.charms.charm_file import CharmFile, UnreadableCharm
 from ckf_airgap.errors import ConfigurationError, PlanError, listed
 from ckf_airgap.juju.juju_values import LocalApplication, OptionValue, Relation
+from ckf_airgap.planning.application_images import (
+    ApplicationImages,
+    FixedImage,
+    MissingImage,
+    lacking_workload,
+)
 from ckf_airgap.planning.charm_selection import (
     MissingCharm,
     select_charms,
     unreadable_warnings,
-)
-from ckf_airgap.planning.image_finder import (
-    FixedImage,
-    ImageFinder,
-    MissingImage,
-    lacking_workload,
 )
 from ckf_airgap.planning.image_lookup import Resolution
 from ckf_airgap.planning.nearest_names import to_choose_from
@@ -232,7 +232,7 @@ def make_plan(
         )
     applications = {item.name: by_name[item.charm] for item in deployed}
     excluded = _excluded(settings.excluded_charms, applications)
-    finder = ImageFinder(inventory, settings.location)
+    finder = ApplicationImages(inventory, settings.location)
     planned = tuple(
         _planned(item, applications[item.name], item.name in excluded, finder, settings)
         for item in deployed
@@ -280,7 +280,7 @@ def _planned(
     item: TopologyApplication,
     charm: CharmFile,
     is_excluded: bool,
-    finder: ImageFinder,
+    finder: ApplicationImages,
     settings: PlanSettings,
 ) -> PlannedApplication:
     _require_known(item, charm)

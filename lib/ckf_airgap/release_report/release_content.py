@@ -22,7 +22,7 @@ from ckf_airgap.images.oci import Blob
 from ckf_airgap.images.reference import ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.juju.juju_images import is_juju_image
-from ckf_airgap.planning.image_finder import ImageFinder
+from ckf_airgap.planning.application_images import ApplicationImages
 
 # A placeholder, because the report does not depend on the registry.
 _REGISTRY = RegistryLocation("REGISTRY")
@@ -190,7 +190,7 @@ def release_content(
 
 def _users(charms: UnpackedCharms, inventory: Inventory) -> dict[str, set[str]]:
     """List the users of each image of the archive, by its reference in the registry."""
-    finder = ImageFinder(inventory, _REGISTRY)
+    finder = ApplicationImages(inventory, _REGISTRY)
     users = [(charm.name, charm) for charm in charms.charms]
     users += [(_versioned(charm), charm) for charm in charms.intermediate]
     for user, charm in users:

@@ -97,7 +97,7 @@ def lacking_workload(charm: CharmFile, missing: Collection[str]) -> tuple[str, .
     return tuple(name for name in plain if name in missing)
 
 
-class ImageFinder:
+class ApplicationImages:
     """Finds the images of each application, and records which application needs which image."""
 
     def __init__(self, inventory: Inventory, location: RegistryLocation) -> None:
