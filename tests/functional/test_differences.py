@@ -307,7 +307,8 @@ def remove_layer(carrier: Carrier, image: str) -> str:
     return digest
 
 
-@pytest.mark.parametrize("layout", [pytest.param("docker", marks=pytest.mark.thorough), "oci"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("layout", ["docker", "oci"])
 def test_three_of_a_hundred_images(layout: str, release: Release, carrier: Carrier) -> None:
     """A patch release that changes three images is at most a twentieth of the whole."""
 
