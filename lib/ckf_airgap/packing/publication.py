@@ -71,7 +71,7 @@ class Publication:
     @property
     def is_interrupted(self) -> bool:
         """Whether there is an interrupted publication, which ``resume`` finishes."""
-        return bool(_read_names(self._partial / _MARK))
+        return bool(_read_mark(self._partial / _MARK)[0])
 
     def holds(self, manifest: PackManifest, part_size: int, key: SecretKey | None) -> bool:
         """Return whether the output directory already has these archives.
@@ -118,7 +118,10 @@ class Publication:
         foreign = [
             file.name
             for file in (path, *parts_beside(path).values())
-            if file.exists() and file not in own and list(names) != [file.name]
+            if file.exists()
+            and file not in own
+            # One file replaces another one, but not a directory.
+            and (list(names) != [file.name] or (file.is_dir() and not file.is_symlink()))
         ]
         if foreign:
             raise ConfigurationError(
@@ -263,18 +266,21 @@ class Publication:
         else:
             self._require_own_checksums()
         write_checksums(self._partial, archives, [*lines, *present.values()])
-        names = [CHECKSUMS, *archives, *kit, *present]
+        new = [CHECKSUMS, *archives, *kit]
         if key:
-            names.insert(0, _sign_checksums(self._partial, key))
-        self._mark_complete(names)
+            new.insert(0, _sign_checksums(self._partial, key))
+        self._mark_complete(new, list(present))
         self.resume()
 
-    def _mark_complete(self, names: Sequence[str]) -> None:
-        """Record the names of the files to publish, for ``resume``."""
+    def _mark_complete(self, new: Sequence[str], present: Sequence[str]) -> None:
+        """Record for ``resume`` which files to move, and which to keep where they are.
+
+        The working directory may have files of another pack with the names of the latter.
+        """
         mark = self._partial / _MARK
         try:
             with new_file(mark) as file:
-                file.write(json.dumps(names).encode())
+                file.write(json.dumps({"new": new, "present": present}).encode())
         except OSError as error:
             raise disk_error(mark, error) from error
 
@@ -296,10 +302,11 @@ class Publication:
             ConfigurationError: A foreign file is in the place of a file of the kit.
             StorageError: A file cannot be moved or removed.
         """
-        names = _read_names(self._partial / _MARK)
-        if not names:
+        new, present = _read_mark(self._partial / _MARK)
+        if not new:
             return
-        moving = [name for name in reversed(names) if (self._partial / name).exists()]
+        names = {*new, *present}
+        moving = [name for name in reversed(new) if (self._partial / name).exists()]
         kit = [name for name in moving if is_kit_name(name)]
         self._refuse_kit_files(foreign_files(self._output, kit))
         try:
@@ -308,7 +315,7 @@ class Publication:
                 for path in reversed(_own_files(self._output / archive)):
                     if path.name not in names:
                         path.unlink()
-            self._remove_kit_files(set(names))
+            self._remove_kit_files(names)
             if CHECKSUMS_SIGNATURE not in names:
                 # An old signature would not match the new checksums.
                 (self._output / CHECKSUMS_SIGNATURE).unlink(missing_ok=True)
@@ -358,18 +365,19 @@ def _archive_name(name: str) -> str:
     return next(archive for archive in ARCHIVES if name.startswith(archive))
 
 
-def _read_names(mark: Path) -> list[str]:
-    """Read the names of the files to publish; empty if nothing is ready to be published."""
+def _read_mark(mark: Path) -> tuple[list[str], list[str]]:
+    """Read which files to move, and which to keep; both empty if nothing is to be published."""
     try:
-        names: Any = json.loads(mark.read_text())
-    except (OSError, ValueError):
-        return []
-    known = (CHECKSUMS, CHECKSUMS_SIGNATURE)
-    return [name for name in names if name in known or _is_own_name(str(name))]
+        document: Any = json.loads(mark.read_text())
+        new, present = (list(filter(_is_own_name, document[key])) for key in ("new", "present"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], []
+    return new, present
 
 
 def _is_own_name(name: str) -> bool:
-    return bool(_ARCHIVE_NAME.fullmatch(name)) or is_kit_name(name)
+    is_archive = bool(_ARCHIVE_NAME.fullmatch(name))
+    return is_archive or name in (CHECKSUMS, CHECKSUMS_SIGNATURE) or is_kit_name(name)
 
 
 def _own_files(path: Path) -> list[Path]:
