@@ -319,12 +319,31 @@ def test_what_the_first_of_the_usual_places_lacks_is_in_a_later_one(places: list
     assert read_auth_file(None, LOCATION) == ANN
 
 
-def test_the_file_that_the_environment_names_counts_alone(places: list[Path]) -> None:
+def test_without_a_runtime_directory_skopeo_stores_accounts_by_user(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = places[0].parents[1] / "run"
+    monkeypatch.setattr("ckf_airgap.accounts.auth_file._RUNTIME", run)
+    write(places[1], account("ann"))
+    write(run / str(os.getuid()) / "auth.json", account("bob"))
+    assert read_auth_file(None, LOCATION) == ANN
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert read_auth_file(None, LOCATION) == BOB
+
+
+@pytest.mark.parametrize("named", ["{}/named.json", "./named.json", "{}//named.json"])
+def test_the_file_that_the_environment_names_counts_alone(
+    named: str, places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = places[-1].parent
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", named.format(folder))
     write(places[0], account("ann"))
     write(places[-1], account("eve", "elsewhere.corp"))
     lines: list[str] = []
     assert read_auth_file(None, LOCATION, lines.append) is None
-    assert [line.partition(" has no account")[0] for line in lines] == [str(places[-1])]
+    (line,) = lines
+    assert Path(line.partition(" has no account")[0]).samefile(places[-1])
 
 
 def test_all_places_that_have_no_entry_that_fits_are_told(places: list[Path]) -> None:

@@ -23,6 +23,8 @@ LARGEST_FILE = 1024 * 1024
 """The maximum size of an auth file, in bytes."""
 
 _FILE_VARIABLE = "REGISTRY_AUTH_FILE"
+# Without $XDG_RUNTIME_DIR, skopeo stores accounts there, by user ID.
+_RUNTIME = Path("/run/containers")
 _LOGIN_AGAIN = "skopeo login --authfile FILE HOST, and give that file with --authfile"
 _KEY = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/]*)(?P<path>.*)", re.DOTALL | re.IGNORECASE)
 # Old versions of docker login stored keys with such a path, the registry's API.
@@ -41,8 +43,8 @@ def read_auth_file(
     Args:
         path: The file; None for the default files of these tools, searched in their order.
         location: The registry prefix.
-        report: Called with a line of text if ``path`` or default files with accounts have none for
-            this registry.
+        report: Called with one line if the given file, or the default files that hold any
+            accounts, have no account for this registry.
 
     Returns:
         The account, or None if no file has one for this registry.
@@ -52,6 +54,7 @@ def read_auth_file(
             with a password, or its credential helper fails.
     """
     searched: list[str] = []
+    named = os.environ.get(_FILE_VARIABLE)
     for candidate in [path] if path else _default_paths():
         file = _read(candidate, is_optional=path is None)
         if file is None:
@@ -61,8 +64,8 @@ def read_auth_file(
             return credentials
         if path or file.has_accounts:
             searched.append(file.description(location))
-        # If the file that this variable names exists, no other file is searched.
-        if str(candidate) == os.environ.get(_FILE_VARIABLE):
+        # If $REGISTRY_AUTH_FILE names an existing file, no other file is searched.
+        if named and candidate == Path(named):
             break
     if searched:
         have = "has" if len(searched) == 1 else "have"
@@ -72,14 +75,14 @@ def read_auth_file(
 
 
 def _default_paths() -> list[Path]:
-    """List the files that the tools search, in their order."""
+    """List the files to search: those of skopeo in its order, then that of docker."""
     environment = os.environ
     home = Path(environment.get("HOME", "/"))
     named = environment.get(_FILE_VARIABLE)
     runtime = environment.get("XDG_RUNTIME_DIR")
     paths = [
         *([Path(named)] if named else []),
-        *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
+        (Path(runtime) / "containers" if runtime else _RUNTIME / str(os.getuid())) / "auth.json",
         Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
         Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
     ]
