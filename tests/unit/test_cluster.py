@@ -394,6 +394,7 @@ def test_the_cluster_is_looked_at(fake: FakeClient) -> None:
         KubernetesNode: [
             node("one", Ready="True", DiskPressure="False"),
             node("two", Ready="False", DiskPressure="True", MemoryPressure="Unknown"),
+            node("silent", Ready="Unknown", DiskPressure="Unknown", MemoryPressure="Unknown"),
         ],
         StorageClass: [storage_class("a", None), storage_class("b", "true")],
     }
@@ -402,6 +403,7 @@ def test_the_cluster_is_looked_at(fake: FakeClient) -> None:
         (
             Node("one", "v1.33.1", "arm64", ()),
             Node("two", "v1.33.1", "arm64", ("not being ready", "DiskPressure")),
+            Node("silent", "v1.33.1", "arm64", ("not being ready",)),
         ),
         "b",
     )

@@ -53,8 +53,8 @@ class RunningImage:
         container: The container's name.
         image: The reference in the pod.
         pull_failure: Why it cannot be pulled, or an empty string.
-        is_outdated: Whether the pod has an earlier revision than its StatefulSet; False unless an
-            image in its namespace cannot be pulled.
+        is_outdated: Whether the pod has an earlier revision than its StatefulSet. Looked up only
+            if some image in the namespace cannot be pulled; otherwise False.
         digest: The digest of the manifest or the config that the node reports; empty if it reports
             none.
         note: Why the image does not come from the registry, and the fix, or an empty string.
@@ -280,8 +280,9 @@ def _node(node: KubernetesNode) -> Node:
         problems=tuple(
             "not being ready" if condition.type == "Ready" else condition.type
             for condition in conditions
+            # If the kubelet no longer reports, all conditions are Unknown.
             if (condition.status == "True") != (condition.type == "Ready")
-            and condition.status != "Unknown"
+            and (condition.status != "Unknown" or condition.type == "Ready")
         ),
     )
 
