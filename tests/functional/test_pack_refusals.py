@@ -1,13 +1,19 @@
 """What ``ckf-airgap pack`` refuses, and that it then leaves no archive behind."""
 
 import json
+import os
 import re
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ckf_airgap.commands.main import main
+from ckf_airgap.errors import DownloadError
+from ckf_airgap.images.oci import Blob
+from ckf_airgap.packing.skopeo import BlobReader, Skopeo, SkopeoSettings
 from testbed.pki import Authority
 from tests.functional.packs import OPTIONS, Captured, document, words
 from tests.functional.running_registry import RunningRegistry
@@ -219,3 +225,56 @@ def test_an_index_for_other_architectures(program: Program, capsys: Captured) ->
     program.write(f"case $1 in --version) echo 1.9 ;; inspect) echo '{json.dumps(index)}' ;; esac")
     wrong = "does not exist for amd64, only for arm64, an unnamed architecture:"
     assert wrong in program.refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("image", "message", "problem"),
+    [
+        (
+            "quay.io/team/credentials-helper:1.404",
+            "reading manifest 1.404 in quay.io/team/credentials-helper: received status 503",
+            "cannot be fetched (reading",
+        ),
+        ("quay.io/denied/x:1", "reading manifest 1 in quay.io/denied/x: manifest unknown", "have"),
+        ("quay.io/team/x:1", "reading manifest 1 in quay.io/team/x: denied", "demands an account"),
+    ],
+)
+def test_names_of_an_image_are_no_errors(
+    image: str, message: str, problem: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.write(f"echo '{message}' >&2; exit 1")
+    monkeypatch.setattr("ckf_airgap.packing.skopeo._ATTEMPTS", 1)
+    with pytest.raises(DownloadError) as raised:
+        Skopeo(SkopeoSettings()).manifest(image)
+    assert problem in str(raised.value)
+
+
+_PROXY = """
+import json, os, socket, sys
+sock = socket.socket(fileno=int(sys.argv[-1]))
+if os.path.exists("again"):
+    sys.exit()
+open("again", "w").close()
+print("an early message", file=sys.stderr, flush=True)
+for _ in range(3):
+    method = json.loads(sock.recv(32768))["method"]
+    reply = json.dumps({"success": True, "value": 1, "pipeid": 1, "error": ""}).encode()
+    if method != "GetBlob":
+        sock.send(reply)
+sock.shutdown(socket.SHUT_RD)
+socket.send_fds(sock, [reply], [os.pipe()[0]])
+"""
+
+
+def test_an_image_proxy_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blob = Blob("sha256:" + "0" * 64, 1)
+    with tempfile.TemporaryFile() as output:
+        reader = BlobReader([sys.executable, "-c", _PROXY], output)
+        descriptors = os.listdir("/proc/self/fd")
+        with pytest.raises(DownloadError, match="an early message"):
+            list(reader.read("quay.io/team/x@sha256:1", blob))
+        assert os.listdir("/proc/self/fd") == descriptors
+        with pytest.raises(DownloadError, match="skopeo ended") as raised:
+            list(reader.read("quay.io/team/x@sha256:1", blob))
+        assert "an early message" not in str(raised.value)

@@ -1,9 +1,9 @@
 """Reads images from registries through skopeo: the only module that runs it.
 
 Manifests come from ``skopeo inspect --raw``; configs and layers from ``skopeo
-experimental-image-proxy``, which returns single blobs through a pipe, so that a layer of several
-images is fetched once and nothing is written to a disk. skopeo's own configuration applies:
-mirrors in registries.conf, accounts in the auth file, certificates.
+experimental-image-proxy``. It returns single blobs, so a layer that images share is fetched once;
+through a pipe, so nothing is written to disk. skopeo's own configuration applies: mirrors in
+registries.conf, accounts in the auth file, certificates.
 """
 
 import json
@@ -166,7 +166,7 @@ class BlobReader:
         """Fetch a blob.
 
         Args:
-            image: An image that has it, with a digest.
+            image: A reference ``NAME@DIGEST`` of an image that contains the blob.
             blob: The blob.
 
         Yields:
@@ -181,10 +181,10 @@ class BlobReader:
             _, pipe, number = self._call(image, "GetBlob", opened, blob.digest, blob.size)
             if pipe is None:
                 raise _failure(image, "skopeo gave no pipe")
-            # The proxy closes the pipe on request, and replies after that.
-            self._send(image, "FinishPipe", number)
             # Not buffered: a read returns the available bytes.
             with os.fdopen(pipe, "rb", buffering=0) as stream:
+                # The proxy closes its end when the whole blob is sent, and only then replies.
+                self._send(image, "FinishPipe", number)
                 while data := self._next(image, stream):
                     yield data
             self._receive(image)
@@ -216,6 +216,9 @@ class BlobReader:
         return self._images[image]
 
     def _start(self) -> None:
+        # A message of an earlier process must not be reported for this one.
+        self._error_output.seek(0)
+        self._error_output.truncate()
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._socket = own
@@ -363,10 +366,11 @@ def _failure(image: str, message: str) -> DownloadError:
     host = registry_host(image)
     # The error starts with the image already.
     message = re.sub(r'^Error parsing image name "[^"]*": ', "", message)
-    if re.search("corrupted blob|does not match digest", message):
+    searched = _without_names(message, image)
+    if re.search("corrupted blob|does not match digest", searched):
         return digest_mismatch(image)
     for pattern, problem, cure in _CAUSES:
-        if re.search(pattern, message, re.IGNORECASE):
+        if re.search(pattern, searched, re.IGNORECASE):
             return DownloadError(
                 image,
                 f"cannot be fetched: {problem} ({message[-300:]})",
@@ -378,3 +382,12 @@ def _failure(image: str, message: str) -> DownloadError:
         f"see that {host} can be reached, then run it again: it continues",
         is_transient=True,
     )
+
+
+def _without_names(message: str, image: str) -> str:
+    """Return a message without the host, repository, tag and digest of its image."""
+    host = registry_host(image)
+    name, _, digest = image.removeprefix(f"{host}/").partition("@")
+    repository, _, tag = name.partition(":")
+    names = "|".join(re.escape(part) for part in (host, repository, tag, digest) if part)
+    return re.sub(rf"(?<![\w.-])(?:{names})(?![\w-]|\.\w)", "", message)
