@@ -1,5 +1,6 @@
 """A registry that refuses, fails or is not one: what the operator is told."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from ckf_airgap.errors import ConfigurationError, RegistryError
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.push.pusher import ImagePusher
 from ckf_airgap.registry.client import RegistryClient
+from ckf_airgap.registry.registry_errors import NoSpaceError, RefusedError
 from testbed.pki import Authority
 from tests.functional.pushes import IMAGES, archive, path_in_registry
 from tests.functional.running_registry import RunningRegistry
-from tests.functional.servers import InTurn, proxy
+from tests.functional.servers import Answer, InTurn, proxy
 
 
 def test_an_authority_that_is_not_known(registry: RunningRegistry) -> None:
@@ -117,3 +119,38 @@ def test_what_does_not_pass_is_told(
         pusher = ImagePusher(client, location, tmp_path / "push.json")
         with pytest.raises(RegistryError, match=problem):
             pusher.push(FileSource(archive(tmp_path).path))
+
+
+def test_a_manifest_that_may_not_be_read(registry: RunningRegistry, authority: Authority) -> None:
+    with proxy(registry, authority, lambda _: 403) as host:
+        client = RegistryClient(host, ca=authority.certificate.read_text())
+        with pytest.raises(RegistryError, match="forbids this account to read ckf/x:1") as raised:
+            client.manifest_digest("ckf/x", "1")
+    assert "may read" in raised.value.cure
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("project quota-team, repository quota-team/x: no permission", RefusedError),
+        ("project quota-team: quota exceeded", NoSpaceError),
+    ],
+)
+def test_a_project_whose_name_is_about_quotas(
+    message: str, kind: type[RegistryError], registry: RunningRegistry, authority: Authority
+) -> None:
+    body = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
+    with proxy(registry, authority, lambda _: Answer(403, body)) as host:
+        client = RegistryClient(host, ca=authority.certificate.read_text())
+        with pytest.raises(RegistryError) as raised:
+            client.upload_blob("quota-team/x", [b"x"])
+    assert isinstance(raised.value, kind)
+
+
+def test_a_status_for_insufficient_storage(
+    registry: RunningRegistry, authority: Authority
+) -> None:
+    with proxy(registry, authority, lambda _: 507) as host:
+        client = RegistryClient(host, ca=authority.certificate.read_text())
+        with pytest.raises(NoSpaceError):
+            client.upload_blob("ckf/x", [b"x"])

@@ -306,7 +306,9 @@ def _received(answer: Answer) -> int:
 
 def _is_unsupported(answer: Answer) -> bool:
     """Return whether a method of sending is not supported, so that another may work."""
-    return answer.status in _UNSUPPORTED and not is_out_of_space(answer.status, answer.body)
+    return answer.status in _UNSUPPORTED and not is_out_of_space(
+        answer.status, answer.body, answer.address.url
+    )
 
 
 def _is_unknown_upload(body: bytes) -> bool:

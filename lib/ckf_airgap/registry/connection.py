@@ -60,7 +60,7 @@ class Answer:
     def is_transient(self) -> bool:
         """Whether the same request may succeed later."""
         return https.is_transient(self.status) and not refusals.is_out_of_space(
-            self.status, self.body
+            self.status, self.body, self.address.url
         )
 
     @property

@@ -15,7 +15,7 @@ from ckf_airgap.registry.authentication import (
     CredentialsError,
 )
 
-# In words, or as the distribution project's registry writes ENOSPC (28) and EDQUOT (122).
+# How registries report a full disk: in words, or (Distribution) as errno 28 or 122.
 _FULL_DISK = re.compile(rb'no space left|disk quota exceeded|"err":\s*(?:28|122)\b')
 _LONGEST_MESSAGE = 300
 _LARGEST_ERROR_BODY = 64 * 1024
@@ -77,7 +77,7 @@ class Request:
     @property
     def is_reading(self) -> bool:
         """Whether the request reads a manifest or a list of tags."""
-        return self.method == "GET" and (bool(self.tag) or self.is_listing)
+        return self.method in ("GET", "HEAD") and (bool(self.tag) or self.is_listing)
 
     @property
     def is_deletion(self) -> bool:
@@ -92,7 +92,8 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         request: The request.
         status: The status of the response.
         body: The body of the response.
-        words: The registry's own message in parentheses; empty if it must not be shown.
+        words: The registry's own message, with a leading space and in parentheses; empty if there
+            is none, or if it must not be shown.
 
     Returns:
         The error; RefusedError if it concerns only the repository of the request.
@@ -104,7 +105,7 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
             f"{request.method}",
             "look into the log of that storage, then run it again",
         )
-    if known := _full(status, body):
+    if known := _full(status, body, f"{request.host}/{request.place}"):
         return NoSpaceError(f"{registry} {known[0]}{words}", known[1])
     # OCI Distribution Specification, "Error Codes"; also MANIFEST_BLOB_UNKNOWN.
     if b"BLOB_UNKNOWN" in body and request.method == "PUT":
@@ -130,8 +131,9 @@ def refusal(request: Request, status: int, body: bytes, words: str) -> RegistryE
         kind = RegistryError if status >= 500 else RefusedError
         return kind(f"{registry} {problem}{words}", _LOG)
     problem, cure = known
-    kind = RegistryError if status in (429, 507) else RefusedError
-    return kind(f"{registry} {problem.format(place=request.place)}{words}", cure)
+    kind = RegistryError if status == 429 else RefusedError
+    names = {"place": request.place, "repository": request.repository}
+    return kind(f"{registry} {problem.format_map(names)}{words}", cure)
 
 
 def _problems(request: Request) -> Mapping[int, tuple[str, str]]:
@@ -142,7 +144,7 @@ def _problems(request: Request) -> Mapping[int, tuple[str, str]]:
 
 
 def wrong_content(host: str, repository: str, digest: str) -> UnreadableError:
-    """Return the error for content that has a wrong digest, or is larger than what is read.
+    """Return the error for content that has a wrong digest, or exceeds the size limit for reading.
 
     Args:
         host: The registry.
@@ -162,7 +164,8 @@ def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = ""
         host: The registry.
         failure: The failure.
         elsewhere: The address of the request, if it is not the registry; otherwise empty.
-        way: `` through the proxy ...``, from ``https.proxy_note``; empty without a proxy.
+        way: The proxy used, as text to append to the problem, with a leading space, from
+            ``https.proxy_note``; empty without a proxy.
     """
     problem, cure = _FAILURE_PROBLEMS[failure.cause]
     if way:
@@ -173,9 +176,15 @@ def failed(host: str, failure: https.Failure, elsewhere: str = "", way: str = ""
     return RegistryError(f"registry {place} {problem}{way} ({failure.detail})", cure)
 
 
-def is_out_of_space(status: int, body: bytes) -> bool:
-    """Return whether a refusal is caused by a lack of space, whatever its status."""
-    return _full(status, body) is not None
+def is_out_of_space(status: int, body: bytes, address: str) -> bool:
+    """Return whether a refusal is caused by a lack of space.
+
+    Args:
+        status: The status of the response.
+        body: The body of the response.
+        address: The address of the request. Its names may be in the body, and mean nothing there.
+    """
+    return _full(status, body, address) is not None
 
 
 def message_in(body: bytes) -> str:
@@ -198,17 +207,19 @@ def message_in(body: bytes) -> str:
     return printable(" ".join(text.split()))[:_LONGEST_MESSAGE]
 
 
-def _full(status: int, body: bytes) -> tuple[str, str] | None:
-    """Return the problem and the cure if a disk is full or a quota used up, otherwise None.
-
-    Registries report this in several ways.
-    """
+def _full(status: int, body: bytes, address: str) -> tuple[str, str] | None:
+    """Return the problem and the cure if a disk is full or a quota used up, otherwise None."""
     if status < 400 or status in _NOT_FOR_SPACE:
         return None
     start = body[:_LARGEST_ERROR_BODY].lower()
     if _FULL_DISK.search(start):
         return _NO_SPACE
-    return _NO_QUOTA if b"quota" in start else None
+    for name in re.split(r"[/:@?&=]+", address.lower()):
+        if "quota" in name:
+            start = re.sub(rb"(?<![\w-])%b(?![\w-])" % re.escape(name.encode()), b"", start)
+    if b"quota" in start:
+        return _NO_QUOTA
+    return _NO_SPACE if status == 507 else None
 
 
 def _is_taken(request: Request, status: int, words: str) -> bool:
@@ -223,7 +234,8 @@ ADDRESS_CURE = (
     "and the port that clients use (the headers Host and X-Forwarded-Proto, or relative addresses)"
 )
 """The cure for an address in a response that clients cannot use."""
-# Their messages may contain "quota" for another reason: a quota of requests, or a name.
+# With these statuses, "quota" in the message is about something else: a quota of requests, or a
+# name.
 _NOT_FOR_SPACE = (401, 404, 429)
 _LOG = "look into the registry's log, then run it again"
 _TAG_CURE = (
@@ -253,7 +265,6 @@ _REGISTRY_PROBLEMS = {
     403: ("forbids this account to use it", CREDENTIALS_CURE),
     404: _NOT_A_REGISTRY,
     429: _RATE,
-    507: _NO_SPACE,
 }
 _PUSH_PROBLEMS = {
     401: (
@@ -262,7 +273,7 @@ _PUSH_PROBLEMS = {
     ),
     403: ("forbids this account to push to {place}", CREDENTIALS_CURE),
     404: (
-        "has no repository {place}, or is not a registry (API v2)",
+        "has no repository {repository}, or is not a registry (API v2)",
         "check the host and the path of the option registry; some registries need the project, "
         "or each repository, to be made first",
     ),
@@ -279,7 +290,6 @@ _PUSH_PROBLEMS = {
     ),
     415: ("does not accept the media type of {place}", _LOG),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
-    507: _NO_SPACE,
 }
 _READ_PROBLEMS = {
     401: ("refused the credentials, or requires some: for reading {place}", READING_CURE),
@@ -297,7 +307,10 @@ _DELETION_PROBLEMS = {
     401: ("refused the credentials, or requires some: for deleting {place}", _DELETING_CURE),
     403: ("forbids this account to delete {place}", _DELETING_CURE),
     409: ("does not let {place} be deleted", _LOCKED_CURE),
-    412: ("does not let {place} be deleted: it is immutable", _LOCKED_CURE),
+    412: (
+        "does not let {place} be deleted: it is immutable",
+        "make the tag mutable in the registry, then run it again",
+    ),
     429: (f"{_RATE[0]}, for example to {{place}}", _RATE[1]),
 }
 _FAILURE_PROBLEMS = {
