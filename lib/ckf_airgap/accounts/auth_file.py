@@ -224,9 +224,9 @@ def _account_in(entry: object, path: Path) -> Credentials:
 
 
 def _decoded(auth: object) -> Credentials | None:
-    """Decode base64 of ``user:password``; None if it is something else.
+    """Decode ``user:password`` from base64; None if it is not that.
 
-    Line breaks are ignored, as by the tools.
+    White space in the base64 text is ignored, as skopeo and docker ignore line breaks.
     """
     if not isinstance(auth, str):
         return None

@@ -1,4 +1,4 @@
-"""Carries out and records the steps of an upgrade on a Juju model."""
+"""Carries out the steps of an upgrade on a Juju model; records deployments and refreshes."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,10 @@ from ckf_airgap.upgrades.walker import Condition
 
 
 class RecordingModel:
-    """Changes a model and records the changes: implements ``upgrades.walker.ModelOperations``."""
+    """Implements ``upgrades.walker.ModelOperations``.
+
+    Deployed and refreshed applications and attached images are recorded; other changes are not.
+    """
 
     def __init__(
         self,
@@ -29,7 +32,8 @@ class RecordingModel:
         Args:
             model: The model, after login.
             namespace: The model's namespace.
-            files: As ``pull_secrets.resource_files``, for the given applications.
+            files: Provides the resource files of applications, as ``pull_secrets.resource_files``
+                does.
             deploy: Deploys and records planned applications, given by name.
             remember: Records that applications are as planned.
         """
