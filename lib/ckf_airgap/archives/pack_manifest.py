@@ -191,14 +191,17 @@ class PackManifest:
             archive: The archive's name, for messages.
 
         Returns:
-            The record; None if it has a later format.
+            The record; None if it has the format of a later version, which cannot be read.
 
         Raises:
-            ArtifactError: The record is damaged.
+            ArtifactError: The record is damaged, or has a format that no version writes.
         """
         try:
             document: dict[str, Any] = json.loads(content)
-            if document["format"] != _FORMAT:
+            number: object = document["format"]
+            if type(number) is not int or number < _FORMAT:
+                raise ValueError(f"no version of ckf-airgap writes the format {number!r:.80}")
+            if number > _FORMAT:
                 return None
             manifest = cls(
                 printable(str(document["layout"])),
@@ -229,7 +232,7 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
 
     Returns:
         The record; None if the archive has none, because another tool made it, or if the record
-        has a later format.
+        has the format of a later version.
 
     Raises:
         ArtifactError: It is not an archive, its record is damaged, or it does not have the size in
@@ -278,8 +281,8 @@ def first_record(archive: Source) -> PackManifest | None:
         archive: The archive, or its first part.
 
     Returns:
-        The record; None if the archive begins with something else, or the record has a later
-        format.
+        The record; None if the archive begins with something else, or the record has the format
+        of a later version.
 
     Raises:
         ArtifactError: The start of the archive is damaged.
@@ -314,10 +317,10 @@ def read_record(archive: Source) -> PackRecord | None:
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
-    """Read the record from its member; None if it has a later format.
+    """Read the record from its member; None if it has the format of a later version.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: As for ``PackManifest.decode``.
     """
     return PackManifest.decode(_content(member, archive), archive)
 
