@@ -141,6 +141,12 @@ def test_a_damaged_one_is_told(text: str) -> None:
         PackManifest.decode(text.encode(errors="surrogateescape"), "images.tar.gz")
 
 
+def test_parts_that_do_not_fit_the_size_are_told() -> None:
+    text = document(part_size=5, part_starts=["a"])
+    with pytest.raises(ArtifactError, match=r"\(12 bytes do not fit 2 parts of 5 bytes\)"):
+        PackManifest.decode(text.encode(), "images.tar.gz")
+
+
 def test_one_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "images.tar.gz"
     member = tarfile.TarInfo("ckf-airgap.json")
