@@ -99,6 +99,11 @@ def test_one_of_a_later_format_says_nothing() -> None:
         "null",
         "[" * 100_000,
         "{}",
+        document(format=0),
+        document(format="1"),
+        document(format=None),
+        document(format=True),
+        document(format=1.5),
         document(images=None),
         document(images=["a"]),
         document(images=[{}]),
@@ -134,6 +139,12 @@ def test_one_of_a_later_format_says_nothing() -> None:
 def test_a_damaged_one_is_told(text: str) -> None:
     with pytest.raises(ArtifactError, match=r"ckf-airgap\.json in images\.tar\.gz is damaged"):
         PackManifest.decode(text.encode(errors="surrogateescape"), "images.tar.gz")
+
+
+def test_parts_that_do_not_fit_the_size_are_told() -> None:
+    text = document(part_size=5, part_starts=["a"])
+    with pytest.raises(ArtifactError, match=r"\(12 bytes do not fit 2 parts of 5 bytes\)"):
+        PackManifest.decode(text.encode(), "images.tar.gz")
 
 
 def test_one_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import random
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -219,6 +220,33 @@ class TestPublication:
         publication.require_place(["images.tar.gz"])
         publication.publish(names)
         assert find_archive(self.output / "images.tar.gz").size > 30_000
+
+    @pytest.mark.parametrize("with_kit", [True, False])
+    def test_leftovers_of_another_pack_replace_no_archive_that_is_kept(
+        self, with_kit: bool
+    ) -> None:
+        names = self.make(bundle="kept")
+        self.publish(names)
+        before = {name: (self.output / name).read_bytes() for name in names}
+        if not with_kit:
+            checksums = self.output / "SHA256SUMS"
+            checksums.write_text(checksums.read_text().splitlines(keepends=True)[0])
+        assert self.make(bundle="interrupted") == names
+        (self.partial / "README.md").write_text("a kit")
+        kit = ["README.md", "kit.json"] if with_kit else []
+        Publication(self.partial, self.output).keep(kit[:1])
+        assert {name: (self.output / name).read_bytes() for name in names} == before
+        assert self.there == sorted([*names, *kit])
+        check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+        subprocess.run(check, cwd=self.output, check=True)
+        assert len((self.output / "SHA256SUMS").read_text().splitlines()) == len([*names, *kit])
+
+    def test_an_archive_cannot_take_the_place_of_a_directory(self) -> None:
+        (self.output / "images.tar.gz").mkdir()
+        publication = Publication(self.partial, self.output)
+        with pytest.raises(ConfigurationError, match=r"has images\.tar\.gz, not written"):
+            publication.require_place(["images.tar.gz"])
+        publication.require_place(["charms.tar.gz"])
 
     def test_a_folder_that_cannot_be_written(self) -> None:
         names = self.make()

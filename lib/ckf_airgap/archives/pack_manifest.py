@@ -25,8 +25,9 @@ Value = TypeVar("Value")
 
 _FORMAT = 1
 _LARGEST_MEMBER = 16 * 1024 * 1024
-# The record contains the size of the archive that contains it, so the length of the record must
-# not depend on that size: spaces pad the size to this number of digits.
+# The record contains the size of the archive, of which the record is a part. So that the length of
+# the record does not depend on that size, spaces after the document replace the digits that the
+# size has less than this number.
 _SIZE_DIGITS = 20
 
 
@@ -130,14 +131,14 @@ class PackManifest:
 
     @property
     def identity(self) -> str:
-        """A digest that identifies the release, whether or not its archives leave layers out."""
+        """A digest of the release, the same for the whole archive and for a difference."""
         images = [(image.name, image.digest, image.image_id) for image in self.images]
         charms = [(charm.file, charm.sha256) for charm in self.charms]
         return sha256_of(json.dumps([self.layout, self.architecture, images, charms]).encode())
 
     @property
     def left_out(self) -> dict[str, PackedLayer]:
-        """The layers that are left out, by the digests that would name their files."""
+        """The layers that are left out, by ``file_digest``."""
         layers = (layer for image in self.images for layer in image.layers)
         return {self.file_digest(layer): layer for layer in layers if layer.found_in}
 
@@ -180,7 +181,9 @@ class PackManifest:
         before = self.part_size * len(self.part_starts)
         are_parts = count <= MOST_PARTS and before < self.archive_size <= before + self.part_size
         if (self.part_size or self.part_starts) and not are_parts:
-            raise ValueError(f"{count} parts of {self.part_size} bytes")
+            raise ValueError(
+                f"{self.archive_size} bytes do not fit {count} parts of {self.part_size} bytes"
+            )
 
     @classmethod
     def decode(cls, content: bytes, archive: str) -> "PackManifest | None":
@@ -191,14 +194,17 @@ class PackManifest:
             archive: The archive's name, for messages.
 
         Returns:
-            The record; None if it has a later format.
+            The record; None if it has the format of a later version, which cannot be read.
 
         Raises:
-            ArtifactError: The record is damaged.
+            ArtifactError: The record is damaged, or has a format that no version writes.
         """
         try:
             document: dict[str, Any] = json.loads(content)
-            if document["format"] != _FORMAT:
+            number: object = document["format"]
+            if type(number) is not int or number < _FORMAT:
+                raise ValueError(f"no version of ckf-airgap writes the format {number!r:.80}")
+            if number > _FORMAT:
                 return None
             manifest = cls(
                 printable(str(document["layout"])),
@@ -229,7 +235,7 @@ def read_pack_manifest(archive: Source) -> PackManifest | None:
 
     Returns:
         The record; None if the archive has none, because another tool made it, or if the record
-        has a later format.
+        has the format of a later version.
 
     Raises:
         ArtifactError: It is not an archive, its record is damaged, or it does not have the size in
@@ -278,8 +284,8 @@ def first_record(archive: Source) -> PackManifest | None:
         archive: The archive, or its first part.
 
     Returns:
-        The record; None if the archive begins with something else, or the record has a later
-        format.
+        The record; None if the archive begins with something else, or the record has the format
+        of a later version.
 
     Raises:
         ArtifactError: The start of the archive is damaged.
@@ -314,10 +320,10 @@ def read_record(archive: Source) -> PackRecord | None:
 
 
 def decode_member(member: TarMember, archive: str) -> PackManifest | None:
-    """Read the record from its member; None if it has a later format.
+    """Read the record from its member; None if it has the format of a later version.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: As for ``PackManifest.decode``.
     """
     return PackManifest.decode(_content(member, archive), archive)
 

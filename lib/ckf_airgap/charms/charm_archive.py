@@ -72,18 +72,22 @@ def unpack_charms(
     Args:
         archive: charms.tar.gz. Its members may be in directories; only ``.charm`` files count.
         folder: The directory for the charms; created if missing. ``.charm`` files there that are
-            not from this archive are removed. Files are named by charm and content, so that a new
-            file never gets the name of an old one.
-        signed: The record that all charms must match, whose signature was checked; None if no
+            not from this archive are removed. A file is named after the charm and the beginning
+            of its SHA-256, so that a charm with another content gets another name.
+        signed: The record, its signature already verified; every charm must match it. None if no
             signature is required.
 
     Returns:
         The charms. An unreadable charm does not affect the others.
 
     Raises:
-        ArtifactError: The archive is damaged, contains no readable charm, more charms than any
-            release has, two of one name with the same or an unknown version, or other charms
-            than its record lists.
+        ArtifactError: One of these:
+
+            - The archive is damaged, or does not have the size in its record.
+            - It contains no readable charm, or more charms than any release has.
+            - It contains two charms of one name with the same or an unknown version.
+            - A charm in its record is missing or different (further charms are accepted).
+            - Its charms are not exactly those of ``signed``.
         StorageError: The directory is not writable or has no space.
     """
     try:

@@ -1,7 +1,8 @@
 """Moves finished archives to the output directory, where they replace earlier ones.
 
-Files that an earlier pack wrote there are removed. Other files are kept, except one with the name
-of a new archive that is a single file. The next run finishes an interrupted publication.
+Archives and kits that an earlier pack wrote there are removed; ``keep`` leaves the archives. Other
+files stay, and so do changed files of a kit; but a new archive that is a single file replaces a
+file with its name. The next run finishes an interrupted publication.
 """
 
 import hashlib
@@ -102,9 +103,10 @@ class Publication:
         return is_same and (key is None or bool(self._signed_lines(key)))
 
     def require_place(self, names: Sequence[str]) -> None:
-        """Require that no foreign file in the output directory could be taken for the archive.
+        """Require that no file that pack did not write has the name of this archive or of a part.
 
-        An archive that is a single file may replace a foreign file with its name.
+        An archive that is a single file may replace a foreign file with its name, but no
+        directory.
 
         Args:
             names: The file names of one new archive: its own or those of its parts.
@@ -164,8 +166,8 @@ class Publication:
 
         Args:
             added: Finished files of a kit to publish with the archives.
-            key: The key that has signed the checksums, and signs them again with those of the kit;
-                None to leave them unsigned.
+            key: The key that signed SHA256SUMS; it also signs the new SHA256SUMS with the kit's
+                lines. None to leave it unsigned.
 
         Raises:
             ArtifactError: The checksums are not signed with the key, or lack an archive.
@@ -245,7 +247,7 @@ class Publication:
         Args:
             names: The files.
             key: Signs the checksums; None to leave them unsigned.
-            present: The lines in SHA256SUMS of files to keep in the output directory, by name.
+            present: File in the output directory that stays -> its line in SHA256SUMS.
 
         Raises:
             ConfigurationError: A foreign file is in the place of a file of the kit, or SHA256SUMS
@@ -256,7 +258,7 @@ class Publication:
         kit = [name for name in names if is_kit_name(name)]
         archives = [name for name in names if name not in kit]
         lines: list[str] = []
-        # Foreign files may have appeared since the first check.
+        # pack checked this at its start, and runs long: foreign files may have appeared since.
         if kit:
             self.require_kit_place(kit)
             lines = self._write_kit_record(kit)

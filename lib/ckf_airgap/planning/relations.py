@@ -16,7 +16,9 @@ _SHOWN_CANDIDATES = 10
 def fitting_relations(
     topology: Topology, applications: Mapping[str, CharmFile]
 ) -> tuple[Relation, ...]:
-    """Keep the relations whose applications exist and whose endpoints fit each other.
+    """Keep the relations whose applications exist and that fit exactly one pair of endpoints.
+
+    Of the others, those from the table of all releases are left out without a message.
 
     Args:
         topology: The topology.
@@ -26,7 +28,8 @@ def fitting_relations(
         The relations with both endpoints, in the order of the topology.
 
     Raises:
-        ConfigurationError: A relation of the operator fits no pair of endpoints, or several.
+        ConfigurationError: A relation in the operator's bundle or overlay fits no pair of
+            endpoints, or several.
     """
     found: list[Relation] = []
     finder = _CandidateFinder(applications)
@@ -40,15 +43,18 @@ def fitting_relations(
             first, second = relation
             shown = [f"{a} - {b}" for a, b in candidates[:_SHOWN_CANDIDATES]]
             shown += ["more"] if len(candidates) > _SHOWN_CANDIDATES else []
-            problem = (
-                f"could be several: {listed(shown)}"
+            problem, cure = (
+                (
+                    f"could be several: {listed(shown)}",
+                    "name both endpoints (APPLICATION:ENDPOINT)",
+                )
                 if candidates
-                else "fits no endpoints of these charms"
+                else ("fits no endpoints of these charms", "correct it")
             )
             raise ConfigurationError(
                 f"the relation of {first} with {second} {problem}",
-                "name both endpoints (APPLICATION:ENDPOINT) in the bundle or the overlay, or "
-                f"remove it{_endpoints_to_choose_from(relation, applications)}",
+                f"{cure} in the bundle or the overlay, or remove it"
+                f"{_endpoints_to_choose_from(relation, applications)}",
             )
     # The order of the sides does not matter.
     unique: dict[frozenset[Side], Relation] = {}
@@ -58,14 +64,14 @@ def fitting_relations(
 
 
 def lacking_partners(topology: Topology, charms: Mapping[str, CharmFile]) -> dict[str, str]:
-    """Find missing applications that another one requires.
+    """Find the applications without an available charm that an available charm requires.
 
     Args:
         topology: The topology.
         charms: The available charms, by name.
 
     Returns:
-        Application without a charm -> endpoint of another application that requires it, as
+        Name of such an application -> the first endpoint that requires it, as
         ``application:endpoint``.
     """
     charm_names = {item.name: item.charm for item in topology.applications}
@@ -93,7 +99,10 @@ def _endpoints_to_choose_from(relation: Relation, applications: Mapping[str, Cha
 
 
 class _CandidateFinder:
-    """Finds the possible endpoints of a relation, and compares each pair of charms once."""
+    """Finds the possible endpoints of a relation.
+
+    It compares two charms only once for the same named endpoints, whichever applications they are.
+    """
 
     def __init__(self, applications: Mapping[str, CharmFile]) -> None:
         self._applications = applications

@@ -28,7 +28,8 @@ class RunningApplication:
         is_active: Whether all requested units exist and are active, with idle agents.
         is_leaving: Whether Juju is removing it.
         other_images: The resources whose image or pull account differs from the plan.
-        other_options: Option that differs from the plan for its present charm -> planned value.
+        other_options: Option whose value is not the one planned for its present charm -> the
+            planned value.
     """
 
     name: str
@@ -117,12 +118,12 @@ class TargetApplication:
 
     @property
     def file(self) -> str:
-        """Its charm's file in charms.tar.gz, as an argument of juju."""
+        """Path of the charm after unpacking charms.tar.gz by hand, for shown juju commands."""
         name = self.charm.label
         return name if name.startswith(("/", "./")) else f"./{name}"
 
     def has_endpoint(self, name: str, interface: str) -> bool:
-        """Return whether its charm supports a relation (Juju's ``Relation.ImplementedBy``)."""
+        """Return whether its charm has an endpoint of this name with this interface."""
         endpoint = self.charm.endpoint(name)
         return endpoint is not None and endpoint.interface == interface
 
@@ -184,7 +185,7 @@ class Permissions:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkMemory:
-    """The state that an unfinished walk still needs and Juju no longer has.
+    """The state that an unfinished walk (the steps of an upgrade) needs and Juju no longer has.
 
     Attributes:
         scales: Application that the walk scales down -> its original number of units.
