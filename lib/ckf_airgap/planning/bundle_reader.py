@@ -40,7 +40,7 @@ _BY_HAND = {
 }
 _READ = frozenset(
     {"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"}
-    | {"resources"}
+    | {"resources", "series"}
 )
 _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
