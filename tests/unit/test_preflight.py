@@ -16,9 +16,10 @@ from ckf_airgap.deployment.requirements import require_matching_client, require_
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
 from ckf_airgap.juju.juju_model import JujuVersions
 from ckf_airgap.kubernetes.cluster import ClusterFacts
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Option, Resource
 from tests.unit.artifacts import charm_files
-from tests.unit.preflight_checks import NODE, Checks, FakeRegistry, charm, image
+from tests.unit.preflight_checks import BUNDLE, NODE, Checks, FakeRegistry, charm, image
 
 
 @pytest.fixture
@@ -227,7 +228,22 @@ def test_damage_is_named_member_by_member(checks: Checks) -> None:
     damaged = (ArtifactError("y.tar is damaged", "save it again"),)
     checks.release.inventory_ = Inventory(whole, damaged)
     assert checks.found(Level.ERROR) == ["error  images: y.tar is damaged: save it again"]
-    assert "x.tar has no name" in checks.found(Level.WARNING)[0]
+    (warning,) = checks.found(Level.WARNING)
+    assert "images: x.tar has an image without a name: it is not pushed" in warning
+
+
+def test_an_option_that_the_client_reads_as_a_file(checks: Checks) -> None:
+    (api, database) = checks.release.charms_
+    checks.release.charms_ = (api, dataclasses.replace(database, options={"profile": ""}))
+    settings = PlanSettings.parse(
+        location=checks.release.inputs.settings.location,
+        bundle=BUNDLE,
+        overlay="applications: {db: {options: {profile: '@x'}}}",
+        excluded_charms="db",
+    )
+    checks.release.inputs = dataclasses.replace(checks.release.inputs, settings=settings)
+    (error,) = checks.found(Level.ERROR)
+    assert error.startswith("error  plan: the option profile of db begins with @")
 
 
 def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:

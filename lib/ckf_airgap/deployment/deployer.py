@@ -11,9 +11,8 @@ from ckf_airgap.deployment.model_operations import RecordingModel
 from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.release import Release
-from ckf_airgap.deployment.requirements import require_none_leaving
+from ckf_airgap.deployment.requirements import require_none_leaving, require_settable
 from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, read_cluster_state
-from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
@@ -161,9 +160,7 @@ class Deployer:
         # An empty inventory is enough: applications and charms do not depend on the images.
         plan = self.release.plan_from(Inventory(()))
         state = self.model.state()
-        for item in plan.applications:
-            if item.is_excluded or (permissions and item.name in state.applications):
-                require_values(item.name, item.options)
+        require_settable(plan, self.model, state, upgrade=permissions is not None)
         if permissions is None:
             require_none_leaving(plan, state)
         else:

@@ -14,6 +14,7 @@ from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
     require_admin,
     require_matching_client,
+    require_settable,
     unsupported_charms,
 )
 from ckf_airgap.errors import AirgapError
@@ -25,6 +26,7 @@ from ckf_airgap.kubernetes import cluster
 from ckf_airgap.mirrors.original_names import CONFIGURE_NODES
 from ckf_airgap.network.proxies import model_proxy
 from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.plan_warnings import not_pushed
 from ckf_airgap.upgrades.rendering import walk_title
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
@@ -268,14 +270,8 @@ class Preflight:
             return None
         for error in (*inventory.damaged, *inventory.conflicts):
             self._error("images", error.problem, error.cure)
-        for image in inventory.unnamed:
-            self._warning(
-                "images",
-                f"{image.member} has no name, and no charm uses it",
-                "it is not pushed; if you need it, save it by name (docker save NAME), not by ID",
-            )
-        for entry in inventory.possible_images:
-            self._warning("images", entry.problem, entry.cure)
+        for warning in not_pushed(inventory):
+            self._warning("images", warning.problem, warning.cure)
         location = self._release.inputs.settings.location
         for image in (*inventory.images, *inventory.artifacts):
             for problem in filter(None, map(location.length_problem, image.paths)):
@@ -345,7 +341,11 @@ class Preflight:
                 f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
                 "add the image to images.tar.gz, or set another in the overlay",
             )
+        # _check_images has reported the images that are not pushed.
+        reported = {each.text for each in self._findings}
         for warning in plan.warnings:
+            if warning.problem in reported:
+                continue
             add = self._error if warning.is_fatal else self._warning
             add("plan", warning.problem, warning.cure)
         excluded = ", ".join(item.name for item in plan.excluded) or "none"
@@ -360,7 +360,10 @@ class Preflight:
         if self._model is None:
             return
         state = self._model.state()
-        if state.applications & {item.name for item in plan.applications}:
+        is_deployed = bool(state.applications & {item.name for item in plan.applications})
+        with self._errors_as_findings("plan"):
+            require_settable(plan, self._model, state, upgrade=is_deployed)
+        if is_deployed:
             self._walk = Deployer(self._release, self._model).plan_walk(
                 plan, self._permissions, state
             )
