@@ -1,4 +1,8 @@
-"""The checks before a deployment or an upgrade; none of them leaves a change."""
+"""The checks before a deployment or an upgrade.
+
+They deploy nothing that stays. Like a deployment, they complete the entries that an interrupted run left in
+the deployment record, a secret of the model.
+"""
 
 import os
 import shutil
@@ -83,12 +87,15 @@ class PreflightResult:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that prevent a deployment."""
+        """The findings that prevent a deployment.
+
+        Missing charms or images do not prevent one with ``allow-missing=true``.
+        """
         return tuple(each for each in self.findings if each.level is Level.ERROR)
 
 
 class Preflight:
-    """Runs all checks, even if some fail."""
+    """Runs the checks; one that fails stops only those that need its result."""
 
     def __init__(
         self,
@@ -118,9 +125,12 @@ class Preflight:
         self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
-        """Run all checks. If a check raises an AirgapError, the error becomes a finding."""
+        """Run the checks. If one raises an AirgapError, the error becomes a finding."""
         self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
+        # The checks of the registry and Juju need the charms: report problems first.
+        with self._errors_as_findings("charms"):
+            _ = self._release.unpacked_charms
         self._report("checking the registry")
         with self._errors_as_findings("registry"):
             self._check_registry()
@@ -160,7 +170,9 @@ class Preflight:
     def _check_registry(self) -> None:
         location = self._release.inputs.settings.location
         self._release.check_registry()
-        self._ok("registry", f"{location} answers over TLS and accepts pushes")
+        # Without an image to push, no push is tried.
+        accepts = " and accepts pushes" if self._release.unpacked_charms.wanted_images else ""
+        self._ok("registry", f"{location} answers over TLS{accepts}")
 
     def _check_juju(self) -> None:
         self._model = model = self._login()
@@ -199,7 +211,11 @@ class Preflight:
         wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
         if not repository:
-            unknown = "as far as this account may see, " if repository is None else ""
+            unknown = (
+                "cannot read caas-image-repo with this account; by default "
+                if repository is None
+                else ""
+            )
             self._warning(
                 "juju",
                 f"{unknown}the controller pulls the images of its agents from the internet "
