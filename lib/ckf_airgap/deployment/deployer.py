@@ -32,7 +32,8 @@ class Outcome:
     Attributes:
         changes: A line for each change of the model; empty if nothing changed.
         outdated: The recorded applications whose charm, image or pull account differs from the
-            plan; empty after a refresh. A refresh also covers applications without a record.
+            plan; empty after a refresh. Applications without a record are never listed;
+            ``refresh`` checks them too.
     """
 
     changes: tuple[str, ...]
@@ -167,7 +168,10 @@ class Deployer:
             self._plan_walk(plan, permissions, None, state)
 
     def differences(self, plan: Plan, state: ModelState) -> list[str]:
-        """List how the model differs from the plan: applications, charms, images, options.
+        """List how the model differs from the plan.
+
+        Compared are which applications are deployed, their charms, images and pull accounts, and
+        the options that name images.
 
         Args:
             plan: The plan. Applications that lack a required image are skipped.
