@@ -1,7 +1,7 @@
 """The checks before a deployment or an upgrade.
 
-They deploy nothing that stays. Like a deployment, they complete the entries that an interrupted run left in
-the deployment record, a secret of the model.
+They deploy nothing that stays. Like a deployment, they complete the entries that an interrupted
+run left in the deployment record, a secret of the model.
 """
 
 import os
