@@ -12,10 +12,10 @@ from ckf_airgap.push.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-# Juju keeps only 1000 log lines per action, so log seldom.
+# Juju keeps at most 1,000 log lines of an action: progress is logged only at this interval.
 _LOG_SECONDS = 30
 _STATUS_SECONDS = 5
-# Hook tools reject NUL bytes and arguments of 128 KiB or more.
+# The size of the longest error message. Hook tools reject arguments of 128 KiB or more.
 _MOST_LINE_BYTES = 2_000
 UNIT_DISK = "the unit's disk"
 
@@ -24,7 +24,7 @@ class UnitReporter:
     """Reports progress in the unit's status and in a log.
 
     Attributes:
-        results: Reports the results so far.
+        results: Function that adds to the action's results.
     """
 
     def __init__(

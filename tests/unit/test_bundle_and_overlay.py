@@ -121,6 +121,10 @@ def test_what_a_bundle_says_of_an_application_is_kept(body: str, field: str, val
     assert getattr(bundle_of(body), field) == value
 
 
+def test_the_series_of_an_application_is_known() -> None:
+    assert read_bundle("applications: {app: {charm: app, series: jammy}}").warnings == ()
+
+
 def test_what_is_not_known_is_told_and_ignored() -> None:
     topology = read_bundle(
         """

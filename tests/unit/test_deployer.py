@@ -343,6 +343,32 @@ def test_a_value_that_no_command_can_have_is_told_before_anything_is_pushed(
     Deployer(Release(given, folder=tmp_path / "other", templates=TEMPLATES), model).check(None)
 
 
+def test_a_changed_option_that_the_client_reads_as_a_file_is_refused_before_the_push(
+    builtin: SampleRelease, tmp_path: Path
+) -> None:
+    def check(value: str, permissions: Permissions | None) -> None:
+        settings = PlanSettings.parse(
+            location=RegistryLocation("registry.corp:5000", "ckf"),
+            excluded_charms="katib-controller",
+            overlay=f"applications: {{minio: {{options: {{mode: '{value}'}}}}}}",
+        )
+        folder = tmp_path / value.strip("@")
+        Deployer(next_run(replace(inputs(builtin), settings=settings), folder), model).check(
+            permissions
+        )
+
+    model = FakeModel()
+    check("@new", None)
+    charms = next_run(inputs(builtin), tmp_path / "charms").unpacked_charms.charms
+    model.applications = {"minio"}
+    model.charms = {"minio": next(charm for charm in charms if charm.name == "minio")}
+    model.options = {"minio": {"mode": "@same"}}
+    check("@same", None)
+    for value, permissions in (("@changed", None), ("@same", NOTHING)):
+        with pytest.raises(ConfigurationError, match=r"^the option mode of minio begins with @"):
+            check(value, permissions)
+
+
 def test_credentials_to_pull_are_in_files_that_do_not_stay(
     builtin: SampleRelease, tmp_path: Path
 ) -> None:

@@ -85,6 +85,8 @@ def test_the_readme_of_parts(tmp_path: Path) -> None:
     assert "`images.tar.gz.001` to `images.tar.gz.012` (12 parts of one file)" in readme
     assert "push --images images.tar.gz --charms charms.tar.gz" in readme
     assert "juju scp images.tar.gz.* charms.tar.gz" in readme
+    assert "ckf-airgap/0:/var/lib/juju/storage/artifacts/0/\n" in readme
+    assert "With Juju 4, the path of the volume is `/var/lib/juju/storage/artifacts-0/`." in readme
     assert "caas-image-repo" not in readme
 
 

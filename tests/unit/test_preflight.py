@@ -9,6 +9,7 @@ import pytest
 
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory
 from ckf_airgap.charms.assumes import Assumption
+from ckf_airgap.charms.charm_archive import UnpackedCharms
 from ckf_airgap.charms.charm_file import UnreadableCharm
 from ckf_airgap.deployment import preflight as preflight_module
 from ckf_airgap.deployment.preflight import Level
@@ -16,9 +17,18 @@ from ckf_airgap.deployment.requirements import require_matching_client, require_
 from ckf_airgap.errors import ArtifactError, ClusterError, ConfigurationError, RegistryError
 from ckf_airgap.juju.juju_model import JujuVersions
 from ckf_airgap.kubernetes.cluster import ClusterFacts
+from ckf_airgap.planning.settings import PlanSettings
 from tests.sample_release import Charm, Option, Resource
 from tests.unit.artifacts import charm_files
-from tests.unit.preflight_checks import NODE, Checks, FakeRegistry, charm, image
+from tests.unit.preflight_checks import (
+    BUNDLE,
+    NODE,
+    Checks,
+    FakeRegistry,
+    FakeRelease,
+    charm,
+    image,
+)
 
 
 @pytest.fixture
@@ -189,7 +199,10 @@ def test_agents_that_come_from_elsewhere(checks: Checks) -> None:
     assert f"ok  juju: Juju's agent images come from other.corp/juju ({images})" in checks.found(
         Level.OK
     )
-    for repository, who in (("", "  juju: "), (None, "as far as this account may see, ")):
+    for repository, who in (
+        ("", "  juju: "),
+        (None, "  juju: cannot read caas-image-repo with this account; by default "),
+    ):
         checks.model.agent_images_ = repository
         (warning,) = checks.found(Level.WARNING)
         assert (
@@ -227,7 +240,22 @@ def test_damage_is_named_member_by_member(checks: Checks) -> None:
     damaged = (ArtifactError("y.tar is damaged", "save it again"),)
     checks.release.inventory_ = Inventory(whole, damaged)
     assert checks.found(Level.ERROR) == ["error  images: y.tar is damaged: save it again"]
-    assert "x.tar has no name" in checks.found(Level.WARNING)[0]
+    (warning,) = checks.found(Level.WARNING)
+    assert "images: x.tar has an image without a name: it is not pushed" in warning
+
+
+def test_an_option_that_the_client_reads_as_a_file(checks: Checks) -> None:
+    (api, database) = checks.release.charms_
+    checks.release.charms_ = (api, dataclasses.replace(database, options={"profile": ""}))
+    settings = PlanSettings.parse(
+        location=checks.release.inputs.settings.location,
+        bundle=BUNDLE,
+        overlay="applications: {db: {options: {profile: '@x'}}}",
+        excluded_charms="db",
+    )
+    checks.release.inputs = dataclasses.replace(checks.release.inputs, settings=settings)
+    (error,) = checks.found(Level.ERROR)
+    assert error.startswith("error  plan: the option profile of db begins with @")
 
 
 def test_a_name_that_is_too_long_below_the_prefix(checks: Checks) -> None:
@@ -263,6 +291,17 @@ def test_a_charm_that_cannot_be_read_is_named_once(checks: Checks) -> None:
     checks.release.charms_ = (api,)
     checks.release.unreadable_ = (UnreadableCharm("db.charm", "mysql-k8s", damaged),)
     assert checks.found(Level.ERROR) == [f"error  charms: {damaged}"]
+
+
+def test_charms_that_cannot_be_unpacked_are_no_error_of_the_registry(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_: FakeRelease) -> UnpackedCharms:
+        raise ArtifactError("charms.tar.gz is damaged", "copy it again")
+
+    monkeypatch.setattr(FakeRelease, "unpacked_charms", property(damaged))
+    monkeypatch.setattr(FakeRelease, "selected_charms", property(damaged))
+    assert checks.found(Level.ERROR) == ["error  charms: charms.tar.gz is damaged: copy it again"]
 
 
 def test_missing_images_and_what_cannot_be_deployed_without_them(checks: Checks) -> None:

@@ -61,6 +61,13 @@ def test_what_is_not_a_proxy(text: str) -> None:
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("exceptions", ["", "10.0.0.0/8", "fd00::1", "fd00::/8"])
+def test_an_ipv6_address_behind_the_proxy_of_the_model(exceptions: str) -> None:
+    settings = {"https-proxy": PROXY, "no-proxy": exceptions}
+    found = model_proxy(settings, "fd00::1", networks=True)
+    assert found == (None if exceptions.startswith("fd00") else Proxy(PROXY))
+
+
 def test_what_is_not_a_proxy_of_the_model() -> None:
     settings = {"https-proxy": "socks5://a:secret@b", "no-proxy": ""}
     message = "https-proxy of the model is not the address of a proxy"

@@ -11,9 +11,8 @@ from ckf_airgap.deployment.model_operations import RecordingModel
 from ckf_airgap.deployment.pull_secrets import resource_files
 from ckf_airgap.deployment.record import Deployed, DeploymentRecord
 from ckf_airgap.deployment.release import Release
-from ckf_airgap.deployment.requirements import require_none_leaving
+from ckf_airgap.deployment.requirements import require_none_leaving, require_settable
 from ckf_airgap.deployment.running_model import ModelReader, plan_model_walk, read_cluster_state
-from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_values import DeployedCharm
@@ -33,7 +32,8 @@ class Outcome:
     Attributes:
         changes: A line for each change of the model; empty if nothing changed.
         outdated: The recorded applications whose charm, image or pull account differs from the
-            plan; empty after a refresh. A refresh also covers applications without a record.
+            plan; empty after a refresh. Applications without a record are never listed;
+            ``refresh`` checks them too.
     """
 
     changes: tuple[str, ...]
@@ -161,16 +161,17 @@ class Deployer:
         # An empty inventory is enough: applications and charms do not depend on the images.
         plan = self.release.plan_from(Inventory(()))
         state = self.model.state()
-        for item in plan.applications:
-            if item.is_excluded or (permissions and item.name in state.applications):
-                require_values(item.name, item.options)
+        require_settable(plan, self.model, state, upgrade=permissions is not None)
         if permissions is None:
             require_none_leaving(plan, state)
         else:
             self._plan_walk(plan, permissions, None, state)
 
     def differences(self, plan: Plan, state: ModelState) -> list[str]:
-        """List how the model differs from the plan: applications, charms, images, options.
+        """List how the model differs from the plan.
+
+        Compared are which applications are deployed, their charms, images and pull accounts, and
+        the options that name images.
 
         Args:
             plan: The plan. Applications that lack a required image are skipped.

@@ -1,4 +1,8 @@
-"""The checks before a deployment or an upgrade; none of them leaves a change."""
+"""The checks before a deployment or an upgrade.
+
+They deploy nothing that stays. Like a deployment, they complete the entries that an interrupted
+run left in the deployment record, a secret of the model.
+"""
 
 import os
 import shutil
@@ -14,6 +18,7 @@ from ckf_airgap.deployment.release import Release
 from ckf_airgap.deployment.requirements import (
     require_admin,
     require_matching_client,
+    require_settable,
     unsupported_charms,
 )
 from ckf_airgap.errors import AirgapError
@@ -25,6 +30,7 @@ from ckf_airgap.kubernetes import cluster
 from ckf_airgap.mirrors.original_names import CONFIGURE_NODES
 from ckf_airgap.network.proxies import model_proxy
 from ckf_airgap.planning.plan import Plan
+from ckf_airgap.planning.plan_warnings import not_pushed
 from ckf_airgap.upgrades.rendering import walk_title
 from ckf_airgap.upgrades.start_and_target import Permissions
 from ckf_airgap.upgrades.walk_steps import Walk
@@ -81,12 +87,15 @@ class PreflightResult:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that prevent a deployment."""
+        """The findings that prevent a deployment.
+
+        Missing charms or images do not prevent one with ``allow-missing=true``.
+        """
         return tuple(each for each in self.findings if each.level is Level.ERROR)
 
 
 class Preflight:
-    """Runs all checks, even if some fail."""
+    """Runs the checks; one that fails stops only those that need its result."""
 
     def __init__(
         self,
@@ -116,9 +125,12 @@ class Preflight:
         self._model: JujuModel | None = None
 
     def run(self) -> PreflightResult:
-        """Run all checks. If a check raises an AirgapError, the error becomes a finding."""
+        """Run the checks. If one raises an AirgapError, the error becomes a finding."""
         self._findings, self._walk, self._model = [], None, None
         settings = self._release.inputs.settings
+        # The checks of the registry and Juju need the charms: report problems first.
+        with self._errors_as_findings("charms"):
+            _ = self._release.unpacked_charms
         self._report("checking the registry")
         with self._errors_as_findings("registry"):
             self._check_registry()
@@ -158,7 +170,9 @@ class Preflight:
     def _check_registry(self) -> None:
         location = self._release.inputs.settings.location
         self._release.check_registry()
-        self._ok("registry", f"{location} answers over TLS and accepts pushes")
+        # Without an image to push, no push is tried.
+        accepts = " and accepts pushes" if self._release.unpacked_charms.wanted_images else ""
+        self._ok("registry", f"{location} answers over TLS{accepts}")
 
     def _check_juju(self) -> None:
         self._model = model = self._login()
@@ -197,7 +211,11 @@ class Preflight:
         wanted = model_images(juju, self._release.selected_charms.deployed)
         public = default_repository(juju)
         if not repository:
-            unknown = "as far as this account may see, " if repository is None else ""
+            unknown = (
+                "cannot read caas-image-repo with this account; by default "
+                if repository is None
+                else ""
+            )
             self._warning(
                 "juju",
                 f"{unknown}the controller pulls the images of its agents from the internet "
@@ -268,14 +286,8 @@ class Preflight:
             return None
         for error in (*inventory.damaged, *inventory.conflicts):
             self._error("images", error.problem, error.cure)
-        for image in inventory.unnamed:
-            self._warning(
-                "images",
-                f"{image.member} has no name, and no charm uses it",
-                "it is not pushed; if you need it, save it by name (docker save NAME), not by ID",
-            )
-        for entry in inventory.possible_images:
-            self._warning("images", entry.problem, entry.cure)
+        for warning in not_pushed(inventory):
+            self._warning("images", warning.problem, warning.cure)
         location = self._release.inputs.settings.location
         for image in (*inventory.images, *inventory.artifacts):
             for problem in filter(None, map(location.length_problem, image.paths)):
@@ -345,7 +357,11 @@ class Preflight:
                 f"{item.name} cannot be deployed: no image for {item.lacking_in_words}",
                 "add the image to images.tar.gz, or set another in the overlay",
             )
+        # _check_images has reported the images that are not pushed.
+        reported = {each.text for each in self._findings}
         for warning in plan.warnings:
+            if warning.problem in reported:
+                continue
             add = self._error if warning.is_fatal else self._warning
             add("plan", warning.problem, warning.cure)
         excluded = ", ".join(item.name for item in plan.excluded) or "none"
@@ -360,7 +376,10 @@ class Preflight:
         if self._model is None:
             return
         state = self._model.state()
-        if state.applications & {item.name for item in plan.applications}:
+        is_deployed = bool(state.applications & {item.name for item in plan.applications})
+        with self._errors_as_findings("plan"):
+            require_settable(plan, self._model, state, upgrade=is_deployed)
+        if is_deployed:
             self._walk = Deployer(self._release, self._model).plan_walk(
                 plan, self._permissions, state
             )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ckf_airgap.charms.charm_file import CharmFile
 from ckf_airgap.errors import OWN_APPLICATION, ConfigurationError, JujuError, PlanError
+from ckf_airgap.juju.juju_command import require_values
 from ckf_airgap.juju.juju_model import JujuModel, JujuVersions
 from ckf_airgap.juju.juju_status import ModelState
 from ckf_airgap.juju.juju_version import JujuVersion
@@ -110,6 +111,34 @@ def require_supported_charms(charms: Iterable[CharmFile], juju: str) -> None:
             "; ".join(problem for problem, _ in unsupported),
             "; ".join(dict.fromkeys(cure for _, cure in unsupported)),
         )
+
+
+def require_settable(plan: Plan, model: JujuModel, state: ModelState, *, upgrade: bool) -> None:
+    """Check that the juju client can set the planned options.
+
+    The client reads any value from a bundle, but only some from its command line.
+
+    Args:
+        plan: The plan.
+        model: The model, after login.
+        state: The state of the model.
+        upgrade: Whether applications are refreshed, which sets all of their options; a deployment
+            sets only those that differ.
+
+    Raises:
+        ConfigurationError: The client cannot set an option.
+        JujuError: Juju fails.
+    """
+    for item in plan.applications:
+        is_deployed = item.name in state.applications
+        if not (is_deployed or item.is_excluded):
+            continue
+        try:
+            require_values(item.name, item.options)
+        except ConfigurationError:
+            if item.is_excluded or upgrade:
+                raise
+            require_values(item.name, model.changed_options(item.local()))
 
 
 def require_none_leaving(plan: Plan, state: ModelState) -> None:

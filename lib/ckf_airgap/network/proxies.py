@@ -77,8 +77,9 @@ def model_proxy(settings: Mapping[str, object], host: str, *, networks: bool) ->
     entries = str(settings.get("no-proxy") or "").split(",")
     exceptions = ",".join(entry for entry in entries if networks or "/" not in entry)
     proxy = str(settings.get("https-proxy") or "")
+    address = f"[{host}]" if ":" in host else host
     return proxy_for(
-        f"https://{host}/",
+        f"https://{address}/",
         {"HTTPS_PROXY": proxy, "NO_PROXY": exceptions},
         "https-proxy of the model",
     )

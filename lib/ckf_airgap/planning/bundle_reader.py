@@ -32,7 +32,7 @@ _MAPS: Mapping[str, Grammar] = {
     "devices": is_storage,
     "storage": is_storage,
 }
-# Keys that Juju does not accept in a bundle for Kubernetes, and the cure.
+# Keys that are left out, with the reason or the command to run instead.
 _BY_HAND = {
     "bindings": "Kubernetes has no spaces",
     "exposed-endpoints": "after the deployment, juju expose {} --endpoints ENDPOINTS",
@@ -40,7 +40,7 @@ _BY_HAND = {
 }
 _READ = frozenset(
     {"charm", "base", "constraints", "num_units", "options", "scale", "trust", "to"}
-    | {"resources"}
+    | {"resources", "series"}
 )
 _TOP_LEVEL = frozenset(
     {"applications", "bundle", "default-base", "description", "docs", "issues", "name"}
@@ -134,7 +134,10 @@ class BundleReader:
     def added(
         self, name: str, body: Mapping[str, Any], default_base: str | None
     ) -> TopologyApplication:
-        """Read a new application of an overlay, without its settings; ``changed`` reads these."""
+        """Read the charm and base of an application that an overlay adds.
+
+        ``changed`` then reads its other keys.
+        """
         plain = self.application(name, {"charm": body["charm"]})
         return dataclasses.replace(
             plain, expected_by="the overlay has it", base=plain.base or default_base

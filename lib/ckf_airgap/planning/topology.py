@@ -1,8 +1,8 @@
-"""The topology: the applications and relations, which charms do not declare.
+"""The topology: which applications are deployed and how they are related.
 
-The table ``topology.yaml`` has the applications and relations of all releases; those that do not
-fit the available charms are omitted. An operator's own bundle replaces the table, and an overlay
-changes either (``bundle_and_overlay.py``).
+Charms do not declare this. The table ``topology.yaml`` has the applications and relations of all
+releases; those that do not fit the available charms are omitted. An operator's own bundle replaces
+the table, and an overlay changes either (``bundle_and_overlay.py``).
 """
 
 from collections.abc import Collection, Mapping
@@ -36,9 +36,11 @@ class TopologyApplication:
         constraints: Juju constraints, or None.
         base: The base to deploy it on if its charm supports several, or None.
         scale: The number of units.
-        trust: Whether Juju gives it access to the cluster (``--trust``).
+        trust: Whether Juju gives it access to the cluster (``--trust``); unlike in Juju, an
+            application of a bundle or an overlay without the key ``trust`` has it.
         settings: The keys of the application in a bundle that are passed on to Juju.
-        resource_overrides: Images of the operator: resource -> reference.
+        resource_overrides: Images that the overlay or bundle sets for oci-image resources:
+            resource -> reference.
         option_overrides: Options of an overlay, which take precedence over those of a bundle.
         reference: The charm and its revision in the operator's bundle or overlay; None if neither
             names it.
@@ -81,8 +83,8 @@ class Topology:
     Attributes:
         applications: The applications.
         relations: The relations.
-        demanded: The relations of the operator, which must fit the charms; those of the table,
-            which is for all releases, need not fit.
+        demanded: Relations from the bundle or overlay. If one does not fit the charms, that is an
+            error; a table relation is just omitted.
         warnings: Warnings about entries without effect in the operator's bundle or overlay.
         relations_with_mesh: Further relations for one service mesh: mesh -> relations.
         remote: Offers of other models, whose relations are not planned.
@@ -106,8 +108,9 @@ class Topology:
             charms: The names of the available charms.
 
         Returns:
-            The topology without the applications of the other mesh and their relations. The mesh
-            is ambient if any of its charms is available and istio-pilot is not.
+            The topology without the applications of the other mesh and their relations, except
+            available applications whose options or images the overlay sets. The mesh is ambient
+            if any of its charms is available and istio-pilot is not.
         """
         is_ambient = "istio-pilot" not in charms and any(
             item.mesh == "ambient" and item.charm in charms for item in self.applications
@@ -117,7 +120,7 @@ class Topology:
             replace(item, options={**item.options, **item.options_with_mesh.get(mesh, {})})
             for item in self.applications
             if item.mesh in (None, mesh)
-            # Keep available applications whose options or images the operator sets.
+            # The operator wants an application whose options or images the overlay sets.
             or (item.charm in charms and (item.option_overrides or item.resource_overrides))
         ]
         names = {item.name for item in kept}
