@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ckf_airgap.archives import byte_stream
+from ckf_airgap.commands import inspect_command
 from ckf_airgap.commands.main import main
 from tests.sample_release import Release, SampleRelease, write_release
 from tests.support.tar_files import Entry, tar
@@ -127,3 +128,17 @@ def test_a_command_that_ends_before_its_answer_has_status_2(
     with open(pipe, "w", buffering=1, closefd=False) as error:
         monkeypatch.setattr(sys, "stderr", error)
         assert main(damaged) == 2
+
+
+@pytest.mark.parametrize(("is_interrupted", "status"), [(False, 2), (True, 130)])
+def test_an_error_that_nobody_reads_does_not_change_the_status(
+    is_interrupted: bool, status: int, pipe: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if is_interrupted:
+        monkeypatch.setattr(inspect_command, "_inspect", interrupt)
+    with open(pipe, "w", buffering=1, closefd=False) as error:
+        monkeypatch.setattr(sys, "stderr", error)
+        assert main(["inspect", "--images", str(tmp_path / "none.tar")]) == status

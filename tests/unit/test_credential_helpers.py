@@ -257,7 +257,7 @@ def test_a_helper_that_does_not_end_is_ended_with_all_it_started(
 ) -> None:
     helpers.add("corp", f"echo $$ > {tmp_path}/group; {commands}")
     begin = time.monotonic()
-    with pytest.raises(ConfigurationError, match=r"not answered within 0\.5 s") as raised:
+    with pytest.raises(ConfigurationError, match=r"has not finished within 0\.5 s") as raised:
         ask_helper("corp", HOST, helpers.file, timeout_seconds=0.5)
     assert time.monotonic() - begin < 30
     assert "the-word" not in str(raised.value)

@@ -182,6 +182,8 @@ def test_the_command_writes_the_directory_and_says_so(
     assert {path.name for path in folder.iterdir()} == {
         *("README.md", "main.tf.json", "variables.tf", "versions.tf"),
     }
+    # Options may contain passwords.
+    assert folder.joinpath("main.tf.json").stat().st_mode & 0o777 == 0o600
     written = json.loads(folder.joinpath("main.tf.json").read_text())["resource"]
     assert set(written["juju_application"]) == set(builtin.release.applications)
     assert document["written"] == str(folder)

@@ -58,15 +58,32 @@ def test_of_several_applications_the_oldest_counts(order: tuple[str, str]) -> No
 @pytest.mark.parametrize(
     "bundle",
     [
-        "applications: {minio: {charm: minio, channel: 1.9/stable}}",
         "applications: {istio-pilot: {charm: istio-pilot, channel: latest/edge}}",
         "applications: {istio-pilot: {charm: istio-pilot}}",
-        "applications: {istio-ingressgateway: {charm: istio-gateway, channel: 1.17/stable}}",
     ],
 )
 def test_a_bundle_that_tells_none_is_refused(bundle: str) -> None:
     with pytest.raises(ConfigurationError, match="not specify the version of istio-pilot:"):
         UpgradeStart.of_bundle("old.yaml", bundle)
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        "applications: {minio: {charm: minio, channel: 1.9/stable}}",
+        "applications: {istio: {charm: istio-k8s}, kfp-api: {charm: kfp-api, channel: latest}}",
+    ],
+)
+def test_a_bundle_without_istio_pilot_passes_through_none(bundle: str, tmp_path: Path) -> None:
+    start = UpgradeStart.of_bundle("old.yaml", bundle)
+    assert between(start, release(tmp_path, "1.22.0")) == []
+
+
+@pytest.mark.parametrize("text", ["applications: [", BUNDLE + "---\nrelations: 1\n"])
+def test_an_error_in_a_bundle_names_the_file_of_the_option(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^old\.yaml ") as raised:
+        UpgradeStart.of_bundle("old.yaml", text)
+    assert raised.value.cure == "correct it (the file of --upgrade-from)"
 
 
 def test_the_minor_versions_between_are_downloaded(tmp_path: Path) -> None:

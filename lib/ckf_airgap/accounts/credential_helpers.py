@@ -27,7 +27,7 @@ LARGEST_ANSWER = 64 * 1024
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 # The output of a helper that fails because it has no account for a registry.
 _NOT_FOUND = b"credentials not found in native keychain"
-# The user name of a secret that is not a password.
+# Helpers answer with this user name if the secret is an identity token.
 _IDENTITY_TOKEN = "<token>"  # noqa: S105
 _OTHER_FILE = "skopeo login --authfile OTHER-FILE HOST, and give that file with --authfile"
 
@@ -45,7 +45,7 @@ def helper_program(name: object, origin: Path) -> str:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise ConfigurationError(
             f"{origin} has an invalid name of a credential helper",
-            f"give the part of the program's name after docker-credential-, or: {_OTHER_FILE}",
+            f"give NAME of the program docker-credential-NAME, or: {_OTHER_FILE}",
         )
     return f"docker-credential-{name}"
 
@@ -61,7 +61,7 @@ def ask_helper(
         name: The helper's name in the auth file.
         host: The registry, with its port.
         origin: The auth file.
-        timeout_seconds: How long to wait for the answer.
+        timeout_seconds: How long to wait for the helper to finish.
 
     Returns:
         The account, or None if the helper has none for this registry.
@@ -75,7 +75,7 @@ def ask_helper(
     try:
         status, answer = _run(program, host, timeout_seconds)
     except TimeoutError:
-        problem = f"{subject} has not answered within {timeout_seconds:g} s"
+        problem = f"{subject} has not finished within {timeout_seconds:g} s"
         raise ConfigurationError(problem, _try_docker_login(host)) from None
     except OSError as error:
         raise ConfigurationError(
@@ -90,7 +90,7 @@ def ask_helper(
     return _account_in(answer, subject, host)
 
 
-def _account_in(answer: bytes, subject: str, host: str) -> Credentials | None:
+def _account_in(answer: bytes, subject: str, host: str) -> Credentials:
     document: dict[str, Any] = {}
     if len(answer) <= LARGEST_ANSWER:
         with suppress(ArtifactError):
@@ -116,7 +116,7 @@ def _run(program: str, host: str, timeout_seconds: float) -> tuple[int, bytes]:
     """Run a helper; return its exit status and at most ``LARGEST_ANSWER + 1`` bytes of output.
 
     Raises:
-        TimeoutError: The helper takes too long.
+        TimeoutError: The helper has not finished in time.
         OSError: The helper cannot be run.
     """
     deadline = time.monotonic() + timeout_seconds

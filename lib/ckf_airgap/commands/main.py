@@ -25,16 +25,16 @@ _INTERRUPTED = 130
 _EPILOG = """exit status:
   0    success
   1    the command ended, but its output lists something that needs attention:
-       inspect, push: something in an archive is damaged, has no name, or is not pushed although
-       it may be an image; each with what to do
+       inspect, push: something in an archive is damaged, has no name, has the same path as
+       another image, or is not pushed although it may be an image; each with what to do
        mirrors: an original name that the registry cannot serve, with the reason
        plan --format terraform: a missing charm or image; applications that need it are left out
        prune: something that could not be read or deleted, with the reason
   2    error: standard error says what is wrong and what to do
   130  interrupted
 
-FILE|URL is a file, or the https address of one, which is read as a stream. An archive in parts is
-given without the number of a part, or by its first part.
+FILE|URL is a file, or the https address of one, which is read as a stream. Name an archive in
+parts as if it were one file (images.tar.gz), or name its first part (images.tar.gz.001).
 """
 
 
@@ -54,16 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer: Answer = arguments.run(arguments)
         print_answer(answer.text(arguments.format))
     except AirgapError as error:
-        notice(f"error: {error}")
-        return _BAD_INPUT
+        return _ended(f"error: {error}", _BAD_INPUT)
     except BrokenPipeError:
         # The reader of standard error closed it before the command ended.
         drop_buffer(sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
-        notice("interrupted")
-        return _INTERRUPTED
+        return _ended("interrupted", _INTERRUPTED)
     return answer.status
+
+
+def _ended(text: str, status: int) -> int:
+    """Print why the command ended, unless nobody reads standard error; return the exit status."""
+    try:
+        notice(text)
+    except BrokenPipeError:
+        drop_buffer(sys.stderr)
+    return status
 
 
 @contextmanager
@@ -88,8 +95,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command, with its sub-commands and their options."""
     parser = argparse.ArgumentParser(
         "ckf-airgap",
-        description="Charmed Kubeflow for air-gapped clusters: what the charm of this name does, "
-        "on a workstation.",
+        description="Packs, inspects, pushes, plans and prunes releases of Charmed Kubeflow, "
+        "without the charm ckf-airgap.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -22,7 +22,7 @@ from ckf_airgap.planning.charm_selection import select_charms
 from ckf_airgap.planning.plan import Plan, make_plan
 from ckf_airgap.planning.plan_document import plan_document
 from ckf_airgap.planning.settings import AUTOMATIC, GATEWAY_SERVICE_TYPES, PlanSettings
-from ckf_airgap.planning.terraform import terraform_files, unknown_to_provider
+from ckf_airgap.planning.terraform import MAIN_FILE, terraform_files, unknown_to_provider
 from ckf_airgap.upgrades.from_archives import walk_between
 from ckf_airgap.upgrades.rendering import walk_document, walk_markdown
 
@@ -134,7 +134,7 @@ def _require_compatible(arguments: argparse.Namespace) -> None:
 def _write_terraform(
     folder: Path, plan: Plan, unpacked: UnpackedCharms, warnings: list[str]
 ) -> Answer:
-    write_files(folder, terraform_files(plan, unpacked.digests))
+    write_files(folder, terraform_files(plan, unpacked.digests), private={MAIN_FILE})
     complete = plan.without_incomplete()
     document = {
         "written": str(folder),

@@ -1,4 +1,7 @@
-"""The release that a packed release upgrades, and the intermediate charms."""
+"""The release that runs before an upgrade (``pack --upgrade-from``), and the intermediate charms.
+
+Intermediate charms are the versions of a charm that the upgrade must pass through.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -40,21 +43,27 @@ class UpgradeStart:
 
     @classmethod
     def of_bundle(cls, name: str, text: str) -> "UpgradeStart":
-        """Return the release of a bundle, from the channels of its charms.
+        """Find out which release a bundle deploys.
+
+        A version is in the channel of the charm, or else it is that of the release that the other
+        charms identify.
 
         Args:
-            name: The name of the bundle in messages.
+            name: The file name of the bundle, for messages.
             text: The bundle.
 
         Returns:
-            The release.
+            The running release before an upgrade.
 
         Raises:
-            ConfigurationError: The text is not a bundle, or lacks the version of a charm.
+            ConfigurationError: The text is not a bundle, or does not show the version of a charm
+                that is upgraded one minor version at a time.
         """
         rules = load_rules()
         versions: dict[str, Version] = {}
-        for application in read_bundle(text).applications:
+        topology = read_bundle(text, name, "correct it (the file of --upgrade-from)")
+        deployed = {application.charm for application in topology.applications}
+        for application in topology.applications:
             charm = application.charm
             version = Version.find(application.channel or "")
             if charm in rules.charms_with_versions and version:
@@ -64,7 +73,11 @@ class UpgradeStart:
         for charm in (rule.charm for rule in rules.minors):
             if charm not in versions and release and charm in release.versions:
                 versions[charm] = release.versions[charm]
-        lacking = [rule.charm for rule in rules.minors if rule.charm not in versions]
+        lacking = [
+            rule.charm
+            for rule in rules.minors
+            if rule.charm in deployed and rule.charm not in versions
+        ]
         if lacking:
             raise ConfigurationError(
                 f"{name} does not specify the version of {', '.join(lacking)}",
@@ -85,7 +98,8 @@ class UpgradeStart:
             charms: The charms of the release to pack.
 
         Raises:
-            ConfigurationError: The release to pack is older, or there is a release in between.
+            ConfigurationError: The release to pack is older, or there is another release between
+                the two.
         """
         rules = load_rules()
         after = rules.release_in(known_versions(charms))

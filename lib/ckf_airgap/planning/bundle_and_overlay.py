@@ -15,12 +15,19 @@ from ckf_airgap.planning.nearest_names import to_choose_from
 from ckf_airgap.planning.topology import Topology, TopologyApplication
 
 
-def read_bundle(text: str) -> Topology:
+def read_bundle(
+    text: str,
+    what: str = "the bundle",
+    cure: str = f"correct it (juju attach-resource {OWN_APPLICATION} bundle=FILE; on a "
+    "workstation the file of --bundle)",
+) -> Topology:
     """Read an operator's own bundle.
 
     Args:
         text: The bundle. Whether it names charms on Charmhub or files, the plan uses the
             charms of the same name in charms.tar.gz, and fills in the images.
+        what: The name of the bundle in messages.
+        cure: What to do if it is not valid.
 
     Returns:
         The topology: all of its applications are expected.
@@ -29,22 +36,13 @@ def read_bundle(text: str) -> Topology:
         ConfigurationError: It is not a valid bundle.
     """
     first, *overlays = bundle_documents(text)
-    topology = _read_first(first)
+    topology = _read_first(first, BundleReader(what, cure))
     for overlay in overlays:
-        topology = _changed(topology, overlay, _bundle_reader())
+        topology = _changed(topology, overlay, BundleReader(what, cure))
     return topology
 
 
-def _bundle_reader() -> BundleReader:
-    return BundleReader(
-        "the bundle",
-        f"correct it (juju attach-resource {OWN_APPLICATION} bundle=FILE; on a workstation the "
-        "file of --bundle)",
-    )
-
-
-def _read_first(text: str) -> Topology:
-    reader = _bundle_reader()
+def _read_first(text: str, reader: BundleReader) -> Topology:
     document = reader.document(text)
     base = reader.default_base(document)
     bodies = reader.applications(document)

@@ -1,9 +1,10 @@
 """Finds in the registry the layers that a difference leaves out, before anything is sent.
 
-For each of these layers, the record of the difference lists an image of an earlier release that
-has it. Layers of an OCI image layout are found by the digests of their blobs. The blobs of layers
-of ``docker save`` archives have digests that depend on their compression, so these layers are
-found by their diff IDs, through the manifest and the config of an image in the registry.
+A difference is an archive of ``pack --since``. For each of the layers that it leaves out, its
+record lists an image of an earlier release that has the layer. Layers of an OCI image layout are
+found by the digests of their blobs. The blobs of layers of ``docker save`` archives have digests
+that depend on their compression, so these layers are found by their diff IDs, through the manifest
+and the config of an image in the registry.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,10 +43,11 @@ def find_left_out(
         location: The registry prefix of the images.
         manifest: The record of the archive.
         archive: The name of the archive, for messages.
-        on_step: Called regularly.
+        on_step: Called once for each layer.
 
     Returns:
-        The layers, by the digests that would name their files in the archive.
+        The layers, by diff ID (docker) or blob digest (oci): the digest that would name the
+        layer's file in the archive.
 
     Raises:
         RegistryError: The registry fails, or lacks some of the layers. In the latter case, the
@@ -53,8 +55,8 @@ def find_left_out(
     """
     left_out = manifest.left_out
     images: dict[str, dict[str, None]] = {digest: {} for digest in left_out}
-    # The image of the earlier release usually still has the layer. If its tag has moved, the new
-    # image may have the layer from an interrupted push.
+    # Look at the new image first: an earlier push of this archive may have replaced the image of
+    # the earlier release, if both have the same tag. Usually the latter still has the layer.
     for image in manifest.images:
         for layer in image.layers:
             if layer.found_in:
@@ -96,8 +98,8 @@ class _Search:
         """Find a layer in the first of the named images that has it; None if none has it.
 
         Raises:
-            RegistryError: The registry fails, or refuses to show one of the images, and no other
-                has the layer.
+            RegistryError: The registry fails, or it denies access to one of the images and no
+                other has the layer.
         """
         refusal: RefusedError | None = None
         references = filter(None, map(ImageReference.parse, list(names)[:_MOST_IMAGES]))
@@ -128,7 +130,10 @@ class _Search:
         return None
 
     def _image(self, repository: str, tag: str) -> RegistryImage | None:
-        """Read an image once; None if it does not exist or is damaged."""
+        """Return an image; None if it does not exist or is damaged.
+
+        Images are kept once read, but several threads may each read the same one.
+        """
         key = repository, tag
         if key not in self._images:
             try:
