@@ -134,10 +134,10 @@ class BundleReader:
     def added(
         self, name: str, body: Mapping[str, Any], default_base: str | None
     ) -> TopologyApplication:
-        """Read a new application of an overlay, without its settings; ``changed`` reads these."""
+        """Read a new application of an overlay, without its settings: ``changed`` reads these."""
         plain = self.application(name, {"charm": body["charm"]})
         return dataclasses.replace(
-            plain, expected_by="the overlay has it", base=plain.base or default_base
+            plain, expected_by=f"{self.what} has it", base=plain.base or default_base
         )
 
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:
