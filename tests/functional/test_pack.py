@@ -154,7 +154,7 @@ def test_a_dry_run_says_how_much_and_fetches_no_layer(
     assert main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     planned = yaml.safe_load(said.out)
-    assert "bytes of disk to fill" in said.err
+    assert "bytes of disk space needed" in said.err
     assert not list((tmp_path / "packed").glob("*.tar.gz"))
     assert planned["layer_bytes_to_fetch"] == planned["layer_bytes"] > 0
     assert main(arguments) == 0

@@ -113,6 +113,9 @@ def test_an_image_in_a_charms_code_is_verified_by_what_the_registry_holds(
     # What is known to be mirrored is no news later; another image under its name is.
     unit.update_status()
     assert unit.status() == VERIFIED
+    running[-1] = replace(PILOT, digest="", is_starting=True)
+    unit.update_status()
+    assert unit.status() == VERIFIED
     running[-1] = replace(PILOT, digest=f"sha256:{'b' * 64}")
     unit.update_status()
     assert "1 containers have an image from elsewhere since" in unit.status().message

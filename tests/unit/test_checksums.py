@@ -58,6 +58,12 @@ def test_the_lines_of_a_file(tmp_path: Path) -> None:
     assert list(checksum_lines(tmp_path)) == ["binary"]
 
 
+def test_blank_lines_and_carriage_returns_are_ignored(tmp_path: Path) -> None:
+    line = checksum_line("0" * 64, "a")
+    (tmp_path / CHECKSUMS).write_bytes(f"\n{line} \n\r\n".replace("a\n", "a\r\n").encode())
+    assert checksum_lines(tmp_path) == {"a": line}
+
+
 def test_lines_that_are_known(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     line = checksum_line("0" * 64, "b")

@@ -280,6 +280,26 @@ def test_a_container_without_a_state_is_no_failure(fake: FakeClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("image_id", "waiting", "is_starting"),
+    [
+        ("", "ContainerCreating", True),
+        ("", "ErrImagePull", False),
+        (f"a@sha256:{'a' * 64}", None, False),
+        (f"docker://sha256:{'a' * 64}", None, False),
+        (f"a@sha256:{'a' * 64}", "CrashLoopBackOff", False),
+    ],
+)
+def test_a_container_is_starting_until_the_node_reports_its_image(
+    image_id: str, waiting: str | None, is_starting: bool, fake: FakeClient
+) -> None:
+    reported = status("main", waiting)
+    reported.imageID = image_id
+    found = PodStatus(containerStatuses=[reported])
+    fake.pods = {"ns": [pod("p", {"main": "a:1"}, pod_status=found)]}
+    assert [image.is_starting for image in running_images(["ns"])] == [is_starting]
+
+
+@pytest.mark.parametrize(
     ("image_id", "digest"),
     [
         (f"docker.io/ubuntu/istio-pilot@sha256:{'a' * 64}", f"sha256:{'a' * 64}"),

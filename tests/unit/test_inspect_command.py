@@ -146,3 +146,19 @@ def test_what_an_archive_upgrades_is_told(
     assert main(["inspect", "--charms", str(archive.path)]) == 0
     line = f"Can upgrade from Charmed Kubeflow {' and '.join(upgrades)}.\n"
     assert line in capsys.readouterr().out
+
+
+def test_an_archive_with_another_mesh_upgrades_only_its_own_release(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = write_charm_archive(Release.ambient().charms, tmp_path / "charms.tar.gz")
+    assert main(["inspect", "--charms", str(archive.path)]) == 0
+    assert "Can upgrade from Charmed Kubeflow 1.11.\n" in capsys.readouterr().out
+
+
+def test_images_of_options_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pilot,) = (each for each in stated_release("1.9").charms if each.name == "istio-pilot")
+    archive = write_charm_archive([pilot], tmp_path / "charms.tar.gz")
+    assert main(["inspect", "--charms", str(archive.path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[-2] for row in rows if row[:1] == ["istio-pilot"]] == ["2"]

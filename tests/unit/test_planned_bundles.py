@@ -241,6 +241,13 @@ def test_an_overlay_may_change_the_charm() -> None:
     ]
 
 
+def test_an_application_of_a_bundles_second_document_is_expected_by_the_bundle() -> None:
+    (_, more) = read_bundle(
+        "applications: {app: {charm: a}}\n---\napplications: {more: {charm: x}}"
+    ).applications
+    assert more.expected_by == "the bundle has it"
+
+
 def test_a_bundle_may_name_the_base_of_all_its_applications() -> None:
     text = "{}\napplications: {{one: {{}}, two: {{base: ubuntu@20.04}}}}"
     for first in ("default-base: ubuntu@22.04", "series: jammy"):

@@ -102,7 +102,8 @@ def upgrade_starts(unpacked: UnpackedCharms) -> list[str]:
 
     These are the release of the charms, and the previous one if all intermediate charms are there.
     """
-    return load_rules().starts_of(known_versions(unpacked.readable))
+    charms = unpacked.readable
+    return load_rules().starts_of(known_versions(charms), {charm.name for charm in charms})
 
 
 def inspection_table(
@@ -124,7 +125,7 @@ def inspection_table(
     """
     parts: list[str] = []
     if charms := sorted(unpacked.readable, key=lambda charm: (charm.name, charm.label)):
-        rows = ((charm.name, _bases(charm), len(charm.resources), charm.label) for charm in charms)
+        rows = ((charm.name, _bases(charm), len(charm.images), charm.label) for charm in charms)
         parts.append(_table("CHARMS", ("charm", "bases", "images", "file"), rows))
     if starts := upgrade_starts(unpacked):
         parts.append(f"Can upgrade from Charmed Kubeflow {' and '.join(starts)}.\n")

@@ -74,7 +74,10 @@ class VerifiedState(msgspec.Struct, frozen=True):
         changes: list[str] = []
         images = cluster.running_images(namespaces_of_kubeflow(model_name, self.namespaces))
         foreign = cluster.report_images(images, host, self.agent_images).foreign
-        count = sum(image.content not in self.mirrored for image in foreign)
+        # The content of a starting container is known only to a later call.
+        count = sum(
+            not image.is_starting and image.content not in self.mirrored for image in foreign
+        )
         if count:
             changes.append(f"{count} containers have an image from elsewhere")
         if changed := self._changed_options(login):

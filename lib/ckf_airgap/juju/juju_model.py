@@ -163,8 +163,9 @@ class JujuModel:
                     *("controller-config", "--controller", controller, "caas-image-repo"),
                     include_model=False,
                 ).strip()
-            except jubilant.CLIError:
-                return None
+            except jubilant.CLIError as error:
+                # The client fails for an option that is not set.
+                return "" if "not found" in (error.stderr or "") else None
             if text.startswith("{"):
                 # It may contain credentials, which are dropped here.
                 text = str(json.loads(text).get("repository", ""))

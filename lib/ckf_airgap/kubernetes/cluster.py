@@ -58,6 +58,8 @@ class RunningImage:
         digest: The digest of the manifest or the config that the node reports; empty if it reports
             none.
         note: Why the image does not come from the registry, and the fix, or an empty string.
+        is_starting: Whether the node has not reported yet which image it pulled; False if it
+            cannot pull it.
     """
 
     namespace: str
@@ -68,6 +70,7 @@ class RunningImage:
     is_outdated: bool = False
     digest: str = ""
     note: str = ""
+    is_starting: bool = False
 
     @property
     def content(self) -> str:
@@ -332,13 +335,16 @@ def _images(pod: Pod) -> Iterator[RunningImage]:
         *(spec.ephemeralContainers or ()),
     ]
     for container in containers:
+        reported = statuses.get(container.name)
+        failure = _pull_failure(reported)
         yield RunningImage(
             namespace=metadata.namespace or "",
             pod=metadata.name or "",
             container=container.name,
             image=container.image or "",
-            pull_failure=_pull_failure(statuses.get(container.name)),
-            digest=_pulled_digest(statuses.get(container.name)),
+            pull_failure=failure,
+            digest=_pulled_digest(reported),
+            is_starting=not failure and not (reported and reported.imageID),
         )
 
 

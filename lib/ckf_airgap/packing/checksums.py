@@ -20,7 +20,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 
 
 def checksum_line(digest: str, name: str) -> str:
-    r"""Return the line of a file, with its line feed.
+    r"""Return the line of SHA256SUMS for a file.
 
     If the name has a backslash, a line feed or a carriage return, these are escaped and the line
     begins with a backslash (GNU coreutils manual, "md5sum invocation").
@@ -40,7 +40,7 @@ def checksum_lines(folder: Path) -> dict[str, str]:
         folder: The directory.
 
     Returns:
-        Each line, by the file name in it; empty if there is no SHA256SUMS.
+        The result of ``parse_checksums``; empty if there is no SHA256SUMS.
 
     Raises:
         StorageError: It cannot be read.
@@ -54,10 +54,14 @@ def checksum_lines(folder: Path) -> dict[str, str]:
 
 
 def parse_checksums(content: bytes) -> dict[str, str]:
-    """Return the lines of SHA256SUMS by the name in each; other lines by their text."""
-    lines = content.decode("utf-8", "replace").splitlines(keepends=True)
-    matches = [(line, _LINE.fullmatch(line.rstrip("\n"))) for line in lines]
-    return {match[1] if match else line.rstrip("\n"): line for line, match in matches}
+    """Return the lines of SHA256SUMS that are not blank, each with its line feed.
+
+    The key of a line is the file name in it, as it is written there (perhaps escaped); or its text
+    if it is not a checksum. A carriage return before a line feed is ignored.
+    """
+    lines = [line.removesuffix("\r") for line in content.decode("utf-8", "replace").split("\n")]
+    matches = [(line, _LINE.fullmatch(line)) for line in lines if line.strip()]
+    return {match[1] if match else line: f"{line}\n" for line, match in matches}
 
 
 def sha256_of_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
@@ -97,7 +101,7 @@ def write_checksums(folder: Path, names: Sequence[str], known: Sequence[str] = (
     Args:
         folder: The directory of the files and of SHA256SUMS.
         names: The files, in the order of their lines.
-        known: The lines of other files, written last.
+        known: Finished lines for files not in ``names``, written last.
 
     Raises:
         StorageError: A file cannot be read, or SHA256SUMS cannot be written.

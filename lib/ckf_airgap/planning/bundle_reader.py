@@ -140,7 +140,7 @@ class BundleReader:
         """
         plain = self.application(name, {"charm": body["charm"]})
         return dataclasses.replace(
-            plain, expected_by="the overlay has it", base=plain.base or default_base
+            plain, expected_by=f"{self.what} has it", base=plain.base or default_base
         )
 
     def application(self, name: str, body: Mapping[str, Any]) -> TopologyApplication:

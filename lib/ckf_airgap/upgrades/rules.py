@@ -1,7 +1,7 @@
 """The upgrade rules that no charm declares, from ``rules.yaml`` with their sources."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -157,14 +157,17 @@ class UpgradeRules:
             newest[charm] = max(version, newest.get(charm, version))
         return self.release_of(newest.items())
 
-    def starts_of(self, versions: Collection[tuple[str, Version]]) -> list[str]:
-        """List the releases that an archive can be upgraded from.
+    def starts_of(self, versions: Collection[tuple[str, Version]], charms: Set[str]) -> list[str]:
+        """List the releases from which an archive can upgrade a deployment.
 
         Args:
-            versions: The charms of the archive, including intermediate ones, with their versions.
+            versions: The charms of the archive, including intermediate ones, with their versions;
+                without those whose version is unknown.
+            charms: The names of all charms of the archive.
 
         Returns:
-            Its own release, and the previous one if it has all intermediate charms.
+            Its own release; and the previous one if the archive has all intermediate charms and
+            does not move to another mesh, which is possible only within a release.
         """
         available: defaultdict[str, list[Version]] = defaultdict(list)
         for charm, version in versions:
@@ -174,10 +177,15 @@ class UpgradeRules:
             return []
         number = self.releases.index(newest)
         before = self.releases[number - 1] if number else None
-        if before is None or not all(
-            self._has_all_minors(rule, before, available[rule.charm])
-            for rule in self.minors
-            if rule.charm in available
+        moves = self.mesh.deployed[0] in charms and charms.isdisjoint(self.mesh.removed)
+        if (
+            before is None
+            or moves
+            or not all(
+                self._has_all_minors(rule, before, available[rule.charm])
+                for rule in self.minors
+                if rule.charm in available
+            )
         ):
             return [newest.release]
         return [before.release, newest.release]
