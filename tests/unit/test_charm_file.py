@@ -460,3 +460,9 @@ def test_the_operator_of_a_podspec_charm_for_an_old_juju_needs_storage(
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.yaml", f"name: a\n{metadata}")
     assert CharmFile.read(path).needs_operator_storage == needs
+
+
+@pytest.mark.parametrize("written", ["true", "True", "yes", "false", "no"])
+def test_an_endpoint_is_optional_in_every_spelling_of_yaml(written: str, write: Write) -> None:
+    charm = CharmFile.read(write({"requires": {"db": {"interface": "x", "optional": written}}}))
+    assert charm.endpoints[0].is_optional == (written not in ("false", "no"))

@@ -51,11 +51,19 @@ def test_each_archive_needs_the_charms_that_name_its_images() -> None:
     names = ArchiveNames("one.tar.gz", retagged, ("team-app-1.tar", "team-app-2.tar"))
     second = images("docker.io/team/app:2", "quay.io/team/tool:2")
     with pytest.raises(ConfigurationError, match=r"uses them: team-app-1\.tar; 172\.17") as raised:
-        names.require_told([second])
+        names.require_told([second], LOCATION)
     assert "team-app-2.tar" not in str(raised.value)
     assert "known" not in str(raised.value)
-    names.require_told([second, images("docker.io/team/app:1", "quay.io/team/tool:1")])
+    names.require_told([second, images("docker.io/team/app:1", "quay.io/team/tool:1")], LOCATION)
 
 
 def test_names_that_depend_on_no_charm_need_none() -> None:
-    ArchiveNames("one.tar.gz", tuple(images("docker.io/team/known:1"))).require_told([])
+    ArchiveNames("one.tar.gz", tuple(images("docker.io/team/known:1"))).require_told([], LOCATION)
+
+
+def test_names_retagged_for_the_registry_itself_depend_on_charms() -> None:
+    location = RegistryLocation.parse("registry.corp/ckf")
+    names = ArchiveNames("one.tar.gz", tuple(images("registry.corp/team/tool:1")))
+    with pytest.raises(ConfigurationError, match=r"uses them: registry\.corp/team/tool:1"):
+        names.require_told([], location)
+    names.require_told([images("quay.io/team/tool:1")], location)

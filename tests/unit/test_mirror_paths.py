@@ -81,6 +81,16 @@ def test_the_registry_itself_has_no_mirror() -> None:
     assert paths(["registry.corp/ckf/minio:1"], host="registry.corp") == {}
 
 
+def test_charms_tell_the_original_names_of_images_retagged_for_the_registry_itself() -> None:
+    """Its host may have no port."""
+    location = RegistryLocation("registry.corp", "ckf")
+    wanted = "docker.io/istio/proxyv2:1"
+    retagged = archive("registry.corp/istio/proxyv2:1", "registry.corp/istio/pilot:1")
+    names = OriginalNames.of(retagged, [reference(wanted)], location)
+    assert {str(name): str(path) for name, path in names.paths.items()} == {wanted: wanted}
+    assert [str(name) for name in names.unknown] == ["registry.corp/istio/pilot:1"]
+
+
 def name_of(host: list[str], rest: list[str], tag: str) -> str:
     return "/".join([*host, *rest]) + tag
 

@@ -270,7 +270,7 @@ class ImageReader(Generic[Layer]):
         for digest, layer in manifest.left_out.items():
             self._reading.allowance.reserve(len(digest), self._name)
             file = File[Layer](digest, "", layer.size, role, is_tar=True, is_plain=False)
-            file.layer = self._sink.left_out(digest)
+            file.layer = self._sink.left_out(digest, layer)
             self._reading.left_out[digest] = file
 
 

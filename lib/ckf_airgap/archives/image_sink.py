@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ckf_airgap.archives.byte_stream import FileStream
 from ckf_airgap.archives.oci_layout import OciManifest
-from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.pack_manifest import PackedLayer, PackManifest
 from ckf_airgap.errors import ArtifactError
 
 Layer = TypeVar("Layer")
@@ -187,13 +187,14 @@ class ImageSink(Protocol[Layer]):
         """
         ...
 
-    def left_out(self, digest: str) -> Layer:
+    def left_out(self, digest: str, layer: PackedLayer) -> Layer:
         """Receive a layer that a difference (``pack --since``) leaves out.
 
         Called after ``pack_manifest``.
 
         Args:
             digest: The digest that would name its file in the archive.
+            layer: Its entry in the record of the archive.
 
         Raises:
             ArtifactError: It is not known where the layer is.

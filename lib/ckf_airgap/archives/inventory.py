@@ -321,12 +321,10 @@ class ListingSink:
         self.builder = InventoryBuilder(names)
         self._on_file = on_file
         self._on_image = on_image
-        self._left_out: Mapping[str, PackedLayer] = {}
 
     def pack_manifest(self, manifest: PackManifest) -> None:
-        """Keep users' images and the layers left out; ``read_into`` checks the images."""
+        """Keep users' images; ``read_into`` checks the images."""
         self.builder.user_images = manifest.user_images
-        self._left_out = manifest.left_out
 
     def has_nested(self, archive: NestedArchive) -> bool:
         """Return False: read every nested archive."""
@@ -343,9 +341,9 @@ class ListingSink:
         """Return the size of a layer."""
         return layer.size
 
-    def left_out(self, digest: str) -> Any:
+    def left_out(self, digest: str, layer: PackedLayer) -> Any:
         """Return the size of a layer that is in an earlier archive, not in this one."""
-        return self._left_out[digest].size
+        return layer.size
 
     def image(self, image: ReadImage[int]) -> None:
         """List an image."""

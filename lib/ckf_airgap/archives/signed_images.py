@@ -17,7 +17,12 @@ from ckf_airgap.archives.image_sink import (
     Verdict,
 )
 from ckf_airgap.archives.minisign import NOT_AS_PACKED_CURE, PublicKey
-from ckf_airgap.archives.pack_manifest import PACK_MANIFEST, PackManifest, read_record
+from ckf_airgap.archives.pack_manifest import (
+    PACK_MANIFEST,
+    PackedLayer,
+    PackManifest,
+    read_record,
+)
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.reference import ImageReference
@@ -96,9 +101,9 @@ class SignedImages(Generic[Layer]):
         """Pass on a layer."""
         return self._sink.layer(layer, image)
 
-    def left_out(self, digest: str) -> Layer:
+    def left_out(self, digest: str, layer: PackedLayer) -> Layer:
         """Pass on a layer that is left out."""
-        return self._sink.left_out(digest)
+        return self._sink.left_out(digest, layer)
 
     def image(self, image: ReadImage[Layer]) -> None:
         """Pass on an image; raise ArtifactError if it does not match the record."""

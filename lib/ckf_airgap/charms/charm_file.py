@@ -19,7 +19,7 @@ from typing import Any, cast
 from ckf_airgap.charms.assumes import Assumption
 from ckf_airgap.charms.charm_documents import CURE, BoundedFile, CharmDocuments
 from ckf_airgap.charms.charm_reference import CharmReference
-from ckf_airgap.charms.fixed_declarations import digest_of_fixed
+from ckf_airgap.charms.fixed_declarations import digest_of_fixed, is_true
 from ckf_airgap.charms.image_options import ImageOption, find_image_options
 from ckf_airgap.charms.unlisted_images import code_marks, required_images
 from ckf_airgap.errors import ArtifactError, without_traceback
@@ -59,19 +59,19 @@ class CharmFile:
         resources: The upstream image of each oci-image resource; an empty string if the charm
             names none.
         image_options: The options that name images.
-        options: The default of each option, as written; an empty string for none.
+        options: The default of each option as text; an empty string for none.
         endpoints: Its endpoints.
         bases: Its bases, for example ``ubuntu@24.04``; empty for charms without bases in
             manifest.yaml.
         is_podspec: Whether it is a podspec charm, which a bundle cannot contain and Juju 4 does
             not deploy.
         has_storage: Whether it declares storage.
-        needs_operator_storage: Whether Juju gives storage to its operator pod, as it does for
-            podspec charms that do not require at least Juju 2.8.
+        needs_operator_storage: Whether Juju gives its operator pod storage: a podspec charm with
+            no ``min-juju-version``, or one below 2.8.
         assumes: The ``assumes`` of its metadata.yaml: what it requires of Juju and the cluster.
         required_model: The only model name that it works with; empty for any.
-        code: The texts found in its code that identify its version (``unlisted_images``); None if
-            it has no code.
+        code: Which of ``code_marks`` occur in src/charm.py; they tell its versions apart. None if
+            it has no such file.
         fixed: A digest of what a refresh cannot change: deployment, storage, devices; empty for
             none.
     """
@@ -312,7 +312,7 @@ def _endpoint(
         "metadata.yaml",
         f"gives {name} the interface {interface[:80]!r}",
     )
-    return Endpoint(name, role, interface, is_optional=details.get("optional") == "true")
+    return Endpoint(name, role, interface, is_optional=is_true(details.get("optional")))
 
 
 def _base_maps(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -56,8 +56,8 @@ def _storage(entry: _Entry) -> dict[str, Any]:
     times = cast(_Entry, multiple).get("range") if isinstance(multiple, dict) else None
     return {
         **_filled(entry, ("type", "location", "description")),
-        "shared": _is_true(entry.get("shared")),
-        "read-only": _is_true(entry.get("read-only")),
+        "shared": is_true(entry.get("shared")),
+        "read-only": is_true(entry.get("read-only")),
         "range": _range(str(times or _ONCE)),
         "minimum-size": _mebibytes(str(entry.get("minimum-size") or "0")),
         "properties": entry.get("properties") or [],
@@ -76,7 +76,8 @@ def _filled(section: object, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key in keys if (value := cast(_Entry, section).get(key))}
 
 
-def _is_true(value: object) -> bool:
+def is_true(value: object) -> bool:
+    """Return whether a scalar, read as a string, is true in YAML 1.1, which Juju reads."""
     return str(value).lower() in ("true", "yes", "on", "y")
 
 

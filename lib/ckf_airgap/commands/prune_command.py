@@ -168,7 +168,7 @@ def _kept(
             inventory.require_sound(source.name)
             label = source.name
         names = ArchiveNames.of(label, record, inventory)
-        names.require_told(charms)
+        names.require_told(charms, location)
         paths |= names.paths(charms, location)
     return kept_tags(paths, location)
 

@@ -89,6 +89,16 @@ def mirror_path(reference: ImageReference) -> ImagePath | None:
     return ImagePath(repository, path.tag)
 
 
+def is_retagged(name: ImageReference, own_host: str) -> bool:
+    """Return whether the name of an archived image does not tell its original registry.
+
+    Args:
+        name: The name from the archive.
+        own_host: Host and port of the operator's registry.
+    """
+    return mirror_path(name) is None or name.upstream[0] == own_host
+
+
 def mirror_paths(
     archived: Iterable[ImageReference], wanted: Iterable[ImageReference], own_host: str
 ) -> dict[ImageReference, ImagePath]:
@@ -104,7 +114,7 @@ def mirror_paths(
         The path of each original name.
     """
     names = list(archived)
-    retagged = {image_path(name) for name in names if mirror_path(name) is None}
+    retagged = {image_path(name) for name in names if is_retagged(name, own_host)}
     names += [name for name in wanted if image_path(name) in retagged]
     paths = {name: mirror_path(name) for name in names if name.upstream[0] != own_host}
     return {name: path for name, path in paths.items() if path}

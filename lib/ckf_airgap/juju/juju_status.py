@@ -19,17 +19,19 @@ class ModelState:
         applications: The names of its applications.
         relations: The related applications of each side of a relation.
         not_active: The status of each unit that is not active, and of each application without
-            a unit.
+            units that should have some. ``verify`` waits until there is none.
         starting: The applications with fewer units than requested, or with a unit whose agent does
-            not run yet or is upgrading to another revision of the charm.
+            not run yet or is upgrading to another revision of the charm. A rollout deploys further
+            applications while few are starting.
         charms: The charm of each application.
         leaving: The applications that are being removed.
         bases: The base of each application, for example ``ubuntu@22.04``, if Juju shows it.
         interfaces: The interface of each side of a relation.
         scales: The requested number of units of each application.
-        units: Its present number of units.
+        units: The present number of units of each application.
         unsettled: The status of each application whose number of units differs from the requested
-            one, or with a unit that is not active or whose agent is busy.
+            one, or with a unit that is not active or whose agent is not idle. An upgrade waits
+            until the applications that it changes are settled.
     """
 
     applications: frozenset[str]
@@ -45,7 +47,11 @@ class ModelState:
     unsettled: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def has_relation(self, relation: Relation) -> bool:
-        """Return whether a relation exists."""
+        """Return whether a relation seems to exist: each side is related to the other application.
+
+        Juju's status does not tell the endpoints of the related applications. So with the
+        relations a:x - b:y2 and a:x2 - b:y, the relation a:x - b:y seems to exist, too.
+        """
         first, second = relation
         return second.application in self.relations.get(
             first, ()
@@ -80,7 +86,7 @@ def read_state(status: jubilant.Status) -> ModelState:
 def _not_active(status: jubilant.Status) -> dict[str, str]:
     waiting: dict[str, str] = {}
     for name, application in status.apps.items():
-        if not application.units:
+        if not application.units and application.scale:
             waiting[name] = f"no unit yet ({application.app_status.message or 'waiting'})"
         for unit, details in application.units.items():
             if details.workload_status.current != "active":

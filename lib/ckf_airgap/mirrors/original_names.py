@@ -6,7 +6,7 @@ from functools import partial
 
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.errors import ArtifactError
-from ckf_airgap.images.naming import image_path, mirror_path, mirror_paths
+from ckf_airgap.images.naming import image_path, is_retagged, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 from ckf_airgap.registry.client import RegistryClient
@@ -48,7 +48,7 @@ class OriginalNames:
         names = [name for image in inventory.images for name in image.names]
         paths = mirror_paths(names, wanted, location.host)
         known = {image_path(name) for name in paths}
-        unknown = (name for name in names if mirror_path(name) is None)
+        unknown = (name for name in names if is_retagged(name, location.host))
         return cls(
             location, paths, tuple(name for name in unknown if image_path(name) not in known)
         )

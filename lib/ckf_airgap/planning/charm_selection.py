@@ -1,4 +1,4 @@
-"""Selects the charms of a deployment: available, missing and unreadable ones."""
+"""Sorts the charms that a deployment needs into available, missing and unreadable."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from ckf_airgap.archives.file_content import without_ending
 from ckf_airgap.archives.inventory import Inventory
 from ckf_airgap.archives.pack_manifest import PackManifest
 from ckf_airgap.errors import ConfigurationError, listed
-from ckf_airgap.images.naming import MemberNames, image_path, mirror_path, mirror_paths
+from ckf_airgap.images.naming import MemberNames, image_path, is_retagged, mirror_paths
 from ckf_airgap.images.reference import ImagePath, ImageReference
 from ckf_airgap.images.registry_location import RegistryLocation
 
@@ -58,18 +58,19 @@ class ArchiveNames:
         based_on = _parsed(layer.found_in for image in packed for layer in image.layers)
         return cls(label, tuple(dict.fromkeys(names)), tuple(unnamed), tuple(based_on))
 
-    def require_told(self, charms: Sequence[CharmImages]) -> None:
+    def require_told(self, charms: Sequence[CharmImages], location: RegistryLocation) -> None:
         """Require that the given charms determine all names of the images below the prefix.
 
         Args:
             charms: The images of each archive of charms.
+            location: The registry prefix.
 
         Raises:
             ConfigurationError: Names depend on charms that are not given.
         """
         named = {member for member, _ in self._named_by(charms)}
         charm_paths = {image_path(image) for images in charms for image in images}
-        retagged = (name for name in self.names if mirror_path(name) is None)
+        retagged = (name for name in self.names if is_retagged(name, location.host))
         unclear = [
             *(member for member in self.unnamed if member not in named),
             *(str(name) for name in retagged if image_path(name) not in charm_paths),

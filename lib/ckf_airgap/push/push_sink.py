@@ -13,7 +13,7 @@ from ckf_airgap.archives.image_sink import (
     Verdict,
 )
 from ckf_airgap.archives.inventory import ArchivedImage, Inventory, InventoryBuilder
-from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.pack_manifest import PackedLayer, PackManifest
 from ckf_airgap.errors import ArtifactError
 from ckf_airgap.images.naming import image_path
 from ckf_airgap.images.oci import Blob, sha256_of
@@ -183,7 +183,7 @@ class PushSink:
         upload.is_last_resort = is_last_resort
         return ReceivedLayer(upload, is_own=True)
 
-    def left_out(self, digest: str) -> ReceivedLayer:
+    def left_out(self, digest: str, layer: PackedLayer) -> ReceivedLayer:
         """Return a layer that the archive leaves out and the registry has."""
         upload = self._target.layers.left_out(digest)
         return ReceivedLayer(upload, is_own=False, is_left_out=True)

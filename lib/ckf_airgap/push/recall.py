@@ -16,6 +16,7 @@ from ckf_airgap.archives.decoding import Compression, compression_of
 from ckf_airgap.archives.image_reader import Readings
 from ckf_airgap.archives.image_sink import LayerFile, ReadImage
 from ckf_airgap.archives.inventory import ListingSink, read_into
+from ckf_airgap.archives.pack_manifest import PackedLayer
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, RegistryError
 from ckf_airgap.images.naming import MemberNames
@@ -84,7 +85,7 @@ class _Survey(ListingSink):
             layer.place, layer.digest, layer.size, compression_of(layer.content.head)
         )
 
-    def left_out(self, digest: str) -> Any:
+    def left_out(self, digest: str, layer: PackedLayer) -> Any:
         # ``find_left_out`` has found it.
         return False
 

@@ -31,7 +31,7 @@ from ckf_airgap.archives.image_sink import (
     Verdict,
 )
 from ckf_airgap.archives.inventory import ArchivedImage, InventoryBuilder, read_into
-from ckf_airgap.archives.pack_manifest import PackManifest
+from ckf_airgap.archives.pack_manifest import PackedLayer, PackManifest
 from ckf_airgap.archives.sources import Source
 from ckf_airgap.errors import ArtifactError, ConfigurationError, disk_error, join_errors
 from ckf_airgap.files.new_files import new_file
@@ -250,7 +250,7 @@ class _LayoutSink:
             self._unassigned.append((layer.place, path))
         return _StoredLayer(path, f"sha256:{digest.hexdigest()}", size, compression)
 
-    def left_out(self, digest: str) -> _StoredLayer:
+    def left_out(self, digest: str, layer: PackedLayer) -> _StoredLayer:
         """Note a layer that only an earlier archive has."""
         return _StoredLayer(self._folder / "left-out", digest, 0, Compression.NONE, True)
 

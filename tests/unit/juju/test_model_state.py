@@ -17,13 +17,15 @@ def test_the_state_of_a_model_is_read(fake: FakeJuju, model: JujuModel) -> None:
             ),
             kfp_db=app({"kfp-db/0": {"current": "maintenance"}}, {"database": ["kfp-api", "x"]}),
             minio=app({"minio/0": active, "minio/1": {"current": "blocked", "message": "no key"}}),
-            argo=app(message="installing agent"),
-            envoy=app(),
+            argo=app(message="installing agent") | {"scale": 1},
+            envoy=app() | {"scale": 1},
+            # Juju leaves out a scale of 0.
+            gateway=app(),
         ),
     )
     state = model.state()
     assert fake.commands == [["status", "--model", MODEL, "--format", "json"]]
-    assert state.applications == {"kfp-api", "kfp-db", "minio", "argo", "envoy"}
+    assert state.applications == {"kfp-api", "kfp-db", "minio", "argo", "envoy", "gateway"}
     assert state.not_active == {
         "kfp-db/0": "maintenance",
         "minio/1": "blocked: no key",
