@@ -371,10 +371,14 @@ def _read_mark(mark: Path) -> tuple[list[str], list[str]]:
     """Read which files to move, and which to keep; both empty if nothing is to be published."""
     try:
         document: Any = json.loads(mark.read_text())
-        new, present = (list(filter(_is_own_name, document[key])) for key in ("new", "present"))
+        new, present = _own_names(document["new"]), _own_names(document["present"])
     except (OSError, ValueError, KeyError, TypeError):
         return [], []
     return new, present
+
+
+def _own_names(names: list[str]) -> list[str]:
+    return [name for name in names if _is_own_name(name)]
 
 
 def _is_own_name(name: str) -> bool:
