@@ -59,8 +59,8 @@ class CharmFile:
         resources: The upstream image of each oci-image resource; an empty string if the charm
             names none.
         image_options: The options that name images.
-        options: The default of each option as text; an empty string for none.
-        endpoints: Its endpoints.
+        options: The default of each option, as written; an empty string for none.
+        endpoints: The endpoints that it provides or requires, without peers.
         bases: Its bases, for example ``ubuntu@24.04``; empty for charms without bases in
             manifest.yaml.
         is_podspec: Whether it is a podspec charm, which a bundle cannot contain and Juju 4 does
@@ -115,7 +115,7 @@ class CharmFile:
 
     @property
     def base(self) -> str | None:
-        """The base to deploy it on: its newest Ubuntu, or None if it lists none."""
+        """The base to deploy it on: the last one by name, so the newest Ubuntu; None if none."""
         return max(self.bases, default=None)
 
     @property

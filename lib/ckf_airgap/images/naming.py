@@ -1,9 +1,9 @@
 """The rule that names an image below the registry prefix.
 
-An image keeps its path: ``docker.io/istio/proxyv2:1.17.3`` becomes
-``<prefix>/istio/proxyv2:1.17.3``. For mirrors it also gets its full original name,
-``<prefix>/docker.io/istio/proxyv2:1.17.3``: a mirror asks for no other name, and images of several
-registries may have the same path.
+``docker.io/istio/proxyv2:1.17.3`` becomes ``<prefix>/istio/proxyv2:1.17.3``: the first of three or
+more components is dropped. Images of several registries may get the same path in this way. So each
+image also gets its full original name, ``<prefix>/docker.io/istio/proxyv2:1.17.3``. A node with a
+mirror configuration asks for this name and no other.
 """
 
 import ipaddress
@@ -28,10 +28,13 @@ def image_path(reference: ImageReference) -> ImagePath:
     invalid name.
 
     Args:
-        reference: The image, under its original name or as retagged for a cache registry.
+        reference: The image, under its original name or as retagged for a local registry (host
+            with a port, IP address or localhost), as the public scripts do.
     """
     components = reference.components
-    drop_first = len(components) >= 3 or (len(components) == 2 and _is_cache_host(components[0]))
+    drop_first = len(components) >= 3 or (
+        len(components) == 2 and _is_local_registry(components[0])
+    )
     if not drop_first:
         # A host may have upper case letters, a repository may not.
         components = [components[0].lower(), *components[1:]]
@@ -54,8 +57,9 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
     paths = {image_path(reference)}
     if len(components) >= 2 and may_be_host(components[0]):
         paths.add(ImagePath("/".join(components[1:]), reference.version))
-    if len(components) == 3 and _is_cache_host(components[1]):
-        # The public script keeps the host of an original name of two components.
+    if len(components) == 3 and _is_local_registry(components[1]):
+        # The public script keeps the host of an original name of two components: localhost/app
+        # becomes 172.17.0.2:5000/localhost/app.
         paths.add(ImagePath(components[2], reference.version))
     if not may_be_host(components[0]):
         # Docker shortens the names of Docker Hub: it saves docker.io/library/ubuntu as ubuntu.
@@ -66,25 +70,30 @@ def archived_paths(reference: ImageReference) -> frozenset[ImagePath]:
 
 
 def mirror_path(reference: ImageReference) -> ImagePath | None:
-    """Return the path below the registry prefix at which the mirror of a registry finds an image.
+    """Return the path of an image below the registry prefix under its full original name.
+
+    A node with a mirror configuration asks for this name and no other.
 
     It is ``HOST/REPOSITORY``, with the host and the repository that a container runtime asks for:
     ``busybox`` is ``docker.io/library/busybox``. So two registries never share a path.
 
     Args:
-        reference: The image, under its original name or as retagged for a cache registry.
+        reference: The image, under its original name or as retagged for a local registry (host
+            with a port, IP address or localhost), as the public scripts do.
 
     Returns:
-        The path; None if the original registry is unknown.
+        The path; None if the name does not tell the original registry, because its host is a local
+        registry, or if a repository cannot have such a name.
     """
     components = reference.components
-    if len(components) >= 3 and _is_cache_host(components[0]) and may_be_host(components[1]):
-        # The public script keeps the host of an original name of two components.
+    if len(components) >= 3 and _is_local_registry(components[0]) and may_be_host(components[1]):
+        # The public script keeps the host of an original name of two components:
+        # docker.io/ubuntu becomes 172.17.0.2:5000/docker.io/ubuntu.
         name = "/".join(components[1:])
         return mirror_path(ImageReference(name, reference.tag, reference.digest))
     host, path = reference.upstream
     repository = f"{host.lower()}/{path.repository}"
-    if _is_cache_host(host) or not is_repository(repository):
+    if _is_local_registry(host) or not is_repository(repository):
         return None
     return ImagePath(repository, path.tag)
 
@@ -102,7 +111,9 @@ def is_retagged(name: ImageReference, own_host: str) -> bool:
 def mirror_paths(
     archived: Iterable[ImageReference], wanted: Iterable[ImageReference], own_host: str
 ) -> dict[ImageReference, ImagePath]:
-    """List the paths at which mirrors find the images of an archive.
+    """List the paths of the images of an archive under their full original names.
+
+    A node with a mirror configuration asks for these names and no others.
 
     Args:
         archived: The names from the archive.
@@ -152,7 +163,8 @@ class MemberNames:
             file_name: The base name of the file, without its extension.
 
         Returns:
-            The image with the longest matching name; None if no image matches, or several do.
+            The image with this original name, or else the one whose path is the longest end of
+            the file name; None if there is none, or if several images have that name or path.
         """
         if len(file_name) > LONGEST_REFERENCE:
             return None
@@ -170,8 +182,8 @@ class MemberNames:
         return min(found, key=str) if is_one else None
 
 
-def _is_cache_host(component: str) -> bool:
-    """Return whether a host is a cache registry: it has a port, or is localhost or an address."""
+def _is_local_registry(component: str) -> bool:
+    """Return whether a host is a local registry: it has a port, or is localhost or an address."""
     if ":" in component or component == "localhost":
         return True
     try:

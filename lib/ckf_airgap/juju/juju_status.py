@@ -104,8 +104,8 @@ def _unsettled(application: jubilant.statustypes.AppStatus) -> str:
     ]
     if len(application.units) != application.scale:
         reasons.insert(0, f"{len(application.units)} of {application.scale} units")
-    if _is_starting(application):
-        reasons.append("its agents are starting")
+    if _has_starting_agent(application):
+        reasons.append("an agent is starting")
     return "; ".join(reasons)
 
 
@@ -123,7 +123,11 @@ def _bases(status: jubilant.Status) -> dict[str, str]:
 
 
 def _is_starting(application: jubilant.statustypes.AppStatus) -> bool:
-    return len(application.units) < application.scale or any(
+    return len(application.units) < application.scale or _has_starting_agent(application)
+
+
+def _has_starting_agent(application: jubilant.statustypes.AppStatus) -> bool:
+    return any(
         unit.juju_status.current in _AGENT_STARTS or unit.upgrading_from
         for unit in application.units.values()
     )

@@ -36,7 +36,7 @@ class CharmSelection:
     Attributes:
         deployed: The available charms that applications use.
         missing: The needed charms that charms.tar.gz lacks.
-        topology: The topology for the service mesh of the available charms.
+        topology: The topology without the applications of the other service mesh.
         unreadable: The needed charms that cannot be read.
     """
 
@@ -116,6 +116,6 @@ def require_readable(needed: Sequence[UnreadableCharm]) -> None:
 
 
 def unreadable_warnings(unreadable: Iterable[UnreadableCharm]) -> Iterator[PlanWarning]:
-    """Warn of unreadable charms that no application seems to need."""
+    """Warn of unreadable charms; the caller has refused those that the deployment needs."""
     for charm in unreadable:
         yield PlanWarning(f"{charm.error.problem}; nothing is deployed from it", charm.error.cure)

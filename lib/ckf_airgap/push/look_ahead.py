@@ -25,7 +25,7 @@ class LookAhead:
 
     Attributes:
         archive: The archive.
-        names: Names the images that have no name in the archive.
+        names: Finds the name of an image that has none in the archive.
         location: The registry prefix.
         architecture: The CPU architecture to choose if there are several; empty for any.
         meter: Reports the progress, so that the push does not seem to hang.
@@ -59,7 +59,12 @@ class LookAhead:
         return tags
 
     def recall(self, target: Target) -> None:
-        """Look up which layers of the archive the registry has, if it has any of its images."""
+        """If the registry seems to have pushed images, look up which layers it has.
+
+        Only the repositories of the first names of the archive are looked up: all of them if it
+        begins with its ``ckf-airgap.json``, otherwise those of one image. If the registry does not
+        have that image, the push sends all layers.
+        """
         known = self._tags(())
         # If the archive has no usable names, do not look for them again.
         target.destinations.is_exhausted = not known
@@ -101,7 +106,7 @@ class _FirstImage(ListingSink):
 
     def layer(self, layer: LayerFile, image: ReadImage[int] | None) -> int:
         self._on_step()
-        # The push sends the layer to the repository of this name, too: read no further.
+        # The push would choose the same repository from this name, so stop here.
         if image is None and (guess := self._names.find(layer.archive_name)):
             self._stop_at([image_path(guess)])
         return super().layer(layer, image)
@@ -125,20 +130,20 @@ def first_paths(
 ) -> Sequence[ImagePath]:
     """Look ahead in an archive for the paths of the first image that has a usable one.
 
-    Archives packed by this project, and most OCI layouts, begin with the names of their images. In
-    other archives, a file may be named after a wanted image. Otherwise the first image is read to
-    its end.
+    Archives packed by this project begin with the names of their images. In other archives, the
+    name of an image may come before its layers, or its file may be named after a wanted image.
+    Otherwise the archive is read to the end of the first image that has a usable path.
 
     Args:
         source: The archive.
-        names: Names the images by the files that contain them.
+        names: Finds the name of an image that has none in the archive.
         is_usable: Returns whether a path is usable; the others are ignored.
         architecture: The CPU architecture to choose if there are several; empty for any.
         on_step: Called regularly.
 
     Returns:
-        The usable paths of the first image that has any; of all images if the archive begins with
-        their names. Empty if no image has any, or the archive is damaged before the first.
+        The usable paths of the first image that has any; of all images if a ``ckf-airgap.json``
+        names them. Empty if no image has any, or the archive is damaged before the first.
     """
     sink = _FirstImage(names, is_usable, on_step)
     try:

@@ -181,7 +181,7 @@ def test_the_status_of_juju_3_is_read(fake: FakeJuju, model: JujuModel) -> None:
     assert state.relations == {Side("pod", "p"): frozenset({"one"})}
     assert state.interfaces == {Side("pod", "p"): "i"}
     assert state.unsettled == {
-        "pod": "pod/0 is waiting: installing agent; pod/0 is allocating; its agents are starting"
+        "pod": "pod/0 is waiting: installing agent; pod/0 is allocating; an agent is starting"
     }
 
 
