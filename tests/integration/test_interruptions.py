@@ -207,7 +207,10 @@ def test_a_disk_of_the_unit_that_is_full(ready: Operator, testbed: Testbed) -> N
     with full_disk(testbed, ready, FOLDER):
         message = failure(ready, "deploy")
         # Either the juju client says so, or the system of a file of the charm itself.
-        assert "the disk is full" in message or "No space left on device" in message
+        assert (
+            "the disk with the files of the juju client is full" in message
+            or "No space left on device" in message
+        )
         assert "make space" in message
     assert applications(ready) == set()
 
