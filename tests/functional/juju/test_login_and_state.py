@@ -99,7 +99,7 @@ def test_the_state_is_read(model: JujuModel, juju: Model) -> None:
     assert state.starting == {"kfp-api"}
     assert state.leaving == {"dying"}
     assert {n for n, count in state.scales.items() if not count} == {"empty"}
-    assert set(state.not_active) == {"kfp-api/0", "dying/0", "empty"}
+    assert set(state.not_active) == {"kfp-api/0", "dying/0"}
     assert state.has_relation(RELATION)
 
 
